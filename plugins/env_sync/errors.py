@@ -1,0 +1,138 @@
+"""Every error that Env Sync raises: one class per meaning, its docstring is the default message.
+
+A message says what, where and what to do next. It never holds a secret or a value of a row.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class EnvSyncError(Exception):
+    """Something went wrong in a sync."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.getdoc(type(self)) or type(self).__name__)
+
+
+# Configuration
+
+
+class UnknownEnvironment(EnvSyncError):
+    """There is no such environment in hieradata."""
+
+
+class UnknownSync(EnvSyncError):
+    """There is no such sync in this environment."""
+
+
+class InvalidRequest(EnvSyncError):
+    """The run was asked for something that it cannot do; correct the trigger form and start again."""
+
+
+class ConfirmationMissing(EnvSyncError):
+    """A recovery sync replaces a protected database; type the database's name to confirm."""
+
+
+# Connections
+
+
+class ConnectionMissing(EnvSyncError):
+    """Airflow has no connection for this database; add it under Admin, Connections."""
+
+
+class WrongEnvironment(EnvSyncError):
+    """The connection does not say that it belongs to this environment; add it to its extra."""
+
+
+class ProtectedEnvironment(EnvSyncError):
+    """A pull may not write to a protected environment."""
+
+
+class ServerUnreachable(EnvSyncError):
+    """The database server does not answer, or went away."""
+
+
+class AccessRefused(EnvSyncError):
+    """The server or the bucket refused access."""
+
+
+# Store
+
+
+class NoSuchBucket(EnvSyncError):
+    """There is no such bucket."""
+
+
+class NothingToRestore(EnvSyncError):
+    """The bucket holds no dump of this database."""
+
+
+class DumpTooSmall(EnvSyncError):
+    """The dump is much smaller than the one before it; ask for it by timestamp if it is right."""
+
+
+class DumpDamaged(EnvSyncError):
+    """The dump is not what was pushed: its size, its checksum or its contents are wrong."""
+
+
+class TransferFailed(EnvSyncError):
+    """An upload or a download failed, also after trying again."""
+
+
+class DiskFull(EnvSyncError):
+    """There is not enough room in the work folder."""
+
+
+# Programs
+
+
+class ToolMissing(EnvSyncError):
+    """A program that this server's version needs is not installed."""
+
+
+class ToolFailed(EnvSyncError):
+    """An outside program failed."""
+
+
+class Cancelled(EnvSyncError):
+    """The step was cancelled; nothing of it is left running."""
+
+
+# Engines
+
+
+class NameRefused(EnvSyncError):
+    """The database's name cannot be used."""
+
+
+class NoSuchDatabase(EnvSyncError):
+    """The server has no database of this name."""
+
+
+class RestoreFailed(EnvSyncError):
+    """The dump could not be restored; live is untouched."""
+
+
+class TransformationFailed(EnvSyncError):
+    """A transformation failed; incoming was dropped and live is untouched."""
+
+
+class ProofMissing(EnvSyncError):
+    """Incoming does not prove that it was sanitised in this run; live is untouched."""
+
+
+class PromoteFailed(EnvSyncError):
+    """Incoming could not be swapped with live; live is open and as it was."""
+
+
+class LeaseHeld(EnvSyncError):
+    """Another sync holds the lease on this live database."""
+
+
+class LeaseLost(EnvSyncError):
+    """The lease on this live database lapsed and another sync took it; nothing was written."""
+
+
+class PauseActive(EnvSyncError):
+    """The sync was paused while it ran; live is untouched."""

@@ -1,0 +1,20 @@
+"""What was read of one environment: its settings, its syncs, its problems."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.sync import BucketSync, Sync
+
+
+@frozen(kw_only=True)
+class Environment:
+    """One environment as configured; `syncs` hold every good one, absent ones included."""
+
+    name: str
+    settings: Settings
+    syncs: tuple[Sync, ...]
+    bucket_syncs: tuple[BucketSync, ...]
+    problems: tuple[Problem, ...]

@@ -1,0 +1,120 @@
+"""Settings of an environment and options of a sync: names, types, defaults, and what each is for.
+
+The configuration reference in docs/ is generated from these fields (`doc` in their metadata), so
+that it cannot drift from the code.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from attrs import Factory, field, frozen
+
+STEPS = ("dump", "upload", "download", "restore", "sanitise", "promote", "report")
+"""The steps of which a time limit can be set."""
+
+
+
+@frozen(kw_only=True)
+class Window:
+    """The part of the day in which syncs are meant to run; may cross midnight."""
+
+    opens: dt.time
+    closes: dt.time
+
+    def __str__(self) -> str:
+        return f"{self.opens:%H:%M}-{self.closes:%H:%M}"
+
+
+@frozen(kw_only=True)
+class Options:
+    """What can be set for an environment (`govuk_env_sync::<name>`) and again for one sync."""
+
+    keep_previous: bool = field(
+        default=True,
+        metadata={"doc": "Keep the database that a pull replaced as `<database>__previous`, for undo."},
+    )
+    start_deadline: dt.timedelta = field(
+        default=dt.timedelta(hours=4),
+        metadata={"doc": "A scheduled start later than this after its time is skipped with a WARNING."},
+    )
+    max_dump_age: dt.timedelta = field(
+        default=dt.timedelta(hours=24),
+        metadata={"doc": "Data older than this, counted from where it was born, is a WARNING."},
+    )
+    min_size_ratio: float = field(
+        default=0.5,
+        metadata={
+            "doc": "A dump smaller than this share of the one before it is not restored, unless it is "
+            "asked for by timestamp."
+        },
+    )
+    lease_wait: dt.timedelta = field(
+        default=dt.timedelta(hours=2),
+        metadata={"doc": "How long a sync waits while another one holds the lease on its live database."},
+    )
+    lease_lifetime: dt.timedelta = field(
+        default=dt.timedelta(minutes=30),
+        metadata={"doc": "A lease whose holder has not been at work for this long lapses."},
+    )
+    promote_wait: dt.timedelta = field(
+        default=dt.timedelta(seconds=30),
+        metadata={"doc": "How long promote keeps trying to close live before it gives up and reopens it."},
+    )
+    retries: int = field(
+        default=1, metadata={"doc": "How often a failed step is tried again before the sync fails."}
+    )
+    retry_delay: dt.timedelta = field(
+        default=dt.timedelta(minutes=5), metadata={"doc": "The pause before a failed step is tried again."}
+    )
+    timeouts: Mapping[str, dt.timedelta] = field(
+        default=Factory(lambda: {**dict.fromkeys(STEPS, dt.timedelta(hours=6)), "promote": dt.timedelta(minutes=15), "report": dt.timedelta(minutes=15)}),
+        metadata={"doc": "Time limits by step; those not named keep their default."},
+    )
+    compression: str = field(
+        default="gzip:1",
+        metadata={"doc": "How dumps are compressed: `none`, or `gzip:` and a level from 1 to 9."},
+    )
+    jobs: int = field(
+        default=4, metadata={"doc": "How many connections restore one database at the same time."}
+    )
+    upload_acl: str | None = field(
+        default=None, metadata={"doc": "The canned ACL set on uploaded objects, e.g. `bucket-owner-full-control`."}
+    )
+
+
+@frozen(kw_only=True)
+class Settings:
+    """The settings of one environment (`govuk_env_sync::<name>`); `options` may be set again per sync."""
+
+    window: Window = field(
+        default=Window(opens=dt.time(22), closes=dt.time(8)),
+        metadata={"doc": "When syncs are meant to run, as `HH:MM-HH:MM`; the nightly run starts when it opens."},
+    )
+    timezone: str = field(
+        default="UTC", metadata={"doc": "The IANA time zone of the window and of every hour and minute."}
+    )
+    protected: bool = field(
+        default=False,
+        metadata={
+            "doc": "No scheduled pull may write to a protected environment. True for `production` unless set."
+        },
+    )
+    queue: str | None = field(
+        default=None, metadata={"doc": "The Celery queue of this environment's tasks; Airflow's own default if unset."}
+    )
+    queues: Mapping[str, str] = field(
+        factory=dict, metadata={"doc": "Celery queues by node class, before `queue`."}
+    )
+    pool_size: int = field(
+        default=4, metadata={"doc": "How many syncs may be at work on one database server at the same time."}
+    )
+    pool_sizes: Mapping[str, int] = field(
+        factory=dict, metadata={"doc": "The same by database server, before `pool_size`."}
+    )
+    bucket: str = field(
+        default="govuk-{environment}-database-backups",
+        metadata={"doc": "The name of each environment's bucket of dumps; tells whose bucket a `url` is."},
+    )
+    options: Options = field(factory=Options, metadata={"doc": ""})

@@ -1,0 +1,101 @@
+"""The values that hieradata becomes: a sync, a bucket sync, and where each was written."""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from pathlib import Path
+
+from attrs import frozen
+
+from env_sync.hieradata.settings import Options
+
+
+class Ensure(StrEnum):
+    """Whether a sync runs: every night, only by hand, or not at all."""
+
+    PRESENT = "present"
+    DISABLED = "disabled"
+    ABSENT = "absent"
+
+
+class Action(StrEnum):
+    """What a sync does with its database."""
+
+    PUSH = "push"
+    PULL = "pull"
+
+
+@frozen
+class Place:
+    """A line of a hieradata file; line counts from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@frozen(kw_only=True)
+class Schedule:
+    """When a sync starts: crontab fields as written, and the times of day that they match, in order."""
+
+    hour: str
+    minute: str
+    times: tuple[dt.time, ...]
+
+
+@frozen(kw_only=True)
+class Sync:
+    """One entry of `govuk_env_sync::tasks`, checked and complete."""
+
+    name: str
+    environment: str
+    node_class: str
+    place: Place
+    ensure: Ensure
+    schedule: Schedule
+    action: Action
+    dbms: str
+    storagebackend: str
+    database: str
+    database_hostname: str | None
+    url: str
+    path: str
+    temppath: Path | None
+    transformation: Path | None
+    """The file named by `transformation_sql_filename`, in include/transformation_sql/."""
+    pre_dump_transformation: Path | None
+    excluded_tables: tuple[str, ...]
+    after: tuple[str, ...]
+    recovery: bool
+    """True for a disabled pull into a protected environment from its own bucket."""
+    options: Options
+
+    @property
+    def server(self) -> str:
+        """The name of the database server: the host that the sync names, else its node class."""
+        return self.database_hostname or self.node_class
+
+    @property
+    def live(self) -> tuple[str, str, str]:
+        """What identifies the live database within an environment: engine, server, database."""
+        return (self.dbms, self.server, self.database)
+
+
+@frozen(kw_only=True)
+class BucketSync:
+    """One entry of `govuk_env_sync::s3_sync_tasks`, checked and complete."""
+
+    name: str
+    environment: str
+    node_class: str
+    place: Place
+    ensure: Ensure
+    schedule: Schedule
+    source_bucket: str
+    destination_bucket: str
+    delete: bool
+    after: tuple[str, ...]
+    options: Options
