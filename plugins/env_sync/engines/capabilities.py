@@ -1,0 +1,33 @@
+"""What each engine can do, as data: read when a plan is made, without importing the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from env_sync.hieradata.sync import Action
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What one engine offers; a sync that asks for more is a problem of the configuration."""
+
+    actions: frozenset[Action]
+    storagebackends: frozenset[str]
+    transformation: bool
+    """Runs a transformation on incoming."""
+    pre_dump_transformation: bool
+    """Runs a transformation on a copy before a dump."""
+    excluded_tables: bool
+
+
+CAPABILITIES: Mapping[str, Capabilities] = {
+    "postgresql": Capabilities(
+        actions=frozenset({Action.PUSH, Action.PULL}),
+        storagebackends=frozenset({"s3"}),
+        transformation=True,
+        pre_dump_transformation=False,
+        excluded_tables=True,
+    ),
+}

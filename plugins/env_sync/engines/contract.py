@@ -1,0 +1,228 @@
+"""The contract of an engine: what the steps ask of it, and the values that go in and out.
+
+An engine works on three copies of one target database: **incoming** (being restored), **live** and
+**previous** (what live was before). It writes what it knows about a copy into the copy itself (its
+*stamp*), so that no step has to believe anything but the copy.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from env_sync.cancellation import Cancellation
+from env_sync.hieradata.sync import Sync
+from env_sync.manifest import Parent, Transformation
+from env_sync.progress import Progress
+from env_sync.secret import Secret
+
+
+@frozen(kw_only=True)
+class Holder:
+    """Who works on a live database: one attempt at one group of one run.
+
+    `attempt` is new each time that the group's start gate lets it through, so that a group that was
+    cleared never takes what an earlier attempt left for its own.
+    """
+
+    run: str
+    """Names the run wherever it is: `<dag id>/<run id>`, or `command line/<host>/<id>`."""
+    group: str
+    attempt: str
+
+    def __str__(self) -> str:
+        return f"{self.run} {self.group}"
+
+
+@frozen(kw_only=True)
+class ServerConnection:
+    """How to reach a database server, taken from an Airflow connection.
+
+    `password` is kept out of the representation.
+    """
+
+    connection_id: str
+    environment: str
+    host: str
+    port: int | None
+    login: str
+    password: Secret
+    extra: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class Dump:
+    """A dump in the work folder, and what is known of it. Size in bytes; times are UTC."""
+
+    key: str
+    file: Path
+    size: int
+    sha256: str
+    environment: str
+    """The environment that pushed it, as far as its manifest or its bucket tell."""
+    data_time: dt.datetime
+    born_in: str
+    parents: tuple[Parent, ...]
+
+
+@frozen(kw_only=True)
+class DumpFacts:
+    """What an engine tells of a dump that it took. Times are UTC."""
+
+    engine_version: str
+    server_version: str
+    started: dt.datetime
+    finished: dt.datetime
+
+
+class CopyState(StrEnum):
+    """How far an incoming copy has come."""
+
+    RESTORING = "restoring"
+    RAW = "raw"
+    SANITISING = "sanitising"
+    SANITISED = "sanitised"
+
+
+@frozen(kw_only=True)
+class Stamp:
+    """What a copy says about itself; with `state` SANITISED it is the proof that promote believes."""
+
+    state: CopyState
+    holder: Holder
+    sync: str
+    environment: str
+    """The environment for which it was restored and sanitised."""
+    source_environment: str
+    dump_key: str
+    dump_sha256: str
+    data_time: dt.datetime
+    born_in: str
+    parents: tuple[Parent, ...]
+    transformations: tuple[Transformation, ...]
+    changed: dt.datetime
+
+
+@frozen(kw_only=True)
+class Promotion:
+    """What promote did. `unavailable` is how long no client could connect to live, in seconds."""
+
+    unavailable: float
+    first: bool
+    """True where there was no live database before."""
+    previous_kept: bool
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class CleanUp:
+    """What the last step of a group found and put right."""
+
+    live_reopened: bool
+    incoming_dropped: bool
+    notes: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Work:
+    """All that an engine is given to work with on one sync, in one step."""
+
+    sync: Sync
+    holder: Holder
+    connection: ServerConnection
+    folder: Path
+    """A private folder for this group; the engine may put files there."""
+    cancellation: Cancellation
+    progress: Progress
+    log: logging.Logger
+
+
+class Engine(ABC):
+    """One target database, worked on by one step. See each method for what it may raise.
+
+    Every method may raise ServerUnreachable, AccessRefused, Cancelled.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    @abstractmethod
+    def take_lease(self, *, at_most: int) -> None:
+        """Take, or renew, the lease on live for this holder, without waiting.
+
+        `at_most` is how many leases may be held on this server at the same time. An earlier attempt
+        of the same run and group gives way. Raises LeaseHeld, naming who has it and since when.
+        """
+
+    @abstractmethod
+    def release_lease(self) -> None:
+        """Give the lease back; does nothing where this run and group do not hold it."""
+
+    @abstractmethod
+    def at_work(self) -> AbstractContextManager[None]:
+        """Hold the lease for the length of a step: checked at its start, kept alive, one process at a time.
+
+        Every method below is called inside it, but for `verify`. Raises LeaseLost where another
+        holder took the lease, or none was taken.
+        """
+
+    @abstractmethod
+    def dump(self, to: Path) -> DumpFacts:
+        """Write a consistent dump of live to the file `to`, whole or not at all.
+
+        Raises NoSuchDatabase, ToolMissing, ToolFailed, DiskFull.
+        """
+
+    @abstractmethod
+    def verify(self, dump: Path) -> None:
+        """Read the dump through to its end with the engine's own reader. Raises DumpDamaged."""
+
+    @abstractmethod
+    def live_stamp(self) -> Stamp | None:
+        """What live says about itself; None where it was never promoted by Env Sync, or is not there."""
+
+    @abstractmethod
+    def incoming_stamp(self) -> Stamp | None:
+        """What incoming says about itself; None where there is none."""
+
+    @abstractmethod
+    def restore(self, dump: Dump) -> tuple[str, ...]:
+        """Make incoming anew from the dump, closed to every other role; live is not touched.
+
+        Returns warnings: what was left out, and why. Incoming ends as RAW. Raises RestoreFailed,
+        NameRefused, ToolMissing, DumpDamaged.
+        """
+
+    @abstractmethod
+    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+        """Run the transformations on a RAW incoming of this attempt, each whole, and write the proof.
+
+        Raises TransformationFailed, after which incoming is gone, and ProofMissing where incoming is
+        not RAW and of this attempt.
+        """
+
+    @abstractmethod
+    def promote(
+        self, transformations: Sequence[Transformation], last_look: Callable[[], None]
+    ) -> Promotion:
+        """Swap incoming, if it proves that these transformations ran in this attempt, with live.
+
+        `last_look` is called right before live is closed; what it raises stops the promotion.
+        Where this attempt was promoted before (a rerun after a kill) what is left to do is done.
+        Raises ProofMissing, PromoteFailed.
+        """
+
+    @abstractmethod
+    def clean_up(self) -> CleanUp:
+        """Put right what a killed step of this run and group left: reopen live, drop incoming.
+
+        Ends what earlier processes of this group still run on the server. Safe to call at any time.
+        """

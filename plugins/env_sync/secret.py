@@ -1,0 +1,20 @@
+"""A secret that does not print itself."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+
+@frozen(repr=False)
+class Secret:
+    """Text that must not reach a log: its representation hides it, `reveal` gives it out."""
+
+    _text: str = field()
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
