@@ -1,0 +1,230 @@
+"""S3 servers: versitygw, which checks signatures and accounts, and moto, which comes from PyPI."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from attrs import frozen
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox import process
+from sandbox.process import Process, SandboxError, ServerMissing
+
+REGION = "eu-west-1"
+VERSITYGW_MODULE = "github.com/versity/versitygw/cmd/versitygw"
+VERSITYGW_VERSION = "v1.8.0"
+
+
+@frozen
+class Account:
+    """An access key and its secret."""
+
+    access_key: str
+    secret_key: str
+
+
+class S3Server:
+    """An S3 server on 127.0.0.1; `root` is the account that may do everything."""
+
+    name = "S3"
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        """Keeps what it writes in the folder; a port of its own is chosen where none is given."""
+        self.folder = folder.resolve()
+        self.port = port or 0
+        self.log = self.folder / "server.log"
+        self.root = Account("sandbox-root", secrets.token_urlsafe(24))
+        self._process: Process | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.running
+
+    def start(self) -> Self:
+        """Starts it and waits until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = self.port or process.free_port()
+        command, env = self._command()
+        self._process = Process(self.name, command, log=self.log, env={**os.environ, **env}, cwd=self.folder)
+        self._process.start()
+        self._process.wait_until(self._answers)
+        return self
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        if self._process:
+            self._process.stop()
+
+    def kill(self) -> None:
+        """Kills it as a crash would."""
+        if self._process:
+            self._process.kill()
+
+    def client(self, account: Account | None = None) -> Any:
+        """A boto3 client for the account, by default `root`."""
+        account = account or self.root
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=account.access_key,
+            aws_secret_access_key=account.secret_key,
+            config=Config(
+                s3={"addressing_style": "path"},
+                connect_timeout=5,
+                read_timeout=60,
+                retries={"max_attempts": 1},
+            ),
+        )
+
+    def create_buckets(self, names: Iterable[str], owner: Account | None = None) -> None:
+        """Makes the buckets that are not there yet."""
+        client = self.client(owner)
+        present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+        for name in names:
+            if name not in present:
+                client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """All keys of a bucket, in order."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def empty(self, bucket: str) -> None:
+        """Deletes every object of a bucket."""
+        client = self.client()
+        for key in self.keys(bucket):
+            client.delete_object(Bucket=bucket, Key=key)
+
+    def airflow_connection(self, account: Account | None = None, **extra: object) -> dict[str, object]:
+        """An Airflow connection to this server, as Airflow reads it from JSON."""
+        account = account or self.root
+        return {
+            "conn_type": "aws",
+            "login": account.access_key,
+            "password": account.secret_key,
+            "extra": {
+                "endpoint_url": self.endpoint,
+                "region_name": REGION,
+                "config_kwargs": {"s3": {"addressing_style": "path"}},
+                **extra,
+            },
+        }
+
+    def _command(self) -> tuple[list[str | Path], dict[str, str]]:
+        """What to run, and what to add to its environment."""
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        try:
+            self.client().list_buckets()
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+
+class VersityGW(S3Server):
+    """versitygw over plain files: checks signatures, knows accounts, bucket policies and multipart.
+
+    Says nothing of encryption in its answers, and cannot hold the keys `a/b` and `a/b/c` at once. The
+    objects outlive a restart; the accounts do too, the secret of `root` does not.
+    """
+
+    name = "versitygw"
+
+    def start(self) -> Self:
+        """Starts it and waits until it answers; ServerMissing where it is not built and cannot be."""
+        for part in ("objects", "versions", "iam"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        return super().start()
+
+    def create_account(self, name: str) -> Account:
+        """Makes an account that may create buckets; it sees nothing of the other accounts."""
+        account = Account(name, secrets.token_urlsafe(24))
+        self._admin("create-user", "--access", name, "--secret", account.secret_key, "--role", "userplus")
+        return account
+
+    def give_bucket(self, bucket: str, owner: Account) -> None:
+        """Makes the account the owner of the bucket."""
+        self._admin("change-bucket-owner", "--bucket", bucket, "--owner", owner.access_key)
+
+    def _admin(self, *arguments: str) -> None:
+        env = {
+            **os.environ,
+            "ADMIN_ACCESS_KEY": self.root.access_key,
+            "ADMIN_SECRET_KEY": self.root.secret_key,
+            "ADMIN_ENDPOINT_URL": self.endpoint,
+            "ADMIN_REGION": REGION,
+        }
+        process.run([versitygw(), "admin", *arguments], env=env, seconds=30)
+
+    def _command(self) -> tuple[list[str | Path], dict[str, str]]:
+        command: list[str | Path] = [versitygw(), "--port", f"127.0.0.1:{self.port}", "--region", REGION]
+        command += ["--iam-dir", self.folder / "iam", "--keep-alive", "--quiet"]
+        command += ["posix", "--versioning-dir", self.folder / "versions", self.folder / "objects"]
+        return command, {
+            "ROOT_ACCESS_KEY_ID": self.root.access_key,
+            "ROOT_SECRET_ACCESS_KEY": self.root.secret_key,
+        }
+
+
+class MotoS3(S3Server):
+    """moto's server: from PyPI alone, keeps objects in memory, answers with their encryption and ACL.
+
+    Checks no signatures: any account may do everything.
+    """
+
+    name = "moto"
+
+    def _command(self) -> tuple[list[str | Path], dict[str, str]]:
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], {}
+
+
+def versitygw() -> Path:
+    """The program, built with Go on first use (some two minutes) and then kept in the cache.
+
+    ServerMissing where it is not built and there is no Go to build it with.
+    """
+    home = process.cache_folder() / f"versitygw-{VERSITYGW_VERSION}"
+    program = home / "versitygw"
+    if program.exists():
+        return program
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    wanted = f"{VERSITYGW_MODULE}@{VERSITYGW_VERSION}"
+    if go is None:
+        raise ServerMissing(
+            f"versitygw is not at {program} and there is no Go to build it: install Go 1.25 or later, "
+            f"then: GOBIN={home} go install {wanted}"
+        )
+    making = home.with_name(f"{home.name}.{os.getpid()}")
+    try:
+        env = {**os.environ, "GOBIN": str(making), "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
+        process.run([go, "install", wanted], env=env, seconds=900)
+        home.mkdir(exist_ok=True)
+        (making / "versitygw").replace(program)
+    except (SandboxError, subprocess.TimeoutExpired) as problem:
+        raise SandboxError(f"versitygw could not be built: {problem}") from problem
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return program

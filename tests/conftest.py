@@ -1,0 +1,72 @@
+"""Servers for the tests, each started when a test first asks for it.
+
+A server that this machine cannot run skips the test, with the reason and what to install; in CI, where
+everything must be there, it fails it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from sandbox import process
+from sandbox.postgresql import PostgreSQLServer
+from sandbox.s3 import MotoS3, VersityGW
+
+Server = TypeVar("Server", PostgreSQLServer, VersityGW, MotoS3)
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder for servers, which users other than this one can enter."""
+    folder = process.temporary_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _run(make: Callable[[], Server]) -> Iterator[Server]:
+    try:
+        server = make().start()
+    except process.ServerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql15(server_folder: Path) -> Iterator[PostgreSQLServer]:
+    """PostgreSQL 15 from Debian."""
+    yield from _run(lambda: PostgreSQLServer(server_folder / "postgresql15", "debian15"))
+
+
+@pytest.fixture(scope="session")
+def postgresql16(server_folder: Path) -> Iterator[PostgreSQLServer]:
+    """PostgreSQL 16 from PyPI."""
+    yield from _run(lambda: PostgreSQLServer(server_folder / "postgresql16", "pypi16"))
+
+
+@pytest.fixture(scope="session")
+def postgresql18(server_folder: Path) -> Iterator[PostgreSQLServer]:
+    """PostgreSQL 18 from PyPI."""
+    yield from _run(lambda: PostgreSQLServer(server_folder / "postgresql18", "pypi18"))
+
+
+@pytest.fixture(scope="session")
+def s3(server_folder: Path) -> Iterator[VersityGW]:
+    """An S3 server that checks signatures and accounts."""
+    yield from _run(lambda: VersityGW(server_folder / "versitygw"))
+
+
+@pytest.fixture(scope="session")
+def moto(server_folder: Path) -> Iterator[MotoS3]:
+    """An S3 server that answers with an object's encryption and ACL."""
+    yield from _run(lambda: MotoS3(server_folder / "moto"))
