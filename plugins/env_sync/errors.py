@@ -11,11 +11,18 @@ import inspect
 class EnvSyncError(Exception):
     """Something went wrong in a sync."""
 
+    passing = False
+    """True where trying again may help without anybody changing anything."""
+
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.getdoc(type(self)) or type(self).__name__)
 
 
 # Configuration
+
+
+class NoHieradata(EnvSyncError):
+    """The folder of hieradata cannot be read; create it or set ENV_SYNC_HIERADATA."""
 
 
 class UnknownEnvironment(EnvSyncError):
@@ -52,6 +59,8 @@ class ProtectedEnvironment(EnvSyncError):
 class ServerUnreachable(EnvSyncError):
     """The database server does not answer, or went away."""
 
+    passing = True
+
 
 class AccessRefused(EnvSyncError):
     """The server or the bucket refused access."""
@@ -79,9 +88,13 @@ class DumpDamaged(EnvSyncError):
 class TransferFailed(EnvSyncError):
     """An upload or a download failed, also after trying again."""
 
+    passing = True
+
 
 class DiskFull(EnvSyncError):
     """There is not enough room in the work folder."""
+
+    passing = True
 
 
 # Programs
@@ -93,6 +106,8 @@ class ToolMissing(EnvSyncError):
 
 class ToolFailed(EnvSyncError):
     """An outside program failed."""
+
+    passing = True
 
 
 class Cancelled(EnvSyncError):
@@ -113,6 +128,8 @@ class NoSuchDatabase(EnvSyncError):
 class RestoreFailed(EnvSyncError):
     """The dump could not be restored; live is untouched."""
 
+    passing = True
+
 
 class TransformationFailed(EnvSyncError):
     """A transformation failed; incoming was dropped and live is untouched."""
@@ -125,9 +142,13 @@ class ProofMissing(EnvSyncError):
 class PromoteFailed(EnvSyncError):
     """Incoming could not be swapped with live; live is open and as it was."""
 
+    passing = True
+
 
 class LeaseHeld(EnvSyncError):
     """Another sync holds the lease on this live database."""
+
+    passing = True
 
 
 class LeaseLost(EnvSyncError):

@@ -118,3 +118,11 @@ class Settings:
         metadata={"doc": "The name of each environment's bucket of dumps; tells whose bucket a `url` is."},
     )
     options: Options = field(factory=Options, metadata={"doc": ""})
+
+    def bucket_environment(self, bucket: str) -> str:
+        """The environment whose bucket of dumps this is, by its name; else words that say it is unknown."""
+        before, mark, after = self.bucket.partition("{environment}")
+        middle = bucket[len(before) : len(bucket) - len(after)]
+        if mark and middle and bucket == f"{before}{middle}{after}":
+            return middle
+        return f"unknown (bucket {bucket})"

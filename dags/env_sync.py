@@ -1,0 +1,19 @@
+"""Airflow DAGs of Env Sync: one per environment in hieradata.
+
+ENV_SYNC_ENVIRONMENTS (comma-separated) limits which environments this instance generates;
+ENV_SYNC_HIERADATA names another folder of hieradata.
+"""
+
+from env_sync.dag_factory import make_dag
+from env_sync.installation import chosen_environments, read_plan
+
+from airflow.sdk import get_parsing_context
+
+PREFIX = "env_sync_"
+
+# A worker that runs one task asks for one DAG only: the others need not be read then.
+wanted = get_parsing_context().dag_id
+for environment in chosen_environments():
+    dag_id = f"{PREFIX}{environment}"
+    if wanted in (None, dag_id):
+        globals()[dag_id] = make_dag(read_plan(environment))

@@ -1,0 +1,274 @@
+"""env-sync: check the configuration, show plans and dumps, run a sync, pause and resume.
+
+`check` and `plan` read files only. The other commands use Airflow's connections and variables, so
+they import Airflow, which takes seconds: inside the command, not here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from env_sync.errors import EnvSyncError, InvalidRequest, UnknownSync
+from env_sync.hieradata.duration import parse_duration
+from env_sync.hieradata.sync import Action
+from env_sync.hieradata.wrong_value import WrongValue
+from env_sync.installation import HIERADATA, TRANSFORMATIONS, chosen_environments, read_plan
+from env_sync.pause import Pause
+from env_sync.plan import Group, Plan
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+EnvironmentName = Annotated[str, typer.Argument(metavar="ENV", help="The environment, e.g. integration.")]
+SyncName = Annotated[str, typer.Argument(metavar="SYNC", help="The name of the sync in hieradata.")]
+
+
+@app.callback()
+def options(
+    hieradata: Annotated[Path | None, typer.Option(help="Another folder of hieradata.")] = None,
+    transformations: Annotated[Path | None, typer.Option(help="Another folder of transformations.")] = None,
+) -> None:
+    """Copies databases between environments, sanitised on the way down."""
+    if hieradata is not None:
+        os.environ[HIERADATA] = str(hieradata)
+    if transformations is not None:
+        os.environ[TRANSFORMATIONS] = str(transformations)
+
+
+@app.command()
+def check() -> None:
+    """Read the whole configuration; print every problem with its file and line. Exit 1 if there is any."""
+    plans = [read_plan(environment) for environment in chosen_environments()]
+    problems = [problem for plan in plans for problem in plan.problems]
+    for problem in problems:
+        print(problem)
+    groups = sum(len(plan.groups) for plan in plans)
+    for plan in plans:
+        for left in plan.left_out:
+            print(f"note: {plan.environment}: {left}")
+    print(f"{len(plans)} environments, {groups} groups, {len(problems)} problems")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def plan(environment: EnvironmentName) -> None:
+    """Print what the environment's DAG will do in a night, in order."""
+    print(read_plan(environment).as_text())
+
+
+@app.command("list")
+def list_dumps(environment: EnvironmentName, database: Annotated[str, typer.Argument(metavar="DATABASE")]) -> None:
+    """List the dumps that syncs of this environment can restore for a database, the newest first."""
+    _use_airflow()
+    from env_sync.connections import store_connection
+    from env_sync.store import S3Store
+
+    plan = read_plan(environment)
+    places = dict.fromkeys(
+        (group.sync.url, group.sync.path) for group in plan.groups if group.sync.database == database
+    )
+    if not places:
+        known = sorted({group.sync.database for group in plan.groups})
+        raise UnknownSync(f"{environment} has no sync of {database!r}. It has: {', '.join(known)}.")
+    store = S3Store(store_connection(environment))
+    for bucket, path in places:
+        table = Table("Timestamp", "MB", "Data of (UTC)", "Born in", "Key", title=f"{bucket}/{path}")
+        for listed in store.list_dumps(bucket, path, database):
+            manifest = store.read_manifest(bucket, listed.key)
+            table.add_row(
+                listed.timestamp_text,
+                f"{listed.size / 1e6:.1f}",
+                f"{manifest.data_time:%Y-%m-%d %H:%M}" if manifest else "",
+                manifest.born_in if manifest else "",
+                listed.key,
+            )
+        Console().print(table)
+
+
+@app.command()
+def run(
+    environment: EnvironmentName,
+    sync: SyncName,
+    timestamp: Annotated[str | None, typer.Option(help="Restore exactly this dump.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done; write nothing.")] = False,
+    ignore_pauses: Annotated[bool, typer.Option(help="Run it also where it is paused.")] = False,
+    confirm: Annotated[str, typer.Option(help="The database's name, for a recovery sync.")] = "",
+) -> None:
+    """Run one sync now, in this process, with the same steps as in Airflow. Exit 1 if it is CRITICAL."""
+    _use_airflow()
+    from env_sync.cancellation import Cancellation
+    from env_sync.engines.contract import Holder
+    from env_sync.pause_store import get_pause
+    from env_sync.report import Result
+    from env_sync.request import read_request
+    from env_sync.steps.session import open_session
+    from env_sync.steps.whole_group import run_group
+    from env_sync.terminal import TerminalProgress
+
+    plan = read_plan(environment)
+    group = _group(plan, sync)
+    asked = {"only": [sync], "timestamp": timestamp, "ignore_pauses": ignore_pauses, "confirm": confirm}
+    request = read_request(asked, plan)
+    pause = get_pause(environment, sync)
+    if pause is not None and pause.active(dt.datetime.now(dt.UTC)) and not ignore_pauses:
+        print(f"OK: {sync} was not run: {pause}. Use --ignore-pauses to run it all the same.")
+        return
+    console = Console(stderr=True)
+    cancellation = Cancellation()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: cancellation.cancel())
+    logging.basicConfig(level=logging.INFO, format="    %(message)s", stream=sys.stderr)
+    session = open_session(
+        group=group,
+        settings=plan.settings,
+        request=request,
+        holder=Holder(
+            run=f"command line/{socket.gethostname()}/{uuid.uuid4().hex[:8]}", group=group.id, attempt=uuid.uuid4().hex
+        ),
+        pause=lambda: get_pause(environment, sync),
+        cancellation=cancellation,
+        progress=TerminalProgress(console),
+        log=logging.getLogger("env_sync"),
+    )
+    if dry_run:
+        _say_what_would_be_done(session)
+        return
+    steps = len(group.steps)
+    counted = iter(range(1, steps + 1))
+    report = run_group(session, lambda step: console.print(f"[{next(counted)}/{steps}] {step}", markup=False))
+    print(report.line())
+    raise typer.Exit(1 if report.result is Result.CRITICAL else 0)
+
+
+@app.command()
+def pause(
+    environment: EnvironmentName,
+    sync: SyncName,
+    why: Annotated[str, typer.Option(help="The reason, for those who wonder.")],
+    until: Annotated[str, typer.Option(help="When it ends by itself: a moment in UTC (2026-12-01T09:00) or 8h, 2d.")],
+    by: Annotated[str | None, typer.Option(help="Who pauses it; you, unless given.")] = None,
+    pull_only: Annotated[
+        bool, typer.Option(help="SYNC is the name of a database: pause its pulls, leave its pushes running.")
+    ] = False,
+) -> None:
+    """Pause one sync until a moment. It is skipped visibly, says why, and comes back by itself."""
+    _use_airflow()
+    from env_sync.pause_store import set_pause
+
+    now = dt.datetime.now(dt.UTC)
+    record = Pause(by=by or getpass.getuser(), why=why, since=now, until=_end(until, now))
+    for name in _named(read_plan(environment), sync, pull_only):
+        set_pause(environment, name, record)
+        print(f"{environment} {name}: {record}")
+
+
+@app.command()
+def resume(environment: EnvironmentName, sync: SyncName, pull_only: bool = False) -> None:
+    """End a pause now."""
+    _use_airflow()
+    from env_sync.pause_store import remove_pause
+
+    for name in _named(read_plan(environment), sync, pull_only):
+        print(f"{environment} {name}: {'resumed' if remove_pause(environment, name) else 'was not paused'}")
+
+
+@app.command()
+def pauses(environment: Annotated[str | None, typer.Argument(metavar="ENV")] = None) -> None:
+    """List the pauses, with who, why and until when."""
+    _use_airflow()
+    from env_sync.pause_store import get_pause
+
+    now = dt.datetime.now(dt.UTC)
+    found = False
+    for name in (environment,) if environment else chosen_environments():
+        for sync in read_plan(name).names():
+            record = get_pause(name, sync)
+            if record is not None:
+                found = True
+                print(f"{name} {sync}: {record}{'' if record.active(now) else ' (over)'}")
+    if not found:
+        print("Nothing is paused.")
+
+
+def main() -> None:
+    """The command's entry: errors of ours are one line, not a traceback."""
+    try:
+        app()
+    except EnvSyncError as problem:
+        print(f"env-sync: {problem}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _use_airflow() -> None:
+    """Let connections and variables come from Airflow's own database, as they do on its servers."""
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    logging.getLogger("airflow").setLevel(logging.WARNING)
+
+
+def _group(plan: Plan, sync: str) -> Group:
+    for group in plan.groups:
+        if group.sync.name == sync:
+            return group
+    raise UnknownSync(f"{plan.environment} has no sync {sync!r} that can run. It has: {', '.join(plan.names())}.")
+
+
+def _named(plan: Plan, name: str, pull_only: bool) -> list[str]:
+    if not pull_only:
+        return [_group(plan, name).sync.name]
+    pulls = {
+        group.sync.name
+        for group in plan.groups
+        if group.sync.action is Action.PULL and name in (group.sync.database, group.sync.name)
+    }
+    if not pulls:
+        raise UnknownSync(f"{plan.environment} has no pull of a database {name!r}.")
+    return sorted(pulls)
+
+
+def _end(text: str, now: dt.datetime) -> dt.datetime:
+    if text[-1:] in ("d", "h", "m", "s"):
+        try:
+            return now + parse_duration(text)
+        except WrongValue as problem:
+            raise InvalidRequest(f"--until {text!r}: {problem}.") from None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(f"--until must be a moment such as 2026-12-01T09:00 (UTC) or 8h, not {text!r}.") from None
+    moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
+    if moment <= now:
+        raise InvalidRequest(f"--until {text} is in the past.")
+    return moment
+
+
+def _say_what_would_be_done(session: Session) -> None:
+    sync = session.sync
+    print(f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}")
+    if sync.action is Action.PUSH:
+        print(f"  dump it and upload it to {sync.url}/{sync.path}/; nothing else is changed")
+        return
+    choice = session.store.choose(
+        sync.url, sync.path, sync.database, timestamp=session.request.timestamp, min_size_ratio=sync.options.min_size_ratio
+    )
+    for note in choice.notes:
+        print(f"  note: {note}")
+    print(f"  fetch {sync.url}/{choice.key} ({choice.size / 1e6:.1f} MB)")
+    print(f"  restore it beside live, closed to others; sanitise: {sync.transformation or 'no transformation'}")
+    kept = "kept as previous" if sync.options.keep_previous else "dropped"
+    print(f"  swap it with live; what live is now is {kept}. Nothing was written.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Airflow connections of Env Sync: which ids are looked for, and whose environment they say they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from env_sync.engines.contract import ServerConnection
+from env_sync.errors import ConnectionMissing, WrongEnvironment
+from env_sync.hieradata.sync import Sync
+from env_sync.secret import Secret
+
+
+def server_connection_ids(sync: Sync) -> tuple[str, ...]:
+    """The ids that are looked for, in order, for the server that holds a sync's database."""
+    host = f"env_sync_{sync.environment}_{sync.server}"
+    return tuple(_id(name) for name in (f"{host}_{sync.database}", host))
+
+
+def store_connection_id(environment: str) -> str:
+    """The id of the connection for an environment's buckets."""
+    return _id(f"env_sync_{environment}_s3")
+
+
+def server_connection(sync: Sync) -> ServerConnection:
+    """The connection for a sync's database server, after it has said that it is this environment's.
+
+    Raises ConnectionMissing with the ids to add, WrongEnvironment with what to add to its extra.
+    """
+    connection = _first(server_connection_ids(sync), what=f"the database server of {sync.name}")
+    _check_environment(connection, sync.environment, purpose=f"{sync.action} {sync.name}")
+    return ServerConnection(
+        connection_id=connection.conn_id,
+        environment=sync.environment,
+        host=connection.host or "",
+        port=connection.port,
+        login=connection.login or "",
+        password=Secret(connection.password or ""),
+        extra=connection.extra_dejson,
+    )
+
+
+def store_connection(environment: str) -> Connection:
+    """The connection for an environment's buckets, after the same check. Raises the same errors."""
+    connection = _first((store_connection_id(environment),), what=f"the buckets of {environment}")
+    _check_environment(connection, environment, purpose="transfer dumps")
+    return connection
+
+
+def _first(ids: Sequence[str], what: str) -> Connection:
+    for connection_id in ids:
+        try:
+            return BaseHook.get_connection(connection_id)
+        except AirflowNotFoundException:
+            continue
+    raise ConnectionMissing(
+        f"Airflow has no connection for {what}: add {' or '.join(ids)} under Admin, Connections, "
+        'with {"environment": "<its environment>"} in its extra. Nothing was touched.'
+    )
+
+
+def _check_environment(connection: Connection, environment: str, purpose: str) -> None:
+    said = connection.extra_dejson.get("environment")
+    if said == environment:
+        return
+    says = f"says that it belongs to {said}" if said else "does not say to which environment it belongs"
+    raise WrongEnvironment(
+        f"Connection {connection.conn_id} {says}, so it is not used to {purpose} in {environment}. If it is "
+        f'{environment}\'s, add {{"environment": "{environment}"}} to its extra. Nothing was touched.'
+    )
+
+
+def _id(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)

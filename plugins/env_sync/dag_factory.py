@@ -1,0 +1,175 @@
+"""Makes one DAG of one plan: a TaskGroup per group of the plan, its steps in a row, its report last."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import pendulum
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
+from airflow.sdk.definitions.param import ParamsDict
+from attrs import asdict
+
+from env_sync.operators.config_problems import ConfigProblemsOperator
+from env_sync.operators.download import DownloadOperator
+from env_sync.operators.dump import DumpOperator
+from env_sync.operators.night import NightOperator
+from env_sync.operators.promote import PromoteOperator
+from env_sync.operators.report import ReportOperator
+from env_sync.operators.request import RequestOperator
+from env_sync.operators.restore import RestoreOperator
+from env_sync.operators.sanitise import SanitiseOperator
+from env_sync.operators.start_gate import StartGateOperator
+from env_sync.operators.step import StepOperator
+from env_sync.operators.upload import UploadOperator
+from env_sync.plan import Group, Plan
+from env_sync.request import ALL
+from env_sync.schedule import opening_cron
+
+OPERATORS: Mapping[str, type[StepOperator]] = {
+    "start_gate": StartGateOperator,
+    "dump": DumpOperator,
+    "upload": UploadOperator,
+    "download": DownloadOperator,
+    "restore": RestoreOperator,
+    "sanitise": SanitiseOperator,
+    "promote": PromoteOperator,
+    "report": ReportOperator,
+}
+
+START_DATE = dt.datetime(2026, 1, 1)
+"""In the past, and always the same: with catchup off it starts nothing."""
+
+MOST_ACTIVE_TASKS = 1024
+"""Airflow's own 16 would hold up gates; what limits the work is the lease's `pool_size` per server."""
+
+
+def make_dag(plan: Plan) -> DAG:
+    """The DAG of one environment."""
+    settings = plan.settings
+    zone = pendulum.timezone(settings.timezone)
+    dag = DAG(
+        dag_id=f"env_sync_{plan.environment}",
+        dag_display_name=f"Env Sync: {plan.environment}",
+        description=f"Keeps the databases of {plan.environment} in step, every night",
+        doc_md=plan.as_markdown(),
+        schedule=CronTriggerTimetable(opening_cron(settings.window), timezone=zone),
+        start_date=pendulum.instance(START_DATE, tz=zone),
+        catchup=False,
+        max_active_runs=16,
+        max_active_tasks=MOST_ACTIVE_TASKS,
+        tags=["env_sync", plan.environment, *(["protected"] if settings.protected else [])],
+        params=_params(plan),
+        render_template_as_native_obj=False,
+    )
+    with dag:
+        RequestOperator(task_id="request", plan=plan)
+        if plan.problems:
+            ConfigProblemsOperator(task_id="config_problems", plan=plan)
+        night = NightOperator(task_id="night", plan=plan, trigger_rule=TriggerRule.ALL_DONE)
+        tasks = {group.id: _add_group(group, plan) for group in plan.groups}
+        for group in plan.groups:
+            for before in group.after:
+                tasks[before]["report"] >> tasks[group.id]["start_gate"]
+            tasks[group.id]["report"] >> night
+        _make_teardown(night)
+    for task in dag.tasks:
+        # Airflow writes the DAG's params into every task again: with hundreds of groups that is most of its size.
+        task.params = ParamsDict()
+    return dag
+
+
+def _add_group(group: Group, plan: Plan) -> dict[str, StepOperator]:
+    sync, settings = group.sync, plan.settings
+    with TaskGroup(group_id=group.id, tooltip=_tooltip(group), doc_md=_group_doc(group)):
+        tasks = {step: OPERATORS[step](task_id=step, group=group, plan=plan, **_limits(group, step)) for step in group.steps}
+    if queue := settings.queues.get(sync.node_class, settings.queue):
+        for task in tasks.values():
+            task.queue = queue
+    steps = [tasks[step] for step in group.steps]
+    for step, following in zip(steps, steps[1:], strict=False):
+        step >> following
+    tasks["start_gate"].trigger_rule = TriggerRule.ALL_DONE
+    tasks["report"].as_teardown(setups=tasks["start_gate"])
+    _make_teardown(tasks["report"])
+    return tasks
+
+
+def _make_teardown(task: Any) -> None:
+    """A last task that always runs and never decides whether the run failed.
+
+    As a plain leaf it would make a run with failed groups a success; as a teardown with Airflow's own
+    rule for those it would not run where the group was skipped.
+    """
+    task.as_teardown(on_failure_fail_dagrun=False)
+    task.trigger_rule = TriggerRule.ALL_DONE
+
+
+def _limits(group: Group, step: str) -> dict[str, Any]:
+    options = group.sync.options
+    limits: dict[str, Any] = {"retries": options.retries, "retry_delay": options.retry_delay}
+    if step in ("start_gate", "report"):
+        limits = {"retries": 2, "retry_delay": dt.timedelta(seconds=30)}
+    if step in options.timeouts:
+        limits["execution_timeout"] = options.timeouts[step]
+    return limits
+
+
+def _params(plan: Plan) -> dict[str, Param]:
+    names = [*plan.names(), ALL]
+    params = {
+        "only": Param(
+            [],
+            type=["array", "null"],
+            title="Syncs to run now",
+            description=f"Choose from this environment's syncs, or `{ALL}`. Empty runs nothing.",
+            uniqueItems=True,
+            examples=names,
+            items={"type": "string", "enum": names},
+        ),
+        "timestamp": Param(
+            None,
+            type=["string", "null"],
+            title="Timestamp of the dump",
+            description="Restore exactly this dump, e.g. 2026-11-23T010000Z; needs exactly one pull in `only`. "
+            "`env-sync list` shows what there is. Empty takes the newest.",
+        ),
+        "ignore_pauses": Param(
+            False,
+            type="boolean",
+            title="Ignore pauses",
+            description="Run the chosen syncs also where they are paused.",
+        ),
+    }
+    if any(group.sync.recovery for group in plan.groups):
+        params["confirm"] = Param(
+            None,
+            type=["string", "null"],
+            title="Confirm a recovery sync",
+            description=f"A recovery sync replaces a database of {plan.environment}: type the database's name.",
+        )
+    return params
+
+
+def _tooltip(group: Group) -> str:
+    sync = group.sync
+    return f"{sync.action} {sync.dbms} {sync.database} at {group.time:%H:%M}, {sync.ensure}"
+
+
+def _group_doc(group: Group) -> str:
+    """The configuration of a group in full."""
+    sync = group.sync
+    values = {name: value for name, value in asdict(sync, recurse=False).items() if name not in ("options", "schedule")}
+    values |= {"hour": sync.schedule.hour, "minute": sync.schedule.minute}
+    values |= asdict(sync.options, recurse=False)
+    rows = [f"| {name} | {_shown(value)} |" for name, value in values.items() if value not in (None, "", ())]
+    return "\n".join([f"Configured at `{sync.place}`", "", "| Field | Value |", "|---|---|", *rows])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return str(value).replace("|", "\\|")

@@ -1,0 +1,33 @@
+"""The table of the night, at a DAG run's end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from env_sync.operators.run_context import task_id
+from env_sync.plain import from_plain
+from env_sync.plan import Plan
+from env_sync.report import Report, night_table
+
+
+class NightOperator(BaseOperator):
+    """Prints every group's report in one table, the worst first."""
+
+    ui_color = "#f3f2f1"
+
+    def __init__(self, *, plan: Plan, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._plan = plan
+
+    def execute(self, context: Context) -> Any:
+        groups = self._plan.groups
+        left = {group.id: context["ti"].xcom_pull(task_ids=task_id(group, "report")) for group in groups}
+        missing = [group for group, report in left.items() if report is None]
+        table = night_table(from_plain(Report, report) for report in left.values() if report is not None)
+        if missing:
+            table += f"\nCRITICAL: no report of {', '.join(missing)}: see the logs of their report tasks"
+        for line in table.splitlines():
+            self.log.info(line)
+        return table

@@ -1,0 +1,17 @@
+"""Sanitises incoming."""
+
+from __future__ import annotations
+
+from airflow.sdk import Context
+
+from env_sync.operators.step import StepOperator
+from env_sync.steps.results import Downloaded, Sanitised
+from env_sync.steps.sanitise import sanitise
+from env_sync.steps.session import Session
+
+
+class SanitiseOperator(StepOperator):
+    """Runs the transformation on incoming, whole or not at all, and leaves the proof in incoming itself."""
+
+    def work(self, session: Session, context: Context) -> Sanitised:
+        return sanitise(session, self.result_of(context, "download", Downloaded))

@@ -1,0 +1,118 @@
+"""Lets a group start: at its time, if nothing is against it, and when it has the lease on live."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+import uuid
+from typing import Any
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from env_sync.errors import InvalidRequest, LeaseHeld
+from env_sync.operators.run_context import request_of
+from env_sync.operators.step import SKIP, StepOperator
+from env_sync.plain import to_plain
+from env_sync.report import Result, Skip
+from env_sync.steps.results import Started
+from env_sync.steps.session import Session
+from env_sync.steps.start import Go, Wait, decide
+from env_sync.variables import stored_pause
+
+SHORT = dt.timedelta(seconds=60)
+"""Waits shorter than this are slept through: a deferral that ends before the scheduler has seen the worker
+leave marks the task as failed."""
+
+LOOK_AGAIN = dt.timedelta(seconds=75)
+"""How often a gate looks whether the lease that it waits for is free."""
+
+
+class StartGateOperator(StepOperator):
+    """Waits (deferred: no worker is held) for the group's time and for the lease on its live database.
+
+    Skips, and says why: not selected, disabled, paused, too late. On a run by hand, and where somebody
+    cleared the group, it starts at once.
+    """
+
+    ui_color = "#f3f2f1"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._waiting_since: dt.datetime | None = None
+
+    def execute(self, context: Context) -> Any:
+        while isinstance(decision := self._decide(context), Wait):
+            self._wait(decision.until, f"{self._group.id} is due")
+        if isinstance(decision, Skip):
+            self._skip(context, decision)
+        # Left before the lease is taken, so that the report can give it back whatever happens here.
+        started = Started(attempt=uuid.uuid4().hex, started=dt.datetime.now(dt.UTC))
+        context["ti"].xcom_push(key="started", value=to_plain(started))
+        return super().execute(context)
+
+    def resume(self, context: Context, event: Any = None, waiting_since: str | None = None) -> Any:
+        """Goes on after a wait; everything is looked at again."""
+        self._waiting_since = dt.datetime.fromisoformat(waiting_since) if waiting_since else None
+        return self.execute(context)
+
+    def work(self, session: Session, context: Context) -> None:
+        """Take the lease on live, waiting up to `lease_wait` while another sync has it."""
+        settings, sync = self._plan.settings, session.sync
+        since = self._waiting_since or dt.datetime.now(dt.UTC)
+        while True:
+            try:
+                session.engine.take_lease(at_most=settings.pool_sizes.get(sync.server, settings.pool_size))
+                return
+            except LeaseHeld as held:
+                now = dt.datetime.now(dt.UTC)
+                if now - since > sync.options.lease_wait:
+                    raise LeaseHeld(f"{held} Waited for it since {since:%H:%M} UTC; clear the group to try again") from None
+                self._waiting_since = since
+                self._wait(now + LOOK_AGAIN, str(held))
+
+    def _decide(self, context: Context) -> Skip | Wait | Go:
+        try:
+            request = request_of(context, self._plan)
+        except InvalidRequest as problem:
+            return Skip(reason=f"the run's request was refused: {problem}", result=Result.CRITICAL, quiet=True)
+        sync = self._group.sync
+        reason = request.why_not(self._group, self._plan)
+        return decide(
+            group=self._group,
+            plan=self._plan,
+            request=request,
+            # Not asked for where the answer cannot matter: a run of one sync has a gate for every other one.
+            pause=None if reason else stored_pause(sync.environment, sync.name),
+            run_after=context["dag_run"].run_after,
+            rerun=self._was_cleared(context),
+            now=dt.datetime.now(dt.UTC),
+        )
+
+    def _was_cleared(self, context: Context) -> bool:
+        """Clearing a task raises its `max_tries` by the tries that it had; nothing else does."""
+        return bool(context["ti"].max_tries > self.retries)
+
+    def _wait(self, until: dt.datetime, what: str) -> None:
+        """Wait until a moment (UTC): defer, or sleep where it is near. Returns only after a sleep."""
+        left = until - dt.datetime.now(dt.UTC)
+        self.log.info("%s; waiting until %s UTC", what, f"{until:%Y-%m-%d %H:%M:%S}")
+        if left > SHORT:
+            since = self._waiting_since.isoformat() if self._waiting_since else None
+            self.defer(
+                trigger=DateTimeTrigger(moment=until),
+                method_name="resume",
+                kwargs={"waiting_since": since},
+            )
+        end = time.monotonic() + max(left.total_seconds(), 0)
+        while (rest := end - time.monotonic()) > 0:
+            self._cancellation.check()
+            time.sleep(min(rest, 0.5))
+
+    def _skip(self, context: Context, skip: Skip) -> None:
+        level = logging.INFO if skip.result is Result.OK else logging.WARNING
+        self.log.log(level, "Skipped: %s", skip.reason)
+        context["ti"].xcom_push(key=SKIP, value=to_plain(skip))
+        raise AirflowSkipException(skip.reason)

@@ -1,0 +1,118 @@
+"""The base of the operators that do one step of a sync."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+import psycopg
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from env_sync.cancellation import Cancellation
+from env_sync.errors import Cancelled, EnvSyncError, PauseActive
+from env_sync.operators.run_context import holder_of, request_of, started, task_id
+from env_sync.plain import from_plain, to_plain
+from env_sync.plan import Group, Plan
+from env_sync.progress import LogProgress
+from env_sync.redact import describe_database_error
+from env_sync.report import Skip
+from env_sync.steps.session import Session, open_session
+from env_sync.variables import stored_pause
+
+ERROR = "error"
+SKIP = "skip"
+
+T = TypeVar("T")
+
+
+class StepOperator(BaseOperator):
+    """Does one step of one group.
+
+    :param group: the group of the plan.
+    :param plan: the plan that it belongs to.
+    """
+
+    template_fields: Sequence[str] = ("environment", "sync_name", "database", "server", "dumps")
+    ui_color: ClassVar[str] = "#e8f0f8"
+    ui_fgcolor: ClassVar[str] = "#0b0c0c"
+
+    def __init__(self, *, group: Group, plan: Plan, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        sync = group.sync
+        self.environment = sync.environment
+        self.sync_name = sync.name
+        self.database = sync.database
+        self.server = sync.server
+        self.dumps = f"{sync.url}/{sync.path}"
+        self._group = group
+        self._plan = plan
+        self._cancellation = Cancellation()
+
+    @abstractmethod
+    def work(self, session: Session, context: Context) -> object:
+        """Do the step and give its result."""
+
+    def execute(self, context: Context) -> Any:
+        """Do the step; its result is plain data in XCom, its error a message there without row values."""
+        try:
+            result = self.work(self.open_session(context), context)
+            self._cancellation.check()
+        except PauseActive as pause:
+            skip = Skip(reason=str(pause))
+            context["ti"].xcom_push(key=SKIP, value=to_plain(skip))
+            raise AirflowSkipException(skip.reason) from None
+        except EnvSyncError as problem:
+            raise self._failure(context, problem) from None
+        except psycopg.Error as problem:
+            raise self._failure(context, EnvSyncError(describe_database_error(problem))) from None
+        return to_plain(result)
+
+    def on_kill(self) -> None:
+        self._cancellation.cancel()
+
+    def open_session(self, context: Context) -> Session:
+        """The session of this step. Raises EnvSyncError where the start gate let nothing through."""
+        start = started(context, self._group)
+        if start is None:
+            raise EnvSyncError(
+                f"The start gate of {self._group.id} did not let this run through (it was marked by hand?), so "
+                "nothing is done. Clear the whole group to run it."
+            )
+        return self.session_for(context, start.attempt)
+
+    def session_for(self, context: Context, attempt: str) -> Session:
+        sync = self._group.sync
+        return open_session(
+            group=self._group,
+            settings=self._plan.settings,
+            request=request_of(context, self._plan),
+            holder=holder_of(context, self._group, attempt),
+            pause=lambda: stored_pause(sync.environment, sync.name),
+            cancellation=self._cancellation,
+            progress=LogProgress(self._logger),
+            log=self._logger,
+        )
+
+    def result_of(self, context: Context, step: str, kind: type[T]) -> T:
+        """The result of an earlier step of this group. Raises EnvSyncError where it left none."""
+        result = context["ti"].xcom_pull(task_ids=task_id(self._group, step))
+        if result is None:
+            raise EnvSyncError(
+                f"{step} left no result (it was marked by hand?), so nothing is done. Clear {step} to run it."
+            )
+        return from_plain(kind, result)
+
+    @property
+    def _logger(self) -> logging.Logger:
+        return logging.getLogger(f"env_sync.{self._group.sync.action}")
+
+    def _failure(self, context: Context, problem: EnvSyncError) -> Exception:
+        """Leave the message for the report, and give what to raise: only what may pass is tried again."""
+        message = f"{type(problem).__name__}: {problem}"
+        context["ti"].xcom_push(key=ERROR, value=message)
+        if isinstance(problem, Cancelled) or not problem.passing:
+            return AirflowFailException(message)
+        return EnvSyncError(message)

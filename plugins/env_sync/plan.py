@@ -1,0 +1,312 @@
+"""The plan of one environment: its groups, their steps, their order. Pure: values in, values out.
+
+A group is one sync at one of its times. A plan prints itself as text for a terminal and as a
+Markdown table for the DAG's page.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from attrs import evolve, frozen
+
+from env_sync.engines.capabilities import Capabilities
+from env_sync.hieradata.environment import Environment
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.sync import Action, BucketSync, Ensure, Sync
+from env_sync.schedule import in_window, into_night
+
+STEPS: Mapping[Action, tuple[str, ...]] = {
+    Action.PUSH: ("start_gate", "dump", "upload", "report"),
+    Action.PULL: ("start_gate", "download", "restore", "sanitise", "promote", "report"),
+}
+
+BUCKET_SYNC = "bucket sync"
+
+
+@frozen(kw_only=True)
+class Group:
+    """One sync at one time of the night. `after` names the groups whose report comes first."""
+
+    id: str
+    sync: Sync
+    time: dt.time
+    steps: tuple[str, ...]
+    after: tuple[str, ...] = ()
+
+    @property
+    def by_hand_only(self) -> bool:
+        return self.sync.ensure is Ensure.DISABLED
+
+
+@frozen(kw_only=True)
+class LeftOut:
+    """Syncs that are configured but cannot run yet, with the one reason that they share."""
+
+    kind: str
+    syncs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        count = len(self.syncs)
+        return f"{count} {self.kind} sync{'' if count == 1 else 's'} left out: no engine for {self.kind} is installed"
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What one environment's DAG will hold."""
+
+    environment: str
+    settings: Settings
+    groups: tuple[Group, ...]
+    left_out: tuple[LeftOut, ...]
+    waiting: tuple[Sync | BucketSync, ...]
+    """The syncs behind `left_out`, so that the plan can show them."""
+    problems: tuple[Problem, ...]
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the syncs that a run can select, in the order of the night, each once."""
+        return tuple(dict.fromkeys(group.sync.name for group in self.groups))
+
+    def as_text(self) -> str:
+        """The plan for a terminal: a table of the night, then what is left out, then the problems."""
+        lines = [
+            f"{self.environment}: window {self.settings.window} {self.settings.timezone}"
+            f"{', protected' if self.settings.protected else ''}; "
+            f"{len(self.groups)} groups, {len(self.problems)} problems"
+        ]
+        lines += _aligned([_HEADINGS, *self._rows()])
+        lines += [f"Left out: {left}" for left in self.left_out]
+        lines += [f"Problem: {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+    def as_markdown(self) -> str:
+        """The same for the DAG's page."""
+        zone = self.settings.timezone
+        guard = " It is **protected**: no scheduled pull writes to it." if self.settings.protected else ""
+        lines = [
+            f"Keeps the databases of **{self.environment}** in step, every night from "
+            f"{self.settings.window.opens:%H:%M} to {self.settings.window.closes:%H:%M} {zone}.{guard}",
+            "",
+            "To run syncs now: **Trigger**, choose them in `only`. To rerun one: clear its group "
+            '("downstream" off, or the later syncs of the same database run again as well).',
+            "",
+            "| " + " | ".join(_HEADINGS) + " |",
+            "|" + "---|" * len(_HEADINGS),
+            *("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in self._rows()),
+        ]
+        for title, entries in (("Left out", self.left_out), ("Problems", self.problems)):
+            if entries:
+                lines += ["", f"**{title}**", "", *(f"- {_escaped(str(entry))}" for entry in entries)]
+        return "\n".join(lines)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows = [(into_night(group.time, self.settings.window), _group_row(group, self.settings)) for group in self.groups]
+        for sync in self.waiting:
+            rows += [
+                (into_night(time, self.settings.window), _waiting_row(sync, time)) for time in sync.schedule.times[:1]
+            ]
+        return [row for _, row in sorted(rows)]
+
+
+_HEADINGS = ("Time", "Group", "Action", "Database", "Server", "Bucket and path", "Transformation", "Runs after", "Notes")
+
+
+def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> Plan:
+    """The plan of an environment, given what each installed engine can do.
+
+    A sync that asks for what its engine does not offer is a problem; one whose engine is not
+    installed is left out. Neither takes another sync away.
+    """
+    window = environment.settings.window
+    problems = list(environment.problems)
+    waiting: list[Sync | BucketSync] = [
+        sync for sync in environment.bucket_syncs if sync.ensure is not Ensure.ABSENT
+    ]
+    groups: list[Group] = []
+    for sync in environment.syncs:
+        if sync.ensure is Ensure.ABSENT:
+            continue
+        capabilities = engines.get(sync.dbms)
+        if capabilities is None:
+            waiting.append(sync)
+        elif refusals := [_refusal(sync, reason) for reason in _not_offered(sync, capabilities)]:
+            problems += refusals
+        else:
+            groups += _groups(sync)
+    groups.sort(key=lambda group: (into_night(group.time, window), group.id))
+    ordered, order_problems = _ordered(groups)
+    return Plan(
+        environment=environment.name,
+        settings=environment.settings,
+        groups=ordered,
+        left_out=_left_out(waiting),
+        waiting=tuple(waiting),
+        problems=tuple([*problems, *order_problems]),
+    )
+
+
+def _not_offered(sync: Sync, capabilities: Capabilities) -> Iterable[str]:
+    if sync.action not in capabilities.actions:
+        yield f"cannot {sync.action}"
+    if sync.storagebackend not in capabilities.storagebackends:
+        yield f"cannot use the store {sync.storagebackend}"
+    if sync.transformation and not capabilities.transformation:
+        yield "cannot run transformation_sql_filename"
+    if sync.pre_dump_transformation and not capabilities.pre_dump_transformation:
+        yield "cannot run pre_dump_transformation_sql_filename"
+    if sync.excluded_tables and not capabilities.excluded_tables:
+        yield "cannot leave out excluded_tables"
+
+
+def _refusal(sync: Sync, reason: str) -> Problem:
+    return Problem(
+        place=sync.place,
+        sync=sync.name,
+        read=f"{sync.name} asks for what the {sync.dbms} engine does not offer: it {reason}",
+        right="change the sync, or set ensure: absent",
+    )
+
+
+def _groups(sync: Sync) -> list[Group]:
+    # A disabled sync is run by hand, so its times do not matter beyond its place in the order.
+    times = sync.schedule.times if sync.ensure is Ensure.PRESENT else sync.schedule.times[:1]
+    several = len(times) > 1
+    return [
+        Group(
+            id=f"{sync.name}__{time:%H%M}" if several else sync.name,
+            sync=sync,
+            time=time,
+            steps=STEPS[sync.action],
+        )
+        for time in times
+    ]
+
+
+def _ordered(groups: Sequence[Group]) -> tuple[tuple[Group, ...], list[Problem]]:
+    """Add the edges: one after another on the same live database, and `after`.
+
+    An `after` that would close a circle with the order of times is dropped, and said.
+    """
+    edges: dict[str, list[str]] = {group.id: [] for group in groups}
+    last: dict[tuple[str, str, str], str] = {}
+    for group in groups:
+        if (before := last.get(group.sync.live)) is not None:
+            edges[group.id].append(before)
+        last[group.sync.live] = group.id
+    by_sync: dict[str, list[str]] = {}
+    for group in groups:
+        by_sync.setdefault(group.sync.name, []).append(group.id)
+    wanted = [
+        (group, name, before)
+        for group in groups
+        for name in group.sync.after
+        for before in by_sync.get(name, ())
+        if before not in edges[group.id]
+    ]
+    problems: list[Problem] = []
+    if wanted and _has_circle(_with(edges, wanted)):
+        wanted, problems = _without_circles(edges, wanted)
+    complete = _with(edges, wanted)
+    return tuple(evolve(group, after=tuple(complete[group.id])) for group in groups), problems
+
+
+_Edges = Mapping[str, Sequence[str]]
+_Wanted = list[tuple[Group, str, str]]
+
+
+def _with(edges: _Edges, wanted: _Wanted) -> dict[str, list[str]]:
+    complete = {group: list(before) for group, before in edges.items()}
+    for group, _, before in wanted:
+        complete[group.id].append(before)
+    return complete
+
+
+def _without_circles(edges: _Edges, wanted: _Wanted) -> tuple[_Wanted, list[Problem]]:
+    """The wanted edges that close no circle, and a problem for each of the others."""
+    kept: _Wanted = []
+    problems: list[Problem] = []
+    for edge in wanted:
+        if not _has_circle(_with(edges, [*kept, edge])):
+            kept.append(edge)
+            continue
+        group, name, before = edge
+        problems.append(
+            Problem(
+                place=group.sync.place,
+                sync=None,
+                read=f"{group.id} is to run after {before}, which the order of times on their databases puts later",
+                right=f"give {group.sync.name} a later time than {name}, or remove the after",
+            )
+        )
+    return kept, problems
+
+
+def _has_circle(edges: Mapping[str, Iterable[str]]) -> bool:
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError:
+        return True
+    return False
+
+
+def _left_out(waiting: Iterable[Sync | BucketSync]) -> tuple[LeftOut, ...]:
+    kinds: dict[str, list[str]] = {}
+    for sync in waiting:
+        kinds.setdefault(_kind(sync), []).append(sync.name)
+    return tuple(LeftOut(kind=kind, syncs=tuple(names)) for kind, names in sorted(kinds.items()))
+
+
+def _kind(sync: Sync | BucketSync) -> str:
+    return sync.dbms if isinstance(sync, Sync) else BUCKET_SYNC
+
+
+def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
+    sync = group.sync
+    notes = []
+    if sync.recovery:
+        notes.append("recovery sync: by hand, database's name typed to confirm")
+    elif group.by_hand_only:
+        notes.append("disabled: by hand only")
+    elif not in_window(group.time, settings.window):
+        notes.append("outside the window")
+    return (
+        f"{group.time:%H:%M}",
+        group.id,
+        str(sync.action),
+        f"{sync.dbms} {sync.database}",
+        sync.server,
+        f"{sync.url}/{sync.path}",
+        sync.transformation.name if sync.transformation else "",
+        ", ".join(group.after),
+        "; ".join(notes),
+    )
+
+
+def _waiting_row(sync: Sync | BucketSync, time: dt.time) -> tuple[str, ...]:
+    note = f"left out: no engine for {_kind(sync)}"
+    if isinstance(sync, BucketSync):
+        way = f"{sync.source_bucket} to {sync.destination_bucket}"
+        return (f"{time:%H:%M}", sync.name, BUCKET_SYNC, "", "", way, "", "", note)
+    return (
+        f"{time:%H:%M}",
+        sync.name,
+        str(sync.action),
+        f"{sync.dbms} {sync.database}",
+        sync.server,
+        f"{sync.url}/{sync.path}",
+        "",
+        "",
+        note,
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,232 @@
+"""The report of a sync: how it went, for people and for the monitoring; and the table of a night."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from attrs import frozen
+
+MEGABYTE = 1_000_000
+
+
+class Result(StrEnum):
+    """How a sync went, in the words of the monitoring."""
+
+    OK = "OK"
+    WARNING = "WARNING"
+    CRITICAL = "CRITICAL"
+
+
+_GRAVITY = {Result.OK: 0, Result.WARNING: 1, Result.CRITICAL: 2}
+
+
+@frozen(kw_only=True)
+class Skip:
+    """Why a start gate let nothing through. `quiet`: it was not asked for in this run."""
+
+    reason: str
+    result: Result = Result.OK
+    quiet: bool = False
+
+
+@frozen(kw_only=True)
+class Report:
+    """One group of one run, reported once. Times are UTC; sizes are bytes; lengths of time are seconds."""
+
+    environment: str
+    sync: str
+    group: str
+    run: str
+    action: str
+    database: str
+    result: Result
+    what: str
+    """What happened, in one line."""
+    why: tuple[str, ...]
+    """The reasons, the most important first: a failed step's error, warnings, what was put right."""
+    skipped: bool
+    quiet: bool
+    seconds: float | None
+    bytes: int | None
+    dump_key: str | None
+    source_environment: str | None
+    data_time: dt.datetime | None
+    unavailable: float | None
+    reported: dt.datetime
+
+    def line(self) -> str:
+        """The report as one line of a log."""
+        parts = [f"{self.result}: {self.environment} {self.group}: {self.what}"]
+        if self.why:
+            parts.append("; ".join(self.why))
+        parts += self.figures()
+        return " | ".join(parts)
+
+    def figures(self) -> list[str]:
+        """The numbers that there are, in words."""
+        figures = []
+        if self.seconds is not None:
+            figures.append(f"{self.seconds:.0f} s")
+        if self.bytes is not None:
+            figures.append(f"{self.bytes / MEGABYTE:.1f} MB")
+        if self.dump_key is not None:
+            figures.append(f"dump {self.dump_key}")
+        if self.data_time is not None:
+            figures.append(f"data of {self.data_time:%Y-%m-%d %H:%M} UTC ({_age(self.reported - self.data_time)} old)")
+        if self.unavailable is not None:
+            figures.append(f"live unavailable for {self.unavailable:.2f} s")
+        return figures
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What is known at the end of a group: the states of its steps and what they left.
+
+    `states`: step -> Airflow's state of its task. `results`: step -> the small result that it gave.
+    `errors`: step -> the message it failed with. `promoted`: live itself says that this attempt
+    replaced it. `notes`: what the last step itself put right; `failures`: what it could not.
+    """
+
+    states: Mapping[str, str | None]
+    results: Mapping[str, Mapping[str, Any]]
+    errors: Mapping[str, str]
+    skip: Skip | None
+    started: dt.datetime | None
+    promoted: bool = False
+    notes: Sequence[str] = ()
+    failures: Sequence[str] = ()
+
+
+def make_report(
+    *,
+    environment: str,
+    sync: str,
+    group: str,
+    run: str,
+    action: str,
+    database: str,
+    max_dump_age: dt.timedelta,
+    outcome: Outcome,
+    now: dt.datetime,
+) -> Report:
+    """Judge a group by what is known at its end. Pure."""
+    facts: dict[str, Any] = {}
+    for result in outcome.results.values():
+        facts.update({name: value for name, value in result.items() if value is not None})
+    data_time = _moment(facts.get("data_time"))
+    warnings = [warning for result in outcome.results.values() for warning in result.get("warnings", ())]
+    result, what, why = _judge(action, outcome)
+    if not outcome.skip and result is not Result.CRITICAL:
+        if data_time is not None and now - data_time > max_dump_age:
+            warnings.insert(
+                0,
+                f"the data is {_age(now - data_time)} old (limit {_age(max_dump_age)}); it was read in "
+                f"{facts.get('born_in', 'an unknown environment')} at {data_time:%Y-%m-%d %H:%M} UTC and came "
+                f"in {facts.get('dump_key', 'this dump')}: look at the push that should have renewed it",
+            )
+        if warnings or outcome.notes:
+            result = Result.WARNING
+    why = [*why, *warnings, *outcome.notes]
+    if outcome.failures:
+        result, why = Result.CRITICAL, [*outcome.failures, *why]
+    return Report(
+        environment=environment,
+        sync=sync,
+        group=group,
+        run=run,
+        action=action,
+        database=database,
+        result=result,
+        what=what,
+        why=tuple(why),
+        skipped=outcome.skip is not None,
+        quiet=bool(outcome.skip and outcome.skip.quiet),
+        seconds=(now - outcome.started).total_seconds() if outcome.started else None,
+        bytes=facts.get("size"),
+        dump_key=facts.get("dump_key"),
+        source_environment=facts.get("source_environment"),
+        data_time=data_time,
+        unavailable=facts.get("unavailable"),
+        reported=now,
+    )
+
+
+def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
+    if outcome.skip:
+        return outcome.skip.result, "skipped", [outcome.skip.reason]
+    unfinished = [step for step, state in outcome.states.items() if state != "success"]
+    if not unfinished:
+        last = "promote" if action == "pull" else "upload"
+        if last not in outcome.results:
+            return (
+                Result.CRITICAL,
+                f"{last} is marked successful but left no result",
+                ["it was marked by hand, or its result was deleted: clear the group to run it again"],
+            )
+        done = "pulled and promoted" if action == "pull" else "pushed"
+        return Result.OK, done, []
+    step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
+    if action == "pull" and outcome.promoted:
+        # Killed after the swap: what live says of itself outweighs the state of a task.
+        live = "live holds the new, sanitised data"
+    elif action == "pull":
+        live = "live was not replaced"
+    else:
+        live = "the dumps in the bucket are as they were"
+    error = outcome.errors.get(step)
+    if error is None:
+        error = (
+            f"{step} is {outcome.states[step] or 'not run'} and left no message: it was killed, timed out or marked "
+            "by hand; its log says more. Clear the group to run it again"
+        )
+    return Result.CRITICAL, f"{step} failed, {live}", [error]
+
+
+def night_table(reports: Iterable[Report]) -> str:
+    """The table of a night: the worst first, then by sync; those not asked for are only counted."""
+    everything = list(reports)
+    shown = sorted(
+        (report for report in everything if not report.quiet),
+        key=lambda report: (-_GRAVITY[report.result], report.group),
+    )
+    quiet = len(everything) - len(shown)
+    counts = ", ".join(
+        f"{sum(report.result is result for report in shown)} {result}" for result in reversed(list(Result))
+    )
+    lines = [f"{counts}{f'; {quiet} not asked for' if quiet else ''}"]
+    rows = [("RESULT", "GROUP", "WHAT", "SECONDS", "MB", "DATA OF (UTC)", "UNAVAILABLE", "WHY")]
+    rows += [
+        (
+            str(report.result),
+            report.group,
+            report.what,
+            "" if report.seconds is None else f"{report.seconds:.0f}",
+            "" if report.bytes is None else f"{report.bytes / MEGABYTE:.1f}",
+            "" if report.data_time is None else f"{report.data_time:%Y-%m-%d %H:%M}",
+            "" if report.unavailable is None else f"{report.unavailable:.2f} s",
+            "; ".join(report.why),
+        )
+        for report in shown
+    ]
+    if not shown:
+        return lines[0] + "\nNothing ran."
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    lines += [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[7]]).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _moment(value: object) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def _age(length: dt.timedelta) -> str:
+    hours = length.total_seconds() / 3600
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"

@@ -1,0 +1,114 @@
+"""What a run was asked to do: the values of the trigger form, checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from env_sync.errors import InvalidRequest
+from env_sync.plan import Group, Plan
+
+ALL = "all"
+FIELDS = ("only", "timestamp", "ignore_pauses", "confirm")
+
+
+@frozen(kw_only=True)
+class Request:
+    """The request of one run.
+
+    `nightly` is a scheduled run: every sync that is present, at its time. A run by hand does what
+    `only` names (all: every sync that is present), at once. `timestamp` asks for exactly that dump.
+    """
+
+    nightly: bool
+    only: tuple[str, ...] = ()
+    timestamp: str | None = None
+    ignore_pauses: bool = False
+    confirm: str = ""
+
+    def why_not(self, group: Group, plan: Plan) -> str | None:
+        """Why the group does not run in this run; None where it does."""
+        sync = group.sync
+        if self.nightly:
+            return f"{sync.name} is disabled: run it by hand" if group.by_hand_only else None
+        if not self.only:
+            return f"nothing was selected: choose syncs in `only`, or `{ALL}`"
+        if sync.name in self.only:
+            # A sync with several times a night has a group for each; by hand it runs once.
+            first = next(other for other in plan.groups if other.sync.name == sync.name)
+            return None if first.id == group.id else f"{sync.name} runs by hand as {first.id}"
+        if ALL in self.only:
+            return f"{sync.name} is disabled: name it in `only` to run it by hand" if group.by_hand_only else None
+        return "not selected in this run"
+
+
+NIGHTLY = Request(nightly=True)
+
+
+def read_request(conf: Mapping[str, Any], plan: Plan) -> Request:
+    """The request in a manual run's configuration.
+
+    Raises InvalidRequest for an unknown field (Airflow itself lets those through), an unknown sync,
+    a timestamp that does not go with exactly one pull, or a recovery sync that is not confirmed.
+    """
+    for name in conf:
+        if name not in FIELDS:
+            raise InvalidRequest(
+                f"The run was asked for {name!r}, which is no field of it{_meant(name, FIELDS)}; "
+                f"its fields are {', '.join(FIELDS)}. Nothing was started."
+            )
+    only = conf.get("only") or []
+    if isinstance(only, str) or not all(isinstance(name, str) for name in only):
+        raise InvalidRequest(f"`only` must be a list of names of syncs, not {only!r}. Nothing was started.")
+    names = plan.names()
+    for name in only:
+        if name != ALL and name not in names:
+            raise InvalidRequest(
+                f"There is no sync {name!r} in {plan.environment}{_meant(name, names)}. Nothing was started."
+            )
+    request = Request(
+        nightly=False,
+        only=tuple(dict.fromkeys(only)),
+        timestamp=str(conf.get("timestamp") or "").strip() or None,
+        ignore_pauses=_yes(conf.get("ignore_pauses", False)),
+        confirm=str(conf.get("confirm") or "").strip(),
+    )
+    _check_timestamp(request, plan)
+    _check_confirmed(request, plan)
+    return request
+
+
+def _check_timestamp(request: Request, plan: Plan) -> None:
+    if request.timestamp is None:
+        return
+    if len(request.only) != 1 or ALL in request.only:
+        raise InvalidRequest("A `timestamp` needs exactly one sync in `only`. Nothing was started.")
+    sync = next(group.sync for group in plan.groups if group.sync.name == request.only[0])
+    if sync.action != "pull":
+        raise InvalidRequest(
+            f"A `timestamp` chooses the dump of a pull, but {sync.name} is a {sync.action}. Nothing was started."
+        )
+
+
+def _check_confirmed(request: Request, plan: Plan) -> None:
+    for sync in {group.sync.name: group.sync for group in plan.groups}.values():
+        if sync.recovery and sync.name in request.only and request.confirm != sync.database:
+            raise InvalidRequest(
+                f"{sync.name} is a recovery sync: it replaces {sync.database} in {plan.environment}, which is "
+                f"protected. Type the database's name, {sync.database}, in `confirm`, and select nothing else "
+                "that needs confirming. Nothing was started."
+            )
+
+
+def _yes(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidRequest(f"`ignore_pauses` must be true or false, not {value!r}. Nothing was started.")
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,53 @@
+"""Times of a night: when the window opens, when a sync is due, in which order syncs come.
+
+All times of day are local to the environment's time zone; all moments are UTC.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from env_sync.hieradata.settings import Window
+
+DAY = dt.timedelta(days=1)
+
+
+def opening_cron(window: Window) -> str:
+    """The crontab line of the moment at which the window opens."""
+    return f"{window.opens.minute} {window.opens.hour} * * *"
+
+
+def into_night(time: dt.time, window: Window) -> dt.timedelta:
+    """How long after the window's opening, by the clock on the wall, a time of day comes."""
+    return (_since_midnight(time) - _since_midnight(window.opens)) % DAY
+
+
+def in_window(time: dt.time, window: Window) -> bool:
+    """Whether a time of day lies in the window; one that opens and closes at the same time is the whole day."""
+    length = (_since_midnight(window.closes) - _since_midnight(window.opens)) % DAY or DAY
+    return into_night(time, window) < length
+
+
+def due(run_after: dt.datetime, time: dt.time, window: Window, timezone: str) -> dt.datetime:
+    """The moment (UTC) at which a sync is due in the night whose window opened at `run_after`.
+
+    Where the clock jumps over the time, it is due as long after the jump as the time lies in it;
+    where the clock shows it twice, it is due the first time (PEP 495, fold=0).
+    """
+    zone = ZoneInfo(timezone)
+    evening = run_after.astimezone(zone).date()
+    day = evening if time >= window.opens else evening + DAY
+    return dt.datetime.combine(day, time, tzinfo=zone).astimezone(dt.UTC)
+
+
+def window_closes(run_after: dt.datetime, window: Window, timezone: str) -> dt.datetime:
+    """The moment (UTC) at which the window that opened at `run_after` closes."""
+    zone = ZoneInfo(timezone)
+    evening = run_after.astimezone(zone).date()
+    day = evening if window.closes > window.opens else evening + DAY
+    return dt.datetime.combine(day, window.closes, tzinfo=zone).astimezone(dt.UTC)
+
+
+def _since_midnight(time: dt.time) -> dt.timedelta:
+    return dt.timedelta(hours=time.hour, minutes=time.minute)

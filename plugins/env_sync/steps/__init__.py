@@ -1,0 +1,1 @@
+"""The steps of a push and of a pull: each takes a session and gives a small result."""

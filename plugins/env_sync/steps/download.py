@@ -1,0 +1,34 @@
+"""Choose a dump, fetch it, and read it through to its end."""
+
+from __future__ import annotations
+
+from env_sync.steps.dump_file import fetch
+from env_sync.steps.results import Downloaded
+from env_sync.steps.session import Session
+
+
+def download(session: Session) -> Downloaded:
+    """The newest whole dump of exactly this database, or the one asked for by timestamp."""
+    sync = session.sync
+    with session.engine.at_work():
+        choice = session.store.choose(
+            sync.url,
+            sync.path,
+            sync.database,
+            timestamp=session.request.timestamp,
+            min_size_ratio=sync.options.min_size_ratio,
+        )
+        for note in choice.notes:
+            session.log.warning(note)
+        dump = fetch(session, choice)
+    session.log.info("Fetched and read through %s: %s bytes, SHA-256 %s", dump.key, dump.size, dump.sha256)
+    return Downloaded(
+        dump_key=dump.key,
+        timestamp=choice.timestamp_text,
+        size=dump.size,
+        sha256=dump.sha256,
+        source_environment=dump.environment,
+        born_in=dump.born_in,
+        data_time=dump.data_time,
+        warnings=tuple(choice.notes),
+    )

@@ -1,0 +1,73 @@
+"""Dump live into the work folder, with the manifest that tells its life story."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from env_sync.engines.contract import CopyState, DumpFacts, Stamp
+from env_sync.manifest import Manifest, Parent
+from env_sync.plain import to_plain
+from env_sync.steps.results import Dumped
+from env_sync.steps.session import Session, make_folder
+from env_sync.store import dump_key
+
+
+def dump(session: Session) -> Dumped:
+    """A whole, consistent dump of live, and its manifest beside it."""
+    manifest = make_dump(session)
+    return Dumped(
+        dump_key=manifest.key,
+        size=manifest.size,
+        sha256=manifest.sha256,
+        data_time=manifest.data_time,
+        born_in=manifest.born_in,
+    )
+
+
+def make_dump(session: Session) -> Manifest:
+    """Dump live and write its manifest into the work folder."""
+    make_folder(session.folder)
+    with session.engine.at_work():
+        stamp = session.engine.live_stamp()
+        facts = session.engine.dump(session.dump_file)
+    manifest = _manifest(session, facts, stamp)
+    session.dump_file.with_suffix(".json").write_text(json.dumps(to_plain(manifest)))
+    return manifest
+
+
+def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manifest:
+    sync = session.sync
+    with session.dump_file.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    # A database that was pulled holds data as old as its dump was; one that was born here, or that a
+    # recovery sync brought back to where it was born, is written to by its applications all the time.
+    pulled = stamp is not None and stamp.state is CopyState.SANITISED and stamp.born_in != sync.environment
+    return Manifest(
+        environment=sync.environment,
+        sync=sync.name,
+        run=str(session.holder),
+        dbms=sync.dbms,
+        database=sync.database,
+        engine_version=facts.engine_version,
+        server_version=facts.server_version,
+        key=dump_key(sync.path, facts.started, sync.database),
+        size=session.dump_file.stat().st_size,
+        sha256=sha256,
+        started=facts.started,
+        finished=facts.finished,
+        data_time=stamp.data_time if pulled and stamp else facts.started,
+        born_in=stamp.born_in if pulled and stamp else sync.environment,
+        parents=(_parent(stamp), *stamp.parents) if stamp else (),
+        transformations=(),
+    )
+
+
+def _parent(stamp: Stamp) -> Parent:
+    return Parent(
+        environment=stamp.source_environment,
+        key=stamp.dump_key,
+        sha256=stamp.dump_sha256,
+        transformations=stamp.transformations,
+        pulled_into=stamp.environment,
+    )

@@ -1,0 +1,64 @@
+"""The dump in the work folder, with what is known of it beside it, so that a later step can trust it."""
+
+from __future__ import annotations
+
+import json
+
+from env_sync.engines.contract import Dump
+from env_sync.errors import DumpDamaged
+from env_sync.plain import from_plain, to_plain
+from env_sync.steps.results import Downloaded
+from env_sync.steps.session import Session, make_folder
+from env_sync.store import Choice
+
+
+def fetch(session: Session, choice: Choice) -> Dump:
+    """Download the chosen dump, compare it with its manifest, and read it through to its end.
+
+    Raises what the store's download and the engine's verify raise; no file is left behind then.
+    """
+    make_folder(session.folder)
+    note = session.dump_file.with_suffix(".json")
+    note.unlink(missing_ok=True)
+    sha256 = session.store.download_dump(session.sync.url, choice, session.dump_file)
+    try:
+        session.engine.verify(session.dump_file)
+    except DumpDamaged as damage:
+        session.dump_file.unlink(missing_ok=True)
+        raise DumpDamaged(f"{session.sync.url}/{choice.key}: {damage}") from None
+    manifest = choice.manifest
+    environment = manifest.environment if manifest else session.settings.bucket_environment(session.sync.url)
+    dump = Dump(
+        key=choice.key,
+        file=session.dump_file,
+        size=choice.size,
+        sha256=sha256,
+        environment=environment,
+        data_time=manifest.data_time if manifest else choice.timestamp,
+        born_in=manifest.born_in if manifest else environment,
+        parents=manifest.parents if manifest else (),
+    )
+    note.write_text(json.dumps(to_plain(dump)))
+    return dump
+
+
+def obtain(session: Session, downloaded: Downloaded) -> Dump:
+    """The dump that the download step chose: from the work folder, or fetched once more where it is gone.
+
+    Another worker has another disk, and a group that was cleared has lost its folder.
+    """
+    note = session.dump_file.with_suffix(".json")
+    if note.exists() and session.dump_file.exists():
+        dump = from_plain(Dump, json.loads(note.read_text()))
+        if dump.sha256 == downloaded.sha256 and session.dump_file.stat().st_size == dump.size:
+            return dump
+    session.log.info("The dump %s is not in %s: fetching it again", downloaded.dump_key, session.folder)
+    sync = session.sync
+    choice = session.store.choose(sync.url, sync.path, sync.database, timestamp=downloaded.timestamp)
+    dump = fetch(session, choice)
+    if dump.sha256 != downloaded.sha256:
+        raise DumpDamaged(
+            f"{sync.url}/{dump.key} is no longer the object that was downloaded before: somebody replaced it. "
+            "Clear the whole group to start from the new one; live is untouched."
+        )
+    return dump

@@ -1,0 +1,16 @@
+"""Restore the dump into incoming, closed to everybody else."""
+
+from __future__ import annotations
+
+from env_sync.steps.dump_file import obtain
+from env_sync.steps.results import Downloaded, Restored
+from env_sync.steps.session import Session
+
+
+def restore(session: Session, downloaded: Downloaded) -> Restored:
+    """Make incoming anew from the dump; live is not touched."""
+    with session.engine.at_work():
+        warnings = session.engine.restore(obtain(session, downloaded))
+    for warning in warnings:
+        session.log.warning(warning)
+    return Restored(dump_sha256=downloaded.sha256, warnings=warnings)

@@ -1,0 +1,76 @@
+"""The small results that steps give to each other and to the report, by XCom. Sizes are bytes."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from attrs import frozen
+
+from env_sync.manifest import Transformation
+
+
+@frozen(kw_only=True)
+class Started:
+    """A start gate let its group through. `attempt` is new each time; `started` is UTC."""
+
+    attempt: str
+    started: dt.datetime
+
+
+@frozen(kw_only=True)
+class Downloaded:
+    """A dump was chosen, fetched and read through to its end."""
+
+    dump_key: str
+    timestamp: str
+    size: int
+    sha256: str
+    source_environment: str
+    born_in: str
+    data_time: dt.datetime
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Restored:
+    """Incoming holds the dump, raw."""
+
+    dump_sha256: str
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Sanitised:
+    """Incoming is sanitised and says so itself."""
+
+    transformations: tuple[Transformation, ...]
+
+
+@frozen(kw_only=True)
+class Promoted:
+    """Live is what incoming was. `unavailable` is seconds."""
+
+    unavailable: float
+    first: bool
+    previous_kept: bool
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Dumped:
+    """Live was dumped into the work folder."""
+
+    dump_key: str
+    size: int
+    sha256: str
+    data_time: dt.datetime
+    born_in: str
+
+
+@frozen(kw_only=True)
+class Uploaded:
+    """The dump is in the bucket, with its manifest, and the pointer names it."""
+
+    dump_key: str
+    size: int
+    pointer_moved: bool

@@ -1,0 +1,53 @@
+"""Sanitise incoming, so that it proves itself what was done to it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from env_sync.engines.contract import CopyState
+from env_sync.hieradata.sync import Sync
+from env_sync.manifest import Transformation
+from env_sync.steps.dump_file import obtain
+from env_sync.steps.results import Downloaded, Sanitised
+from env_sync.steps.session import Session
+
+
+def transformation_files(sync: Sync) -> tuple[Path, ...]:
+    """The transformations of a pull, in the order in which they run."""
+    return (sync.transformation,) if sync.transformation else ()
+
+
+def transformations_of(sync: Sync) -> tuple[Transformation, ...]:
+    """The same as names and hashes of their text, as they are on disk now."""
+    return tuple(
+        Transformation(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in transformation_files(sync)
+    )
+
+
+def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
+    """Run the transformations on incoming; a copy that was touched before is restored first."""
+    with session.engine.at_work():
+        state = _state_of_our_copy(session, downloaded)
+        if state is CopyState.SANITISED:
+            session.log.info("Incoming already proves that it was sanitised in this attempt")
+            return Sanitised(transformations=transformations_of(session.sync))
+        if state is not CopyState.RAW:
+            session.log.info("Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key)
+            session.engine.restore(obtain(session, downloaded))
+        stamp = session.engine.sanitise(transformation_files(session.sync))
+    return Sanitised(transformations=stamp.transformations)
+
+
+def _state_of_our_copy(session: Session, downloaded: Downloaded) -> CopyState | None:
+    """How far incoming is, where it is this attempt's copy of this dump; None where it is not.
+
+    A copy that was sanitised with other transformations than today's is not ours any more.
+    """
+    stamp = session.engine.incoming_stamp()
+    if stamp is None or stamp.holder != session.holder or stamp.dump_sha256 != downloaded.sha256:
+        return None
+    if stamp.state is CopyState.SANITISED and stamp.transformations != transformations_of(session.sync):
+        return None
+    return stamp.state

@@ -1,0 +1,147 @@
+"""What a step works with: the sync, who works on it, its engine, its store, its private folder."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import frozen
+
+from env_sync.cancellation import Cancellation
+from env_sync.connections import server_connection, store_connection
+from env_sync.engines.contract import Engine, Holder, Work
+from env_sync.engines.registry import ENGINES
+from env_sync.errors import ConfirmationMissing, DiskFull, ProtectedEnvironment
+from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.sync import Action, Sync
+from env_sync.pause import Pause
+from env_sync.plan import Group
+from env_sync.progress import Progress
+from env_sync.request import Request
+from env_sync.store import S3Store
+
+WORK_FOLDER = "ENV_SYNC_WORK_FOLDER"
+
+
+@frozen(kw_only=True)
+class Session:
+    """All that one step of one group is given. `pause` reads the record as it is at that moment."""
+
+    group: Group
+    settings: Settings
+    request: Request
+    holder: Holder
+    folder: Path
+    pause: Callable[[], Pause | None]
+    cancellation: Cancellation
+    progress: Progress
+    log: logging.Logger
+    engine: Engine
+    open_store: Callable[[], S3Store]
+
+    @property
+    def sync(self) -> Sync:
+        return self.group.sync
+
+    @property
+    def dump_file(self) -> Path:
+        return self.folder / "dump"
+
+    @functools.cached_property
+    def store(self) -> S3Store:
+        return self.open_store()
+
+
+def open_session(
+    *,
+    group: Group,
+    settings: Settings,
+    request: Request,
+    holder: Holder,
+    pause: Callable[[], Pause | None],
+    cancellation: Cancellation,
+    progress: Progress,
+    log: logging.Logger,
+) -> Session:
+    """A session for one step, after the target has been checked on both sides.
+
+    Raises ConnectionMissing, WrongEnvironment, ProtectedEnvironment, ConfirmationMissing before
+    anything is touched.
+    """
+    sync = group.sync
+    check_allowed(sync, settings, request)
+    folder = work_folder(sync, holder)
+    work = Work(
+        sync=sync,
+        holder=holder,
+        connection=server_connection(sync),
+        folder=folder,
+        cancellation=cancellation,
+        progress=progress,
+        log=log,
+    )
+    return Session(
+        group=group,
+        settings=settings,
+        request=request,
+        holder=holder,
+        folder=folder,
+        pause=pause,
+        cancellation=cancellation,
+        progress=progress,
+        log=log,
+        engine=ENGINES[sync.dbms](work),
+        open_store=lambda: S3Store(
+            store_connection(sync.environment), cancellation=cancellation, progress=progress, log=log
+        ),
+    )
+
+
+def check_allowed(sync: Sync, settings: Settings, request: Request) -> None:
+    """Refuse a pull into a protected environment that is no confirmed recovery sync."""
+    if sync.action is not Action.PULL or not settings.protected:
+        return
+    if not sync.recovery:
+        raise ProtectedEnvironment(
+            f"{sync.name} would write to {sync.environment}, which is protected. Only a disabled pull from its own "
+            "bucket, a recovery sync, may do that, by hand. Nothing was touched."
+        )
+    if request.confirm != sync.database:
+        raise ConfirmationMissing(
+            f"{sync.name} is a recovery sync: it replaces {sync.database} in {sync.environment}. Type the "
+            f"database's name, {sync.database}, to confirm. Nothing was touched."
+        )
+
+
+def work_folder(sync: Sync, holder: Holder) -> Path:
+    """The private folder of one group in one run; the same one for each of its steps."""
+    root = Path(os.environ.get(WORK_FOLDER) or sync.temppath or tempfile.gettempdir())
+    run = hashlib.sha256(holder.run.encode()).hexdigest()[:16]
+    return root / "env_sync" / sync.environment / holder.group / f"{re.sub(r'[^A-Za-z0-9]+', '_', holder.run)[-40:]}_{run}"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the private folder; only this user may look into it. Raises DiskFull, PermissionError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DiskFull(f"The work folder {folder} cannot be made: {problem.strerror}. Make room, or set {WORK_FOLDER}.") from problem
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(
+            f"{folder} is not a private folder of this user, so no dump is put there. Remove it, or set {WORK_FOLDER}."
+        )
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove the private folder with the dump in it, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)

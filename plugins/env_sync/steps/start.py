@@ -1,0 +1,61 @@
+"""The start gate's decision: run now, wait, or skip and why. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from attrs import frozen
+
+from env_sync.pause import Pause
+from env_sync.plan import Group, Plan
+from env_sync.report import Result, Skip
+from env_sync.request import Request
+from env_sync.schedule import due
+
+
+@frozen
+class Wait:
+    """Wait until this moment (UTC), then decide again."""
+
+    until: dt.datetime
+
+
+@frozen
+class Go:
+    """Start now."""
+
+
+def decide(
+    *,
+    group: Group,
+    plan: Plan,
+    request: Request,
+    pause: Pause | None,
+    run_after: dt.datetime,
+    rerun: bool,
+    now: dt.datetime,
+) -> Skip | Wait | Go:
+    """Decide for one group at `now` (UTC).
+
+    `run_after` is when the night began; `rerun` is true where somebody cleared the group, who wants
+    it at once. A pause that ends before the sync is due does not stop it.
+    """
+    if (reason := request.why_not(group, plan)) is not None:
+        return Skip(reason=reason, quiet=not request.nightly)
+    moment = due(run_after, group.time, plan.settings.window, plan.settings.timezone)
+    waits = request.nightly and not rerun
+    starts = max(moment, now) if waits else now
+    if pause is not None and not request.ignore_pauses and pause.active(starts):
+        return Skip(reason=str(pause), result=Result.OK if pause.readable else Result.WARNING)
+    if not waits:
+        return Go()
+    if now < moment:
+        return Wait(moment)
+    deadline = group.sync.options.start_deadline
+    if now > moment + deadline:
+        return Skip(
+            reason=f"it was due at {moment:%Y-%m-%d %H:%M} UTC and could start only at {now:%Y-%m-%d %H:%M} UTC, more "
+            f"than start_deadline ({deadline}) late: live is as it was. Clear the group to run it now",
+            result=Result.WARNING,
+        )
+    return Go()

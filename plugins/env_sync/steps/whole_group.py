@@ -1,0 +1,83 @@
+"""All steps of one group in this process, one after another, with the same end as in Airflow."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from env_sync.errors import EnvSyncError, PauseActive
+from env_sync.plain import to_plain
+from env_sync.report import Outcome, Report, Skip, make_report
+from env_sync.steps.download import download
+from env_sync.steps.dump import dump
+from env_sync.steps.finish import finish
+from env_sync.steps.promote import promote
+from env_sync.steps.restore import restore
+from env_sync.steps.sanitise import sanitise
+from env_sync.steps.session import Session
+from env_sync.steps.upload import upload
+
+Results = dict[str, Any]
+
+STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {
+    "start_gate": lambda session, results: _take_lease(session),
+    "dump": lambda session, results: dump(session),
+    "upload": lambda session, results: upload(session, results["dump"]),
+    "download": lambda session, results: download(session),
+    "restore": lambda session, results: restore(session, results["download"]),
+    "sanitise": lambda session, results: sanitise(session, results["download"]),
+    "promote": lambda session, results: promote(session),
+}
+
+
+def run_group(session: Session, say: Callable[[str], None]) -> Report:
+    """Do every step of the group, and its end whatever happens; the report tells how it went.
+
+    `say` is told the name of each step as it starts. A cancel ends the step at work, then cleans up.
+    """
+    began = dt.datetime.now(dt.UTC)
+    steps = [step for step in session.group.steps if step != "report"]
+    states: dict[str, str | None] = dict.fromkeys(steps)
+    results: Results = {}
+    errors: dict[str, str] = {}
+    skip: Skip | None = None
+    for step in steps:
+        say(step)
+        try:
+            results[step] = STEP_WORK[step](session, results)
+            states[step] = "success"
+        except PauseActive as pause:
+            states[step], skip = "skipped", Skip(reason=str(pause))
+            break
+        except EnvSyncError as problem:
+            states[step], errors[step] = "failed", f"{type(problem).__name__}: {problem}"
+            break
+    say("report")
+    finished = finish(session)
+    sync = session.sync
+    return make_report(
+        environment=sync.environment,
+        sync=sync.name,
+        group=session.group.id,
+        run=session.holder.run,
+        action=sync.action,
+        database=sync.database,
+        max_dump_age=sync.options.max_dump_age,
+        outcome=Outcome(
+            states=states,
+            results={step: to_plain(result) for step, result in results.items() if result is not None},
+            errors=errors,
+            skip=skip,
+            started=began,
+            promoted=finished.promoted,
+            notes=finished.notes,
+            failures=finished.failures,
+        ),
+        now=dt.datetime.now(dt.UTC),
+    )
+
+
+def _take_lease(session: Session) -> None:
+    settings = session.settings
+    session.engine.take_lease(at_most=settings.pool_sizes.get(session.sync.server, settings.pool_size))
