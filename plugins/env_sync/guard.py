@@ -32,7 +32,7 @@ LOCK_PREFIX = "env_sync-"
 
 
 def prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
-    """Set something of this process with prctl(2). Raises OSError."""
+    """Change how the kernel treats this process. Raises OSError."""
     if libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
