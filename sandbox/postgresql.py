@@ -115,8 +115,7 @@ class PostgreSQLServer:
         if not (data / "PG_VERSION").exists():
             self._make(programs, data)
         self.password = (self.folder / "password").read_text()
-        self.port = self._choose_port()
-        (self.folder / "port").write_text(str(self.port))
+        self.port = process.choose_port(self.folder, self.port)
         options = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         self._process = Process(
             f"PostgreSQL {self.version} {self.name}",
@@ -286,40 +285,26 @@ class PostgreSQLServer:
         return copy / programs.relative_to(site)
 
     def _make(self, programs: Path, data: Path) -> None:
-        """Makes the data folder; one that was left half made goes first."""
-        shutil.rmtree(data, ignore_errors=True)
+        """Makes the data folder and the superuser's password, whole or not at all."""
+        making, secret = self.folder / "data.new", self.folder / "password.new"
+        shutil.rmtree(making, ignore_errors=True)
         password = secrets.token_urlsafe(24)
-        process.give_folder(data, self._user)
-        secret = self.folder / "initdb-password"
+        process.write_private(self.folder / "password", password)
+        process.write_private(secret, password)
+        if self._user:
+            os.chown(secret, self._user.pw_uid, self._user.pw_gid)
+        process.give_folder(making, self._user)
+        options = ["-U", SUPERUSER, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8"]
         try:
-            secret.touch(mode=0o600)
-            secret.write_text(password)
-            if self._user:
-                os.chown(secret, self._user.pw_uid, self._user.pw_gid)
-            options = ["-U", SUPERUSER, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8"]
             process.run(
-                [programs / "initdb", "-D", data, *options, "--locale=C.UTF-8", "--no-sync"],
+                [programs / "initdb", "-D", making, *options, "--locale=C.UTF-8", "--no-sync"],
                 env=_environment(),
                 user=self._user,
                 cwd=Path("/"),
             )
-        except SandboxError:
-            shutil.rmtree(data, ignore_errors=True)
-            raise
         finally:
-            secret.unlink(missing_ok=True)
-        kept = self.folder / "password"
-        kept.touch(mode=0o600)
-        kept.write_text(password)
-
-    def _choose_port(self) -> int:
-        """The asked port, else last time's if nothing has it now, else a free one."""
-        last = self.folder / "port"
-        if self.port:
-            return self.port
-        if last.exists() and not process.listens(int(last.read_text())):
-            return int(last.read_text())
-        return process.free_port()
+            secret.unlink()
+        making.rename(data)
 
     def _answers(self) -> bool:
         try:

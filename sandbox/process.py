@@ -211,6 +211,15 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def choose_port(folder: Path, asked: int = 0) -> int:
+    """The asked port, else the folder's last one if nothing has it, else a free one; noted in the folder."""
+    note = folder / "port"
+    last = int(note.read_text()) if note.exists() else 0
+    port = asked or (last if last and not listens(last) else free_port())
+    note.write_text(str(port))
+    return port
+
+
 def listens(port: int) -> bool:
     """Whether something accepts connections at this port of 127.0.0.1."""
     with socket.socket() as probe:
@@ -299,6 +308,14 @@ def give_folder(folder: Path, user: pwd.struct_passwd | None) -> None:
     if not can_enter(folder, user):
         who = user.pw_name if user else "this user"
         raise SandboxError(f"{who} cannot enter {folder}: use a folder from state_folder or temporary_folder")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only this user can read, whole or not at all."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)
 
 
 def _own_folder(folder: Path) -> Path:

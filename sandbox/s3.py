@@ -64,7 +64,7 @@ class S3Server:
     def start(self) -> Self:
         """Starts it and waits until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = self.port or process.free_port()
+        self.port = process.choose_port(self.folder, self.port)
         command, env = self._command()
         self._process = Process(self.name, command, log=self.log, env={**os.environ, **env}, cwd=self.folder)
         self._process.start()
