@@ -165,10 +165,11 @@ class Airflow:
         self.components[component] = started
 
     def stop(self) -> None:
-        """Ends all components and whatever tasks they run, scheduler first, so that nothing new starts."""
-        for component in ("scheduler", "triggerer", "dag-processor", "api-server"):
-            if component in self.components:
-                self.components[component].stop()
+        """Ends all components and whatever tasks they run: within some ten seconds, tasks or not."""
+        for component in self.components.values():
+            component.ask_to_stop()
+        for component in self.components.values():
+            component.stop()
 
     def kill(self) -> None:
         """Kills all components, and their tasks, as a crash of the machine would."""

@@ -116,29 +116,32 @@ class Process:
             raise SandboxError(f"{self.name} is not ready")
         return found
 
+    def ask_to_stop(self) -> None:
+        """Asks it to end, to be killed after its grace, without waiting; `stop` then waits."""
+        for pipe in (self._guard.stdin, self._guard.stdout) if self._guard else ():
+            if pipe is not None:
+                pipe.close()
+
     def stop(self) -> None:
         """Asks it to end, kills it after its grace, and waits until nothing of it is left."""
-        self._end()
+        self.ask_to_stop()
+        self._wait()
 
     def kill(self) -> None:
         """Kills it at once, as a crash would, and waits until nothing of it is left."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-        self._end()
+        self.stop()
 
-    def _end(self) -> None:
-        guard = self._guard
-        if guard is None:
+    def _wait(self) -> None:
+        if self._guard is None:
             return
-        for pipe in (guard.stdin, guard.stdout):
-            if pipe is not None:
-                pipe.close()
         try:
-            guard.wait(self._grace + 15)
+            self._guard.wait(self._grace + 15)
         except subprocess.TimeoutExpired:
-            guard.kill()
-            guard.wait()
+            self._guard.kill()
+            self._guard.wait()
             raise SandboxError(
                 f"{self.name}, process {self.pid}, did not end; its guard was killed{tail(self.log)}"
             ) from None
