@@ -1,0 +1,1 @@
+"""Hieradata: YAML files become checked values, with every problem reported at once."""

@@ -1,0 +1,20 @@
+"""Whose bucket of dumps a bucket is, told by its name."""
+
+from __future__ import annotations
+
+import re
+
+from env_sync.hieradata.settings import Settings
+
+PLACEHOLDER = "{environment}"
+
+
+def own_bucket(settings: Settings, environment: str) -> str:
+    """Return the name of the environment's own bucket of dumps."""
+    return settings.bucket.replace(PLACEHOLDER, environment)
+
+
+def is_dump_bucket(settings: Settings, bucket: str) -> bool:
+    """Tell whether a bucket is named like any environment's bucket of dumps."""
+    pattern = re.escape(settings.bucket).replace(re.escape(PLACEHOLDER), "[A-Za-z0-9_-]+")
+    return re.fullmatch(pattern, bucket) is not None

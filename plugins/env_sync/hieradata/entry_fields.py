@@ -1,0 +1,45 @@
+"""The fields of one entry, read by a table of fields; everything wrong is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from env_sync.hieradata.nodes import Fault, Fields, shorten, shown
+from env_sync.hieradata.suggestion import did_you_mean
+from env_sync.hieradata.sync import Place
+from env_sync.hieradata.sync_fields import SyncField
+from env_sync.hieradata.wrong_value import WrongValue
+
+
+@frozen(eq=False)
+class EntryFields:
+    """The values that could be read, where each field stands, and what was wrong."""
+
+    values: Mapping[str, Any]
+    places: Mapping[str, Place]
+    faults: tuple[Fault, ...]
+
+
+def read_fields(place: Place, fields: Fields, table: Mapping[str, SyncField]) -> EntryFields:
+    """Read the fields of an entry that stands at `place`; `table` says which there may be."""
+    faults = [*fields.faults, *(fields.repetition(each) for each in fields.repeated)]
+    values: dict[str, Any] = {}
+    for name, entry in fields.entries.items():
+        if name not in table:
+            right = f"this field is not known.{did_you_mean(name, table)}"
+            faults.append(Fault(entry.place, f"`{shorten(name)}` is written", right))
+            continue
+        try:
+            values[name] = table[name].reader(entry.value)
+        except WrongValue as error:
+            faults.append(Fault(entry.place, f"`{name}` is {shown(entry.value)}", str(error)))
+    faults.extend(
+        Fault(place, f"`{name}` is missing", f"add it: {each.values}")
+        for name, each in table.items()
+        if each.default is None and name not in fields.entries
+    )
+    places = {name: entry.place for name, entry in fields.entries.items()}
+    return EntryFields(values, places, tuple(faults))

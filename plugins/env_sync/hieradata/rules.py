@@ -1,0 +1,222 @@
+"""What must hold for one sync by itself, beyond each of its fields being right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
+
+from attrs import frozen
+
+from env_sync.hieradata.buckets import is_dump_bucket, own_bucket
+from env_sync.hieradata.nodes import Fault, shorten
+from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
+
+GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
+"""What Airflow takes as the id of a task group, with room for a suffix below its 250 characters."""
+RESERVED_NAMES = ("config_problems", "request", "night")
+"""The tasks that stand beside the groups of syncs in each DAG."""
+SQL_ENGINES = ("postgresql", "mysql")
+COPIES = ("__incoming", "__previous")
+"""What is added to a database's name for its two other copies."""
+LONGEST_POSTGRESQL_NAME = 63
+"""Bytes; NAMEDATALEN - 1, https://www.postgresql.org/docs/current/limits.html"""
+SYSTEM_DATABASES: Mapping[str, tuple[str, ...]] = {
+    "postgresql": ("postgres", "template0", "template1", "rdsadmin"),
+    "mysql": ("mysql", "sys", "information_schema", "performance_schema"),
+    "mongo": ("admin", "config", "local"),
+    "documentdb": ("admin", "config", "local"),
+}
+
+
+@frozen(kw_only=True)
+class Judged:
+    """A sync under judgement, with the settings around it and the line of each of its fields."""
+
+    sync: Sync
+    settings: Settings
+    places: Mapping[str, Place]
+
+    def fault(self, field: str, read: str, right: str) -> Fault:
+        """Return a fault at a field, or at the sync's name where the field is not written."""
+        return Fault(self.places.get(field, self.sync.place), read, right)
+
+
+def broken_rules(judged: Judged, unread: Set[str]) -> tuple[Fault, ...]:
+    """Return every rule that the sync breaks.
+
+    `unread` are the fields that could not be read: rules that judge by one of them are left out.
+    """
+    return tuple(fault for fields, rule in RULES if not fields & unread for fault in rule(judged))
+
+
+def broken_bucket_rules(
+    sync: BucketSync, settings: Settings, places: Mapping[str, Place], unread: Set[str]
+) -> tuple[Fault, ...]:
+    """Return every rule that the bucket sync breaks; `unread` are the fields that could not be read."""
+    faults = list(bad_name(sync.name, sync.place))
+    buckets = {"source_bucket": sync.source_bucket, "destination_bucket": sync.destination_bucket}
+    if sync.source_bucket == sync.destination_bucket and not unread & buckets.keys():
+        faults.append(
+            Fault(
+                places["destination_bucket"],
+                f"`destination_bucket` is the source as well, `{sync.source_bucket}`",
+                "write two different buckets",
+            )
+        )
+    for field, bucket in buckets.items():
+        # Mirroring dumps would carry them down as they are, past every transformation.
+        if field not in unread and is_dump_bucket(settings, bucket):
+            faults.append(
+                Fault(
+                    places[field],
+                    f"`{field}` is `{bucket}`, a bucket of dumps",
+                    "dumps are never mirrored: push and pull the databases",
+                )
+            )
+    return tuple(faults)
+
+
+def is_recovery(ensure: Ensure, action: Action, url: str, environment: str, settings: Settings) -> bool:
+    """Tell whether this is a disabled pull into a protected environment from its own bucket."""
+    return (
+        settings.protected
+        and ensure is Ensure.DISABLED
+        and action is Action.PULL
+        and url == own_bucket(settings, environment)
+    )
+
+
+def bad_name(name: str, place: Place) -> Iterator[Fault]:
+    """Yield a fault if the name cannot name a task group."""
+    if GROUP_NAME.fullmatch(name) is None:
+        yield Fault(
+            place,
+            f"the name `{shorten(name)}` cannot name a task group",
+            "use letters, digits, `_` and `-` only, at most 180",
+        )
+    elif name in RESERVED_NAMES:
+        yield Fault(place, f"the name `{name}` is that of a task of Env Sync", "choose another name")
+
+
+def _name(judged: Judged) -> Iterator[Fault]:
+    return bad_name(judged.sync.name, judged.sync.place)
+
+
+def _store(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if (sync.dbms == "elasticsearch") != (sync.storagebackend == "elasticsearch"):
+        right = "elasticsearch" if sync.dbms == "elasticsearch" else "s3"
+        yield judged.fault(
+            "storagebackend",
+            f"`storagebackend` is `{sync.storagebackend}` for `{sync.dbms}`",
+            f"write `storagebackend: {right}`",
+        )
+    elif sync.storagebackend == "s3" and "path" not in judged.places:
+        yield judged.fault("path", "`path` is missing", "add it: the folder of the bucket for these dumps")
+
+
+def _protected(judged: Judged) -> Iterator[Fault]:
+    sync, settings = judged.sync, judged.settings
+    if sync.action is not Action.PULL or sync.recovery:
+        return
+    own = own_bucket(settings, sync.environment)
+    if settings.protected:
+        kind = "a scheduled pull" if sync.ensure is Ensure.PRESENT else f"a pull from `{sync.url}`"
+        yield judged.fault(
+            "ensure" if sync.ensure is Ensure.PRESENT else "url",
+            f"{kind} into `{sync.environment}`, a protected environment",
+            f"only a recovery sync may write there: `ensure: disabled` and `url: {own}`",
+        )
+    elif sync.url == own:
+        yield judged.fault(
+            "url",
+            f"a pull from `{own}`, the bucket of `{sync.environment}` itself",
+            "write the bucket of the environment that the data comes from; only a disabled pull into a "
+            "protected environment, to recover it, reads its own bucket",
+        )
+
+
+def _recovery(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    for field in ("transformation_sql_filename", "pre_dump_transformation_sql_filename"):
+        if sync.recovery and field in judged.places and _transformation(sync, field):
+            yield judged.fault(
+                field, f"`{field}` on a recovery sync", "remove it: what is recovered must be as it was"
+            )
+
+
+def _push(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    own = own_bucket(judged.settings, sync.environment)
+    if sync.action is Action.PUSH and sync.storagebackend == "s3" and sync.url != own:
+        yield judged.fault(
+            "url",
+            f"a push to `{sync.url}`, which is not the bucket of `{sync.environment}`",
+            f"write `url: {own}`, or set `govuk_env_sync::bucket` if that is not its name",
+        )
+
+
+def _transformations(judged: Judged) -> Iterator[Fault]:
+    # A transformation that is never run would let a sync look sanitised that is not.
+    sync = judged.sync
+    wrong, instead = (
+        ("transformation_sql_filename", "pre_dump_transformation_sql_filename")
+        if sync.action is Action.PUSH
+        else ("pre_dump_transformation_sql_filename", "transformation_sql_filename")
+    )
+    if _transformation(sync, wrong) and not sync.recovery:
+        yield judged.fault(wrong, f"`{wrong}` on a {sync.action}, which never runs it", f"write `{instead}`")
+    elif _transformation(sync, instead) and sync.dbms not in SQL_ENGINES:
+        yield judged.fault(
+            instead,
+            f"`{instead}` for `{sync.dbms}`, which runs no SQL",
+            f"remove it; only {' and '.join(SQL_ENGINES)} run transformations",
+        )
+
+
+def _excluded_tables(judged: Judged) -> Iterator[Fault]:
+    if judged.sync.action is Action.PULL and judged.sync.excluded_tables:
+        yield judged.fault(
+            "excluded_tables",
+            "`excluded_tables` on a pull, which restores whole dumps",
+            "write it on the push that makes the dump",
+        )
+
+
+def _database(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    shown = f"`database` is `{shorten(sync.database)}`"
+    if sync.dbms != "files" and "/" in sync.database:
+        yield judged.fault("database", shown, "a name with `/` cannot be part of the dump's key")
+    if sync.database.endswith(COPIES):
+        yield judged.fault("database", shown, f"names ending in {' or '.join(COPIES)} are kept for copies")
+    if sync.action is Action.PULL and sync.database in SYSTEM_DATABASES.get(sync.dbms, ()):
+        yield judged.fault("database", shown, f"a pull never replaces a database of {sync.dbms} itself")
+    if sync.dbms == "postgresql":
+        room = LONGEST_POSTGRESQL_NAME - (len(COPIES[0]) if sync.action is Action.PULL else 0)
+        length = len(sync.database.encode())
+        if length > room:
+            reason = f", since `{COPIES[0]}` is added to it" if sync.action is Action.PULL else ""
+            yield judged.fault(
+                "database", f"{shown}, {length} bytes long", f"a name may have at most {room} bytes{reason}"
+            )
+
+
+def _transformation(sync: Sync, field: str) -> bool:
+    return (
+        sync.transformation if field == "transformation_sql_filename" else sync.pre_dump_transformation
+    ) is not None
+
+
+RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = (
+    (frozenset(), _name),
+    (frozenset({"dbms", "storagebackend"}), _store),
+    (frozenset({"action", "url", "ensure"}), _protected),
+    (frozenset({"action", "url", "ensure"}), _recovery),
+    (frozenset({"action", "url", "storagebackend"}), _push),
+    (frozenset({"action", "url", "ensure", "dbms"}), _transformations),
+    (frozenset({"action"}), _excluded_tables),
+    (frozenset({"action", "dbms", "database"}), _database),
+)
+"""Each rule with the fields that it judges by."""

@@ -1,0 +1,85 @@
+"""How each setting and option is read; their docs and defaults stand in settings.py."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from env_sync.hieradata.settings import STEPS, Options, Settings
+from env_sync.hieradata.values import (
+    Reader,
+    duration,
+    mapping_of,
+    optional,
+    read_acl,
+    read_boolean,
+    read_bucket_pattern,
+    read_compression,
+    read_ratio,
+    read_text,
+    read_window,
+    read_zone,
+    whole_number,
+)
+
+NAMESPACE = "govuk_env_sync::"
+SECOND = dt.timedelta(seconds=1)
+MINUTE = dt.timedelta(minutes=1)
+
+
+@frozen
+class SettingField:
+    """One setting: how it is read, and how its value is described in the documentation."""
+
+    reader: Reader[Any]
+    values: str
+
+
+DURATION = "duration: `30s`, `90m`, `4h`, `1d`, `1h30m`"
+
+OPTION_FIELDS: Mapping[str, SettingField] = {
+    "keep_previous": SettingField(read_boolean, "`true` or `false`"),
+    "start_deadline": SettingField(duration(MINUTE), DURATION),
+    "max_dump_age": SettingField(duration(MINUTE), DURATION),
+    "min_size_ratio": SettingField(read_ratio, "number from 0 to 1"),
+    "lease_wait": SettingField(duration(), DURATION),
+    "lease_lifetime": SettingField(duration(MINUTE), DURATION),
+    "promote_wait": SettingField(duration(SECOND), DURATION),
+    "retries": SettingField(whole_number(0, 10), "whole number from 0 to 10"),
+    "retry_delay": SettingField(duration(), DURATION),
+    "timeouts": SettingField(
+        mapping_of(duration(SECOND), STEPS),
+        f"mapping of steps ({', '.join(f'`{step}`' for step in STEPS)}) to durations",
+    ),
+    "compression": SettingField(read_compression, "`none`, or `gzip:1` to `gzip:9`"),
+    "jobs": SettingField(whole_number(1, 64), "whole number from 1 to 64"),
+    "upload_acl": SettingField(
+        optional(read_acl), "`private`, `bucket-owner-read` or `bucket-owner-full-control`"
+    ),
+}
+"""Options: settings of an environment that a sync may set again for itself."""
+
+ENVIRONMENT_FIELDS: Mapping[str, SettingField] = {
+    "window": SettingField(read_window, "`HH:MM-HH:MM`"),
+    "timezone": SettingField(read_zone, "IANA time zone"),
+    "protected": SettingField(read_boolean, "`true` or `false`"),
+    "queue": SettingField(optional(read_text), "text"),
+    "queues": SettingField(mapping_of(read_text), "mapping of node classes to queues"),
+    "pool_size": SettingField(whole_number(1, 1000), "whole number from 1 to 1000"),
+    "pool_sizes": SettingField(
+        mapping_of(whole_number(1, 1000)), "mapping of database servers to whole numbers from 1 to 1000"
+    ),
+    "bucket": SettingField(read_bucket_pattern, "bucket name, with `{environment}` in it or without"),
+}
+"""Settings that hold for an environment as a whole."""
+
+SETTING_FIELDS: Mapping[str, SettingField] = {**ENVIRONMENT_FIELDS, **OPTION_FIELDS}
+
+
+def attributes(of: type[Settings] | type[Options]) -> Mapping[str, attrs.Attribute[Any]]:
+    """Return the attributes of Settings or Options by name, without the options within the settings."""
+    return {each.name: each for each in attrs.fields(of) if each.name != "options"}

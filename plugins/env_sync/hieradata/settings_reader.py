@@ -1,0 +1,140 @@
+"""The settings of one environment, out of common.yaml and its own files."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from env_sync.hieradata.nodes import Entry, shorten, shown
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, NAMESPACE, OPTION_FIELDS, SETTING_FIELDS
+from env_sync.hieradata.settings import Options, Settings
+from env_sync.hieradata.suggestion import closest
+from env_sync.hieradata.sync_fields import with_options
+from env_sync.hieradata.wrong_value import WrongValue
+from env_sync.hieradata.yaml_file import YamlFile
+
+TASKS = f"{NAMESPACE}tasks"
+S3_SYNC_TASKS = f"{NAMESPACE}s3_sync_tasks"
+KNOWN_KEYS = (TASKS, S3_SYNC_TASKS, *(f"{NAMESPACE}{name}" for name in SETTING_FIELDS))
+PROTECTED = f"{NAMESPACE}protected"
+
+
+@frozen
+class _Level:
+    """What one level of files says: the values that are good, and the names of those that are not."""
+
+    values: Mapping[str, Any]
+    bad: frozenset[str]
+
+
+def read_settings(
+    environment: str, common: Sequence[YamlFile], own: Sequence[YamlFile], *, hidden: bool = False
+) -> tuple[Settings, tuple[Problem, ...]]:
+    """Return the settings of an environment and what is wrong with them.
+
+    Its own files come before common.yaml. A setting that is wrong has its default, except
+    `protected`: wherever what was written cannot be known, the environment is protected. `hidden`
+    tells that files may have been missed.
+    """
+    problems: list[Problem] = []
+    own_level = _level(own, problems, hidden)
+    common_level = _level(common, problems, hidden=False)
+    chosen: dict[str, Any] = {}
+    bad: set[str] = set()
+    for name in SETTING_FIELDS:
+        if name in own_level.bad:
+            bad.add(name)
+        elif name in own_level.values:
+            chosen[name] = own_level.values[name]
+        elif name in common_level.bad:
+            bad.add(name)
+        elif name in common_level.values:
+            chosen[name] = common_level.values[name]
+    chosen.setdefault("protected", environment.lower() == "production" or "protected" in bad)
+    options = Options()
+    if "timeouts" in common_level.values:
+        options = with_options(options, {"timeouts": common_level.values["timeouts"]})
+    options = with_options(options, {name: value for name, value in chosen.items() if name in OPTION_FIELDS})
+    settings = attrs.evolve(
+        Settings(options=options),
+        **{name: value for name, value in chosen.items() if name in ENVIRONMENT_FIELDS},
+    )
+    return settings, tuple(problems)
+
+
+def unknown_keys(file: YamlFile) -> tuple[Problem, ...]:
+    """Return the top keys of a file that are ours by their name and unknown; others are ignored."""
+    if file.root is None:
+        return ()
+    problems = []
+    for key, entry in file.root.entries.items():
+        if key in KNOWN_KEYS or not _is_ours(key):
+            continue
+        meant = _meant(key)
+        suggestion = "" if meant is None else f" Did you mean `{meant}`?"
+        problems.append(
+            _problem(entry, f"`{shorten(key)}` is written", f"this key is not known.{suggestion}")
+        )
+    return tuple(problems)
+
+
+def _is_ours(key: str) -> bool:
+    """Tell whether a key is in our namespace, or is so by all appearance but for a slip of the pen."""
+    if key.startswith(NAMESPACE):
+        return True
+    written = key[:100].partition(":")[0].lower().replace("-", "_")
+    return bool(difflib.get_close_matches(written, (NAMESPACE.rstrip(":"),), cutoff=0.85))
+
+
+def _meant(key: str) -> str | None:
+    """Return the key of ours that was most likely meant by one that is not known."""
+    close = closest(key.rpartition(":")[2], (known.removeprefix(NAMESPACE) for known in KNOWN_KEYS))
+    return None if close is None else f"{NAMESPACE}{close}"
+
+
+def _level(files: Iterable[YamlFile], problems: list[Problem], hidden: bool) -> _Level:
+    values: dict[str, Any] = {}
+    bad: set[str] = {"protected"} if hidden else set()
+    first: dict[str, Entry] = {}
+    for file in files:
+        if _may_hide_protected(file):
+            bad.add("protected")
+        if file.root is None:
+            continue
+        for entry in (*file.root.entries.values(), *file.root.repeated):
+            name = entry.key.removeprefix(NAMESPACE)
+            if not entry.key.startswith(NAMESPACE) or name not in SETTING_FIELDS:
+                continue
+            try:
+                value = SETTING_FIELDS[name].reader(entry.value)
+            except WrongValue as error:
+                bad.add(name)
+                problems.append(_problem(entry, f"`{entry.key}` is {shown(entry.value)}", str(error)))
+                continue
+            if name in values and values[name] != value:
+                bad.add(name)
+                was = f"{shown(first[name].value)} at {first[name].place}"
+                read = f"`{entry.key}` is {shown(entry.value)} and was {was}"
+                problems.append(_problem(entry, read, "set it once"))
+            elif name not in values:
+                values[name], first[name] = value, entry
+    return _Level({name: value for name, value in values.items() if name not in bad}, frozenset(bad))
+
+
+def _may_hide_protected(file: YamlFile) -> bool:
+    """Tell whether a file may say `protected` in a way that was not understood."""
+    if file.root is None:
+        # Zero bytes are those of UTF-16, which is not read.
+        return file.raw is None or b"protected" in file.raw.replace(b"\0", b"").lower()
+    return any(
+        _meant(key) == PROTECTED for key in file.root.entries if key not in KNOWN_KEYS and _is_ours(key)
+    )
+
+
+def _problem(entry: Entry, read: str, right: str) -> Problem:
+    return Problem(place=entry.place, sync=None, read=read, right=right)

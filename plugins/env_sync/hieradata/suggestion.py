@@ -1,0 +1,28 @@
+"""A "did you mean" for a word that is not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+MOST_WORDS = 1000
+"""The search takes time for each known word; among more than these none is looked for."""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is closest to `word`, or None if none is close."""
+    words = tuple(known)
+    if len(words) > MOST_WORDS:
+        return None
+    by_lower_case = {each.lower(): each for each in words}
+    close = difflib.get_close_matches(word.lower()[:200], by_lower_case, n=1, cutoff=0.6)
+    return by_lower_case[close[0]] if close else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return " Did you mean `x`?" for the closest known word, or nothing if none is close.
+
+    Made to follow a sentence: it starts with a space.
+    """
+    close = closest(word, known)
+    return "" if close is None else f" Did you mean `{close}`?"

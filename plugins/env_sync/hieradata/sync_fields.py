@@ -1,0 +1,185 @@
+"""Every field that an entry of hieradata may have: how it is read and what it is for.
+
+The reader and the configuration reference in docs/ both take their fields from here, so that they
+cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from env_sync.hieradata.crontab import HOUR, MINUTE, CrontabField, matches
+from env_sync.hieradata.nodes import Node
+from env_sync.hieradata.setting_fields import OPTION_FIELDS, attributes
+from env_sync.hieradata.settings import Options
+from env_sync.hieradata.sync import Action, Ensure
+from env_sync.hieradata.values import (
+    Reader,
+    one_of,
+    optional,
+    read_boolean,
+    read_bucket,
+    read_crontab_text,
+    read_folder,
+    read_key_prefix,
+    read_names,
+    read_tables,
+    read_text,
+)
+
+DBMS = ("postgresql", "mysql", "mongo", "documentdb", "files", "elasticsearch")
+STORAGEBACKENDS = ("s3", "elasticsearch")
+CRONTAB = 'crontab field: `4`, `"05"`, `1,2`, `1-5`, `*`, `*/15`, `1-5/2`'
+
+
+@frozen(kw_only=True)
+class SyncField:
+    """One field of an entry; `default` is None where the field must be there."""
+
+    reader: Reader[Any]
+    values: str
+    doc: str
+    default: str | None
+
+
+def _crontab(field: CrontabField) -> Reader[str]:
+    def read(node: Node) -> str:
+        text = read_crontab_text(node)
+        matches(text, field)
+        return text
+
+    return read
+
+
+_SHARED: Mapping[str, SyncField] = {
+    "ensure": SyncField(
+        reader=one_of(Ensure),
+        values="`present`, `disabled` or `absent`",
+        doc="Whether it runs every night, only when asked for by hand, or not at all.",
+        default="`present`",
+    ),
+    "hour": SyncField(
+        reader=_crontab(HOUR),
+        values=CRONTAB,
+        doc="The hour of its start, 0 to 23, in `timezone`.",
+        default=None,
+    ),
+    "minute": SyncField(
+        reader=_crontab(MINUTE), values=CRONTAB, doc="The minute of its start, 0 to 59.", default=None
+    ),
+    "after": SyncField(
+        reader=read_names,
+        values="name or list of names",
+        doc="The syncs of this environment that must have ended before this one starts.",
+        default="none",
+    ),
+}
+
+SYNC_FIELDS: Mapping[str, SyncField] = {
+    **_SHARED,
+    "action": SyncField(
+        reader=one_of(Action),
+        values="`push` or `pull`",
+        doc="Push dumps the database and uploads it to this environment's bucket; pull replaces the "
+        "database with another environment's dump.",
+        default=None,
+    ),
+    "dbms": SyncField(
+        reader=one_of(DBMS),
+        values=", ".join(f"`{each}`" for each in DBMS),
+        doc="The engine of the database.",
+        default=None,
+    ),
+    "storagebackend": SyncField(
+        reader=one_of(STORAGEBACKENDS),
+        values="`s3`, or `elasticsearch` for that engine",
+        doc="Where dumps are kept.",
+        default=None,
+    ),
+    "database": SyncField(reader=read_text, values="name", doc="The name of the database.", default=None),
+    "database_hostname": SyncField(
+        reader=optional(read_text),
+        values="host name",
+        doc="The database server; names the Airflow connection.",
+        default="the node class",
+    ),
+    "url": SyncField(
+        reader=read_bucket,
+        values="bucket name",
+        doc="The bucket: of this environment for a push, of the environment above for a pull.",
+        default=None,
+    ),
+    "path": SyncField(
+        reader=read_key_prefix,
+        values="folder of the bucket",
+        doc="Where in the bucket the dumps of this database lie. Must be there with `s3`.",
+        default="none",
+    ),
+    "temppath": SyncField(
+        reader=optional(read_folder),
+        values="absolute folder",
+        doc="Where a dump lies on the worker while it is at work.",
+        default="the work folder of the worker",
+    ),
+    "transformation_sql_filename": SyncField(
+        reader=optional(read_text),
+        values="file in `include/transformation_sql/`",
+        doc="The SQL that a pull runs on incoming before it becomes live (`postgresql`, `mysql`).",
+        default="none",
+    ),
+    "pre_dump_transformation_sql_filename": SyncField(
+        reader=optional(read_text),
+        values="file in `include/transformation_sql/`",
+        doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`).",
+        default="none",
+    ),
+    "excluded_tables": SyncField(
+        reader=read_tables,
+        values="list of tables, or their names with commas",
+        doc="The tables whose rows a push leaves out.",
+        default="none",
+    ),
+}
+"""The fields of an entry of `govuk_env_sync::tasks`, options aside."""
+
+BUCKET_SYNC_FIELDS: Mapping[str, SyncField] = {
+    **_SHARED,
+    "source_bucket": SyncField(
+        reader=read_bucket, values="bucket name", doc="The bucket that is copied.", default=None
+    ),
+    "destination_bucket": SyncField(
+        reader=read_bucket, values="bucket name", doc="The bucket that becomes the same.", default=None
+    ),
+    "delete": SyncField(
+        reader=read_boolean,
+        values="`true` or `false`",
+        doc="Whether objects that the source lacks are deleted from the destination.",
+        default="`false`",
+    ),
+}
+"""The fields of an entry of `govuk_env_sync::s3_sync_tasks`, options aside."""
+
+
+def option_sync_fields() -> Mapping[str, SyncField]:
+    """Return the options as fields of an entry; their docs come from settings.py."""
+    return {
+        name: SyncField(
+            reader=OPTION_FIELDS[name].reader,
+            values=OPTION_FIELDS[name].values,
+            doc=attribute.metadata["doc"],
+            default="the environment's",
+        )
+        for name, attribute in attributes(Options).items()
+    }
+
+
+def with_options(options: Options, values: Mapping[str, Any]) -> Options:
+    """Return options with some of them set anew; time limits that are not named stay."""
+    changes = {name: value for name, value in values.items() if name in OPTION_FIELDS}
+    if "timeouts" in changes:
+        changes["timeouts"] = {**options.timeouts, **changes["timeouts"]}
+    return attrs.evolve(options, **changes)

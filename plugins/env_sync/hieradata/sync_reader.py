@@ -1,0 +1,192 @@
+"""One entry of hieradata becomes a sync or a bucket sync, or problems."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from env_sync.hieradata.crontab import times_of_day
+from env_sync.hieradata.entry_fields import EntryFields, read_fields
+from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shorten, shown
+from env_sync.hieradata.rules import Judged, broken_bucket_rules, broken_rules, is_recovery
+from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.suggestion import did_you_mean
+from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Schedule, Sync
+from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS, option_sync_fields, with_options
+from env_sync.hieradata.wrong_value import WrongValue
+
+TRANSFORMATIONS = ("transformation_sql_filename", "pre_dump_transformation_sql_filename")
+
+PLACEHOLDERS = {
+    "hour": "",
+    "minute": "",
+    "action": Action.PUSH,
+    "dbms": "",
+    "storagebackend": "",
+    "database": "",
+    "url": "",
+    "source_bucket": "",
+    "destination_bucket": "",
+}
+"""Stand in for fields that could not be read, so that the rules about the others are still judged."""
+
+
+@frozen(kw_only=True, eq=False)
+class Written:
+    """An entry as it stands in a file of this node class; `is_bucket_sync` tells under which key."""
+
+    entry: Entry
+    node_class: str
+    is_bucket_sync: bool
+
+
+@frozen(kw_only=True, eq=False)
+class Surroundings:
+    """What an entry is read with: its environment, its settings, the folder and names of transformations."""
+
+    environment: str
+    settings: Settings
+    transformations: Path
+    transformation_names: frozenset[str]
+
+
+class SyncReader:
+    """Reads the entries of one environment; holds the tables of fields, made once."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        options = option_sync_fields()
+        self.tables = {False: {**SYNC_FIELDS, **options}, True: {**BUCKET_SYNC_FIELDS, **options}}
+
+    def read(self, written: Written) -> tuple[Sync | BucketSync | None, tuple[Fault, ...]]:
+        """Return the entry as a sync, or None and why not.
+
+        Entries that are absent are often stale: nothing is asked of them but to be mappings. One
+        that is not complete gives neither a sync nor faults.
+        """
+        entry = written.entry
+        if not isinstance(entry.value, Fields):
+            fault = Fault(
+                entry.place,
+                f"`{shorten(entry.key)}` is {shown(entry.value)}",
+                "write a mapping of fields such as `hour`, `minute` and `action`",
+            )
+            return None, (fault,)
+        table = self.tables[written.is_bucket_sync]
+        fields = read_fields(entry.place, entry.value, table)
+        unread = {name for name, each in table.items() if each.default is None} | fields.places.keys()
+        unread -= fields.values.keys()
+        times, schedule_faults = _times(fields)
+        if is_absent(entry):
+            required = {name for name, each in table.items() if each.default is None}
+            stale = bool(unread & required or schedule_faults)
+            return (None if stale else self._make(written, fields.values, times)), ()
+        sync = self._make(written, {**PLACEHOLDERS, **fields.values}, times)
+        faults = (
+            *fields.faults,
+            *schedule_faults,
+            *self._transformation_faults(fields),
+            *self._broken_rules(sync, fields.places, unread),
+        )
+        return (None, faults) if faults else (sync, ())
+
+    def _broken_rules(
+        self, sync: Sync | BucketSync, places: Mapping[str, Place], unread: Set[str]
+    ) -> tuple[Fault, ...]:
+        settings = self.surroundings.settings
+        if isinstance(sync, BucketSync):
+            return broken_bucket_rules(sync, settings, places, unread)
+        return broken_rules(Judged(sync=sync, settings=settings, places=places), unread)
+
+    def _transformation_faults(self, fields: EntryFields) -> list[Fault]:
+        faults = []
+        for field in TRANSFORMATIONS:
+            name = fields.values.get(field)
+            if name is None or name in self.surroundings.transformation_names:
+                continue
+            suggestion = did_you_mean(name, self.surroundings.transformation_names)
+            faults.append(
+                Fault(
+                    fields.places[field],
+                    f"`{field}` is `{shorten(name)}`",
+                    f"there is no such file in {self.surroundings.transformations.name}/.{suggestion}",
+                )
+            )
+        return faults
+
+    def _make(
+        self, written: Written, values: Mapping[str, Any], times: tuple[dt.time, ...]
+    ) -> Sync | BucketSync:
+        around = self.surroundings
+        ensure = Ensure(values.get("ensure", Ensure.PRESENT))
+        common: dict[str, Any] = {
+            "name": written.entry.key,
+            "environment": around.environment,
+            "node_class": written.node_class,
+            "place": written.entry.place,
+            "ensure": ensure,
+            "schedule": Schedule(hour=values["hour"], minute=values["minute"], times=times),
+            "after": values.get("after", ()),
+            "options": with_options(around.settings.options, values),
+        }
+        if written.is_bucket_sync:
+            return BucketSync(
+                **common,
+                source_bucket=values["source_bucket"],
+                destination_bucket=values["destination_bucket"],
+                delete=values.get("delete", False),
+            )
+        action = Action(values["action"])
+        return Sync(
+            **common,
+            action=action,
+            dbms=values["dbms"],
+            storagebackend=values["storagebackend"],
+            database=values["database"],
+            database_hostname=values.get("database_hostname"),
+            url=values["url"],
+            path=values.get("path", ""),
+            temppath=_path(values.get("temppath")),
+            transformation=self._transformation(values, TRANSFORMATIONS[0]),
+            pre_dump_transformation=self._transformation(values, TRANSFORMATIONS[1]),
+            excluded_tables=values.get("excluded_tables", ()),
+            recovery=is_recovery(ensure, action, values["url"], around.environment, around.settings),
+        )
+
+    def _transformation(self, values: Mapping[str, Any], field: str) -> Path | None:
+        name = values.get(field)
+        return None if name is None else self.surroundings.transformations / name
+
+
+def is_absent(entry: Entry) -> bool:
+    """Tell whether an entry says that it is absent; a word that is not known says no such thing."""
+    if not isinstance(entry.value, Fields):
+        return False
+    ensure = entry.value.entries.get("ensure")
+    return (
+        ensure is not None
+        and isinstance(ensure.value, Scalar)
+        and ensure.value.tag is None
+        and ensure.value.text == Ensure.ABSENT
+        and not any(each.key == "ensure" for each in entry.value.repeated)
+    )
+
+
+def _times(fields: EntryFields) -> tuple[tuple[dt.time, ...], tuple[Fault, ...]]:
+    """Return the times of day of an entry, or why there are none; a field that is wrong was told before."""
+    if not {"hour", "minute"} <= fields.values.keys():
+        return (), ()
+    hour, minute = fields.values["hour"], fields.values["minute"]
+    try:
+        return times_of_day(hour, minute), ()
+    except WrongValue as error:
+        read = f"`hour` is `{shorten(hour)}` and `minute` is `{shorten(minute)}`"
+        return (), (Fault(fields.places["minute"], read, str(error)),)
+
+
+def _path(folder: Any) -> Path | None:
+    return None if folder is None else Path(folder)

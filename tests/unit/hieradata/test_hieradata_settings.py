@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS, attributes
+from env_sync.hieradata.settings import Options, Settings, Window
+from env_sync.hieradata.settings_reader import read_settings
+
+N = "govuk_env_sync::"
+
+
+def test_every_setting_has_a_reader_and_a_doc() -> None:
+    for of, fields in ((Settings, ENVIRONMENT_FIELDS), (Options, OPTION_FIELDS)):
+        assert attributes(of).keys() == fields.keys()
+        assert all(each.metadata["doc"] for each in attributes(of).values())
+
+
+def test_defaults(hieradata) -> None:
+    hieradata.write("integration.yaml", "other: 1\n")
+    hieradata.write("production.yaml", "other: 1\n")
+    assert hieradata.read("integration").settings == Settings()
+    assert hieradata.read("integration").problems == ()
+    assert hieradata.read("production").settings == Settings(protected=True)
+
+
+def test_every_setting_is_read(hieradata) -> None:
+    hieradata.write(
+        "integration.yaml",
+        f"""
+{N}window: 21:30-07:00
+{N}timezone: Europe/London
+{N}protected: yes
+{N}queue: integration
+{N}queues: {{mongo: integration-mongo}}
+{N}pool_size: 08
+{N}pool_sizes: {{whitehall-mysql: 1}}
+{N}bucket: dumps-{{environment}}
+{N}keep_previous: "false"
+{N}start_deadline: 1h30m
+{N}max_dump_age: 2d
+{N}min_size_ratio: .25
+{N}lease_wait: 0s
+{N}lease_lifetime: 10m
+{N}promote_wait: 5s
+{N}retries: 0
+{N}retry_delay: 1m
+{N}timeouts: {{restore: 3h}}
+{N}compression: none
+{N}jobs: 2
+{N}upload_acl: bucket-owner-full-control
+""",
+    )
+    environment = hieradata.read()
+    assert environment.problems == ()
+    hour = dt.timedelta(hours=1)
+    assert environment.settings == Settings(
+        window=Window(opens=dt.time(21, 30), closes=dt.time(7)),
+        timezone="Europe/London",
+        protected=True,
+        queue="integration",
+        queues={"mongo": "integration-mongo"},
+        pool_size=8,
+        pool_sizes={"whitehall-mysql": 1},
+        bucket="dumps-{environment}",
+        options=Options(
+            keep_previous=False,
+            start_deadline=1.5 * hour,
+            max_dump_age=48 * hour,
+            min_size_ratio=0.25,
+            lease_wait=0 * hour,
+            lease_lifetime=hour / 6,
+            promote_wait=dt.timedelta(seconds=5),
+            retries=0,
+            retry_delay=hour / 60,
+            timeouts={**Options().timeouts, "restore": 3 * hour},
+            compression="none",
+            jobs=2,
+            upload_acl="bucket-owner-full-control",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("window", "22-08", "HH:MM-HH:MM"),
+        ("window", "24:00-08:00", "HH:MM-HH:MM"),
+        ("window", "08:00-08:00", "another time"),
+        ("timezone", "Europe/Londn", "Did you mean `Europe/London`?"),
+        ("timezone", "../../etc/passwd", "IANA"),
+        ("timezone", "Europe", "IANA"),
+        ("timezone", "localtime", "IANA"),
+        ("queue", "[a]", "one value"),
+        ("queues", "mongo", "mapping"),
+        ("queues", "{mongo: [a]}", "for `mongo` in line 1"),
+        ("queues", "{mongo: a, mongo: b}", "a second time"),
+        ("pool_size", "0", "from 1 to 1000"),
+        ("pool_size", "many", "from 1 to 1000"),
+        ("pool_sizes", "{a: 0}", "from 1 to 1000"),
+        ("bucket", "'{environment}'", "bucket's name"),
+        ("bucket", "'{environmnt}-dumps'", "bucket's name"),
+        ("bucket", "'{environment}-{environment}'", "bucket's name"),
+        ("keep_previous", "maybe", "`true` or `false`"),
+        ("keep_previous", "1", "`true` or `false`"),
+        ("start_deadline", "4", "such as `30s`"),
+        ("lease_lifetime", "1s", "1m or more"),
+        ("min_size_ratio", "50%", "from 0 to 1"),
+        ("min_size_ratio", "1.5", "from 0 to 1"),
+        ("min_size_ratio", ".nan", "from 0 to 1"),
+        ("retries", "-1", "from 0 to 10"),
+        ("retries", "!!binary aGVsbG8=", "remove the tag"),
+        ("timeouts", "{restor: 3h}", "Did you mean `restore`?"),
+        ("timeouts", "{restore: 3}", "for `restore`"),
+        ("compression", "gzip:0", "gzip:1"),
+        ("upload_acl", "public-read", "bucket-owner-full-control"),
+        ("retry_delay", "", "write a value"),
+    ],
+)
+def test_a_wrong_setting_has_its_default_and_is_said(hieradata, name: str, value: str, right: str) -> None:
+    hieradata.write("common.yaml", "\n".join(f"{N}{key}: 3" for key in ("retries", "jobs")))
+    hieradata.write("integration.yaml", f"{N}{name}: {value}\n")
+    environment = hieradata.read()
+    (problem,) = environment.problems
+    assert (str(problem.place), problem.sync) == ("integration.yaml:1", None)
+    assert f"`{N}{name}` is" in problem.read
+    assert right in problem.right
+    retries = Options().retries if name == "retries" else 3
+    assert environment.settings == Settings(options=Options(retries=retries, jobs=3))
+
+
+def test_the_environment_comes_before_common(hieradata) -> None:
+    hieradata.write("common.yaml", f"{N}retries: 3\n{N}jobs: 3\n{N}timeouts: {{dump: 1h, restore: 1h}}\n")
+    hieradata.write("integration/a.yaml", f"{N}retries: 5\n{N}timeouts: {{restore: 2h}}\n")
+    hieradata.write("integration/b.yaml", f"{N}retries: 05\n")
+    environment = hieradata.read()
+    assert environment.problems == ()
+    options = environment.settings.options
+    assert (options.retries, options.jobs) == (5, 3)
+    assert [options.timeouts[step] // dt.timedelta(hours=1) for step in ("dump", "restore", "upload")] == [
+        1,
+        2,
+        6,
+    ]
+
+
+def test_a_problem_of_common_names_common_in_every_environment(hieradata) -> None:
+    hieradata.write("common.yaml", f"x: 1\n{N}retries: x\n")
+    hieradata.write("integration.yaml", "x: 1\n")
+    hieradata.write("staging.yaml", "x: 1\n")
+    for name in ("integration", "staging"):
+        (problem,) = hieradata.read(name).problems
+        assert str(problem.place) == "common.yaml:2"
+
+
+def test_two_files_that_disagree_are_a_problem(hieradata) -> None:
+    hieradata.write("integration/a.yaml", f"{N}retries: 5\n")
+    hieradata.write("integration/b.yaml", f"x: 1\n{N}retries: 6\n")
+    environment = hieradata.read()
+    (problem,) = environment.problems
+    assert (str(problem.place), problem.sync) == ("integration/b.yaml:2", None)
+    assert "integration/a.yaml:1" in problem.read
+    assert environment.settings.options.retries == Options().retries
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a": f"{N}protected: perhaps\n"},
+        {"a": f"{N}protected:\n"},
+        {"a": f"{N}protected: [true]\n"},
+        {"a": f"{N}protected: true\n", "b": f"{N}protected: false\n"},
+        {"a": f"{N}protected: false\n{N}protected: true\n"},
+        {"a": f"{N}protcted: true\n"},
+        {"a": "govuk_env_snyc::protected: true\n"},
+        {"a": f"{N}protected: true\nx: [\n"},
+        {"a": f"{N}protected: false\n", "b": f"{N}protected: true\nx: [\n"},
+        {"a": f"{N}protected: true\n".encode("utf-16")},
+        {"../common": f"{N}protected: perhaps\n", "a": "x: 1\n"},
+        {"../common": f"{N}protected: true\n\tx\n", "a": "x: 1\n"},
+    ],
+)
+def test_protected_fails_closed(hieradata, files: dict[str, str | bytes]) -> None:
+    for name, text in files.items():
+        hieradata.write("common.yaml" if name == "../common" else f"staging/{name}.yaml", text)
+    environment = hieradata.read("staging")
+    assert environment.settings.protected is True
+    assert environment.problems
+
+
+def test_a_folder_in_place_of_a_file_fails_closed(hieradata) -> None:
+    hieradata.write("staging/a.yaml", "x: 1\n")
+    (hieradata.folder / "staging" / "b.yaml").mkdir()
+    assert hieradata.read("staging").settings.protected is True
+
+
+def test_a_broken_file_that_says_nothing_of_it_protects_nothing(hieradata) -> None:
+    hieradata.write("staging/a.yaml", "x: [\n")
+    environment = hieradata.read("staging")
+    assert environment.settings.protected is False
+    assert len(environment.problems) == 1
+
+
+def test_protected_can_be_set_either_way(hieradata) -> None:
+    hieradata.write("common.yaml", f"{N}protected: true\n")
+    hieradata.write("production.yaml", f"{N}protected: false\n")
+    hieradata.write("staging.yaml", "x: 1\n")
+    assert hieradata.read("production").settings.protected is False
+    assert hieradata.read("staging").settings.protected is True
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        (f"{N}task", "tasks"),
+        (f"{N}windw", "window"),
+        ("govuk_env_sync:tasks", "tasks"),
+        ("govuk_envsync::tasks", "tasks"),
+        (f"{N}Retries", "retries"),
+    ],
+)
+def test_an_unknown_key_of_ours_is_said(hieradata, key: str, meant: str) -> None:
+    hieradata.write("integration.yaml", f'x: 1\n"{key}": {{}}\n')
+    (problem,) = hieradata.read().problems
+    assert (problem.place.line, problem.sync) == (2, None)
+    assert f"Did you mean `{N}{meant}`?" in problem.right
+
+
+def test_other_keys_are_ignored(hieradata) -> None:
+    hieradata.write("integration.yaml", "mongodb::x: {a: , a: 2}\nenvironment: staging\n? [a]\n: b\n")
+    assert hieradata.read().problems == ()
+
+
+def test_a_setting_in_a_sync_holds_for_that_sync(hieradata, pull) -> None:
+    environment = hieradata.syncs(
+        {"a": {**pull, "retries": "4", "timeouts": "{dump: 1h}"}, "b": {**pull, "hour": "4"}},
+        top=f"{N}retries: 2\n{N}timeouts: {{restore: 2h}}",
+    )
+    assert environment.problems == ()
+    first, second = environment.syncs
+    assert (first.options.retries, second.options.retries) == (4, 2)
+    assert first.options.timeouts["restore"] == dt.timedelta(hours=2)
+    assert first.options.timeouts["dump"] == dt.timedelta(hours=1)
+    assert second.options == environment.settings.options
+
+
+def test_a_folder_that_cannot_be_listed_fails_closed() -> None:
+    # Given as an argument: no permission keeps root, as whom tests may run, from listing a folder.
+    assert read_settings("staging", [], [], hidden=True)[0].protected is True
+    assert read_settings("staging", [], [], hidden=False)[0].protected is False

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from env_sync.hieradata.sync import Action, Ensure, Place, Schedule
+
+TOO_LONG = "x" * 54
+
+
+def test_a_sync_is_complete(hieradata, pull) -> None:
+    more = {
+        "minute": "05",
+        "temppath": "/tmp/content",
+        "transformation_sql_filename": "sanitise.sql",
+        "keep_previous": "false",
+    }
+    environment = hieradata.syncs({"pull_content": {**pull, **more}})
+    assert environment.problems == ()
+    (sync,) = environment.syncs
+    assert (sync.name, sync.environment, sync.node_class) == ("pull_content", "integration", "integration")
+    assert sync.place == Place("integration.yaml", 2)
+    assert (sync.ensure, sync.action) == (Ensure.PRESENT, Action.PULL)
+    assert sync.schedule == Schedule(hour="3", minute="05", times=(dt.time(3, 5),))
+    assert sync.temppath == Path("/tmp/content")
+    assert sync.transformation == hieradata.transformations / "sanitise.sql"
+    assert sync.pre_dump_transformation is None
+    assert sync.live == ("postgresql", "content-postgres", "content_production")
+    assert not sync.recovery
+    assert not sync.options.keep_previous
+
+
+def test_the_node_class_names_the_server_where_no_host_does(hieradata) -> None:
+    hieradata.write(
+        "integration/mongo.yaml",
+        "govuk_env_sync::tasks:\n  a: {hour: 3, minute: 0, action: pull, dbms: mongo, storagebackend: s3, "
+        "database: a, url: govuk-staging-database-backups, path: mongo-api, database_hostname: }\n",
+    )
+    (sync,) = hieradata.read().syncs
+    assert (sync.node_class, sync.server, sync.place.file) == ("mongo", "mongo", "integration/mongo.yaml")
+
+
+def test_a_bucket_sync_is_complete(hieradata, mirror) -> None:
+    environment = hieradata.syncs({"assets": mirror}, key="s3_sync_tasks")
+    assert environment.problems == ()
+    (sync,) = environment.bucket_syncs
+    assert (sync.source_bucket, sync.destination_bucket) == (
+        "govuk-staging-assets",
+        "govuk-integration-assets",
+    )
+    assert sync.delete is True
+    assert sync.schedule.times == (dt.time(0, 45),)
+
+
+@pytest.mark.parametrize("written", ["[a, b, a]", "a, b", '"a,b"', "\n      - a\n      - b"])
+def test_excluded_tables_are_a_list_or_text(hieradata, push, written: str) -> None:
+    (sync,) = hieradata.syncs({"one": {**push, "excluded_tables": written}}).syncs
+    assert sync.excluded_tables == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("written", "times"), [("[0, 08]", 2), ("0,08", 2), ("*", 24), ('"*/6"', 4), ("09", 1)]
+)
+def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -> None:
+    if written == "*":
+        written = '"*"'
+    environment = hieradata.syncs({"one": {**pull, "hour": written}})
+    assert environment.problems == ()
+    assert len(environment.syncs[0].schedule.times) == times
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "right"),
+    [
+        ("hour", "25", "from 0 to 23"),
+        ("hour", "1:30", "from 0 to 23"),
+        ("hour", "yes", "from 0 to 23"),
+        ("minute", "60", "from 0 to 59"),
+        ("minute", "{}", "write one value"),
+        ("minute", '"0 "', "spaces"),
+        ("minute", '"*"', None),
+        ("ensure", "presnt", "Did you mean `present`?"),
+        ("ensure", "", "write a value"),
+        ("action", "pul", "Did you mean `pull`?"),
+        ("action", "copy", "`push`, `pull`"),
+        ("dbms", "postgres", "Did you mean `postgresql`?"),
+        ("storagebackend", "S3", "Did you mean `s3`?"),
+        ("storagebackend", "elasticsearch", "write `storagebackend: s3`"),
+        ("dbms", "elasticsearch", "write `storagebackend: elasticsearch`"),
+        ("database", '""', "write a value"),
+        ("database", '"a\\nb"', "control characters"),
+        ("database", "a/b", "key"),
+        ("database", "[a]", "write one value"),
+        ("database", "!!binary YQ==", "remove the tag"),
+        ("database", "content__incoming", "kept for copies"),
+        ("database", "content__previous", "kept for copies"),
+        ("database", "postgres", "itself"),
+        ("database", TOO_LONG, "at most 53 bytes"),
+        ("database", "é" * 27, "at most 53 bytes"),
+        ("url", "govuk-integration-database-backups", "recover it"),
+        ("url", "govuk-staging-database-backups/", "bucket's name alone"),
+        ("url", "s3://govuk-staging-database-backups", "bucket's name alone"),
+        ("path", "/content", "without `/`"),
+        ("path", "content/", "without `/`"),
+        ("path", "../content", "without `/`"),
+        ("temppath", "tmp", "absolute folder"),
+        ("temppath", "/", "absolute folder"),
+        ("temppath", "/tmp/../etc", "absolute folder"),
+        ("transformation_sql_filename", "sanitize.sql", "Did you mean `sanitise.sql`?"),
+        ("transformation_sql_filename", "../sanitise.sql", "no such file in transformation_sql/"),
+        ("transformation_sql_filename", ".", "no such file"),
+        ("transformation_sql_filename", "[sanitise.sql]", "write one value"),
+        ("pre_dump_transformation_sql_filename", "sanitise.sql", "write `transformation_sql_filename`"),
+        ("excluded_tables", "emails", "on the push"),
+        ("excluded_tables", "a,,b", "one comma"),
+        ("after", "{a: b}", "write one value"),
+        ("after", "nobody", "there is no such sync"),
+        ("retries", "many", "from 0 to 10"),
+        ("databse", "x", "Did you mean `database`?"),
+        ("delete", "true", "not known"),
+        ("window", "22:00-08:00", "not known"),
+    ],
+)
+def test_a_wrong_field_takes_its_sync_away(
+    hieradata, pull, field: str, value: str, right: str | None
+) -> None:
+    if right is None:
+        pull["hour"], right = '"*"', "1440 times a day"
+    fields = {**pull, field: value}
+    problem = hieradata.one(fields)
+    assert right in problem.right
+    # A store that does not fit its engine is said at the store.
+    line = 3 + list(fields).index("storagebackend" if value == "elasticsearch" else field)
+    assert str(problem.place) == f"integration.yaml:{line}"
+    assert field in problem.read or field in ("url", "dbms")
+
+
+@pytest.mark.parametrize(
+    "field", ["hour", "minute", "action", "dbms", "storagebackend", "database", "url", "path"]
+)
+def test_a_missing_field_is_said_at_the_sync(hieradata, pull, field: str) -> None:
+    problem = hieradata.one({key: value for key, value in pull.items() if key != field})
+    assert problem.read == f"`{field}` is missing"
+    assert str(problem.place) == "integration.yaml:2"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "right"),
+    [
+        ("source_bucket", "govuk-integration-assets", "two different buckets"),
+        ("source_bucket", "govuk-production-database-backups", "never mirrored"),
+        ("destination_bucket", "govuk-integration-database-backups", "never mirrored"),
+        ("delete", "maybe", "`true` or `false`"),
+        ("delete", "1", "`true` or `false`"),
+        ("destination_bucket", "Upper", "bucket's name"),
+        ("database", "x", "not known"),
+    ],
+)
+def test_a_wrong_bucket_sync_is_taken_away(hieradata, mirror, field: str, value: str, right: str) -> None:
+    assert right in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").right
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "right"),
+    [
+        ("url", "govuk-staging-database-backups", "write `url: govuk-integration-database-backups`"),
+        ("url", "somebody-elses-bucket", "write `url: govuk-integration-database-backups`"),
+        ("transformation_sql_filename", "sanitise.sql", "write `pre_dump_transformation_sql_filename`"),
+        ("database", "x" * 64, "at most 63 bytes"),
+    ],
+)
+def test_a_wrong_push_is_taken_away(hieradata, push, field: str, value: str, right: str) -> None:
+    assert right in hieradata.one({**push, field: value}).right
+
+
+def test_names_of_databases_that_fit(hieradata, pull, push) -> None:
+    names = ["x" * 53, "Licensify-Audit", "a.b", "'a\"b'", "email-alert-api_production"]
+    syncs = {f"s{number}": {**pull, "database": name} for number, name in enumerate(names)}
+    environment = hieradata.syncs({**syncs, "last": {**push, "database": "x" * 63}})
+    assert environment.problems == ()
+    assert [sync.database for sync in environment.syncs][3:4] == ['a"b']
+
+
+def test_a_transformation_that_is_never_run_is_a_problem(hieradata, pull) -> None:
+    fields = {**pull, "dbms": "mongo", "transformation_sql_filename": "sanitise.sql"}
+    assert "only postgresql and mysql" in hieradata.one(fields).right
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "é", "x" * 181, "config_problems", "request", "night", "''"])
+def test_a_name_that_cannot_be_a_task_group(hieradata, pull, name: str) -> None:
+    environment = hieradata.syncs({name: pull})
+    assert environment.syncs == ()
+    (problem,) = environment.problems
+    assert problem.sync == name.strip("'")
+    assert problem.place.line == 2
+
+
+def test_names_that_can_be_a_task_group(hieradata, pull) -> None:
+    names = ["x" * 180, "a-b_C9", "A-b_C9", "1", "yes"]
+    environment = hieradata.syncs({name: {**pull, "hour": str(hour)} for hour, name in enumerate(names)})
+    assert environment.problems == ()
+    assert [sync.name for sync in environment.syncs] == names
+
+
+@pytest.mark.parametrize("entry", ["", "text", "[a]", "7"])
+def test_an_entry_that_is_no_mapping(hieradata, entry: str) -> None:
+    hieradata.write("integration.yaml", f"govuk_env_sync::tasks:\n  one: {entry}\n")
+    (problem,) = hieradata.read().problems
+    assert (problem.sync, problem.place.line) == ("one", 2)
+
+
+@pytest.mark.parametrize("tasks", ["", "text", "[a]"])
+def test_tasks_that_are_no_mapping(hieradata, tasks: str) -> None:
+    hieradata.write("integration.yaml", f"govuk_env_sync::tasks: {tasks}\n")
+    (problem,) = hieradata.read().problems
+    assert (problem.sync, problem.place.line) == (None, 1)
+
+
+def test_every_problem_of_a_sync_is_said_at_once(hieradata, pull) -> None:
+    del pull["path"]
+    fields = {
+        **pull,
+        "hour": "25",
+        "dbms": "oracle",
+        "url": "govuk-integration-database-backups",
+        "color": "red",
+    }
+    environment = hieradata.syncs({"bad": fields, "good": {**pull, "path": "x"}})
+    assert [sync.name for sync in environment.syncs] == ["good"]
+    assert [each.read.split("`")[1] for each in environment.problems if each.sync == "bad"] == [
+        "hour",
+        "dbms",
+        "govuk-integration-database-backups",
+        "color",
+    ]
+
+
+def test_a_protected_environment_is_only_ever_recovered(hieradata, pull, push) -> None:
+    own, other = "govuk-production-database-backups", "govuk-staging-database-backups"
+    environment = hieradata.syncs(
+        {
+            "push": {**push, "url": own},
+            "recovery": {**pull, "url": own, "ensure": "disabled"},
+            "scheduled_own": {**pull, "url": own, "ensure": "present"},
+            "scheduled_by_default": {**pull, "url": other},
+            "by_hand_from_elsewhere": {**pull, "url": other, "ensure": "disabled"},
+            "recovery_changed": {
+                **pull,
+                "url": own,
+                "ensure": "disabled",
+                "transformation_sql_filename": "sanitise.sql",
+            },
+        },
+        environment="production",
+    )
+    assert [(sync.name, sync.recovery) for sync in environment.syncs] == [("push", False), ("recovery", True)]
+    problems = {problem.sync: problem for problem in environment.problems}
+    assert len(environment.problems) == len(problems) == 4
+    assert "a scheduled pull into `production`" in problems["scheduled_own"].read
+    assert "a scheduled pull into `production`" in problems["scheduled_by_default"].read
+    assert problems["scheduled_by_default"].place.line == environment.problems[1].place.line
+    assert "into `production`, a protected environment" in problems["by_hand_from_elsewhere"].read
+    assert "on a recovery sync" in problems["recovery_changed"].read
+
+
+def test_the_setting_says_whose_a_bucket_is(hieradata, pull, push) -> None:
+    top = 'govuk_env_sync::bucket: "the-dumps"'
+    environment = hieradata.syncs(
+        {
+            "pull": {**pull, "url": "the-dumps"},
+            "pull_other": pull,
+            "push": {**push, "url": "the-dumps"},
+            "no": push,
+        },
+        top=top,
+    )
+    assert [sync.name for sync in environment.syncs] == ["pull_other", "push"]
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        "{ensure: absent}",
+        "{ensure: absent, hour: 99, color: red}",
+        "{ensure: absent, dbms: oracle, url: 7}",
+        "{color: red, ensure: 'absent', transformation_sql_filename: gone.sql}",
+    ],
+)
+def test_what_is_absent_may_be_stale(hieradata, stale: str) -> None:
+    hieradata.write("integration.yaml", f"govuk_env_sync::tasks:\n  one: {stale}\n")
+    environment = hieradata.read()
+    assert (environment.problems, environment.syncs) == ((), ())
+
+
+def test_what_is_absent_and_whole_is_kept_and_judged_by_no_rule(hieradata, pull) -> None:
+    absent = {**pull, "ensure": "absent", "url": "govuk-production-database-backups"}
+    environment = hieradata.syncs({"one two": absent, "b": absent}, environment="production")
+    assert environment.problems == ()
+    assert [sync.ensure for sync in environment.syncs] == [Ensure.ABSENT, Ensure.ABSENT]
+
+
+def test_a_slip_in_ensure_hides_nothing(hieradata, pull) -> None:
+    assert "Did you mean `absent`?" in hieradata.one({**pull, "ensure": "abesnt"}).right
+    assert "Did you mean `ensure`?" in hieradata.one({**pull, "ensur": "absent"}).right
+
+
+def test_a_field_written_twice_takes_its_sync_away(hieradata) -> None:
+    hieradata.write(
+        "integration.yaml",
+        "govuk_env_sync::tasks:\n  one:\n    ensure: absent\n    ensure: absent\n    x: 1\n",
+    )
+    reads = [problem.read for problem in hieradata.read().problems if problem.sync == "one"]
+    assert any("`ensure` is written a second time (first at integration.yaml:3)" in read for read in reads)
+
+
+def test_a_long_or_strange_value_is_shown_in_one_line(hieradata, pull) -> None:
+    problem = hieradata.one({**pull, "dbms": f'"{"x" * 500}"'})
+    assert len(str(problem)) < 300
+    problem = hieradata.one({**pull, "dbms": '"a\\u001b[31m\\nb"'})
+    assert str(problem).isprintable()
