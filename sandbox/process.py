@@ -174,20 +174,23 @@ def run(
     seconds: float = 120,
 ) -> str:
     """Runs a program to its end and gives its output; SandboxError with both streams when it fails."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=None if env is None else dict(env),
-        user=None if user is None else user.pw_uid,
-        group=None if user is None else user.pw_gid,
-        extra_groups=None if user is None else [],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=seconds,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=None if env is None else dict(env),
+            user=None if user is None else user.pw_uid,
+            group=None if user is None else user.pw_gid,
+            extra_groups=None if user is None else [],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise SandboxError(f"{command[0]} could not be run to its end: {problem}") from problem
     if done.returncode != 0:
         raise SandboxError(f"{command[0]} ended with {done.returncode}: {done.stdout}{done.stderr}".strip())
     return done.stdout
