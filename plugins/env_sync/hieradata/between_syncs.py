@@ -170,13 +170,15 @@ def _graph(by_name: Mapping[str, AnySync], window: Window) -> dict[tuple[str, in
     graph: dict[tuple[str, int], set[tuple[str, int]]] = {}
     by_live: dict[tuple[str, str, str], dict[int, list[tuple[str, int]]]] = {}
     for name, sync in by_name.items():
-        parts = [(name, part) for part in range(len(sync.schedule.times))]
+        # What runs by hand only has one place in the night, that of its first time.
+        times = sync.schedule.times if sync.ensure is Ensure.PRESENT else sync.schedule.times[:1]
+        parts = [(name, part) for part in range(len(times))]
         graph[name, START] = {(each, END) for each in sync.after if each in by_name}
         graph.update((part, {(name, START)}) for part in parts)
         graph[name, END] = set(parts)
         if isinstance(sync, Sync):
             by_time = by_live.setdefault(sync.live, {})
-            for part, time in zip(parts, sync.schedule.times, strict=True):
+            for part, time in zip(parts, times, strict=True):
                 by_time.setdefault(minutes_into_night(time, window), []).append(part)
     for by_time in by_live.values():
         in_order = [by_time[minute] for minute in sorted(by_time)]

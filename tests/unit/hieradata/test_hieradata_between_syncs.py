@@ -180,6 +180,14 @@ def test_after_against_the_order_of_times_in_one_database_is_a_circle(hieradata,
     assert names(environment) == ["late", "later"]
 
 
+def test_a_disabled_sync_has_one_place_in_the_night(hieradata, pull, push) -> None:
+    by_hand = {**pull, "ensure": "disabled", "hour": "1,5"}
+    syncs = {"by_hand": by_hand, "late": {**push, "hour": "3", "after": "by_hand"}}
+    assert hieradata.syncs(syncs).problems == ()
+    syncs["by_hand"] = {**by_hand, "ensure": "present"}
+    assert [problem.sync for problem in hieradata.syncs(syncs).problems] == ["late"]
+
+
 def test_after_at_the_same_minute_is_no_circle(hieradata, pull, push) -> None:
     environment = hieradata.syncs({"a": {**push, "hour": "3", "after": "b"}, "b": pull})
     assert environment.problems == ()
