@@ -4,10 +4,10 @@ ENV_SYNC_ENVIRONMENTS (comma-separated) limits which environments this instance 
 ENV_SYNC_HIERADATA names another folder of hieradata.
 """
 
+from airflow.sdk import get_parsing_context
+
 from env_sync.dag_factory import make_dag
 from env_sync.installation import chosen_environments, read_plan
-
-from airflow.sdk import get_parsing_context
 
 PREFIX = "env_sync_"
 

@@ -21,6 +21,7 @@ class Cancellation:
 
     @property
     def cancelled(self) -> bool:
+        """Whether the step was cancelled."""
         return self._cancelled
 
     def cancel(self) -> None:
@@ -28,6 +29,10 @@ class Cancellation:
         self._cancelled = True
         for callback in reversed(self._callbacks):
             callback()
+
+    def reset(self) -> None:
+        """Forget the cancel: it was obeyed, and must not stop what puts things right after it as well."""
+        self._cancelled = False
 
     def check(self) -> None:
         """Raise `Cancelled` if the step was cancelled; the work calls it between its parts."""

@@ -15,7 +15,7 @@ import socket
 import sys
 import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -28,6 +28,9 @@ from env_sync.hieradata.wrong_value import WrongValue
 from env_sync.installation import HIERADATA, TRANSFORMATIONS, chosen_environments, read_plan
 from env_sync.pause import Pause
 from env_sync.plan import Group, Plan
+
+if TYPE_CHECKING:
+    from env_sync.steps.session import Session
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -53,27 +56,30 @@ def check() -> None:
     plans = [read_plan(environment) for environment in chosen_environments()]
     problems = [problem for plan in plans for problem in plan.problems]
     for problem in problems:
-        print(problem)
+        typer.echo(problem)
     groups = sum(len(plan.groups) for plan in plans)
     for plan in plans:
         for left in plan.left_out:
-            print(f"note: {plan.environment}: {left}")
-    print(f"{len(plans)} environments, {groups} groups, {len(problems)} problems")
+            typer.echo(f"note: {plan.environment}: {left}")
+    typer.echo(f"{len(plans)} environments, {groups} groups, {len(problems)} problems")
     raise typer.Exit(1 if problems else 0)
 
 
 @app.command()
 def plan(environment: EnvironmentName) -> None:
     """Print what the environment's DAG will do in a night, in order."""
-    print(read_plan(environment).as_text())
+    typer.echo(read_plan(environment).as_text())
 
 
 @app.command("list")
-def list_dumps(environment: EnvironmentName, database: Annotated[str, typer.Argument(metavar="DATABASE")]) -> None:
+def list_dumps(
+    environment: EnvironmentName, database: Annotated[str, typer.Argument(metavar="DATABASE")]
+) -> None:
     """List the dumps that syncs of this environment can restore for a database, the newest first."""
     _use_airflow()
     from env_sync.connections import store_connection
     from env_sync.store import S3Store
+    from env_sync.store.keys import timestamp_text
 
     plan = read_plan(environment)
     places = dict.fromkeys(
@@ -88,7 +94,7 @@ def list_dumps(environment: EnvironmentName, database: Annotated[str, typer.Argu
         for listed in store.list_dumps(bucket, path, database):
             manifest = store.read_manifest(bucket, listed.key)
             table.add_row(
-                listed.timestamp_text,
+                timestamp_text(listed.timestamp),
                 f"{listed.size / 1e6:.1f}",
                 f"{manifest.data_time:%Y-%m-%d %H:%M}" if manifest else "",
                 manifest.born_in if manifest else "",
@@ -123,7 +129,7 @@ def run(
     request = read_request(asked, plan)
     pause = get_pause(environment, sync)
     if pause is not None and pause.active(dt.datetime.now(dt.UTC)) and not ignore_pauses:
-        print(f"OK: {sync} was not run: {pause}. Use --ignore-pauses to run it all the same.")
+        typer.echo(f"OK: {sync} was not run: {pause}. Use --ignore-pauses to run it all the same.")
         return
     console = Console(stderr=True)
     cancellation = Cancellation()
@@ -135,7 +141,9 @@ def run(
         settings=plan.settings,
         request=request,
         holder=Holder(
-            run=f"command line/{socket.gethostname()}/{uuid.uuid4().hex[:8]}", group=group.id, attempt=uuid.uuid4().hex
+            run=f"command line/{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
+            group=group.id,
+            attempt=uuid.uuid4().hex,
         ),
         pause=lambda: get_pause(environment, sync),
         cancellation=cancellation,
@@ -148,7 +156,7 @@ def run(
     steps = len(group.steps)
     counted = iter(range(1, steps + 1))
     report = run_group(session, lambda step: console.print(f"[{next(counted)}/{steps}] {step}", markup=False))
-    print(report.line())
+    typer.echo(report.line())
     raise typer.Exit(1 if report.result is Result.CRITICAL else 0)
 
 
@@ -157,7 +165,9 @@ def pause(
     environment: EnvironmentName,
     sync: SyncName,
     why: Annotated[str, typer.Option(help="The reason, for those who wonder.")],
-    until: Annotated[str, typer.Option(help="When it ends by itself: a moment in UTC (2026-12-01T09:00) or 8h, 2d.")],
+    until: Annotated[
+        str, typer.Option(help="When it ends by itself: a moment in UTC (2026-12-01T09:00) or 8h, 2d.")
+    ],
     by: Annotated[str | None, typer.Option(help="Who pauses it; you, unless given.")] = None,
     pull_only: Annotated[
         bool, typer.Option(help="SYNC is the name of a database: pause its pulls, leave its pushes running.")
@@ -171,7 +181,7 @@ def pause(
     record = Pause(by=by or getpass.getuser(), why=why, since=now, until=_end(until, now))
     for name in _named(read_plan(environment), sync, pull_only):
         set_pause(environment, name, record)
-        print(f"{environment} {name}: {record}")
+        typer.echo(f"{environment} {name}: {record}")
 
 
 @app.command()
@@ -181,7 +191,9 @@ def resume(environment: EnvironmentName, sync: SyncName, pull_only: bool = False
     from env_sync.pause_store import remove_pause
 
     for name in _named(read_plan(environment), sync, pull_only):
-        print(f"{environment} {name}: {'resumed' if remove_pause(environment, name) else 'was not paused'}")
+        typer.echo(
+            f"{environment} {name}: {'resumed' if remove_pause(environment, name) else 'was not paused'}"
+        )
 
 
 @app.command()
@@ -197,9 +209,9 @@ def pauses(environment: Annotated[str | None, typer.Argument(metavar="ENV")] = N
             record = get_pause(name, sync)
             if record is not None:
                 found = True
-                print(f"{name} {sync}: {record}{'' if record.active(now) else ' (over)'}")
+                typer.echo(f"{name} {sync}: {record}{'' if record.active(now) else ' (over)'}")
     if not found:
-        print("Nothing is paused.")
+        typer.echo("Nothing is paused.")
 
 
 def main() -> None:
@@ -207,7 +219,7 @@ def main() -> None:
     try:
         app()
     except EnvSyncError as problem:
-        print(f"env-sync: {problem}", file=sys.stderr)
+        typer.echo(f"env-sync: {problem}", err=True)
         raise SystemExit(1) from None
 
 
@@ -221,7 +233,9 @@ def _group(plan: Plan, sync: str) -> Group:
     for group in plan.groups:
         if group.sync.name == sync:
             return group
-    raise UnknownSync(f"{plan.environment} has no sync {sync!r} that can run. It has: {', '.join(plan.names())}.")
+    raise UnknownSync(
+        f"{plan.environment} has no sync {sync!r} that can run. It has: {', '.join(plan.names())}."
+    )
 
 
 def _named(plan: Plan, name: str, pull_only: bool) -> list[str]:
@@ -241,12 +255,14 @@ def _end(text: str, now: dt.datetime) -> dt.datetime:
     if text[-1:] in ("d", "h", "m", "s"):
         try:
             return now + parse_duration(text)
-        except WrongValue as problem:
+        except (WrongValue, OverflowError) as problem:
             raise InvalidRequest(f"--until {text!r}: {problem}.") from None
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidRequest(f"--until must be a moment such as 2026-12-01T09:00 (UTC) or 8h, not {text!r}.") from None
+        raise InvalidRequest(
+            f"--until must be a moment such as 2026-12-01T09:00 (UTC) or 8h, not {text!r}."
+        ) from None
     moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
     if moment <= now:
         raise InvalidRequest(f"--until {text} is in the past.")
@@ -255,19 +271,27 @@ def _end(text: str, now: dt.datetime) -> dt.datetime:
 
 def _say_what_would_be_done(session: Session) -> None:
     sync = session.sync
-    print(f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}")
+    typer.echo(
+        f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}"
+    )
     if sync.action is Action.PUSH:
-        print(f"  dump it and upload it to {sync.url}/{sync.path}/; nothing else is changed")
+        typer.echo(f"  dump it and upload it to {sync.url}/{sync.path}/; nothing else is changed")
         return
     choice = session.store.choose(
-        sync.url, sync.path, sync.database, timestamp=session.request.timestamp, min_size_ratio=sync.options.min_size_ratio
+        sync.url,
+        sync.path,
+        sync.database,
+        timestamp=session.request.timestamp,
+        min_size_ratio=sync.options.min_size_ratio,
     )
     for note in choice.notes:
-        print(f"  note: {note}")
-    print(f"  fetch {sync.url}/{choice.key} ({choice.size / 1e6:.1f} MB)")
-    print(f"  restore it beside live, closed to others; sanitise: {sync.transformation or 'no transformation'}")
+        typer.echo(f"  note: {note}")
+    typer.echo(f"  fetch {sync.url}/{choice.key} ({choice.size / 1e6:.1f} MB)")
+    typer.echo(
+        f"  restore it beside live, closed to others; sanitise: {sync.transformation or 'no transformation'}"
+    )
     kept = "kept as previous" if sync.options.keep_previous else "dropped"
-    print(f"  swap it with live; what live is now is {kept}. Nothing was written.")
+    typer.echo(f"  swap it with live; what live is now is {kept}. Nothing was written.")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ from env_sync.operators.sanitise import SanitiseOperator
 from env_sync.operators.start_gate import StartGateOperator
 from env_sync.operators.step import StepOperator
 from env_sync.operators.upload import UploadOperator
-from env_sync.plan import Group, Plan
+from env_sync.plan import Group, Plan, in_cell
 from env_sync.request import ALL
 from env_sync.schedule import opening_cron
 
@@ -38,7 +39,7 @@ OPERATORS: Mapping[str, type[StepOperator]] = {
     "report": ReportOperator,
 }
 
-START_DATE = dt.datetime(2026, 1, 1)
+START_DATE = dt.date(2026, 1, 1)
 """In the past, and always the same: with catchup off it starts nothing."""
 
 MOST_ACTIVE_TASKS = 1024
@@ -55,13 +56,12 @@ def make_dag(plan: Plan) -> DAG:
         description=f"Keeps the databases of {plan.environment} in step, every night",
         doc_md=plan.as_markdown(),
         schedule=CronTriggerTimetable(opening_cron(settings.window), timezone=zone),
-        start_date=pendulum.instance(START_DATE, tz=zone),
+        start_date=pendulum.datetime(START_DATE.year, START_DATE.month, START_DATE.day, tz=zone),
         catchup=False,
         max_active_runs=16,
         max_active_tasks=MOST_ACTIVE_TASKS,
         tags=["env_sync", plan.environment, *(["protected"] if settings.protected else [])],
         params=_params(plan),
-        render_template_as_native_obj=False,
     )
     with dag:
         RequestOperator(task_id="request", plan=plan)
@@ -75,7 +75,7 @@ def make_dag(plan: Plan) -> DAG:
             tasks[group.id]["report"] >> night
         _make_teardown(night)
     for task in dag.tasks:
-        # Airflow writes the DAG's params into every task again: with hundreds of groups that is most of its size.
+        # Airflow writes the DAG's params into every task again: with hundreds of groups most of its size.
         task.params = ParamsDict()
     return dag
 
@@ -83,12 +83,15 @@ def make_dag(plan: Plan) -> DAG:
 def _add_group(group: Group, plan: Plan) -> dict[str, StepOperator]:
     sync, settings = group.sync, plan.settings
     with TaskGroup(group_id=group.id, tooltip=_tooltip(group), doc_md=_group_doc(group)):
-        tasks = {step: OPERATORS[step](task_id=step, group=group, plan=plan, **_limits(group, step)) for step in group.steps}
+        tasks = {
+            step: OPERATORS[step](task_id=step, group=group, plan=plan, **_limits(group, step))
+            for step in group.steps
+        }
     if queue := settings.queues.get(sync.node_class, settings.queue):
         for task in tasks.values():
             task.queue = queue
     steps = [tasks[step] for step in group.steps]
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in itertools.pairwise(steps):
         step >> following
     tasks["start_gate"].trigger_rule = TriggerRule.ALL_DONE
     tasks["report"].as_teardown(setups=tasks["start_gate"])
@@ -132,8 +135,8 @@ def _params(plan: Plan) -> dict[str, Param]:
             None,
             type=["string", "null"],
             title="Timestamp of the dump",
-            description="Restore exactly this dump, e.g. 2026-11-23T010000Z; needs exactly one pull in `only`. "
-            "`env-sync list` shows what there is. Empty takes the newest.",
+            description="Restore exactly this dump, e.g. 2026-11-23T010000Z; needs exactly one pull in "
+            "`only`. `env-sync list` shows what there is. Empty takes the newest.",
         ),
         "ignore_pauses": Param(
             False,
@@ -147,7 +150,8 @@ def _params(plan: Plan) -> dict[str, Param]:
             None,
             type=["string", "null"],
             title="Confirm a recovery sync",
-            description=f"A recovery sync replaces a database of {plan.environment}: type the database's name.",
+            description=f"A recovery sync replaces a database of {plan.environment}: type the database's "
+            "name.",
         )
     return params
 
@@ -160,7 +164,11 @@ def _tooltip(group: Group) -> str:
 def _group_doc(group: Group) -> str:
     """The configuration of a group in full."""
     sync = group.sync
-    values = {name: value for name, value in asdict(sync, recurse=False).items() if name not in ("options", "schedule")}
+    values = {
+        name: value
+        for name, value in asdict(sync, recurse=False).items()
+        if name not in ("options", "schedule")
+    }
     values |= {"hour": sync.schedule.hour, "minute": sync.schedule.minute}
     values |= asdict(sync.options, recurse=False)
     rows = [f"| {name} | {_shown(value)} |" for name, value in values.items() if value not in (None, "", ())]
@@ -169,7 +177,9 @@ def _group_doc(group: Group) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {item}" for name, item in value.items())
-    return str(value).replace("|", "\\|")
+        text = ", ".join(map(str, value))
+    elif isinstance(value, Mapping):
+        text = ", ".join(f"{name} {item}" for name, item in value.items())
+    else:
+        text = str(value)
+    return in_cell(text)

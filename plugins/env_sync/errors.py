@@ -97,6 +97,10 @@ class DiskFull(EnvSyncError):
     passing = True
 
 
+class WorkFolderRefused(EnvSyncError):
+    """The work folder is not a private folder of this user, so no dump is put there."""
+
+
 # Programs
 
 
@@ -149,6 +153,10 @@ class LeaseHeld(EnvSyncError):
     """Another sync holds the lease on this live database."""
 
     passing = True
+
+
+class LeaseWaitOver(EnvSyncError):
+    """Another sync held the lease on this live database for longer than lease_wait."""
 
 
 class LeaseLost(EnvSyncError):

@@ -58,7 +58,7 @@ def read_pause(text: str | None) -> Pause | None:
             since=_moment(record.get("since")),
             until=_moment(record.get("until")),
         )
-    except (ValueError, TypeError) as problem:
+    except (ValueError, TypeError, OverflowError, RecursionError) as problem:
         return Pause(
             by=UNREADABLE,
             why=f'the pause record cannot be read ({problem}); write {{"by": ..., "why": ..., '

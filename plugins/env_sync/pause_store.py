@@ -12,7 +12,10 @@ def set_pause(environment: str, sync: str, pause: Pause) -> None:
     """Write the pause record of a sync; one that is there is replaced."""
     with create_session() as session:
         Variable.set(
-            pause_key(environment, sync), write_pause(pause), description="Paused sync of Env Sync", session=session
+            pause_key(environment, sync),
+            write_pause(pause),
+            description="Paused sync of Env Sync",
+            session=session,
         )
 
 

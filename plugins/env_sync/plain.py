@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,11 +24,11 @@ def from_plain(kind: type[T], data: object) -> T:
     """
     try:
         return _converter().structure(data, kind)
-    except Exception as problem:
-        # cattrs raises a group of whatever the hooks raised; callers need one answer: not of this kind.
+    except Exception as problem:  # noqa: BLE001 - cattrs raises whatever its hooks do; it means one thing
         raise ValueError(f"not a {kind.__name__}: {type(problem).__name__}") from None
 
 
+@functools.cache
 def _converter() -> JsonConverter:
     converter = make_converter(detailed_validation=False)
     converter.register_unstructure_hook(dt.datetime, lambda moment: moment.astimezone(dt.UTC).isoformat())

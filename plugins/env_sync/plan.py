@@ -7,6 +7,7 @@ Markdown table for the DAG's page.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -39,6 +40,7 @@ class Group:
 
     @property
     def by_hand_only(self) -> bool:
+        """Whether no night runs it."""
         return self.sync.ensure is Ensure.DISABLED
 
 
@@ -51,7 +53,8 @@ class LeftOut:
 
     def __str__(self) -> str:
         count = len(self.syncs)
-        return f"{count} {self.kind} sync{'' if count == 1 else 's'} left out: no engine for {self.kind} is installed"
+        syncs = f"{self.kind.removesuffix(' sync')} sync{'' if count == 1 else 's'}"
+        return f"{count} {syncs} left out: no engine for {self.kind} is installed"
 
 
 @frozen(kw_only=True)
@@ -72,10 +75,10 @@ class Plan:
 
     def as_text(self) -> str:
         """The plan for a terminal: a table of the night, then what is left out, then the problems."""
+        protected = ", protected" if self.settings.protected else ""
+        counts = f"{len(self.groups)} groups, {len(self.problems)} problems"
         lines = [
-            f"{self.environment}: window {self.settings.window} {self.settings.timezone}"
-            f"{', protected' if self.settings.protected else ''}; "
-            f"{len(self.groups)} groups, {len(self.problems)} problems"
+            f"{self.environment}: window {self.settings.window} {self.settings.timezone}{protected}; {counts}"
         ]
         lines += _aligned([_HEADINGS, *self._rows()])
         lines += [f"Left out: {left}" for left in self.left_out]
@@ -84,34 +87,52 @@ class Plan:
 
     def as_markdown(self) -> str:
         """The same for the DAG's page."""
-        zone = self.settings.timezone
+        window, zone = self.settings.window, self.settings.timezone
         guard = " It is **protected**: no scheduled pull writes to it." if self.settings.protected else ""
         lines = [
-            f"Keeps the databases of **{self.environment}** in step, every night from "
-            f"{self.settings.window.opens:%H:%M} to {self.settings.window.closes:%H:%M} {zone}.{guard}",
+            (
+                f"Keeps the databases of **{self.environment}** in step, every night from "
+                f"{window.opens:%H:%M} to {window.closes:%H:%M} {zone}.{guard}"
+            ),
             "",
-            "To run syncs now: **Trigger**, choose them in `only`. To rerun one: clear its group "
-            '("downstream" off, or the later syncs of the same database run again as well).',
+            (
+                "To run syncs now: **Trigger**, choose them in `only`. To rerun one: clear its group "
+                '("downstream" off, or the later syncs of the same database run again as well).'
+            ),
             "",
             "| " + " | ".join(_HEADINGS) + " |",
             "|" + "---|" * len(_HEADINGS),
-            *("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in self._rows()),
+            *("| " + " | ".join(in_cell(cell) for cell in row) + " |" for row in self._rows()),
         ]
         for title, entries in (("Left out", self.left_out), ("Problems", self.problems)):
             if entries:
-                lines += ["", f"**{title}**", "", *(f"- {_escaped(str(entry))}" for entry in entries)]
+                lines += ["", f"**{title}**", "", *(f"- {in_cell(str(entry))}" for entry in entries)]
         return "\n".join(lines)
 
     def _rows(self) -> list[tuple[str, ...]]:
-        rows = [(into_night(group.time, self.settings.window), _group_row(group, self.settings)) for group in self.groups]
+        rows = [
+            (into_night(group.time, self.settings.window), _group_row(group, self.settings))
+            for group in self.groups
+        ]
         for sync in self.waiting:
             rows += [
-                (into_night(time, self.settings.window), _waiting_row(sync, time)) for time in sync.schedule.times[:1]
+                (into_night(time, self.settings.window), _waiting_row(sync, time))
+                for time in sync.schedule.times[:1]
             ]
         return [row for _, row in sorted(rows)]
 
 
-_HEADINGS = ("Time", "Group", "Action", "Database", "Server", "Bucket and path", "Transformation", "Runs after", "Notes")
+_HEADINGS = (
+    "Time",
+    "Group",
+    "Action",
+    "Database",
+    "Server",
+    "Bucket and path",
+    "Transformation",
+    "Runs after",
+    "Notes",
+)
 
 
 def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> Plan:
@@ -136,15 +157,16 @@ def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> 
             problems += refusals
         else:
             groups += _groups(sync)
+    groups, name_problems = _first_of_each_id(groups)
     groups.sort(key=lambda group: (into_night(group.time, window), group.id))
-    ordered, order_problems = _ordered(groups)
+    ordered, order_problems = _ordered(_in_order_of_after(groups))
     return Plan(
         environment=environment.name,
         settings=environment.settings,
         groups=ordered,
         left_out=_left_out(waiting),
         waiting=tuple(waiting),
-        problems=tuple([*problems, *order_problems]),
+        problems=(*problems, *name_problems, *order_problems),
     )
 
 
@@ -185,6 +207,45 @@ def _groups(sync: Sync) -> list[Group]:
     ]
 
 
+def _first_of_each_id(groups: Iterable[Group]) -> tuple[list[Group], list[Problem]]:
+    """The groups without those whose id another sync's group has, as a time of `a` and the name `a__0200`."""
+    first: dict[str, Group] = {}
+    problems: list[Problem] = []
+    for group in groups:
+        other = first.setdefault(group.id, group)
+        if other is not group:
+            problems.append(
+                Problem(
+                    place=group.sync.place,
+                    sync=group.sync.name,
+                    read=f"{group.sync.name} makes a group {group.id}, as {other.sync.name} does "
+                    f"({other.sync.place})",
+                    right="rename one of the two",
+                )
+            )
+    return list(first.values()), problems
+
+
+def _in_order_of_after(groups: Sequence[Group]) -> list[Group]:
+    """Groups that are sorted by time, with those of one minute in the order that their `after` asks for."""
+    ordered: list[Group] = []
+    for _, same in itertools.groupby(groups, key=lambda group: group.time):
+        together = list(same)
+        ordered += _by_after(together) if any(group.sync.after for group in together) else together
+    return ordered
+
+
+def _by_after(groups: Sequence[Group]) -> Sequence[Group]:
+    by_sync = {group.sync.name: group for group in groups}
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for name, group in by_sync.items():
+        sorter.add(name, *(before for before in group.sync.after if before in by_sync))
+    try:
+        return [by_sync[name] for name in sorter.static_order()]
+    except CycleError:
+        return groups
+
+
 def _ordered(groups: Sequence[Group]) -> tuple[tuple[Group, ...], list[Problem]]:
     """Add the edges: one after another on the same live database, and `after`.
 
@@ -202,13 +263,14 @@ def _ordered(groups: Sequence[Group]) -> tuple[tuple[Group, ...], list[Problem]]
     wanted = [
         (group, name, before)
         for group in groups
-        for name in group.sync.after
+        for name in dict.fromkeys(group.sync.after)
         for before in by_sync.get(name, ())
         if before not in edges[group.id]
     ]
     problems: list[Problem] = []
     if wanted and _has_circle(_with(edges, wanted)):
-        wanted, problems = _without_circles(edges, wanted)
+        place = {group.id: number for number, group in enumerate(groups)}
+        wanted, problems = _without_circles(edges, wanted, place)
     complete = _with(edges, wanted)
     return tuple(evolve(group, after=tuple(complete[group.id])) for group in groups), problems
 
@@ -224,24 +286,49 @@ def _with(edges: _Edges, wanted: _Wanted) -> dict[str, list[str]]:
     return complete
 
 
-def _without_circles(edges: _Edges, wanted: _Wanted) -> tuple[_Wanted, list[Problem]]:
-    """The wanted edges that close no circle, and a problem for each of the others."""
-    kept: _Wanted = []
+def _without_circles(
+    edges: _Edges, wanted: _Wanted, place: Mapping[str, int]
+) -> tuple[_Wanted, list[Problem]]:
+    """The wanted edges that close no circle, and a problem for each of the others.
+
+    An edge that goes with the order of the night (`place` of each group in it), as those of `edges` do,
+    closes none; each of the others closes one where what it starts from leads to its end by those kept.
+    """
+    kept = [edge for edge in wanted if place[edge[2]] < place[edge[0].id]]
+    waits_for = _with(edges, kept)
     problems: list[Problem] = []
     for edge in wanted:
-        if not _has_circle(_with(edges, [*kept, edge])):
-            kept.append(edge)
-            continue
         group, name, before = edge
+        if place[before] < place[group.id]:
+            continue
+        if not _leads(waits_for, before, group.id):
+            kept.append(edge)
+            waits_for[group.id].append(before)
+            continue
         problems.append(
             Problem(
                 place=group.sync.place,
                 sync=None,
-                read=f"{group.id} is to run after {before}, which the order of times on their databases puts later",
+                read=f"{group.id} is to run after {before}, which the order of times on their databases puts "
+                "later",
                 right=f"give {group.sync.name} a later time than {name}, or remove the after",
             )
         )
     return kept, problems
+
+
+def _leads(waits_for: Mapping[str, Iterable[str]], start: str, end: str) -> bool:
+    """Whether `start` waits for `end`, however indirectly, or is it."""
+    seen = {start}
+    path = [start]
+    while path:
+        group = path.pop()
+        if group == end:
+            return True
+        ahead = [before for before in waits_for[group] if before not in seen]
+        seen.update(ahead)
+        path += ahead
+    return False
 
 
 def _has_circle(edges: Mapping[str, Iterable[str]]) -> bool:
@@ -305,8 +392,11 @@ def _waiting_row(sync: Sync | BucketSync, time: dt.time) -> tuple[str, ...]:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
-def _escaped(text: str) -> str:
+def in_cell(text: str) -> str:
+    """Text as a cell of a Markdown table."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -44,10 +44,12 @@ class LogProgress:
         self._done = 0
 
     def start(self, what: str, total: int | None, unit: str) -> None:
+        """Begin; nothing is logged yet."""
         self._what, self._total, self._unit, self._done = what, total, unit, 0
         self._began = self._shown = self._clock()
 
     def advance(self, done: int) -> None:
+        """Log a line where the last one is long enough ago."""
         self._done = done
         now = self._clock()
         if now - self._shown >= self._every:
@@ -55,6 +57,7 @@ class LogProgress:
             self._log.info(self._line(now))
 
     def finish(self) -> None:
+        """Log the last line, with how long it took in all."""
         self._log.info("%s, in %.1f s", self._line(self._clock(), done=True), self._clock() - self._began)
 
     def _line(self, now: float, *, done: bool = False) -> str:

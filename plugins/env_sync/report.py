@@ -10,6 +10,10 @@ from typing import Any
 from attrs import frozen
 
 MEGABYTE = 1_000_000
+SUCCESS = "success"
+BY_HAND = (
+    "it was marked by hand, or only steps before it were run again: clear the group to run it as a whole"
+)
 
 
 class Result(StrEnum):
@@ -75,7 +79,9 @@ class Report:
         if self.dump_key is not None:
             figures.append(f"dump {self.dump_key}")
         if self.data_time is not None:
-            figures.append(f"data of {self.data_time:%Y-%m-%d %H:%M} UTC ({_age(self.reported - self.data_time)} old)")
+            figures.append(
+                f"data of {self.data_time:%Y-%m-%d %H:%M} UTC ({_age(self.reported - self.data_time)} old)"
+            )
         if self.unavailable is not None:
             figures.append(f"live unavailable for {self.unavailable:.2f} s")
         return figures
@@ -86,8 +92,9 @@ class Outcome:
     """What is known at the end of a group: the states of its steps and what they left.
 
     `states`: step -> Airflow's state of its task. `results`: step -> the small result that it gave.
-    `errors`: step -> the message it failed with. `promoted`: live itself says that this attempt
-    replaced it. `notes`: what the last step itself put right; `failures`: what it could not.
+    `errors`: step -> the message it failed with. `promoted`: whether live itself says that this attempt
+    replaced it; None where nobody could look. `notes`: what the last step itself put right;
+    `failures`: what it could not.
     """
 
     states: Mapping[str, str | None]
@@ -95,7 +102,7 @@ class Outcome:
     errors: Mapping[str, str]
     skip: Skip | None
     started: dt.datetime | None
-    promoted: bool = False
+    promoted: bool | None = None
     notes: Sequence[str] = ()
     failures: Sequence[str] = ()
 
@@ -114,18 +121,19 @@ def make_report(
 ) -> Report:
     """Judge a group by what is known at its end. Pure."""
     facts: dict[str, Any] = {}
-    for result in outcome.results.values():
-        facts.update({name: value for name, value in result.items() if value is not None})
+    for left in outcome.results.values():
+        facts.update({name: value for name, value in left.items() if value is not None})
     data_time = _moment(facts.get("data_time"))
-    warnings = [warning for result in outcome.results.values() for warning in result.get("warnings", ())]
+    warnings = [str(warning) for left in outcome.results.values() for warning in left.get("warnings", ())]
     result, what, why = _judge(action, outcome)
     if not outcome.skip and result is not Result.CRITICAL:
         if data_time is not None and now - data_time > max_dump_age:
             warnings.insert(
                 0,
                 f"the data is {_age(now - data_time)} old (limit {_age(max_dump_age)}); it was read in "
-                f"{facts.get('born_in', 'an unknown environment')} at {data_time:%Y-%m-%d %H:%M} UTC and came "
-                f"in {facts.get('dump_key', 'this dump')}: look at the push that should have renewed it",
+                f"{facts.get('born_in', 'an unknown environment')} at {data_time:%Y-%m-%d %H:%M} UTC and "
+                f"{'came in' if action == 'pull' else 'went into'} {facts.get('dump_key', 'this dump')}: "
+                f"look at the {'push' if action == 'pull' else 'pull'} that should have renewed it",
             )
         if warnings or outcome.notes:
             result = Result.WARNING
@@ -157,32 +165,40 @@ def make_report(
 def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
     if outcome.skip:
         return outcome.skip.result, "skipped", [outcome.skip.reason]
-    unfinished = [step for step, state in outcome.states.items() if state != "success"]
+    unfinished = [step for step, state in outcome.states.items() if state != SUCCESS]
     if not unfinished:
         last = "promote" if action == "pull" else "upload"
         if last not in outcome.results:
             return (
                 Result.CRITICAL,
-                f"{last} is marked successful but left no result",
-                ["it was marked by hand, or its result was deleted: clear the group to run it again"],
+                f"{last} is marked successful but left no result of this attempt",
+                [BY_HAND],
             )
+        if action == "pull" and outcome.promoted is False:
+            return Result.CRITICAL, "promote is marked successful but live is not this attempt's", [BY_HAND]
         done = "pulled and promoted" if action == "pull" else "pushed"
         return Result.OK, done, []
     step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
-    if action == "pull" and outcome.promoted:
-        # Killed after the swap: what live says of itself outweighs the state of a task.
-        live = "live holds the new, sanitised data"
-    elif action == "pull":
-        live = "live was not replaced"
-    else:
-        live = "the dumps in the bucket are as they were"
     error = outcome.errors.get(step)
     if error is None:
         error = (
-            f"{step} is {outcome.states[step] or 'not run'} and left no message: it was killed, timed out or marked "
-            "by hand; its log says more. Clear the group to run it again"
+            f"{step} is {outcome.states[step] or 'not run'} and left no message: it was killed, timed out "
+            "or marked by hand; its log says more. Clear the group to run it again"
         )
-    return Result.CRITICAL, f"{step} failed, {live}", [error]
+    return Result.CRITICAL, f"{step} failed, {_left_behind(action, step, outcome)}", [error]
+
+
+def _left_behind(action: str, step: str, outcome: Outcome) -> str:
+    """What a group that failed at a step left."""
+    if action == "push":
+        # Killed at its end, upload may have moved the pointer.
+        return "the dump may be in the bucket" if step == "upload" else "no dump was uploaded"
+    if outcome.promoted:
+        # Killed after the swap: what live says of itself outweighs the state of a task.
+        return "live holds the new, sanitised data"
+    if step == "promote" and outcome.promoted is None:
+        return "whether live was replaced could not be seen"
+    return "live was not replaced"
 
 
 def night_table(reports: Iterable[Report]) -> str:
@@ -222,7 +238,7 @@ def night_table(reports: Iterable[Report]) -> str:
 
 
 def _moment(value: object) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(value) if isinstance(value, str) else None
+    return dt.datetime.fromisoformat(value).astimezone(dt.UTC) if isinstance(value, str) else None
 
 
 def _age(length: dt.timedelta) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from env_sync.errors import InvalidRequest
+from env_sync.hieradata.sync import Action
 from env_sync.plan import Group, Plan
 
 ALL = "all"
@@ -41,7 +42,11 @@ class Request:
             first = next(other for other in plan.groups if other.sync.name == sync.name)
             return None if first.id == group.id else f"{sync.name} runs by hand as {first.id}"
         if ALL in self.only:
-            return f"{sync.name} is disabled: name it in `only` to run it by hand" if group.by_hand_only else None
+            return (
+                f"{sync.name} is disabled: name it in `only` to run it by hand"
+                if group.by_hand_only
+                else None
+            )
         return "not selected in this run"
 
 
@@ -61,7 +66,7 @@ def read_request(conf: Mapping[str, Any], plan: Plan) -> Request:
                 f"its fields are {', '.join(FIELDS)}. Nothing was started."
             )
     only = conf.get("only") or []
-    if isinstance(only, str) or not all(isinstance(name, str) for name in only):
+    if not isinstance(only, list | tuple) or not all(isinstance(name, str) for name in only):
         raise InvalidRequest(f"`only` must be a list of names of syncs, not {only!r}. Nothing was started.")
     names = plan.names()
     for name in only:
@@ -87,9 +92,10 @@ def _check_timestamp(request: Request, plan: Plan) -> None:
     if len(request.only) != 1 or ALL in request.only:
         raise InvalidRequest("A `timestamp` needs exactly one sync in `only`. Nothing was started.")
     sync = next(group.sync for group in plan.groups if group.sync.name == request.only[0])
-    if sync.action != "pull":
+    if sync.action is not Action.PULL:
         raise InvalidRequest(
-            f"A `timestamp` chooses the dump of a pull, but {sync.name} is a {sync.action}. Nothing was started."
+            f"A `timestamp` chooses the dump of a pull, but {sync.name} is a {sync.action}. Nothing was "
+            "started."
         )
 
 
@@ -97,9 +103,9 @@ def _check_confirmed(request: Request, plan: Plan) -> None:
     for sync in {group.sync.name: group.sync for group in plan.groups}.values():
         if sync.recovery and sync.name in request.only and request.confirm != sync.database:
             raise InvalidRequest(
-                f"{sync.name} is a recovery sync: it replaces {sync.database} in {plan.environment}, which is "
-                f"protected. Type the database's name, {sync.database}, in `confirm`, and select nothing else "
-                "that needs confirming. Nothing was started."
+                f"{sync.name} is a recovery sync: it replaces {sync.database} in {plan.environment}, which "
+                f"is protected. Type the database's name, {sync.database}, in `confirm`; a run confirms one "
+                "database. Nothing was started."
             )
 
 

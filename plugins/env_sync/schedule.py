@@ -24,7 +24,7 @@ def into_night(time: dt.time, window: Window) -> dt.timedelta:
 
 
 def in_window(time: dt.time, window: Window) -> bool:
-    """Whether a time of day lies in the window; one that opens and closes at the same time is the whole day."""
+    """Whether a time of day lies in the window; one that opens and closes at one time is the whole day."""
     length = (_since_midnight(window.closes) - _since_midnight(window.opens)) % DAY or DAY
     return into_night(time, window) < length
 
@@ -39,14 +39,6 @@ def due(run_after: dt.datetime, time: dt.time, window: Window, timezone: str) ->
     evening = run_after.astimezone(zone).date()
     day = evening if time >= window.opens else evening + DAY
     return dt.datetime.combine(day, time, tzinfo=zone).astimezone(dt.UTC)
-
-
-def window_closes(run_after: dt.datetime, window: Window, timezone: str) -> dt.datetime:
-    """The moment (UTC) at which the window that opened at `run_after` closes."""
-    zone = ZoneInfo(timezone)
-    evening = run_after.astimezone(zone).date()
-    day = evening if window.closes > window.opens else evening + DAY
-    return dt.datetime.combine(day, window.closes, tzinfo=zone).astimezone(dt.UTC)
 
 
 def _since_midnight(time: dt.time) -> dt.timedelta:

@@ -12,6 +12,7 @@ class Secret:
     _text: str = field()
 
     def reveal(self) -> str:
+        """The text itself."""
         return self._text
 
     def __repr__(self) -> str:

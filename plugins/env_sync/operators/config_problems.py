@@ -20,15 +20,17 @@ class ConfigProblemsOperator(BaseOperator):
         self._plan = plan
 
     def execute(self, context: Context) -> Any:
+        """List the problems, then fail; or be skipped in a run by hand."""
         problems = [str(problem) for problem in self._plan.problems]
         for problem in problems:
             self.log.error(problem)
         context["ti"].xcom_push(key="problems", value=problems)
         if context["dag_run"].run_type != "scheduled":
             raise AirflowSkipException(
-                f"{len(problems)} problems of the configuration, listed above; a run by hand is not held up by them"
+                f"{len(problems)} problems of the configuration, listed above; a run by hand is not held up "
+                "by them"
             )
         raise AirflowFailException(
-            f"{len(problems)} problems of the configuration, listed above: mend them in hieradata. The syncs that they "
-            "do not concern run all the same."
+            f"{len(problems)} problems of the configuration, listed above: mend them in hieradata. The "
+            "syncs that they do not concern run all the same."
         )

@@ -14,4 +14,5 @@ class DownloadOperator(StepOperator):
     """Chooses the dump (exact database, newest or the asked timestamp), fetches it and reads it through."""
 
     def work(self, session: Session, context: Context) -> Downloaded:
+        """Choose, fetch and read through."""
         return download(session)

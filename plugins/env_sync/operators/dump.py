@@ -14,4 +14,5 @@ class DumpOperator(StepOperator):
     """Dumps live into the work folder, whole and consistent, with the manifest of its life story."""
 
     def work(self, session: Session, context: Context) -> Dumped:
+        """Dump live."""
         return dump(session)

@@ -6,7 +6,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from env_sync.operators.run_context import task_id
+from env_sync.errors import InvalidRequest
+from env_sync.operators.run_context import request_of, task_id
 from env_sync.plain import from_plain
 from env_sync.plan import Plan
 from env_sync.report import Report, night_table
@@ -22,12 +23,17 @@ class NightOperator(BaseOperator):
         self._plan = plan
 
     def execute(self, context: Context) -> Any:
+        """Make the table; it is in the log and in XCom."""
         groups = self._plan.groups
         left = {group.id: context["ti"].xcom_pull(task_ids=task_id(group, "report")) for group in groups}
         missing = [group for group, report in left.items() if report is None]
         table = night_table(from_plain(Report, report) for report in left.values() if report is not None)
         if missing:
             table += f"\nCRITICAL: no report of {', '.join(missing)}: see the logs of their report tasks"
+        try:
+            request_of(context, self._plan)
+        except InvalidRequest as problem:
+            table = f"CRITICAL: the run's request was refused: {problem}\n{table}"
         for line in table.splitlines():
             self.log.info(line)
         return table

@@ -14,4 +14,5 @@ class PromoteOperator(StepOperator):
     """Swaps incoming and live, if incoming itself proves that it was sanitised in this attempt."""
 
     def work(self, session: Session, context: Context) -> Promoted:
+        """Swap incoming and live."""
         return promote(session)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
 
 from env_sync.operators.run_context import run_name, started, task_id
 from env_sync.operators.step import ERROR, SKIP, StepOperator
 from env_sync.plain import from_plain, to_plain
 from env_sync.report import Outcome, Report, Result, Skip, make_report
+from env_sync.steps.failure import described
 from env_sync.steps.finish import Finished, finish
 from env_sync.steps.session import Session
 
-NOTHING = Finished(promoted=False, notes=(), failures=())
+RETURN_VALUE = "return_value"
+FAILED = frozenset({"failed", "upstream_failed"})
+
+NOTHING = Finished(promoted=None, notes=(), failures=())
 
 
 class ReportOperator(StepOperator):
@@ -23,27 +29,38 @@ class ReportOperator(StepOperator):
     ui_color = "#f3f2f1"
 
     def execute(self, context: Context) -> Any:
-        report = self._report(context)
+        """Make the report; its value in XCom, its line in the log."""
+        states = self._states(context)
+        report = self._report(context, states)
         log = {Result.OK: self.log.info, Result.WARNING: self.log.warning, Result.CRITICAL: self.log.error}
         log[report.result](report.line())
+        if report.result is Result.CRITICAL and FAILED.isdisjoint(states.values()):
+            # No step is red, so this one is: a mark by hand, or a clean-up that failed, must be seen.
+            context["ti"].xcom_push(key=RETURN_VALUE, value=to_plain(report))
+            raise AirflowFailException(report.line())
         return to_plain(report)
 
     def work(self, session: Session, context: Context) -> Finished:
+        """Clean up after the group."""
         return finish(session)
 
-    def _report(self, context: Context) -> Report:
-        ti, group = context["ti"], self._group
-        steps = [step for step in group.steps if step != "report"]
-        states = ti.get_task_states(
-            dag_id=ti.dag_id, task_ids=[task_id(group, step) for step in steps], run_ids=[ti.run_id]
-        ).get(ti.run_id, {})
-        left = {
-            key: {step: value for step in steps if (value := self._left(context, step, key)) is not None}
-            for key in ("return_value", ERROR, SKIP)
-        }
+    def _states(self, context: Context) -> dict[str, str | None]:
+        """The states of the group's steps, in their order."""
+        ti = context["ti"]
+        ids = {step: task_id(self._group, step) for step in self._group.steps if step != "report"}
+        found = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(ids.values()), run_ids=[ti.run_id])
+        states = found.get(ti.run_id, {})
+        return {step: states.get(name) for step, name in ids.items()}
+
+    def _report(self, context: Context, states: Mapping[str, str | None]) -> Report:
+        group = self._group
         start = started(context, group)
         finished = self._finish(context, start.attempt) if start else NOTHING
-        skips = list(left[SKIP].values())
+        results = self._left(context, RETURN_VALUE, states, "success")
+        upload = results.get("upload")
+        if upload is not None and (start is None or upload.get("attempt") != start.attempt):
+            del results["upload"]
+        skips = list(self._left(context, SKIP, states, "skipped").values())
         sync = group.sync
         return make_report(
             environment=sync.environment,
@@ -54,9 +71,9 @@ class ReportOperator(StepOperator):
             database=sync.database,
             max_dump_age=sync.options.max_dump_age,
             outcome=Outcome(
-                states={step: states.get(task_id(group, step)) for step in steps},
-                results=left["return_value"],
-                errors=left[ERROR],
+                states=states,
+                results=results,
+                errors=self._left(context, ERROR, states, "failed"),
                 skip=from_plain(Skip, skips[0]) if skips else None,
                 started=start.started if start else None,
                 promoted=finished.promoted,
@@ -66,17 +83,26 @@ class ReportOperator(StepOperator):
             now=dt.datetime.now(dt.UTC),
         )
 
-    def _left(self, context: Context, step: str, key: str) -> Any:
-        return context["ti"].xcom_pull(task_ids=task_id(self._group, step), key=key)
+    def _left(
+        self, context: Context, key: str, states: Mapping[str, str | None], state: str
+    ) -> dict[str, Any]:
+        """What the steps that are in this state left under this key.
+
+        A step that does not run again after the group was cleared still has what it left before; its
+        state tells, since Airflow removes that only when a task starts.
+        """
+        left = {
+            step: context["ti"].xcom_pull(task_ids=task_id(self._group, step), key=key)
+            for step, actual in states.items()
+            if actual == state
+        }
+        return {step: value for step, value in left.items() if value is not None}
 
     def _finish(self, context: Context, attempt: str) -> Finished:
         """Clean up; what stops even that from starting is a failure to report, not one to hide."""
         try:
             return self.work(self.session_for(context, attempt), context)
         except Exception as problem:  # noqa: BLE001 - the report must be made whatever happened
-            self.log.error("Cleaning up could not start: %s", type(problem).__name__)
-            return Finished(
-                promoted=False,
-                notes=(),
-                failures=(f"cleaning up could not start: {type(problem).__name__}: {problem}",),
-            )
+            failure = f"cleaning up could not start: {described(problem)}"
+            self.log.error(failure)
+            return Finished(promoted=None, notes=(), failures=(failure,))

@@ -23,6 +23,7 @@ class RequestOperator(BaseOperator):
         self._plan = plan
 
     def execute(self, context: Context) -> Any:
+        """Say what is asked for. Raises AirflowFailException for what cannot be done."""
         try:
             request = request_of(context, self._plan)
         except InvalidRequest as problem:
@@ -33,6 +34,8 @@ class RequestOperator(BaseOperator):
             dump = f", the dump of {request.timestamp}" if request.timestamp else ""
             answer = f"a run by hand of {', '.join(request.only)}{dump}"
         else:
-            answer = f"nothing was selected, so nothing runs: trigger again and choose syncs in `only`, or `{ALL}`"
+            answer = (
+                f"nothing was selected, so nothing runs: trigger again and choose syncs in `only`, or `{ALL}`"
+            )
         self.log.info(answer)
         return answer

@@ -14,4 +14,5 @@ class RestoreOperator(StepOperator):
     """Restores the dump into incoming, which only the sync's own role can connect to; live is not touched."""
 
     def work(self, session: Session, context: Context) -> Restored:
+        """Restore into incoming."""
         return restore(session, self.result_of(context, "download", Downloaded))

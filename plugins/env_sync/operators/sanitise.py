@@ -14,4 +14,5 @@ class SanitiseOperator(StepOperator):
     """Runs the transformation on incoming, whole or not at all, and leaves the proof in incoming itself."""
 
     def work(self, session: Session, context: Context) -> Sanitised:
+        """Run the transformation."""
         return sanitise(session, self.result_of(context, "download", Downloaded))

@@ -12,7 +12,7 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from env_sync.errors import InvalidRequest, LeaseHeld
+from env_sync.errors import EnvSyncError, InvalidRequest, LeaseHeld, LeaseWaitOver
 from env_sync.operators.run_context import request_of
 from env_sync.operators.step import SKIP, StepOperator
 from env_sync.plain import to_plain
@@ -44,8 +44,12 @@ class StartGateOperator(StepOperator):
         self._waiting_since: dt.datetime | None = None
 
     def execute(self, context: Context) -> Any:
-        while isinstance(decision := self._decide(context), Wait):
-            self._wait(decision.until, f"{self._group.id} is due")
+        """Decide, wait, decide again, and take the lease."""
+        try:
+            while isinstance(decision := self._decide(context), Wait):
+                self._wait(decision.until, f"{self._group.id} is due")
+        except EnvSyncError as problem:
+            raise self._failure(context, problem) from None
         if isinstance(decision, Skip):
             self._skip(context, decision)
         # Left before the lease is taken, so that the report can give it back whatever happens here.
@@ -69,7 +73,11 @@ class StartGateOperator(StepOperator):
             except LeaseHeld as held:
                 now = dt.datetime.now(dt.UTC)
                 if now - since > sync.options.lease_wait:
-                    raise LeaseHeld(f"{held} Waited for it since {since:%H:%M} UTC; clear the group to try again") from None
+                    # Not to be tried again: that would wait as long once more.
+                    raise LeaseWaitOver(
+                        f"{held} Waited for it since {since:%H:%M} UTC, longer than lease_wait "
+                        f"({sync.options.lease_wait}); clear the group to try again"
+                    ) from None
                 self._waiting_since = since
                 self._wait(now + LOOK_AGAIN, str(held))
 
@@ -77,7 +85,7 @@ class StartGateOperator(StepOperator):
         try:
             request = request_of(context, self._plan)
         except InvalidRequest as problem:
-            return Skip(reason=f"the run's request was refused: {problem}", result=Result.CRITICAL, quiet=True)
+            return Skip(reason=f"the run's request was refused: {problem}", quiet=True)
         sync = self._group.sync
         reason = request.why_not(self._group, self._plan)
         return decide(
@@ -93,7 +101,7 @@ class StartGateOperator(StepOperator):
 
     def _was_cleared(self, context: Context) -> bool:
         """Clearing a task raises its `max_tries` by the tries that it had; nothing else does."""
-        return bool(context["ti"].max_tries > self.retries)
+        return (context["ti"].max_tries or 0) > (self.retries or 0)
 
     def _wait(self, until: dt.datetime, what: str) -> None:
         """Wait until a moment (UTC): defer, or sleep where it is near. Returns only after a sleep."""

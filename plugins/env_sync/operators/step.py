@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
-import psycopg
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from env_sync.cancellation import Cancellation
 from env_sync.errors import Cancelled, EnvSyncError, PauseActive
@@ -17,8 +16,8 @@ from env_sync.operators.run_context import holder_of, request_of, started, task_
 from env_sync.plain import from_plain, to_plain
 from env_sync.plan import Group, Plan
 from env_sync.progress import LogProgress
-from env_sync.redact import describe_database_error
 from env_sync.report import Skip
+from env_sync.steps.failure import described
 from env_sync.steps.session import Session, open_session
 from env_sync.variables import stored_pause
 
@@ -36,8 +35,8 @@ class StepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("environment", "sync_name", "database", "server", "dumps")
-    ui_color: ClassVar[str] = "#e8f0f8"
-    ui_fgcolor: ClassVar[str] = "#0b0c0c"
+    ui_color = "#e8f0f8"
+    ui_fgcolor = "#0b0c0c"
 
     def __init__(self, *, group: Group, plan: Plan, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -64,13 +63,17 @@ class StepOperator(BaseOperator):
             skip = Skip(reason=str(pause))
             context["ti"].xcom_push(key=SKIP, value=to_plain(skip))
             raise AirflowSkipException(skip.reason) from None
-        except EnvSyncError as problem:
+        except AirflowTaskTimeout:
+            self._leave_error(
+                context, f"it took longer than its time limit, {self.execution_timeout}; it was stopped"
+            )
+            raise
+        except Exception as problem:  # noqa: BLE001 - raised again without any value of a row
             raise self._failure(context, problem) from None
-        except psycopg.Error as problem:
-            raise self._failure(context, EnvSyncError(describe_database_error(problem))) from None
         return to_plain(result)
 
     def on_kill(self) -> None:
+        """Stop the work; called by Airflow's signal handler."""
         self._cancellation.cancel()
 
     def open_session(self, context: Context) -> Session:
@@ -78,12 +81,13 @@ class StepOperator(BaseOperator):
         start = started(context, self._group)
         if start is None:
             raise EnvSyncError(
-                f"The start gate of {self._group.id} did not let this run through (it was marked by hand?), so "
-                "nothing is done. Clear the whole group to run it."
+                f"The start gate of {self._group.id} did not let this run through (it was marked by hand?), "
+                "so nothing is done. Clear the whole group to run it."
             )
         return self.session_for(context, start.attempt)
 
     def session_for(self, context: Context, attempt: str) -> Session:
+        """The session of this step for an attempt at its group. Raises what `open_session` of steps does."""
         sync = self._group.sync
         return open_session(
             group=self._group,
@@ -109,10 +113,18 @@ class StepOperator(BaseOperator):
     def _logger(self) -> logging.Logger:
         return logging.getLogger(f"env_sync.{self._group.sync.action}")
 
-    def _failure(self, context: Context, problem: EnvSyncError) -> Exception:
-        """Leave the message for the report, and give what to raise: only what may pass is tried again."""
-        message = f"{type(problem).__name__}: {problem}"
-        context["ti"].xcom_push(key=ERROR, value=message)
-        if isinstance(problem, Cancelled) or not problem.passing:
+    def _failure(self, context: Context, problem: Exception) -> Exception:
+        """Leave the message for the report, and give what to raise: only what may pass is tried again.
+
+        Whatever a cancelled step dies of, its program's end for one, it was cancelled.
+        """
+        if self._cancellation.cancelled and not isinstance(problem, Cancelled):
+            problem = Cancelled()
+        message = described(problem)
+        self._leave_error(context, message)
+        if isinstance(problem, EnvSyncError) and not problem.passing:
             return AirflowFailException(message)
         return EnvSyncError(message)
+
+    def _leave_error(self, context: Context, message: str) -> None:
+        context["ti"].xcom_push(key=ERROR, value=message)

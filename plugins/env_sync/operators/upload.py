@@ -14,4 +14,5 @@ class UploadOperator(StepOperator):
     """Uploads the dump, then its manifest, then moves the pointer to it."""
 
     def work(self, session: Session, context: Context) -> Uploaded:
+        """Upload."""
         return upload(session, self.result_of(context, "dump", Dumped))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from env_sync.steps.dump_file import fetch
 from env_sync.steps.results import Downloaded
 from env_sync.steps.session import Session
+from env_sync.store.keys import timestamp_text
 
 
 def download(session: Session) -> Downloaded:
@@ -24,7 +25,7 @@ def download(session: Session) -> Downloaded:
     session.log.info("Fetched and read through %s: %s bytes, SHA-256 %s", dump.key, dump.size, dump.sha256)
     return Downloaded(
         dump_key=dump.key,
-        timestamp=choice.timestamp_text,
+        timestamp=timestamp_text(choice.timestamp),
         size=dump.size,
         sha256=dump.sha256,
         source_environment=dump.environment,

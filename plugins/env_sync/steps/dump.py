@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 from env_sync.engines.contract import CopyState, DumpFacts, Stamp
 from env_sync.manifest import Manifest, Parent
-from env_sync.plain import to_plain
+from env_sync.steps.note import remove_note, write_note
 from env_sync.steps.results import Dumped
 from env_sync.steps.session import Session, make_folder
 from env_sync.store import dump_key
@@ -28,11 +27,12 @@ def dump(session: Session) -> Dumped:
 def make_dump(session: Session) -> Manifest:
     """Dump live and write its manifest into the work folder."""
     make_folder(session.folder)
+    remove_note(session.dump_file)
     with session.engine.at_work():
         stamp = session.engine.live_stamp()
         facts = session.engine.dump(session.dump_file)
     manifest = _manifest(session, facts, stamp)
-    session.dump_file.with_suffix(".json").write_text(json.dumps(to_plain(manifest)))
+    write_note(session.dump_file, manifest)
     return manifest
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from env_sync.engines.contract import Dump
 from env_sync.errors import DumpDamaged
-from env_sync.plain import from_plain, to_plain
+from env_sync.steps.note import read_note, remove_note, write_note
 from env_sync.steps.results import Downloaded
 from env_sync.steps.session import Session, make_folder
 from env_sync.store import Choice
@@ -18,8 +16,7 @@ def fetch(session: Session, choice: Choice) -> Dump:
     Raises what the store's download and the engine's verify raise; no file is left behind then.
     """
     make_folder(session.folder)
-    note = session.dump_file.with_suffix(".json")
-    note.unlink(missing_ok=True)
+    remove_note(session.dump_file)
     sha256 = session.store.download_dump(session.sync.url, choice, session.dump_file)
     try:
         session.engine.verify(session.dump_file)
@@ -38,7 +35,7 @@ def fetch(session: Session, choice: Choice) -> Dump:
         born_in=manifest.born_in if manifest else environment,
         parents=manifest.parents if manifest else (),
     )
-    note.write_text(json.dumps(to_plain(dump)))
+    write_note(session.dump_file, dump)
     return dump
 
 
@@ -47,18 +44,16 @@ def obtain(session: Session, downloaded: Downloaded) -> Dump:
 
     Another worker has another disk, and a group that was cleared has lost its folder.
     """
-    note = session.dump_file.with_suffix(".json")
-    if note.exists() and session.dump_file.exists():
-        dump = from_plain(Dump, json.loads(note.read_text()))
-        if dump.sha256 == downloaded.sha256 and session.dump_file.stat().st_size == dump.size:
-            return dump
+    kept = read_note(Dump, session.dump_file)
+    if kept is not None and (kept.sha256, kept.size) == (downloaded.sha256, downloaded.size):
+        return kept
     session.log.info("The dump %s is not in %s: fetching it again", downloaded.dump_key, session.folder)
     sync = session.sync
     choice = session.store.choose(sync.url, sync.path, sync.database, timestamp=downloaded.timestamp)
     dump = fetch(session, choice)
     if dump.sha256 != downloaded.sha256:
         raise DumpDamaged(
-            f"{sync.url}/{dump.key} is no longer the object that was downloaded before: somebody replaced it. "
-            "Clear the whole group to start from the new one; live is untouched."
+            f"{sync.url}/{dump.key} is no longer the object that was downloaded before: somebody replaced "
+            "it. Clear the whole group to start from the new one; live is untouched."
         )
     return dump

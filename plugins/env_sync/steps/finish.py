@@ -6,7 +6,7 @@ import time
 
 from attrs import frozen
 
-from env_sync.errors import EnvSyncError
+from env_sync.steps.failure import described
 from env_sync.steps.session import Session, remove_folder
 
 ATTEMPTS = 3
@@ -15,34 +15,45 @@ BETWEEN_ATTEMPTS = 10.0
 
 @frozen(kw_only=True)
 class Finished:
-    """What the end of a group found. `promoted`: live says that it is this attempt's."""
+    """What the end of a group found.
 
-    promoted: bool
+    `promoted`: whether live says that it is this attempt's; None where nobody could look.
+    """
+
+    promoted: bool | None
     notes: tuple[str, ...]
     failures: tuple[str, ...]
 
 
 def finish(session: Session) -> Finished:
-    """Clean up after a group, whatever became of its steps; never raises for what it could not do."""
+    """Clean up after a group, whatever became of its steps; never raises for what it could not do.
+
+    Whatever goes wrong is told in `failures`: a copy that is left behind must not be left quietly.
+    """
     notes: list[str] = []
     failures: list[str] = []
-    promoted = False
+    promoted = None
     try:
         remove_folder(session.folder)
     except OSError as problem:
-        failures.append(f"the work folder {session.folder} could not be removed ({problem.strerror}): remove it by hand")
+        failures.append(
+            f"the work folder {session.folder} could not be removed ({problem.strerror or problem}), and "
+            "may hold a raw dump: remove it by hand"
+        )
     for attempt in range(1, ATTEMPTS + 1):
         try:
             clean_up = session.engine.clean_up()
             stamp = session.engine.live_stamp()
             promoted = stamp is not None and stamp.holder == session.holder
             session.engine.release_lease()
-        except EnvSyncError as problem:
-            session.log.warning("Cleaning up failed (attempt %s of %s): %s", attempt, ATTEMPTS, problem)
+        except Exception as problem:  # noqa: BLE001 - told in the report, which must come whatever happened
+            session.log.warning(
+                "Cleaning up failed (attempt %s of %s): %s", attempt, ATTEMPTS, described(problem)
+            )
             if attempt == ATTEMPTS:
                 failures.append(
-                    f"the server could not be cleaned up: {problem} A copy that is not promoted may still stand there, "
-                    "closed to everybody else; the next run of this sync removes it"
+                    f"the server could not be cleaned up: {described(problem)} A copy that is not promoted "
+                    "may still stand there, closed to everybody else; the next run of this sync removes it"
                 )
             else:
                 time.sleep(BETWEEN_ATTEMPTS)

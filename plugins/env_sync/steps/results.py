@@ -69,8 +69,9 @@ class Dumped:
 
 @frozen(kw_only=True)
 class Uploaded:
-    """The dump is in the bucket, with its manifest, and the pointer names it."""
+    """The dump is in the bucket, with its manifest, and the pointer names it. `attempt`: by which one."""
 
+    attempt: str
     dump_key: str
     size: int
     pointer_moved: bool

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from env_sync.engines.contract import CopyState
+from env_sync.errors import TransformationFailed
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Transformation
 from env_sync.steps.dump_file import obtain
@@ -19,11 +20,18 @@ def transformation_files(sync: Sync) -> tuple[Path, ...]:
 
 
 def transformations_of(sync: Sync) -> tuple[Transformation, ...]:
-    """The same as names and hashes of their text, as they are on disk now."""
-    return tuple(
-        Transformation(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
-        for file in transformation_files(sync)
-    )
+    """The same as names and hashes of their text, as they are on disk now. Raises TransformationFailed."""
+    return tuple(Transformation(name=file.name, sha256=_hash(file)) for file in transformation_files(sync))
+
+
+def _hash(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as problem:
+        raise TransformationFailed(
+            f"The transformation {file} cannot be read: {problem.strerror}. Put it there on every worker; "
+            "live is untouched."
+        ) from None
 
 
 def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
@@ -34,7 +42,9 @@ def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
             session.log.info("Incoming already proves that it was sanitised in this attempt")
             return Sanitised(transformations=transformations_of(session.sync))
         if state is not CopyState.RAW:
-            session.log.info("Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key)
+            session.log.info(
+                "Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key
+            )
             session.engine.restore(obtain(session, downloaded))
         stamp = session.engine.sanitise(transformation_files(session.sync))
     return Sanitised(transformations=stamp.transformations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import logging
@@ -19,7 +20,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, store_connection
 from env_sync.engines.contract import Engine, Holder, Work
 from env_sync.engines.registry import ENGINES
-from env_sync.errors import ConfirmationMissing, DiskFull, ProtectedEnvironment
+from env_sync.errors import ConfirmationMissing, DiskFull, ProtectedEnvironment, WorkFolderRefused
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, Sync
 from env_sync.pause import Pause
@@ -29,6 +30,8 @@ from env_sync.request import Request
 from env_sync.store import S3Store
 
 WORK_FOLDER = "ENV_SYNC_WORK_FOLDER"
+LEVELS = 4
+"""How many folders of `work_folder` are below its root."""
 
 
 @frozen(kw_only=True)
@@ -49,14 +52,17 @@ class Session:
 
     @property
     def sync(self) -> Sync:
+        """The sync of the group."""
         return self.group.sync
 
     @property
     def dump_file(self) -> Path:
+        """Where the dump lies, if it is there."""
         return self.folder / "dump"
 
     @functools.cached_property
     def store(self) -> S3Store:
+        """The environment's buckets; their connection is looked up when a step first asks."""
         return self.open_store()
 
 
@@ -111,8 +117,8 @@ def check_allowed(sync: Sync, settings: Settings, request: Request) -> None:
         return
     if not sync.recovery:
         raise ProtectedEnvironment(
-            f"{sync.name} would write to {sync.environment}, which is protected. Only a disabled pull from its own "
-            "bucket, a recovery sync, may do that, by hand. Nothing was touched."
+            f"{sync.name} would write to {sync.environment}, which is protected. Only a disabled pull from "
+            "its own bucket, a recovery sync, may do that, by hand. Nothing was touched."
         )
     if request.confirm != sync.database:
         raise ConfirmationMissing(
@@ -122,26 +128,50 @@ def check_allowed(sync: Sync, settings: Settings, request: Request) -> None:
 
 
 def work_folder(sync: Sync, holder: Holder) -> Path:
-    """The private folder of one group in one run; the same one for each of its steps."""
+    """The private folder of one group in one run; the same one for each of its steps.
+
+    Each user has folders of its own, so that several can share a root such as /tmp.
+    """
     root = Path(os.environ.get(WORK_FOLDER) or sync.temppath or tempfile.gettempdir())
     run = hashlib.sha256(holder.run.encode()).hexdigest()[:16]
-    return root / "env_sync" / sync.environment / holder.group / f"{re.sub(r'[^A-Za-z0-9]+', '_', holder.run)[-40:]}_{run}"
+    readable = re.sub(r"[^A-Za-z0-9]+", "_", holder.run)[-40:]
+    return root / f"env_sync_{os.getuid()}" / sync.environment / holder.group / f"{readable}_{run}"
 
 
 def make_folder(folder: Path) -> None:
-    """Make the private folder; only this user may look into it. Raises DiskFull, PermissionError."""
+    """Make the private folder, into which only this user may look. Raises DiskFull, WorkFolderRefused.
+
+    The three folders above it must be this user's alone as well: whoever owns one of them could put
+    another folder, or a link, in the place of what is below it.
+    """
+    root, *ours = reversed([folder, *folder.parents[:LEVELS]])
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        for each in ours:
+            try:
+                each.mkdir(mode=0o700)
+            except FileExistsError:
+                _check_private(each)
     except OSError as problem:
-        raise DiskFull(f"The work folder {folder} cannot be made: {problem.strerror}. Make room, or set {WORK_FOLDER}.") from problem
+        kind = DiskFull if problem.errno in (errno.ENOSPC, errno.EDQUOT) else WorkFolderRefused
+        raise kind(
+            f"The work folder {folder} cannot be made: {problem.strerror}. Make room and let this user write "
+            f"there, or set {WORK_FOLDER} to another folder."
+        ) from None
+
+
+def _check_private(folder: Path) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise PermissionError(
-            f"{folder} is not a private folder of this user, so no dump is put there. Remove it, or set {WORK_FOLDER}."
+        raise WorkFolderRefused(
+            f"{folder} is not a private folder of this user, so no dump is put there. Remove it, or set "
+            f"{WORK_FOLDER} to another folder."
         )
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove the private folder with the dump in it, if it is there."""
-    if folder.exists():
+    """Remove the private folder with the dump in it, if it is there. Raises OSError."""
+    try:
         shutil.rmtree(folder)
+    except FileNotFoundError:
+        return

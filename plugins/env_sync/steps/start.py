@@ -54,8 +54,9 @@ def decide(
     deadline = group.sync.options.start_deadline
     if now > moment + deadline:
         return Skip(
-            reason=f"it was due at {moment:%Y-%m-%d %H:%M} UTC and could start only at {now:%Y-%m-%d %H:%M} UTC, more "
-            f"than start_deadline ({deadline}) late: live is as it was. Clear the group to run it now",
+            reason=f"it was due at {moment:%Y-%m-%d %H:%M} UTC and could start only at {now:%Y-%m-%d %H:%M} "
+            f"UTC, more than start_deadline ({deadline}) late: live is as it was. Clear the group to run it "
+            "now",
             result=Result.WARNING,
         )
     return Go()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from env_sync.manifest import Manifest
-from env_sync.plain import from_plain
 from env_sync.steps.dump import make_dump
+from env_sync.steps.note import read_note
 from env_sync.steps.results import Dumped, Uploaded
 from env_sync.steps.session import Session
 
@@ -18,14 +16,14 @@ def upload(session: Session, dumped: Dumped) -> Uploaded:
         moved = session.store.upload_dump(
             session.sync.url, session.dump_file, manifest, acl=session.sync.options.upload_acl
         )
-    return Uploaded(dump_key=manifest.key, size=manifest.size, pointer_moved=moved)
+    return Uploaded(
+        attempt=session.holder.attempt, dump_key=manifest.key, size=manifest.size, pointer_moved=moved
+    )
 
 
 def _manifest(session: Session, dumped: Dumped) -> Manifest:
-    note = session.dump_file.with_suffix(".json")
-    if note.exists() and session.dump_file.exists():
-        manifest = from_plain(Manifest, json.loads(note.read_text()))
-        if manifest.sha256 == dumped.sha256 and session.dump_file.stat().st_size == manifest.size:
-            return manifest
+    manifest = read_note(Manifest, session.dump_file)
+    if manifest is not None and (manifest.sha256, manifest.size) == (dumped.sha256, dumped.size):
+        return manifest
     session.log.info("The dump is not in %s: dumping again", session.folder)
     return make_dump(session)

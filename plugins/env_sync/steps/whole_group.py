@@ -6,11 +6,12 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from env_sync.errors import EnvSyncError, PauseActive
+from env_sync.errors import Cancelled, PauseActive
 from env_sync.plain import to_plain
 from env_sync.report import Outcome, Report, Skip, make_report
 from env_sync.steps.download import download
 from env_sync.steps.dump import dump
+from env_sync.steps.failure import described
 from env_sync.steps.finish import finish
 from env_sync.steps.promote import promote
 from env_sync.steps.restore import restore
@@ -50,9 +51,11 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
         except PauseActive as pause:
             states[step], skip = "skipped", Skip(reason=str(pause))
             break
-        except EnvSyncError as problem:
-            states[step], errors[step] = "failed", f"{type(problem).__name__}: {problem}"
+        except Exception as problem:  # noqa: BLE001 - told in the report; whatever happened, the end must come
+            cancelled = session.cancellation.cancelled and not isinstance(problem, Cancelled)
+            states[step], errors[step] = "failed", described(Cancelled() if cancelled else problem)
             break
+    session.cancellation.reset()
     say("report")
     finished = finish(session)
     sync = session.sync
