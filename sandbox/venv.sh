@@ -8,7 +8,7 @@ export ENV_SYNC_CACHE=${ENV_SYNC_CACHE:-$HOME/.cache/env-sync}
 #
 # Usage: make_venv NAME LOCKFILE ...     The Python is $PYTHON, else python3: 3.11 or later.
 make_venv() {
-    local name=$1 python=${PYTHON:-python3} version hash venv making
+    local name=$1 python=${PYTHON:-python3} version hash venv
     shift
     version=$("$python" -c 'import sys; sys.version_info >= (3, 11) and print("%d.%d" % sys.version_info[:2])') || true
     if [[ -z $version ]]; then
@@ -24,12 +24,10 @@ make_venv() {
         if [[ ! -e $venv/complete ]]; then
             echo "Making the virtual environment $venv ..." >&2
             rm -rf "$venv"
-            _new_venv "$python" "$venv" >&2
-            _install "$venv" "$@" >&2
-            touch "$venv/complete"
+            # Not left to `set -e`, which does not hold inside $(make_venv ...).
+            _new_venv "$python" "$venv" >&2 && _install "$venv" "$@" >&2 && touch "$venv/complete"
         fi
-    ) 9>"$venv.lock"
-    echo "$venv"
+    ) 9>"$venv.lock" && echo "$venv"
 }
 
 # An empty virtual environment; Debian keeps the part that puts pip into it in a package of its own.
@@ -45,17 +43,19 @@ _new_venv() { # PYTHON VENV
 }
 
 # The lock files hold every package that is needed, so none is looked for: --no-deps. uv does in seconds
-# what takes pip minutes, but pip will do.
+# what takes pip minutes, but pip will do; it also knows proxies that uv was not told of.
 _install() { # VENV LOCKFILE ...
     local venv=$1 uv files=() file
+    local options=(--quiet --no-deps --only-binary :all:)
     shift
     for file in "$@"; do
         files+=(-r "$file")
     done
     uv=$(cat -- "$@" | grep '^uv==') || uv=uv
-    if "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: "$uv"; then
-        "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --only-binary :all: "${files[@]}"
-    else
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: "${files[@]}"
+    if "$venv/bin/python" -m pip install --disable-pip-version-check "${options[@]}" "$uv" &&
+        "$venv/bin/uv" pip install --python "$venv/bin/python" "${options[@]}" "${files[@]}"; then
+        return
     fi
+    echo "uv could not install the packages: trying pip, which takes a few minutes ..."
+    "$venv/bin/python" -m pip install --disable-pip-version-check "${options[@]}" "${files[@]}"
 }
