@@ -122,7 +122,7 @@ def redact_tool_line(line: str, known: Collection[str] = ()) -> str | None:
         return f"{program}: from TOC entry {entry[1]}: {redact_text(entry[2], known)}"
     if level == "detail" and text.startswith(_SERVER_SAID):
         text = text.removeprefix(_SERVER_SAID)
-    elif level not in ("error", "warning"):
+    elif level not in ("error", "warning") or text.startswith("errors ignored on restore"):
         return None
     return f"{program}: {level}: {redact_text(text, known)}"
 

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import errno
 import logging
-from collections.abc import Sequence
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from attrs import frozen
+
+from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import DumpFacts, ServerConnection
+from env_sync.engines.postgresql import libpq
+from env_sync.engines.postgresql.client_tools import find_client_tools, tools_to_dump
+from env_sync.errors import AccessRefused, DiskFull, EnvSyncError
 from env_sync.progress import Progress
+from env_sync.redact import redact_tool_line
+
+LOCK_WAIT = dt.timedelta(minutes=10)
+"""How long pg_dump waits for a table that is being altered before it fails."""
+NO_STATISTICS = 18
+"""pg_dump of this version and later can dump statistics, which quote the most common values."""
+
+
+@frozen(kw_only=True)
+class _Source:
+    version: str
+    major: int
+    relations: frozenset[str]
+    names: frozenset[str]
 
 
 def dump_database(
@@ -25,7 +51,147 @@ def dump_database(
 ) -> DumpFacts:
     """Write a consistent dump of a database to the file `to`, whole or not at all.
 
-    `compression` is "none" or "gzip:1" to "gzip:9". Raises NoSuchDatabase, AccessRefused,
-    ServerUnreachable, ToolMissing, ToolFailed, DiskFull, Cancelled.
+    `compression` is "none" or "gzip:1" to "gzip:9". `excluded_tables` are patterns as pg_dump's
+    `--exclude-table` takes them: `name` in any schema, `schema.name`, with `*` and `?`; without double quotes
+    they are lower case. Subscriptions and statistics are never in the dump: the one may hold a password,
+    the other quotes rows. Raises NoSuchDatabase, AccessRefused, ServerUnreachable, ToolMissing, ToolFailed,
+    DiskFull, Cancelled.
     """
-    raise NotImplementedError
+    source = _look_at(connection, database, application_name)
+    tools = tools_to_dump(find_client_tools(cancellation=cancellation, log=log), source.major)
+    for pattern in excluded_tables:
+        if not _may_match(pattern, source.relations):
+            log.warning(
+                "excluded_tables: database %s has no table %s, so it excludes nothing", database, pattern
+            )
+    log.info("pg_dump %s dumps %s (PostgreSQL %s)", tools.version, database, source.version)
+    known = source.names | {database, connection.host, connection.login}
+    said: list[str] = []
+    progress.start(f"dump of {database}", None, "bytes")
+    started = dt.datetime.now(dt.UTC)
+    with _whole(to) as part:
+        result = command.run(
+            [
+                tools.pg_dump,
+                "--format=custom",
+                f"--compress={_level(compression)}",
+                f"--file={part}",
+                "--no-password",
+                "--verbose",
+                f"--lock-wait-timeout={int(LOCK_WAIT.total_seconds() * 1000)}",
+                "--no-subscriptions",
+                *(["--no-statistics"] if tools.major >= NO_STATISTICS else []),
+                *(f"--exclude-table={pattern}" for pattern in excluded_tables),
+            ],
+            env=libpq.client_environment(connection, database, application_name=application_name),
+            cancellation=cancellation,
+            log=log,
+            on_line=lambda line: _keep_errors(line, said),
+            on_tick=lambda: progress.advance(part.stat().st_size),
+            redact=lambda line: redact_tool_line(line, known),
+            check=False,
+        )
+        if result.exit_code != 0:
+            raise _failure(result, "\n".join(said), connection, database, to)
+    progress.advance(to.stat().st_size)
+    progress.finish()
+    return DumpFacts(
+        engine_version=tools.version,
+        server_version=source.version,
+        started=started,
+        finished=dt.datetime.now(dt.UTC),
+    )
+
+
+def _look_at(connection: ServerConnection, database: str, application_name: str) -> _Source:
+    """The server's version, and the names that an error may hold."""
+    with contextlib.closing(
+        libpq.connect(connection, database, application_name=application_name)
+    ) as session:
+        relations = {name for (name,) in session.execute("SELECT relname FROM pg_catalog.pg_class")}
+        schemas = {name for (name,) in session.execute("SELECT nspname FROM pg_catalog.pg_namespace")}
+        number = session.info.server_version
+        return _Source(
+            version=f"{number // 10000}.{number % 10000}",
+            major=number // 10000,
+            relations=frozenset(relations),
+            names=frozenset(relations | schemas),
+        )
+
+
+def _may_match(pattern: str, relations: frozenset[str]) -> bool:
+    """Whether the pattern could be a table's; those with wildcards or quotes are not looked into."""
+    if re.search(r'[*?\[\]()|+"$]', pattern):
+        return True
+    return pattern.rpartition(".")[2].lower() in relations
+
+
+def _level(compression: str) -> int:
+    """The number for `--compress`, which every version takes for gzip; 0 is none."""
+    return 0 if compression == "none" else int(compression.removeprefix("gzip:"))
+
+
+def _keep_errors(line: str, said: list[str]) -> None:
+    """Keep what may tell why it failed, to be looked through and never shown."""
+    if re.match(r"pg_dump: (?:error|detail)", line):
+        said.append(line)
+
+
+@contextlib.contextmanager
+def _whole(to: Path) -> Iterator[Path]:
+    """A file to write to, which gets its name and is on the disk at the block's end, or is removed."""
+    part = to.with_name(f"{to.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        yield part
+        for path in (part, part.parent):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        part.rename(to)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            part.unlink(missing_ok=True)
+            raise _disk_full(to) from None
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _disk_full(to: Path) -> DiskFull:
+    free = shutil.disk_usage(to.parent).free
+    return DiskFull(
+        f"There is not enough room in {to.parent} for {to.name}: {free / 1_000_000:.0f} MB are free now that "
+        "what was written is removed. Free some, or set temppath to a larger disk."
+    )
+
+
+def _failure(
+    result: command.Result, said: str, connection: ServerConnection, database: str, to: Path
+) -> EnvSyncError:
+    # The server's own disk may be full as well: its errors have a severity.
+    if any("No space left on device" in line and "ERROR: " not in line for line in said.splitlines()):
+        to.with_name(f"{to.name}.part").unlink(missing_ok=True)
+        return _disk_full(to)
+    unconnected = libpq.tool_connection_error(said, connection, database)
+    if unconnected is not None:
+        return unconnected
+    if "permission denied" in said:
+        return AccessRefused(
+            f"Role {connection.login} may not read all of {database}: make it a member of the owner (or of "
+            f"pg_read_all_data){result.said}"
+        )
+    if "row-level security" in said:
+        return AccessRefused(
+            f"Row security hides rows of {database} from role {connection.login}, so the dump would not be "
+            f"whole: use a role that has BYPASSRLS{result.said}"
+        )
+    if "lock timeout" in said or "could not obtain lock" in said:
+        return result.failure(
+            f"A table of {database} was locked for longer than {LOCK_WAIT.total_seconds() / 60:.0f} minutes, "
+            "by a migration perhaps: run the step again when it is done"
+        )
+    return result.failure()

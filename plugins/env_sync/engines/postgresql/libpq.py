@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
 
 from env_sync.engines.contract import ServerConnection
+from env_sync.errors import AccessRefused, EnvSyncError, NoSuchDatabase, ServerUnreachable
+
+CONNECT_TIMEOUT = 15
+"""Seconds to wait for a server to answer."""
+SSL_SETTINGS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
+"""What a connection's extra may set, by libpq's names for it."""
+
+_NO_SUCH_DATABASE = re.compile(r'database ".*" does not exist')
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects|"
+    r"permission denied|"
+    r'role ".*" does not exist|not permitted to log in|authentication method|certificate|'
+    r"not currently accepting connections"
+)
+_NOT_CONNECTED = re.compile(
+    r"connection to server (?:at|on) .* failed|could not connect to|could not translate host name|"
+    r"connection to database .* failed"
+)
+_LOST = re.compile(
+    r"server closed the connection|connection to server was lost|terminating connection|SSL SYSCALL error|"
+    r"could not (?:receive|send) data (?:from|to) server|no connection to the server|"
+    r"the database system is (?:shutting down|starting up|in recovery)"
+)
 
 
 def client_environment(
     connection: ServerConnection, database: str, *, application_name: str = "env_sync", options: str = ""
 ) -> dict[str, str]:
-    """The variables that make libpq connect there; the password is among them, so never log them."""
-    raise NotImplementedError
+    """The variables that make libpq connect there; the password is among them, so never log them.
+
+    `options` are settings of the session as the server's command line has them, e.g. "-c work_mem=64MB".
+    PGDATABASE is a name and nothing else: unlike `--dbname`, libpq looks for no connection string in it.
+    """
+    wanted = {
+        "PGHOST": connection.host,
+        "PGPORT": str(connection.port or ""),
+        "PGUSER": connection.login,
+        "PGPASSWORD": connection.password.reveal(),
+        "PGDATABASE": database,
+        "PGAPPNAME": application_name,
+        "PGOPTIONS": options,
+        "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT),
+        **{f"PG{name.upper()}": value for name, value in _ssl(connection).items()},
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def connection_string(database: str) -> str:
+    """What to give as `--dbname` where PGDATABASE will not do: it holds nothing but the name."""
+    quoted = database.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{quoted}'"
 
 
 def connect(
@@ -23,4 +68,54 @@ def connect(
 
     Raises NoSuchDatabase, AccessRefused, ServerUnreachable.
     """
-    raise NotImplementedError
+    wanted = {
+        "host": connection.host,
+        "port": connection.port,
+        "user": connection.login,
+        "password": connection.password.reveal(),
+        "application_name": application_name,
+        "options": options,
+        **_ssl(connection),
+    }
+    given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
+    try:
+        return psycopg.connect(dbname=database, autocommit=True, connect_timeout=CONNECT_TIMEOUT, **given)
+    except psycopg.Error as error:
+        raise connection_error(str(error), connection, database) from None
+
+
+def connection_error(said: str, connection: ServerConnection, database: str) -> EnvSyncError:
+    """The error for what libpq `said` when it could not connect; no row is read before that."""
+    server = f"{connection.host}{f':{connection.port}' if connection.port else ''}"
+    if _NO_SUCH_DATABASE.search(said):
+        return NoSuchDatabase(
+            f"Server {server} has no database {database} (connection {connection.connection_id})."
+        )
+    # Only the first line: libpq tries several addresses and methods, and says the same for each.
+    reason = next((line.strip() for line in said.splitlines() if line.strip()), "no reason given")
+    if _REFUSED.search(said):
+        return AccessRefused(
+            f"Server {server} refused role {connection.login} access to database {database}: {reason}. "
+            f"Check login, password and extra of connection {connection.connection_id}, and the role."
+        )
+    return ServerUnreachable(
+        f"Server {server} could not be reached for database {database}: {reason}. Check that it runs, and "
+        f"host and port of connection {connection.connection_id}."
+    )
+
+
+def tool_connection_error(said: str, connection: ServerConnection, database: str) -> EnvSyncError | None:
+    """The error for a program's stderr where it could not connect or lost its connection; else None."""
+    for line in said.splitlines():
+        if _NOT_CONNECTED.search(line):
+            return connection_error(line, connection, database)
+        if _LOST.search(line):
+            return ServerUnreachable(
+                f"The connection to database {database} on {connection.host} was lost half-way: the server "
+                "went away, or ended the session. Run the step again; see the server's log for the reason."
+            )
+    return None
+
+
+def _ssl(connection: ServerConnection) -> dict[str, str]:
+    return {name: str(connection.extra[name]) for name in SSL_SETTINGS if connection.extra.get(name)}

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+import psycopg
+
+from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import ServerConnection
-from env_sync.engines.postgresql.archive import Archive
+from env_sync.engines.postgresql import libpq
+from env_sync.engines.postgresql.archive import Archive, Entry
+from env_sync.engines.postgresql.client_tools import (
+    TRANSACTION_TIMEOUT,
+    find_client_tools,
+    tools_to_read,
+)
+from env_sync.engines.postgresql.selection import Selection, Target, select_entries
+from env_sync.engines.postgresql.verify import read_failure
+from env_sync.errors import EnvSyncError, RestoreFailed
 from env_sync.progress import Progress
+from env_sync.redact import describe_database_error, names_in, redact_text, redact_tool_line
+
+SESSION = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
+"""Settings of the sessions that restore: after a crash the database is restored anew in any case."""
+
+_ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
+_DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")
+_DONE_BY_MANY = re.compile(r"pg_restore: (?:processing|finished) item \d+ ")
+_ERROR = re.compile(r"pg_restore: error: (.*)")
+_UNREADABLE = re.compile(
+    r"could not (?:read from|find block|uncompress|close|seek)|(?:un)?expected (?:end of file|block|section)|"
+    r"did not find magic string|unsupported version|input file|corrupt|is not a valid|out of memory"
+)
+_UNKNOWN_SETTING = re.compile(r'pg_restore: error: could not execute query: .*"transaction_timeout"')
 
 
 def restore_archive(
@@ -23,8 +54,163 @@ def restore_archive(
 ) -> tuple[str, ...]:
     """Restore into a database that is there and empty; every object will belong to the connection's role.
 
-    What cannot or must not be restored is left out; returns a warning for each kind of it. The database
-    is half full after any error: the caller drops it. Raises RestoreFailed, DumpDamaged, ToolMissing,
-    AccessRefused, ServerUnreachable, Cancelled.
+    `jobs` is the number of connections. What cannot or must not be restored is left out (see
+    selection.py); returns a warning for each kind of it. The database is half full after any error: the
+    caller drops it. Raises RestoreFailed, DumpDamaged, ToolMissing, AccessRefused, ServerUnreachable,
+    NoSuchDatabase, Cancelled.
     """
-    raise NotImplementedError
+    with contextlib.closing(
+        libpq.connect(connection, database, application_name=application_name)
+    ) as session:
+        server_major = session.info.server_version // 10000
+        selection = select_entries(archive, _look_at(session))
+    found = find_client_tools(cancellation=cancellation, log=log)
+    tools = tools_to_read(found, archive.file, target_major=server_major)
+    # A newer pg_restore sets a setting that this server does not know, which cannot be turned off. Only
+    # then it goes on after an error, and any other error than that is found at its end.
+    tolerant = tools.major >= TRANSACTION_TIMEOUT > server_major
+    if tolerant:
+        log.info("pg_restore %s sets transaction_timeout, which this server does not know yet", tools.version)
+    log.info(
+        "pg_restore %s restores %d entries into %s (PostgreSQL %d) over %d connections",
+        *(tools.version, len(selection.dump_ids), database, server_major, jobs),
+    )
+    done = _DONE_BY_MANY if jobs > 1 else _DONE_BY_ONE
+    heard = _Heard(archive, progress, len(selection.dump_ids), done=done, tolerant=tolerant)
+    progress.start(f"restore into {database}", len(selection.dump_ids), "items")
+    with _list_file(archive.file.parent, selection) as list_file:
+        known = archive.names | {database, connection.host, connection.login}
+        result = command.run(
+            [
+                tools.pg_restore,
+                f"--dbname={libpq.connection_string(database)}",
+                "--no-password",
+                f"--jobs={jobs}",
+                f"--use-list={list_file}",
+                "--no-owner",
+                "--no-acl",
+                "--no-tablespaces",
+                "--no-security-labels",
+                "--no-publications",
+                "--no-subscriptions",
+                *([] if tolerant else ["--exit-on-error"]),
+                "--verbose",
+                archive.file,
+            ],
+            env=libpq.client_environment(
+                connection, database, application_name=application_name, options=SESSION
+            ),
+            cancellation=cancellation,
+            log=log,
+            on_line=heard.line,
+            redact=lambda line: None if _UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
+            check=False,
+        )
+    if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
+        raise _failure(result, heard, archive, connection, database)
+    progress.finish()
+    _run(selection.statements, archive, connection, database, application_name)
+    return selection.warnings
+
+
+class _Heard:
+    """What pg_restore said: how far it is, and what went wrong. Raw, so never shown as it is."""
+
+    def __init__(
+        self, archive: Archive, progress: Progress, total: int, *, done: re.Pattern[str], tolerant: bool
+    ) -> None:
+        self.errors: list[str] = []
+        self.entry: Entry | None = None
+        self._entries: Mapping[int, Entry] = {entry.dump_id: entry for entry in archive.entries}
+        self._progress = progress
+        self._tolerant = tolerant
+        self._total = total
+        self._pattern = done
+        self._done = 0
+
+    def line(self, line: str) -> None:
+        if self._pattern.match(line):
+            # It also tells of a few entries of its own, which nobody chose.
+            self._done = min(self._done + 1, self._total)
+            self._progress.advance(self._done)
+        elif match := _ENTRY.match(line):
+            if not self.errors:
+                self.entry = self._entries.get(int(match[1]))
+        elif (match := _ERROR.match(line)) and not (self._tolerant and _UNKNOWN_SETTING.match(line)):
+            self.errors.append(match[1])
+
+
+def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:
+    superuser = session.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
+    roles = session.execute("SELECT rolname FROM pg_catalog.pg_roles")
+    extensions = session.execute("SELECT name FROM pg_catalog.pg_available_extensions")
+    return Target(
+        superuser=(True,) in superuser.fetchall(),
+        roles=frozenset(str(name) for (name,) in roles),
+        extensions=frozenset(str(name) for (name,) in extensions),
+    )
+
+
+@contextlib.contextmanager
+def _list_file(folder: Path, selection: Selection) -> Iterator[Path]:
+    """A file for `--use-list`; only the numbers in it are read."""
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix="restore-", suffix=".list") as file:
+        file.writelines(f"{dump_id};\n" for dump_id in selection.dump_ids)
+        file.flush()
+        yield Path(file.name)
+
+
+def _run(
+    statements: tuple[str, ...],
+    archive: Archive,
+    connection: ServerConnection,
+    database: str,
+    application_name: str,
+) -> None:
+    """Run what is left to do, each statement by itself."""
+    if not statements:
+        return
+    with contextlib.closing(
+        libpq.connect(connection, database, application_name=application_name)
+    ) as session:
+        for statement in statements:
+            try:
+                session.execute(statement.encode())
+            except psycopg.Error as error:
+                reason = describe_database_error(error, names_in(statement))
+                raise RestoreFailed(
+                    f"A policy of {archive.database} could not be made in {database} without the roles that "
+                    f"this server lacks: {reason}"
+                ) from None
+
+
+def _failure(
+    result: command.Result, heard: _Heard, archive: Archive, connection: ServerConnection, database: str
+) -> Exception:
+    said = "\n".join(heard.errors)
+    unconnected = libpq.tool_connection_error(said, connection, database)
+    if unconnected is not None:
+        return unconnected
+    if any(_UNREADABLE.search(line) and "ERROR: " not in line for line in heard.errors):
+        return read_failure(result, archive.file, heard.errors)
+    return _restore_failed(result, heard, archive, database)
+
+
+def _restore_failed(result: command.Result, heard: _Heard, archive: Archive, database: str) -> EnvSyncError:
+    known = archive.names
+    where = f" at {redact_text(str(heard.entry), known)}" if heard.entry else ""
+    return RestoreFailed(
+        f"The dump of {archive.database} could not be restored into {database}: pg_restore "
+        f"{result.how_it_ended}{where}{_advice(heard)}{result.said}"
+    )
+
+
+def _advice(heard: _Heard) -> str:
+    said = "\n".join(heard.errors)
+    if "No space left on device" in said:
+        return ". The disk of the database server is full: free some, or set keep_previous to false"
+    if heard.entry and heard.entry.type == "EXTENSION" and "permission denied" in said:
+        return f". The role may not make extension {heard.entry.name}: have a superuser make it a trusted one"
+    if "permission denied" in said or "must be" in said:
+        return ". The role that restores lacks a right that this needs"
+    return ""
