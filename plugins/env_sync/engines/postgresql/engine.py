@@ -1,0 +1,315 @@
+"""The PostgreSQL engine: the contract, put together from the modules beside this one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+from attrs import evolve
+
+from env_sync.engines.contract import CleanUp, CopyState, Dump, DumpFacts, Engine, Promotion, Stamp, Work
+from env_sync.engines.postgresql.archive import Archive, read_archive
+from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
+from env_sync.engines.postgresql.database import read_database
+from env_sync.engines.postgresql.dump import dump_database
+from env_sync.engines.postgresql.incoming import (
+    Storage,
+    check_closed,
+    drop_after_failure,
+    drop_database,
+    make_closed,
+    open_for_us,
+    storage_of,
+)
+from env_sync.engines.postgresql.lease import Hold, Leases
+from env_sync.engines.postgresql.names import Copies, copies_of
+from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
+from env_sync.engines.postgresql.restore_data import restore_archive
+from env_sync.engines.postgresql.roles import read_roles
+from env_sync.engines.postgresql.sanitising import read_transformations, run_transformations, settle
+from env_sync.engines.postgresql.session import Server, Session, plain_errors
+from env_sync.engines.postgresql.stamp import read_comment, write_stamp
+from env_sync.engines.postgresql.verify import verify_archive
+from env_sync.errors import (
+    EnvSyncError,
+    LeaseLost,
+    NameRefused,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    TransformationFailed,
+    WrongEnvironment,
+)
+from env_sync.hieradata.sync import Action
+from env_sync.manifest import Transformation
+
+
+class PostgreSQLEngine(Engine):
+    """One database on a PostgreSQL server (12 to 18).
+
+    A connection's extra may hold, beside libpq's own settings: `lease_database` (env_sync),
+    `maintenance_database` (postgres: where databases are made from), and `owner` (who owns a database that
+    a first pull makes; the sync's role unless set).
+    """
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._database = work.sync.database
+        self._server = Server(
+            connection=work.connection, group=work.holder.group, cancellation=work.cancellation
+        )
+        self._leases = Leases(
+            self._server, self._database, work.holder, work.sync.options.lease_lifetime, work.log
+        )
+        # A role that only dumps may lack the right to make the lease database; then the session lock must do.
+        self._without_table = work.sync.action is Action.PUSH
+        self._hold: Hold | None = None
+
+    def take_lease(self, *, at_most: int) -> None:
+        """Take, or renew, the lease on live. See the contract."""
+        self._leases.take(at_most=at_most, without_table=self._without_table)
+
+    def release_lease(self) -> None:
+        """Give the lease back. See the contract."""
+        self._leases.release()
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Hold the lease for the length of a step. See the contract."""
+        with self._leases.at_work(without_table=self._without_table) as hold:
+            self._hold = hold
+            try:
+                yield
+            finally:
+                self._hold = None
+
+    def dump(self, to: Path) -> DumpFacts:
+        """Dump live to a file. See the contract."""
+        with self._errors():
+            self._held.note_step("dump")
+        return dump_database(
+            self.work.connection,
+            self._database,
+            to,
+            compression=self.work.sync.options.compression,
+            excluded_tables=self.work.sync.excluded_tables,
+            cancellation=self.work.cancellation,
+            progress=self.work.progress,
+            log=self.work.log,
+            application_name=self._server.application_name,
+        )
+
+    def verify(self, dump: Path) -> None:
+        """Read a dump through to its end. See the contract."""
+        verify_archive(
+            dump, cancellation=self.work.cancellation, progress=self.work.progress, log=self.work.log
+        )
+
+    def live_stamp(self) -> Stamp | None:
+        """What live says about itself. See the contract."""
+        return self._stamp(self._database)
+
+    def incoming_stamp(self) -> Stamp | None:
+        """What incoming says about itself. See the contract."""
+        return self._stamp(self._copies.incoming)
+
+    def restore(self, dump: Dump) -> tuple[str, ...]:
+        """Make incoming anew from a dump. See the contract."""
+        self._refuse_other_environment()
+        copies, session = self._copies, self._held.session
+        archive = read_archive(dump.file, cancellation=self.work.cancellation, log=self.work.log)
+        with self._errors(RestoreFailed):
+            self._held.note_step("restore")
+            live = read_database(session, copies.live)
+            if live is not None:
+                # What would stop the swap in the end had better stop it now.
+                required_role(session, live, read_roles(session), self._leases.where)
+            end_earlier_sessions(self._server, self._held, self._database, copies)
+            if drop_database(session, copies.incoming):
+                self.work.log.info("Dropped a %s that an earlier step left.", copies.incoming)
+        with self._dropping_incoming():
+            with self._errors(RestoreFailed):
+                warnings = self._make_incoming(session, copies, archive)
+                stamp = self._first_stamp(session, dump)
+                open_for_us(session, copies.incoming, stamp, RestoreFailed)
+            warnings += restore_archive(
+                archive,
+                self.work.connection,
+                copies.incoming,
+                jobs=self.work.sync.options.jobs,
+                cancellation=self.work.cancellation,
+                progress=self.work.progress,
+                log=self.work.log,
+                application_name=self._server.application_name,
+            )
+            with self._errors(RestoreFailed):
+                check_closed(session, copies.incoming, RestoreFailed)
+                write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
+        return warnings
+
+    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+        """Run the transformations on incoming and write the proof. See the contract."""
+        self._refuse_other_environment()
+        copies, session = self._copies, self._held.session
+        with self._errors(TransformationFailed):
+            self._held.note_step("sanitise")
+            raw = self._raw_stamp(session)
+        with self._dropping_incoming():
+            read = read_transformations(transformations)
+            with self._errors(TransformationFailed):
+                started = self._now(session, raw, CopyState.SANITISING)
+                write_stamp(session, copies.incoming, started)
+                with self._server.session(copies.incoming) as inside:
+                    stamp = run_transformations(
+                        inside,
+                        copies.incoming,
+                        read,
+                        lambda: evolve(
+                            self._now(inside, started, CopyState.SANITISED),
+                            transformations=tuple(one.said for one in read),
+                        ),
+                    )
+        with self._errors():
+            settle(self._server, copies.incoming, self.work.sync.options.jobs, self.work.log)
+        return stamp
+
+    def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
+        """Swap incoming with live. See the contract."""
+        self._refuse_other_environment()
+        with self._errors(PromoteFailed):
+            self._held.note_step("promote")
+            return promote(
+                Promoting(
+                    server=self._server,
+                    hold=self._held,
+                    leases=self._leases,
+                    copies=self._copies,
+                    holder=self.work.holder,
+                    environment=self.work.sync.environment,
+                    keep_previous=self.work.sync.options.keep_previous,
+                    wait=self.work.sync.options.promote_wait,
+                    log=self.work.log,
+                ),
+                transformations,
+                last_look,
+            )
+
+    def clean_up(self) -> CleanUp:
+        """Put right what a killed step left. See the contract."""
+        try:
+            copies = self._copies
+        except NameRefused:
+            # A database that can only be dumped has no copies.
+            copies = None
+        with self._errors():
+            return clean_up(self._server, self._held, self.work.holder, self._database, copies, self.work.log)
+
+    @property
+    def _copies(self) -> Copies:
+        reserved = (self._server.lease_database, self._server.maintenance_database)
+        return copies_of(self._database, reserved)
+
+    @property
+    def _held(self) -> Hold:
+        if self._hold is None:
+            raise LeaseLost(
+                f"No step is at work on {self._leases.where}: this may only be done with its lease."
+            )
+        return self._hold
+
+    def _errors(
+        self, otherwise: type[EnvSyncError] = EnvSyncError
+    ) -> contextlib.AbstractContextManager[None]:
+        return plain_errors(f"Database {self._leases.where}", otherwise)
+
+    def _refuse_other_environment(self) -> None:
+        wanted, said = self.work.sync.environment, self.work.connection.environment
+        if said != wanted:
+            raise WrongEnvironment(
+                f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
+                "sync "
+                f"{self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
+                "connection's extra, or the sync."
+            )
+
+    def _make_incoming(self, session: Session, copies: Copies, archive: Archive) -> tuple[str, ...]:
+        like_live = storage_of(session, copies.live)
+        storage = like_live or Storage(locale=archive.locale, tablespace="")
+        return make_closed(session, copies.incoming, storage, exact=like_live is not None)
+
+    def _first_stamp(self, session: Session, dump: Dump) -> Stamp:
+        return Stamp(
+            state=CopyState.RESTORING,
+            holder=self.work.holder,
+            sync=self.work.sync.name,
+            environment=self.work.sync.environment,
+            source_environment=dump.environment,
+            dump_key=dump.key,
+            dump_sha256=dump.sha256,
+            data_time=dump.data_time,
+            born_in=dump.born_in,
+            parents=dump.parents,
+            transformations=(),
+            changed=session.value("SELECT pg_catalog.clock_timestamp()"),
+        )
+
+    def _now(self, session: Session, stamp: Stamp, state: CopyState) -> Stamp:
+        return evolve(stamp, state=state, changed=session.value("SELECT pg_catalog.clock_timestamp()"))
+
+    def _raw_stamp(self, session: Session) -> Stamp:
+        comment = read_comment(session, self._copies.incoming)
+        where = f"{self._copies.incoming} on {self._server}"
+        again = "Nothing was run; run the group again from restore."
+        if comment is None:
+            raise ProofMissing(f"There is no database {where} to sanitise. {again}")
+        stamp = comment.stamp
+        if (
+            stamp is None
+            or stamp.holder != self.work.holder
+            or stamp.environment != self.work.sync.environment
+        ):
+            whose = f"of {stamp.holder}, attempt {stamp.holder.attempt}" if stamp else "without a stamp"
+            raise ProofMissing(f"{where} is a copy {whose}, not of this attempt. {again}")
+        if stamp.state is not CopyState.RAW:
+            raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
+        return stamp
+
+    def _stamp(self, database: str) -> Stamp | None:
+        with self._errors():
+            if self._hold is not None:
+                comment = read_comment(self._hold.session, database)
+            else:
+                with self._server.session(self._server.maintenance_database) as session:
+                    comment = read_comment(session, database)
+        return comment.stamp if comment else None
+
+    @contextlib.contextmanager
+    def _dropping_incoming(self) -> Iterator[None]:
+        """Drop incoming where the block raises: nobody may find it half done."""
+        try:
+            yield
+        except BaseException:
+            session = self._held.session
+            session.abandon()
+            if session.usable:
+                drop_after_failure(session, self._copies.incoming, self.work.log)
+            else:
+                self._drop_alone()
+            raise
+
+    def _drop_alone(self) -> None:
+        """The same where the session that carries the lease is gone, if nobody else has the lease now."""
+        try:
+            with self._server.session(self._server.lease_database) as session, session.uninterrupted():
+                if self._leases.lock_alone(session):
+                    drop_after_failure(session, self._copies.incoming, self.work.log)
+        except (EnvSyncError, psycopg.Error) as problem:
+            self.work.log.error(
+                "%s could not be dropped after a failure (%s); the end of the group tries again. Nobody "
+                "else can "
+                "connect to it.",
+                self._copies.incoming,
+                type(problem).__name__,
+            )

@@ -1,0 +1,176 @@
+"""Sanitising incoming: all transformations and the proof in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+from attrs import frozen
+from psycopg import errors, pq
+
+from env_sync.engines.contract import Stamp
+from env_sync.engines.postgresql.incoming import check_closed
+from env_sync.engines.postgresql.script import Script, read_script
+from env_sync.engines.postgresql.session import Server, Session
+from env_sync.engines.postgresql.stamp import write_stamp
+from env_sync.errors import Cancelled, EnvSyncError, TransformationFailed
+from env_sync.manifest import Transformation
+from env_sync.redact import describe_database_error
+
+COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
+
+
+@frozen(kw_only=True)
+class Read:
+    """A transformation that was read: what will be run, and what the proof will say of it."""
+
+    script: Script
+    said: Transformation
+
+
+def read_transformations(files: Sequence[Path]) -> tuple[Read, ...]:
+    """Read the files once; what is run is what was hashed. Raises TransformationFailed."""
+    found = []
+    for file in files:
+        try:
+            content = file.read_bytes()
+        except OSError as problem:
+            raise TransformationFailed(
+                f"Transformation {file.name} could not be read: {problem.strerror}. It belongs in "
+                "include/transformation_sql/ on this worker."
+            ) from None
+        said = Transformation(name=file.name, sha256=hashlib.sha256(content).hexdigest())
+        found.append(Read(script=read_script(file, content), said=said))
+    return tuple(found)
+
+
+def run_transformations(
+    session: Session, database: str, transformations: Sequence[Read], proof: Callable[[], Stamp]
+) -> Stamp:
+    """Run them in one transaction in incoming, with the proof at its end; gives the proof.
+
+    Raises TransformationFailed: the transaction is rolled back, or, where a transformation ended it, what
+    it did is there without a proof; the caller drops the database in either case.
+    """
+    file = ""
+    try:
+        with session.transaction():
+            # Rows and index entries of a copy that is dropped when the server crashes need no waiting.
+            session.execute("SET LOCAL synchronous_commit = off")
+            number = session.value("SELECT pg_catalog.txid_current()")
+            for transformation in transformations:
+                file = transformation.said.name
+                _run(session, transformation.script, number)
+            file = ""
+            session.execute("SET LOCAL search_path = ''")
+            check_closed(session, database, TransformationFailed)
+            stamp = proof()
+            write_stamp(session, database, stamp)
+    except psycopg.Error as error:
+        where = f"Transformation {file}" if file else "The transaction of the transformations"
+        raise TransformationFailed(
+            f"{where} failed: {describe_database_error(error)}. Incoming is dropped, live is untouched."
+        ) from None
+    return stamp
+
+
+def _run(session: Session, script: Script, number: int) -> None:
+    session.execute("RESET SESSION AUTHORIZATION")
+    session.execute("RESET ROLE")
+    session.execute('SET LOCAL search_path = "$user", public')
+    results = session.script(script.text)
+    last = results[-1] if results else None
+    name = script.file.name
+    if last is not None and last.status in COPYING:
+        line = script.line_of_statement(len(results) - 1)
+        raise TransformationFailed(
+            f"Transformation {name}, line {line}: COPY from or to the client cannot be run here: write "
+            "INSERT, or leave it out. Incoming is dropped, live is untouched."
+        )
+    if last is not None and last.status == pq.ExecStatus.FATAL_ERROR:
+        error = errors.error_from_result(last)
+        position = error.diag.statement_position
+        line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)
+        raise TransformationFailed(
+            f"Transformation {name}, line {line}: {describe_database_error(error)}. Incoming is dropped, "
+            "live "
+            "is untouched; correct the transformation and run the group again."
+        )
+    if session.status != pq.TransactionStatus.INTRANS or number != session.value(
+        "SELECT pg_catalog.txid_current()"
+    ):
+        raise TransformationFailed(
+            f"Transformation {name} ended the transaction that it runs in: take COMMIT, ROLLBACK and the "
+            "like out "
+            "of it. Incoming is dropped, live is untouched."
+        )
+
+
+def settle(server: Server, database: str, jobs: int, log: logging.Logger) -> None:
+    """Make incoming fast at once: VACUUM and ANALYZE on all its tables, the largest first.
+
+    It also clears away the row versions that the transformations replaced. What fails is logged: the
+    server's own autovacuum does the same later.
+    """
+    with server.session(database) as session:
+        tables = [
+            name
+            for (name,) in session.execute(
+                "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "
+                "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE c.relkind IN ('r', 'm') AND n.nspname NOT LIKE 'pg\\_%' "
+                "AND n.nspname <> 'information_schema' ORDER BY c.relpages DESC, 1"
+            )
+        ]
+        # Statistics over all partitions together; VACUUM has done the partitions.
+        trees = [
+            name
+            for (name,) in session.execute(
+                "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "
+                "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p' ORDER BY 1"
+            )
+        ]
+    waiting = [f"VACUUM (ANALYZE) {name}" for name in reversed(tables)]
+    _each(server, database, waiting, jobs, log)
+    _each(server, database, [f"ANALYZE {name}" for name in trees], 1, log)
+
+
+def _each(server: Server, database: str, waiting: list[str], jobs: int, log: logging.Logger) -> None:
+    failed: list[str] = []
+
+    def work() -> None:
+        with server.session(database) as session:
+            while True:
+                server.cancellation.check()
+                try:
+                    statement = waiting.pop()
+                except IndexError:
+                    return
+                try:
+                    session.execute(statement)
+                except psycopg.Error as error:
+                    failed.append(f"{statement}: {describe_database_error(error)}")
+                    if not session.usable:
+                        return
+
+    with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(waiting)))) as pool:
+        futures = [pool.submit(work) for _ in range(min(jobs, len(waiting)))]
+    for future in futures:
+        try:
+            future.result()
+        except Cancelled:
+            raise
+        except EnvSyncError as problem:
+            failed.append(str(problem))
+    if failed:
+        log.warning(
+            "%d of the VACUUM and ANALYZE statements in %s failed; queries may be slow at first. The "
+            "first: %s",
+            len(failed),
+            database,
+            failed[0],
+        )

@@ -1,0 +1,135 @@
+"""Reads a transformation as the server will, as far as it takes to find its statements and their lines."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from attrs import frozen
+
+from env_sync.errors import TransformationFailed
+
+TOKEN = re.compile(
+    r"""
+    (?P<space>\s+)
+  | (?P<line_comment>--[^\n]*)
+  | (?P<block_comment>/\*)
+  | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')
+  | (?P<quoted>(?:[uU]&|[bBxXnN])?'(?:[^']|'')*')
+  | (?P<identifier>(?:[uU]&)?"(?:[^"]|"")*")
+  | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
+  | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$]*)
+  | (?P<number>[0-9]+)
+  | (?P<backslash>\\)
+  | (?P<semicolon>;)
+  | (?P<opening>[(\[])
+  | (?P<closing>[)\]])
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+@frozen(kw_only=True)
+class Script:
+    """The text of a transformation, and where its statements begin (counted in characters from 0)."""
+
+    file: Path
+    text: str
+    statements: tuple[int, ...]
+
+    def line_of_statement(self, number: int) -> int:
+        """The line, counted from 1, of a statement counted from 0; of the last one where there are fewer."""
+        if not self.statements:
+            return 1
+        return self.line_at(self.statements[min(number, len(self.statements) - 1)])
+
+    def line_at(self, position: int) -> int:
+        """The line of a character."""
+        return self.text.count("\n", 0, position) + 1
+
+
+def read_script(file: Path, content: bytes) -> Script:
+    """The script in a file. Raises TransformationFailed, with the line, for what only psql can run."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = content.count(b"\n", 0, problem.start) + 1
+        raise TransformationFailed(
+            f"Transformation {file.name}, line {line}: this is not UTF-8. Save the file as UTF-8."
+        ) from None
+    if "\0" in text:
+        raise TransformationFailed(
+            f"Transformation {file.name}, line {text.count(chr(10), 0, text.index(chr(0))) + 1}: there is a "
+            "NUL character. Save the file as UTF-8 text."
+        )
+    return Script(file=file, text=text, statements=tuple(_statements(file, text)))
+
+
+def _statements(file: Path, text: str) -> list[int]:
+    begins: list[int] = []
+    inside = False
+    """Whether a statement has begun and not ended."""
+    depth = body = 0
+    words: list[str] = []
+    position = 0
+    while position < len(text):
+        token = TOKEN.match(text, position)
+        kind = token.lastgroup if token else None
+        if token is None or kind is None:
+            break
+        start, position = position, token.end()
+        if kind in ("space", "line_comment"):
+            continue
+        if kind == "block_comment":
+            position = _end_of_comment(text, position)
+            continue
+        if kind == "dollar":
+            end = text.find(token.group(), position)
+            position = len(text) if end < 0 else end + len(token.group())
+        if kind == "semicolon" and depth == 0 and body == 0:
+            inside, words = False, []
+            continue
+        if not inside:
+            begins.append(start)
+            inside, depth, body = True, 0, 0
+        if kind == "backslash":
+            _refuse(file, text, start, "commands of psql (they begin with a backslash) cannot be run here")
+        elif kind == "opening":
+            depth += 1
+        elif kind == "closing":
+            depth = max(depth - 1, 0)
+        elif kind == "word":
+            word = token.group().upper()
+            if word == "ATOMIC" and words[-1:] == ["BEGIN"]:
+                body = 1
+            elif body and word == "CASE":
+                body += 1
+            elif body and word == "END":
+                body -= 1
+            if words[:1] == ["COPY"] and words[-1] == "FROM" and word == "STDIN" and depth == 0:
+                _refuse(file, text, start, "COPY ... FROM stdin cannot be run here: write INSERT ... VALUES")
+            words.append(word)
+        else:
+            words.append("")
+    return begins
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    """Comments between /* and */ may hold others."""
+    depth = 1
+    while depth:
+        edge = COMMENT_EDGE.search(text, position)
+        if edge is None:
+            return len(text)
+        depth += 1 if edge.group() == "/*" else -1
+        position = edge.end()
+    return position
+
+
+def _refuse(file: Path, text: str, position: int, why: str) -> None:
+    line = text.count("\n", 0, position) + 1
+    raise TransformationFailed(
+        f"Transformation {file.name}, line {line}: {why}. Correct the file; nothing of it was run."
+    )

@@ -1,0 +1,256 @@
+"""Sessions on a server: statements that stop when the step is cancelled, and errors without row values."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from attrs import frozen
+from psycopg import errors, pq, sql
+
+from env_sync.cancellation import Cancellation
+from env_sync.engines.contract import ServerConnection
+from env_sync.engines.postgresql import libpq
+from env_sync.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.redact import describe_database_error
+
+Row = tuple[Any, ...]
+Statement = str | sql.SQL | sql.Composed
+
+SETTINGS = (
+    # Messages below an error may hold row values, and nobody reads them.
+    "SET client_min_messages = error",
+    "SET client_encoding = 'UTF8'",
+    # Not even a restored function may stand in for one of the server's own.
+    "SET search_path = ''",
+    # Whatever the role or the database is set to: a step's time limit is the step's own.
+    "SET statement_timeout = 0",
+    "SET lock_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    "SET default_transaction_read_only = off",
+    "SET default_transaction_isolation = 'read committed'",
+    # A policy that would hide rows from a transformation makes it fail instead.
+    "SET row_security = off",
+)
+SETTINGS_SINCE = {14: "SET idle_session_timeout = 0", 17: "SET transaction_timeout = 0"}
+REPEAT = 0.5
+"""Seconds after which a cancel is sent again: one that reaches an idle session is lost."""
+
+
+class Session:
+    """One connection in autocommit. Statements stop, and raise `Cancelled`, when the step is cancelled."""
+
+    def __init__(self, connection: psycopg.Connection[Row], cancellation: Cancellation) -> None:
+        self._connection = connection
+        self._cancellation = cancellation
+        self._interruptible = True
+        self.version = connection.info.server_version // 10000
+        self.pid = connection.info.backend_pid
+
+    def execute(
+        self, statement: Statement, values: Sequence[object] | Mapping[str, object] | None = None
+    ) -> list[Row]:
+        """Run one statement and give its rows. Raises psycopg.Error, Cancelled."""
+        with self._stopping():
+            # Text from the server's own catalogs takes part in statements, always quoted by it or by sql.
+            query: Any = statement
+            cursor = self._connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(
+        self, statement: Statement, values: Sequence[object] | Mapping[str, object] | None = None
+    ) -> Any:
+        """The first column of the first row; None where there is no row."""
+        rows = self.execute(statement, values)
+        return rows[0][0] if rows else None
+
+    def script(self, text: str) -> list[pq.abc.PGresult]:
+        """Send text as it is, of any number of statements; one result for each that was begun.
+
+        The last one tells the error, if there is one. Where a statement wants to copy from or to the
+        client the results end there, and the session is closed.
+        """
+        pgconn = self._connection.pgconn
+        results: list[pq.abc.PGresult] = []
+        with self._stopping():
+            pgconn.send_query(text.encode())
+            while True:
+                while pgconn.flush():
+                    select.select([pgconn.socket], [pgconn.socket], [])
+                    pgconn.consume_input()
+                while pgconn.is_busy():
+                    select.select([pgconn.socket], [], [])
+                    pgconn.consume_input()
+                result = pgconn.get_result()
+                if result is None:
+                    return results
+                results.append(result)
+                if result.status in (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH):
+                    self.close()
+                    return results
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit at the end of the block; roll back, or close the session, where it raises."""
+        self.execute("BEGIN")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Roll back what is open; a session that cannot even do that is closed."""
+        status = self.status
+        if status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+            try:
+                with self.uninterrupted():
+                    self.execute("ROLLBACK")
+            except psycopg.Error:
+                self.close()
+        elif status != pq.TransactionStatus.IDLE:
+            self.close()
+
+    @property
+    def status(self) -> pq.TransactionStatus:
+        """Whether a statement or a transaction is open."""
+        return self._connection.info.transaction_status
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, and no statement or transaction is."""
+        return not self._connection.closed and self.status == pq.TransactionStatus.IDLE
+
+    @contextlib.contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Statements in the block run although the step was cancelled: to put things right."""
+        before, self._interruptible = self._interruptible, False
+        try:
+            yield
+        finally:
+            self._interruptible = before
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        if not self._interruptible:
+            yield
+            return
+        done = threading.Event()
+        threads: list[threading.Thread] = []
+
+        def cancel() -> None:
+            while not done.is_set():
+                # One that fails is sent again; where the server is gone the statement itself fails.
+                with contextlib.suppress(psycopg.Error):
+                    self._connection.cancel_safe(timeout=2)
+                done.wait(REPEAT)
+
+        def on_cancel() -> None:
+            # Called from a signal handler: no talking to a server here.
+            threads.append(threading.Thread(target=cancel, name="env_sync cancel", daemon=True))
+            threads[-1].start()
+
+        try:
+            with self._cancellation.calling(on_cancel):
+                yield
+        except psycopg.Error:
+            if self._cancellation.cancelled:
+                raise Cancelled from None
+            raise
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+
+
+@frozen(kw_only=True)
+class Server:
+    """A server, and how this step's sessions on it are called."""
+
+    connection: ServerConnection
+    group: str
+    cancellation: Cancellation
+
+    @property
+    def application_name(self) -> str:
+        """`env_sync <group>`, as long as the server keeps it (63 bytes)."""
+        return f"env_sync {self.group}".encode()[:63].decode(errors="ignore")
+
+    @property
+    def maintenance_database(self) -> str:
+        """The database from which others are made."""
+        return str(self.connection.extra.get("maintenance_database") or "postgres")
+
+    @property
+    def lease_database(self) -> str:
+        """The database that holds the leases."""
+        return str(self.connection.extra.get("lease_database") or "env_sync")
+
+    def __str__(self) -> str:
+        port = f":{self.connection.port}" if self.connection.port else ""
+        return f"{self.connection.host}{port}"
+
+    def open(self, database: str) -> Session:
+        """A session for the caller to close. Raises NoSuchDatabase, AccessRefused, ServerUnreachable."""
+        connection = libpq.connect(self.connection, database, application_name=self.application_name)
+        try:
+            connection.prepare_threshold = None
+            session = Session(connection, self.cancellation)
+            wanted = [
+                *SETTINGS,
+                *(text for since, text in SETTINGS_SINCE.items() if session.version >= since),
+            ]
+            with session.uninterrupted(), plain_errors(f"Database {database} on {self}"):
+                session.execute("; ".join(wanted))
+                if session.version >= 14:
+                    # The statement of a process that was killed ends within a second. Not all systems can.
+                    with contextlib.suppress(errors.InvalidParameterValue):
+                        session.execute("SET client_connection_check_interval = '1s'")
+        except BaseException:
+            connection.close()
+            raise
+        return session
+
+    @contextlib.contextmanager
+    def session(self, database: str) -> Iterator[Session]:
+        """The same for the length of a block."""
+        session = self.open(database)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+@contextlib.contextmanager
+def plain_errors(where: str, otherwise: type[EnvSyncError] = EnvSyncError) -> Iterator[None]:
+    """Turn what psycopg raises in the block into an error of Env Sync that holds no row value.
+
+    The raw error is not chained. `otherwise` is raised for what is neither access nor connection.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        raise plain_error(error, where, otherwise) from None
+
+
+def plain_error(error: psycopg.Error, where: str, otherwise: type[EnvSyncError]) -> EnvSyncError:
+    """The error of Env Sync for one of psycopg; `where` begins its message."""
+    text = f"{where}: {describe_database_error(error)}"
+    state = error.sqlstate or ""
+    gone = state.startswith("08") or state in ("57P01", "57P02", "57P03")
+    if gone or (not state and isinstance(error, psycopg.OperationalError)):
+        return ServerUnreachable(text)
+    if state == "42501" or state.startswith("28"):
+        return AccessRefused(text)
+    if state == "3D000":
+        return NoSuchDatabase(text)
+    return otherwise(text)

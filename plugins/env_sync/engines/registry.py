@@ -1,0 +1,10 @@
+"""The engines that there are, by `dbms`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from env_sync.engines.contract import Engine
+from env_sync.engines.postgresql.engine import PostgreSQLEngine
+
+ENGINES: Mapping[str, type[Engine]] = {"postgresql": PostgreSQLEngine}

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.postgresql import SUPERUSER, PostgreSQLServer
+from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, Stage
+
+
+def _set_up(server: PostgreSQLServer, folder: Path, *, superuser: bool, database: str = "app") -> Stage:
+    server.create_role(OWNER, SECRET)
+    server.create_role(READER, SECRET)
+    server.create_role(STRANGER, SECRET)
+    server.create_sync_role(SECRET, member_of=[OWNER])
+    login, password = (SUPERUSER, server.password) if superuser else ("env_sync", SECRET)
+    return Stage(server=server, database=database, folder=folder, login=login, password=password)
+
+
+@pytest.fixture(
+    params=[
+        ("postgresql15", False),
+        ("postgresql16", False),
+        ("postgresql18", False),
+        ("postgresql18", True),
+    ],
+    ids=lambda param: f"{param[0]}-{'superuser' if param[1] else 'rds'}",
+)
+def any_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """A server of each version, and a superuser's or an RDS-like role for the sync."""
+    name, superuser = request.param
+    server: PostgreSQLServer = request.getfixturevalue(name)
+    yield _set_up(server, tmp_path, superuser=superuser)
+    server.clear()
+
+
+@pytest.fixture
+def stage(postgresql18: PostgreSQLServer, tmp_path: Path) -> Iterator[Stage]:
+    """A server of the newest version, and an RDS-like role for the sync."""
+    yield _set_up(postgresql18, tmp_path, superuser=False)
+    postgresql18.clear()
+
+
+@pytest.fixture
+def named_stage(postgresql18: PostgreSQLServer, tmp_path: Path) -> Iterator[Callable[[str], Stage]]:
+    """The same for a database of any name."""
+    yield lambda name: _set_up(postgresql18, tmp_path, superuser=False, database=name)
+    postgresql18.clear()

@@ -1,0 +1,197 @@
+"""A stage for the engine's tests: a server with roles, live databases, dumps, and engines to work on them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from attrs import evolve, field, frozen
+
+from env_sync.cancellation import Cancellation
+from env_sync.engines.contract import Dump, Holder, Promotion, ServerConnection, Work
+from env_sync.engines.postgresql.dump import dump_database
+from env_sync.engines.postgresql.engine import PostgreSQLEngine
+from env_sync.hieradata.settings import Options
+from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
+from env_sync.manifest import Transformation
+from env_sync.progress import LogProgress
+from env_sync.secret import Secret
+from sandbox.postgresql import PostgreSQLServer
+
+LOG = logging.getLogger("env_sync.test")
+SECRET = "sync secret"  # of a role on a server of this test alone
+OWNER = "app_owner"
+READER = "app reader"
+STRANGER = "stranger"
+DATA_TIME = dt.datetime(2026, 11, 22, 22, 5, tzinfo=dt.UTC)
+
+SOURCE = """
+CREATE SCHEMA app;
+CREATE TABLE app.people (id serial PRIMARY KEY, name text NOT NULL, email text UNIQUE);
+INSERT INTO app.people (name, email) SELECT 'Person ' || n, 'person' || n || '@home.example'
+FROM generate_series(1, 500) n;
+CREATE TABLE app.added_later (id int PRIMARY KEY, note text);
+INSERT INTO app.added_later VALUES (1, 'new in production');
+CREATE VIEW app.names AS SELECT name FROM app.people;
+CREATE FUNCTION app.count_people() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM app.people';
+CREATE TYPE app.mood AS ENUM ('well', 'ill');
+CREATE DOMAIN app.percent AS int CHECK (VALUE BETWEEN 0 AND 100);
+"""
+REDACT = "UPDATE people SET email = 'user-' || id || '@example.com', name = 'user ' || id;\n"
+
+
+def sync_of(database: str, action: Action = Action.PULL, **options: Any) -> Sync:
+    return Sync(
+        name=f"{action}_{database}",
+        environment="integration",
+        node_class="db_admin",
+        place=Place("integration.yaml", 1),
+        ensure=Ensure.PRESENT,
+        schedule=Schedule(hour="1", minute="0", times=(dt.time(1),)),
+        action=action,
+        dbms="postgresql",
+        storagebackend="s3",
+        database=database,
+        database_hostname=None,
+        url="govuk-staging-database-backups",
+        path="postgresql-backend",
+        temppath=None,
+        transformation=None,
+        pre_dump_transformation=None,
+        excluded_tables=(),
+        after=(),
+        recovery=False,
+        options=Options(**{"jobs": 2, "promote_wait": dt.timedelta(seconds=10), **options}),
+    )
+
+
+@frozen(kw_only=True)
+class Stage:
+    """What a test works with: one live database on one server."""
+
+    server: PostgreSQLServer
+    database: str
+    folder: Path
+    login: str
+    password: str
+    dump: Dump | None = None
+    extra: dict[str, Any] = field(factory=dict)
+
+    @property
+    def incoming(self) -> str:
+        return f"{self.database}__incoming"
+
+    @property
+    def previous(self) -> str:
+        return f"{self.database}__previous"
+
+    def connection(self) -> ServerConnection:
+        return ServerConnection(
+            connection_id="env_sync_integration_db_admin",
+            environment="integration",
+            host=self.server.host,
+            port=self.server.port,
+            login=self.login,
+            password=Secret(self.password),
+            extra=self.extra,
+        )
+
+    def engine(
+        self,
+        run: str = "env_sync_integration/tonight",
+        group: str = "pull_app",
+        attempt: str = "1",
+        action: Action = Action.PULL,
+        cancellation: Cancellation | None = None,
+        **options: Any,
+    ) -> PostgreSQLEngine:
+        return PostgreSQLEngine(
+            Work(
+                sync=sync_of(self.database, action, **options),
+                holder=Holder(run=run, group=group, attempt=attempt),
+                connection=self.connection(),
+                folder=self.folder,
+                cancellation=cancellation or Cancellation(),
+                progress=LogProgress(LOG),
+                log=LOG,
+            )
+        )
+
+    def with_dump(self, sql_text: str = SOURCE) -> Stage:
+        """The same with a dump of a database that was made with this SQL."""
+        with self.server.temporary_database(prefix="source") as source:
+            self.server.execute(sql_text, None, source)
+            file = self.folder / f"{source}.dump"
+            as_superuser = evolve(self, login="postgres", password=self.server.password).connection()
+            dump_database(
+                as_superuser,
+                source,
+                file,
+                compression="gzip:1",
+                cancellation=Cancellation(),
+                progress=LogProgress(LOG),
+                log=LOG,
+            )
+        content = file.read_bytes()
+        return evolve(
+            self,
+            dump=Dump(
+                key=f"postgresql-backend/2026-11-22T220500Z-{self.database}.gz",
+                file=file,
+                size=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                environment="staging",
+                data_time=DATA_TIME,
+                born_in="production",
+                parents=(),
+            ),
+        )
+
+    def transformation(
+        self, text: str = "SET search_path = app;\n" + REDACT, name: str = "redact.sql"
+    ) -> Path:
+        file = self.folder / name
+        file.write_text(text)
+        return file
+
+    def live(self, database: str | None = None) -> contextlib.closing[psycopg.Connection[tuple[Any, ...]]]:
+        return contextlib.closing(self.server.connect(database or self.database))
+
+    def query(self, statement: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        return self.server.execute(statement, None, database or self.database)
+
+
+@contextlib.contextmanager
+def working(engine: PostgreSQLEngine, at_most: int = 9) -> Iterator[PostgreSQLEngine]:
+    """The engine with the lease, at work."""
+    engine.take_lease(at_most=at_most)
+    with engine.at_work():
+        yield engine
+
+
+def said(*files: Path) -> tuple[Transformation, ...]:
+    return tuple(
+        Transformation(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest()) for file in files
+    )
+
+
+def pull(stage: Stage, engine: PostgreSQLEngine, *files: Path) -> Promotion:
+    """A whole pull as its steps do it, each at work by itself."""
+    assert stage.dump
+    engine.take_lease(at_most=9)
+    with engine.at_work():
+        engine.restore(stage.dump)
+    with engine.at_work():
+        engine.sanitise(files)
+    with engine.at_work():
+        promotion = engine.promote(said(*files), lambda: None)
+    with engine.at_work():
+        assert not engine.clean_up().live_reopened
+    engine.release_lease()
+    return promotion

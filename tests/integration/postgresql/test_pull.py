@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from tests.integration.postgresql.stage import OWNER, READER, Stage, pull
+
+LIVE = """
+CREATE SCHEMA app AUTHORIZATION app_owner;
+SET ROLE app_owner;
+CREATE TABLE app.people (id serial PRIMARY KEY, name text NOT NULL, email text);
+INSERT INTO app.people (name, email) VALUES ('Old', 'old@example.com');
+CREATE VIEW app.names AS SELECT name FROM app.people;
+CREATE FUNCTION app.count_people() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM app.people';
+CREATE TYPE app.mood AS ENUM ('well');
+CREATE DOMAIN app.percent AS int;
+REVOKE EXECUTE ON FUNCTION app.count_people() FROM PUBLIC;
+GRANT USAGE ON SCHEMA app TO "app reader";
+GRANT SELECT ON app.names TO "app reader" WITH GRANT OPTION;
+GRANT SELECT (id, name) ON app.people TO "app reader";
+GRANT USAGE ON SEQUENCE app.people_id_seq TO "app reader";
+GRANT USAGE ON TYPE app.mood TO "app reader";
+ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO "app reader";
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+RESET ROLE;
+REVOKE CONNECT ON DATABASE app FROM PUBLIC;
+GRANT CONNECT ON DATABASE app TO "app reader";
+ALTER DATABASE app SET work_mem = '5MB';
+ALTER DATABASE app SET search_path = app, "Odd, schema", public;
+ALTER ROLE app_owner IN DATABASE app SET statement_timeout = '7s';
+ALTER DATABASE app CONNECTION LIMIT 33;
+COMMENT ON DATABASE app IS 'Ask the app team
+before you touch this.';
+"""
+
+# Everything that a client could notice about who owns and may do what, by name.
+WHO_MAY = """
+SELECT 'relation' AS what, c.oid::regclass::text, pg_get_userbyid(relowner),
+    (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(coalesce(relacl, acldefault(
+        CASE WHEN relkind = 'S' THEN 's' ELSE 'r' END::"char", relowner))) a)
+FROM pg_class c WHERE relnamespace = 'app'::regnamespace AND relkind IN ('r', 'v', 'S')
+    AND relname <> 'added_later'
+UNION ALL
+SELECT 'column', attrelid::regclass::text || '.' || attname, '',
+    (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(attacl) a)
+FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid = 'app.people'::regclass
+UNION ALL
+SELECT 'function', oid::regprocedure::text, pg_get_userbyid(proowner),
+    (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(proacl) a)
+FROM pg_proc WHERE pronamespace = 'app'::regnamespace
+UNION ALL
+SELECT 'type', oid::regtype::text, pg_get_userbyid(typowner),
+    (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(typacl) a)
+FROM pg_type WHERE typnamespace = 'app'::regnamespace AND typname IN ('mood', 'percent')
+UNION ALL
+SELECT 'schema', nspname, pg_get_userbyid(nspowner),
+    (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(nspacl) a)
+FROM pg_namespace WHERE nspname IN ('app', 'public')
+UNION ALL
+SELECT 'default', format('%s %s %s', defaclrole::regrole, defaclnamespace::regnamespace, defaclobjtype), '',
+    (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(defaclacl) a)
+FROM pg_default_acl
+UNION ALL
+SELECT 'database', datname,
+    format('%s %s %s', pg_get_userbyid(datdba), datconnlimit, datallowconn),
+    (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a)
+FROM pg_database WHERE datname = current_database()
+UNION ALL
+SELECT 'setting', coalesce(pg_get_userbyid(nullif(setrole, 0)), ''), '', setconfig
+FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY 1, 2
+"""
+
+
+def who_may(stage: Stage) -> list[tuple[object, ...]]:
+    return stage.query(WHO_MAY)
+
+
+def test_a_first_pull_makes_live_and_closes_it_to_others(any_stage: Stage) -> None:
+    stage = any_stage.with_dump()
+    promotion = pull(stage, stage.engine(), stage.transformation())
+    assert promotion.first
+    assert promotion.unavailable == 0
+    assert not promotion.previous_kept
+    assert any("GRANT CONNECT" in warning for warning in promotion.warnings)
+    assert stage.query(
+        "SELECT count(*), count(*) FILTER (WHERE email ~ '^user-.*@example.com') FROM app.people"
+    ) == [(500, 500)]
+    assert stage.server.databases() == {"app", "env_sync"}
+    for role in (READER, OWNER):
+        assert stage.query(f"SELECT has_database_privilege('{role}', 'app', 'CONNECT')") == [(False,)]
+    stamp = stage.engine().live_stamp()
+    assert stamp
+    assert (stamp.dump_key, stamp.born_in) == (stage.dump.key, "production") if stage.dump else None
+
+
+def test_a_pull_keeps_owners_grants_and_settings(any_stage: Stage) -> None:
+    stage = any_stage.with_dump()
+    stage.server.create_database("app", OWNER)
+    stage.query(LIVE)
+    before = who_may(stage)
+    for number in (1, 2):
+        promotion = pull(stage, stage.engine(attempt=str(number)), stage.transformation())
+        assert promotion.warnings == ()
+        assert promotion.previous_kept
+        assert promotion.unavailable > 0
+        assert who_may(stage) == before
+        assert stage.server.databases() == {"app", "app__previous", "env_sync"}
+    assert stage.query(
+        "SELECT count(*), count(*) FILTER (WHERE email ~ '^user-.*@example.com') FROM app.people"
+    ) == [(500, 500)]
+    # A table that live did not have is readable as live's default privileges say.
+    assert stage.query(
+        "SELECT has_table_privilege('app reader', 'app.added_later', 'SELECT'), "
+        "tableowner FROM pg_tables WHERE tablename = 'added_later'"
+    ) == [(True, OWNER)]
+    comment = stage.query(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'app'"
+    )
+    assert comment[0][0].startswith("Ask the app team\nbefore you touch this.\nenv_sync: {")
+    assert stage.query(
+        "SELECT datallowconn FROM pg_database WHERE datname = 'app__previous'", "postgres"
+    ) == [(False,)]
+    with stage.live() as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ('app, "Odd, schema", public',)
+
+
+def test_previous_is_dropped_where_it_is_not_to_be_kept(stage: Stage) -> None:
+    stage = stage.with_dump()
+    stage.server.create_database("app", OWNER)
+    promotion = pull(stage, stage.engine(keep_previous=False), stage.transformation())
+    assert not promotion.previous_kept
+    assert stage.server.databases() == {"app", "env_sync"}
