@@ -6,7 +6,9 @@ import time
 
 from attrs import frozen
 
+from env_sync.errors import LeaseLost
 from env_sync.steps.failure import described
+from env_sync.errors import EnvSyncError, LeaseLost
 from env_sync.steps.session import Session, remove_folder
 
 ATTEMPTS = 3
@@ -42,21 +44,26 @@ def finish(session: Session) -> Finished:
         )
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            clean_up = session.engine.clean_up()
-            stamp = session.engine.live_stamp()
+            with session.engine.at_work():
+                clean_up = session.engine.clean_up()
+                stamp = session.engine.live_stamp()
             promoted = stamp is not None and stamp.holder == session.holder
             session.engine.release_lease()
+        except LeaseLost as lost:
+            # Whoever has the lease now cleans up before it writes; this group never had it, or lost it.
+            session.log.info("Nothing to clean up on the server: %s", lost)
+            break
         except Exception as problem:  # noqa: BLE001 - told in the report, which must come whatever happened
             session.log.warning(
                 "Cleaning up failed (attempt %s of %s): %s", attempt, ATTEMPTS, described(problem)
             )
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or (isinstance(problem, EnvSyncError) and not problem.passing):
                 failures.append(
                     f"the server could not be cleaned up: {described(problem)} A copy that is not promoted "
                     "may still stand there, closed to everybody else; the next run of this sync removes it"
                 )
-            else:
-                time.sleep(BETWEEN_ATTEMPTS)
+                break
+            time.sleep(BETWEEN_ATTEMPTS)
             continue
         if clean_up.live_reopened:
             notes.append("live was found closed by a promote that did not finish, and was reopened")
