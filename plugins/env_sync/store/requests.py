@@ -1,0 +1,82 @@
+"""Requests to an S3 server: tried again with growing pauses, and failures told in our words."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from env_sync.store.crew import Crew
+from env_sync.store.faults import FAULTS, Access, Request, code_of, explain, inner_error, is_transient
+
+T = TypeVar("T")
+
+MEBIBYTE = 1024 * 1024
+
+
+@frozen(kw_only=True)
+class Tuning:
+    """How requests are made. Sizes in bytes, times in seconds."""
+
+    part_size: int = 16 * MEBIBYTE
+    """Of a part of an upload or download; S3 wants at least 5 MiB, but for the last one."""
+    workers: int = 8
+    """How many parts are on their way at the same time."""
+    attempts: int = 7
+    first_pause: float = 0.5
+    """Doubles with each attempt, up to `longest_pause`."""
+    longest_pause: float = 15.0
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    room_left: int = 64 * MEBIBYTE
+    """What a download leaves free on the disk, at least."""
+
+
+@frozen(kw_only=True)
+class Requests:
+    """Makes requests through a boto3 client, whose own retries are off: its pauses could not be cancelled."""
+
+    client: Any
+    access: Access
+    tuning: Tuning
+    log: logging.Logger
+
+    def attempt(self, crew: Crew, request: Request, work: Callable[[], T]) -> T:
+        """Do the work until it succeeds; in one of the crew's threads.
+
+        Faults that pass are tried again, others are raised as `faults.explain` says; Cancelled at a stop.
+        """
+        attempt = 1
+        while True:
+            crew.check()
+            try:
+                return work()
+            except FAULTS as fault:
+                crew.check()
+                if inner := inner_error(fault):
+                    raise inner from fault
+                if attempt >= self.tuning.attempts or not is_transient(fault):
+                    raise explain(fault, request, self.access) from fault
+                pause = min(self.tuning.first_pause * 2 ** (attempt - 1), self.tuning.longest_pause)
+                pause *= random.uniform(
+                    0.5, 1
+                )  # so that parts that failed together do not come back together
+                attempt += 1
+                self.log.warning(
+                    "%s: %s; trying again in %.1f s (attempt %d of %d)",
+                    *(request, _short(fault), pause, attempt, self.tuning.attempts),
+                )
+            crew.pause(pause)
+
+    def make(self, crew: Crew, operation: str, *, bucket: str, key: str, **parameters: Any) -> Any:
+        """One request about a key, by its boto3 name, and the answer; errors as with `attempt`."""
+        request = Request(operation=operation, bucket=bucket, key=key)
+        method = getattr(self.client, operation)
+        return self.attempt(crew, request, lambda: method(Bucket=bucket, Key=key, **parameters))
+
+
+def _short(fault: BaseException) -> str:
+    return code_of(fault) or type(fault).__name__

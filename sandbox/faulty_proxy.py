@@ -1,0 +1,119 @@
+"""A TCP proxy on 127.0.0.1 that spoils connections, to see what a client survives."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from attrs import frozen
+
+BUSY = (
+    b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nConnection: close\r\n\r\n"
+    b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+)
+
+
+@frozen
+class Pass:
+    """Leave the connection alone."""
+
+
+@frozen
+class Busy:
+    """Answer the first request with 503 and close."""
+
+
+@frozen
+class Cut:
+    """Close both ends without warning after so many bytes in either direction."""
+
+    after: int
+
+
+@frozen
+class Silent:
+    """Take what is sent and never answer."""
+
+
+Fault = Pass | Busy | Cut | Silent
+
+
+class FaultyProxy:
+    """Passes connections on to a port, each with the fault that `choose` gives for its number, from 0."""
+
+    def __init__(self, port: int, choose: Callable[[int], Fault]) -> None:
+        self.counts: dict[str, int] = {}
+        """How many connections had each fault."""
+        self.silenced = threading.Event()
+        """Set once something was sent to a silent connection."""
+        self._to = port
+        self._choose = choose
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def endpoint(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _close(self._listener, *self._sockets)
+
+    def _accept(self) -> None:
+        number = 0
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                client = self._listener.accept()[0]
+                fault = self._choose(number)
+                number += 1
+                name = type(fault).__name__
+                self.counts[name] = self.counts.get(name, 0) + 1
+                self._sockets.append(client)
+                threading.Thread(target=self._serve, args=(client, fault), daemon=True).start()
+
+    def _serve(self, client: socket.socket, fault: Fault) -> None:
+        if isinstance(fault, Busy | Silent):
+            with contextlib.suppress(OSError):
+                client.recv(65536)
+                if isinstance(fault, Busy):
+                    client.sendall(BUSY)
+                    client.shutdown(socket.SHUT_WR)
+                else:
+                    self.silenced.set()
+                while client.recv(65536):
+                    pass
+            _close(client)
+            return
+        server = socket.create_connection(("127.0.0.1", self._to))
+        self._sockets.append(server)
+        limit = fault.after if isinstance(fault, Cut) else None
+        threading.Thread(target=_pump, args=(client, server, limit), daemon=True).start()
+        _pump(server, client, limit)
+
+
+def _pump(source: socket.socket, sink: socket.socket, limit: int | None) -> None:
+    passed = 0
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(65536):
+            passed += len(chunk)
+            if limit is not None and passed > limit:
+                break
+            sink.sendall(chunk)
+    _close(source, sink)
+
+
+def _close(*sockets: socket.socket) -> None:
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
+        one.close()
