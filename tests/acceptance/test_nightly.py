@@ -1,0 +1,73 @@
+"""A run that the schedule starts in a real Airflow, while people work on the same syncs."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from tests.acceptance.scene import Scene, nightly
+
+pytestmark = pytest.mark.timeout(600)
+
+DAG = "env_sync_nightly"
+
+
+@pytest.fixture(scope="module")
+def scheduled(scene: Scene) -> str:
+    """The id of a nightly run, started by the schedule when the window opened."""
+    now = dt.datetime.now(dt.UTC)
+    opens = (now + dt.timedelta(seconds=90)).replace(second=0, microsecond=0)
+    (scene.hieradata / "nightly.yaml").write_text(nightly(opens))
+    scene.api.wait_for_dag(DAG)
+    scene.api.unpause_dag(DAG)
+    found = scene.api.wait_for(
+        lambda: [
+            run
+            for run in scene.api.runs(DAG, run_type="scheduled")
+            if run.raw["run_after"] >= opens.isoformat()[:16]
+        ],
+        "the schedule to start the nightly run",
+        180,
+    )
+    run_id: str = found[0].id
+    return run_id
+
+
+def test_a_sync_that_is_due_runs(scene: Scene, scheduled: str) -> None:
+    states = scene.api.wait_for_group(DAG, scheduled, "pull_shop", 180)
+    assert set(states.values()) == {"success"}
+    assert scene.sanitised("nightly", "shop")
+
+
+def test_a_late_start_is_skipped_with_a_warning(scene: Scene, scheduled: str) -> None:
+    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 180)
+    report = scene.report("nightly", scheduled, "pull_museum")
+    assert report["result"] == "WARNING"
+    assert "start_deadline" in " ".join(report["why"])
+    assert all(email.startswith("old-") for email in scene.emails("nightly", "museum"))
+
+
+def test_a_waiting_sync_is_deferred_and_runs_by_hand_meanwhile(scene: Scene, scheduled: str) -> None:
+    gate = scene.api.wait_for_task(DAG, scheduled, "pull_library.start_gate", ["deferred"], 120)
+    assert gate.state == "deferred"
+    by_hand = scene.trigger("nightly", only=["pull_library"])
+    scene.finish("nightly", by_hand)
+    assert scene.sanitised("nightly", "library")
+    assert scene.api.task(DAG, scheduled, "pull_library.start_gate").state == "deferred"
+
+
+def test_a_late_sync_runs_at_once_when_its_group_is_cleared(scene: Scene, scheduled: str) -> None:
+    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 180)
+    scene.api.clear_group(DAG, scheduled, "pull_museum")
+    scene.api.wait_for(lambda: scene.sanitised("nightly", "museum"), "the cleared sync to run", 120)
+
+
+def test_a_problem_of_the_configuration_fails_loudly_and_alone(scene: Scene, scheduled: str) -> None:
+    task = scene.api.wait_for_task(DAG, scheduled, "config_problems", ["failed"], 120)
+    assert task.state == "failed"
+    log = scene.api.log(DAG, scheduled, "config_problems")
+    assert "nightly.yaml:" in log
+    assert "pull_nowhere" in log
+    by_hand = scene.trigger("nightly", only=["pull_shop"])
+    scene.finish("nightly", by_hand)
