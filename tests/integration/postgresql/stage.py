@@ -125,19 +125,11 @@ class Stage:
 
     def with_dump(self, sql_text: str = SOURCE) -> Stage:
         """The same with a dump of a database that was made with this SQL."""
-        with self.server.temporary_database(prefix="source") as source:
-            self.server.execute(sql_text, None, source)
-            file = self.folder / f"{source}.dump"
-            as_superuser = evolve(self, login="postgres", password=self.server.password).connection()
-            dump_database(
-                as_superuser,
-                source,
-                file,
-                compression="gzip:1",
-                cancellation=Cancellation(),
-                progress=LogProgress(LOG),
-                log=LOG,
-            )
+        # One for each server will do for most tests.
+        name = hashlib.sha256(sql_text.encode()).hexdigest()[:12]
+        file = self.server.folder / f"{name}.dump"
+        if not file.exists():
+            self._dump(sql_text, file)
         content = file.read_bytes()
         return evolve(
             self,
@@ -152,6 +144,20 @@ class Stage:
                 parents=(),
             ),
         )
+
+    def _dump(self, sql_text: str, file: Path) -> None:
+        with self.server.temporary_database(prefix="source") as source:
+            self.server.execute(sql_text, None, source)
+            as_superuser = evolve(self, login="postgres", password=self.server.password).connection()
+            dump_database(
+                as_superuser,
+                source,
+                file,
+                compression="gzip:1",
+                cancellation=Cancellation(),
+                progress=LogProgress(LOG),
+                log=LOG,
+            )
 
     def transformation(
         self, text: str = "SET search_path = app;\n" + REDACT, name: str = "redact.sql"

@@ -79,7 +79,6 @@ WITH members AS (
   UNION ALL
     SELECT 'pg_catalog.pg_largeobject'::regclass, oid, 0, lomowner, lomacl, 'L', 'LARGE OBJECT', false
     FROM pg_catalog.pg_largeobject_metadata
-
     WHERE (SELECT count(*) FROM (SELECT FROM pg_catalog.pg_largeobject_metadata LIMIT %(large)s) l)
         < %(large)s
 )

@@ -59,8 +59,6 @@ def run_transformations(
     file = ""
     try:
         with session.transaction():
-            # Rows and index entries of a copy that is dropped when the server crashes need no waiting.
-            session.execute("SET LOCAL synchronous_commit = off")
             number = session.value("SELECT pg_catalog.txid_current()")
             for transformation in transformations:
                 file = transformation.said.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import select
 import threading
@@ -144,20 +145,24 @@ class Session:
         if not self._interruptible:
             yield
             return
-        done = threading.Event()
-        threads: list[threading.Thread] = []
+        done, sent = threading.Event(), threading.Event()
+        started: list[int] = []
 
         def cancel() -> None:
-            while not done.is_set():
-                # One that fails is sent again; where the server is gone the statement itself fails.
-                with contextlib.suppress(psycopg.Error):
-                    self._connection.cancel_safe(timeout=2)
-                done.wait(REPEAT)
+            try:
+                while not done.is_set():
+                    # One that fails is sent again; where the server is gone the statement itself fails.
+                    with contextlib.suppress(psycopg.Error):
+                        self._connection.cancel_safe(timeout=2)
+                    done.wait(REPEAT)
+            finally:
+                sent.set()
 
         def on_cancel() -> None:
-            # Called from a signal handler: no talking to a server here.
-            threads.append(threading.Thread(target=cancel, name="env_sync cancel", daemon=True))
-            threads[-1].start()
+            # Called from a signal handler, which must not wait for a server, nor for a lock that the
+            # interrupted code may hold: threading.Thread.start takes one.
+            if not started:
+                started.append(_thread.start_new_thread(cancel, ()))
 
         try:
             with self._cancellation.calling(on_cancel):
@@ -168,8 +173,9 @@ class Session:
             raise
         finally:
             done.set()
-            for thread in threads:
-                thread.join()
+            if started:
+                # A cancel that is still under way must not hit the next statement.
+                sent.wait()
 
 
 @frozen(kw_only=True)
