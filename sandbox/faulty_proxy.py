@@ -39,7 +39,14 @@ class Silent:
     """Take what is sent and never answer."""
 
 
-Fault = Pass | Busy | Cut | Silent
+@frozen
+class Garble:
+    """Change one byte that the client sends, the one after so many."""
+
+    after: int
+
+
+Fault = Pass | Busy | Cut | Silent | Garble
 
 
 class FaultyProxy:
@@ -97,14 +104,18 @@ class FaultyProxy:
         server = socket.create_connection(("127.0.0.1", self._to))
         self._sockets.append(server)
         limit = fault.after if isinstance(fault, Cut) else None
-        threading.Thread(target=_pump, args=(client, server, limit), daemon=True).start()
+        garbled = fault.after if isinstance(fault, Garble) else None
+        threading.Thread(target=_pump, args=(client, server, limit, garbled), daemon=True).start()
         _pump(server, client, limit)
 
 
-def _pump(source: socket.socket, sink: socket.socket, limit: int | None) -> None:
+def _pump(source: socket.socket, sink: socket.socket, limit: int | None, garbled: int | None = None) -> None:
     passed = 0
     with contextlib.suppress(OSError):
         while chunk := source.recv(65536):
+            if garbled is not None and passed <= garbled < passed + len(chunk):
+                place = garbled - passed
+                chunk = chunk[:place] + bytes([chunk[place] ^ 1]) + chunk[place + 1 :]
             passed += len(chunk)
             if limit is not None and passed > limit:
                 break

@@ -4,14 +4,17 @@ import datetime as dt
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from airflow.sdk import Connection
+from botocore.exceptions import EndpointConnectionError
 
 from env_sync.cancellation import Cancellation
 from env_sync.errors import (
@@ -30,7 +33,7 @@ from env_sync.manifest import Manifest
 from env_sync.store import S3Store, dump_key, manifest_key
 from env_sync.store.requests import MEBIBYTE, Tuning
 from env_sync.store.transfer import sha256_of, writing
-from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Silent
+from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Garble, Pass, Silent
 from sandbox.s3 import MotoS3, S3Server, VersityGW
 
 WHEN = dt.datetime(2026, 11, 23, 1, 2, 3, tzinfo=dt.UTC)
@@ -435,6 +438,33 @@ def test_transfer_survives_busy_server_and_cut_connections(
     assert max(up.told + down.told) <= manifest.size
 
 
+@pytest.mark.parametrize("size", [1_000_000, 12_000_000])
+def test_bytes_that_change_on_their_way_are_sent_again(
+    s3: VersityGW, tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    s3.create_buckets(["garbled"])
+    s3.empty("garbled")
+    file, manifest = make_dump(tmp_path, size)
+    with FaultyProxy(s3.port, lambda number: Garble(after=500_000) if number == 0 else Pass()) as proxy:
+        one = S3Store(connection(s3, endpoint_url=proxy.endpoint), tuning=attrs.evolve(QUICK, workers=1))
+        assert one.upload_dump("garbled", file, manifest)
+    assert "XAmzContentSHA256Mismatch; trying again" in caplog.text
+    choice = store(s3).choose("garbled", PATH, "licensify")
+    assert store(s3).download_dump("garbled", choice, tmp_path / "got") == manifest.sha256
+
+
+def test_bodies_are_signed_over_https_too(moto: MotoS3) -> None:
+    extra = {"endpoint_url": "https://127.0.0.1:1", "config_kwargs": {"s3": {"addressing_style": "path"}}}
+    client = S3Store(connection(moto, **extra), tuning=QUICK)._requests.client
+    signed: list[str] = []
+    client.meta.events.register(
+        "before-send.s3", lambda request, **_: signed.append(request.headers["X-Amz-Content-SHA256"].decode())
+    )
+    with pytest.raises(EndpointConnectionError):
+        client.put_object(Bucket="any", Key="key", Body=b"x")
+    assert signed == [hashlib.sha256(b"x").hexdigest()]
+
+
 def test_server_that_stays_busy_is_an_error_in_the_end(s3: VersityGW) -> None:
     with FaultyProxy(s3.port, lambda _: Busy()) as proxy:
         one = S3Store(connection(s3, endpoint_url=proxy.endpoint), tuning=attrs.evolve(QUICK, attempts=3))
@@ -492,6 +522,26 @@ def test_nobody_answers(s3: VersityGW) -> None:
     one = S3Store(connection(s3, endpoint_url=gone), tuning=attrs.evolve(QUICK, attempts=2))
     with pytest.raises(ServerUnreachable, match=f"{gone}.*env_sync_staging_s3"):
         one.list_dumps("any", PATH, "licensify")
+
+
+def test_web_server_is_no_empty_bucket(tmp_path: Path) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "13")
+            self.end_headers()
+            self.wfile.write(b"<html></html>")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        extra = json.dumps({"endpoint_url": f"http://127.0.0.1:{web.server_port}"})
+        wrong = Connection(conn_id="c", conn_type="aws", login="a", password="b", extra=extra)
+        with pytest.raises(ServerUnreachable, match="no S3 server"):
+            S3Store(wrong, tuning=QUICK).choose("any", PATH, "licensify")
+        web.shutdown()
 
 
 def test_connection_that_airflow_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ _BUSY = frozenset(
         "Throttling",
         "ThrottlingException",
         "TooManyRequests",
+        "XAmzContentSHA256Mismatch",
     }
 )
 _CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
@@ -157,7 +158,7 @@ def explain(fault: BaseException, request: Request, access: Access) -> EnvSyncEr
             f"extra of connection {access.connection_id}, and the network between"
         )
     if isinstance(fault, ResponseParserError):
-        return _no_s3(access)
+        return no_s3(access)
     return TransferFailed(
         f"{request} through {access} failed, also after trying again: {type(fault).__name__}. "
         "Run the sync again when the network and the server are well"
@@ -188,7 +189,7 @@ def _explain_answer(fault: ClientError, request: Request, access: Access) -> Env
         )
     if code in ABSENT:
         if request.operation.startswith("list"):
-            return _no_s3(access)
+            return no_s3(access)
         return TransferFailed(
             f"s3://{request.bucket}/{request.key} is not there, or was deleted while it was read. "
             "Run the sync again: it chooses anew"
@@ -208,7 +209,8 @@ def replaced(bucket: str, key: str) -> TransferFailed:
     )
 
 
-def _no_s3(access: Access) -> EnvSyncError:
+def no_s3(access: Access) -> ServerUnreachable:
+    """The error for an endpoint where something else answers."""
     return ServerUnreachable(
         f"What answers at {access.endpoint} is no S3 server. "
         f"Check endpoint_url in the extra of connection {access.connection_id}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +17,7 @@ from env_sync.manifest import Manifest, from_json, to_json
 from env_sync.progress import LogProgress, Progress
 from env_sync.store.choice import Choice, StoredDump, Survey, choose
 from env_sync.store.crew import Crew
-from env_sync.store.faults import ABSENT, Access, Request, code_of
+from env_sync.store.faults import ABSENT, Access, Request, code_of, no_s3
 from env_sync.store.keys import (
     MANIFESTS,
     dump_of_manifest,
@@ -229,6 +227,8 @@ class S3Store:
                         crew, request, lambda: self._requests.client.list_objects_v2(**asked)
                     )
                 )
+            if "Name" not in page:  # a web page parses as an empty answer
+                raise no_s3(self._requests.access)
             yield from page.get("Contents", ())
             if not page.get("IsTruncated"):
                 return
@@ -258,7 +258,6 @@ class S3Store:
 
     def _write(self, bucket: str, key: str, text: str, content_type: str, settings: dict[str, str]) -> None:
         content = text.encode()
-        md5 = hashlib.md5(content, usedforsecurity=False).digest()
         with Crew(1, self._cancellation) as crew:
             crew.do(
                 lambda: self._requests.make(
@@ -268,7 +267,6 @@ class S3Store:
                     key=key,
                     Body=content,
                     ContentType=content_type,
-                    ContentMD5=b64encode(md5).decode(),
                     **settings,
                 )
             )
@@ -301,18 +299,20 @@ def _requests(connection: Connection | str, tuning: Tuning, log: logging.Logger)
             ) from None
     hook = S3Hook(aws_conn_id=connection.conn_id)
     hook.conn_config = AwsConnectionWrapper(conn=connection)
-    defaults = Config(
+    config = Config(
         connect_timeout=tuning.connect_timeout,
         read_timeout=tuning.read_timeout,
         max_pool_connections=tuning.workers + 2,
         tcp_keepalive=True,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        # S3 servers other than Amazon's refuse the checksums, in trailers, that botocore adds by default.
-        # Every upload carries Content-MD5 instead, which all of them compare.
+        # The checksums that botocore adds by default come in trailers, which S3 servers other than Amazon's
+        # may refuse. The SHA-256 of a body is part of the signature (also over HTTPS, below): all compare it.
+        # Object Lock wants a checksum too: config_kwargs in the connection's extra bring it back.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-    )
-    client = hook.get_client_type(region_name=hook.region_name, config=defaults.merge(hook.config))
+    ).merge(hook.config)
+    config = config.merge(Config(s3={"payload_signing_enabled": True, **(config.s3 or {})}))
+    client = hook.get_client_type(region_name=hook.region_name, config=config)
     client.meta.events.register("before-send.s3", count_what_is_sent)
     access = Access(
         connection_id=connection.conn_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import hashlib
 import io
@@ -86,7 +85,7 @@ class Tally:
 class PartBody(io.RawIOBase):
     """A part of a file as the body of a request, which can be put down in the middle.
 
-    botocore reads a body twice over plain HTTP, first to sign it: only what is read after `begin` counts.
+    botocore reads a body twice, first to sign it: only what is read after `begin` counts.
     """
 
     def __init__(self, file: Path, part: Part, crew: Crew, tally: Tally) -> None:
@@ -144,14 +143,6 @@ class PartBody(io.RawIOBase):
             self._counted += len(chunk)
             self._tally.add(len(chunk))
         return chunk
-
-    def md5(self) -> str:
-        """As the header Content-MD5 wants it: the one checksum that every S3 server compares."""
-        digest = hashlib.md5(usedforsecurity=False)
-        while chunk := self.read(MEBIBYTE):
-            digest.update(chunk)
-        self.seek(0)
-        return base64.b64encode(digest.digest()).decode()
 
     def close(self) -> None:
         """Close the file."""
@@ -230,9 +221,7 @@ class Upload:
         def once() -> Any:
             with PartBody(self.file, part, crew, tally) as body:
                 try:
-                    return method(
-                        Bucket=self.bucket, Key=self.key, Body=body, ContentMD5=body.md5(), **settings
-                    )
+                    return method(Bucket=self.bucket, Key=self.key, Body=body, **settings)
                 except BaseException:
                     body.forget()
                     raise
