@@ -63,7 +63,9 @@ def _first(ids: Sequence[str], what: str) -> Connection:
 
 
 def _check_environment(connection: Connection, environment: str, purpose: str) -> None:
-    said = connection.extra_dejson.get("environment")
+    # Whoever wrote the extra by hand may have written a list or a word; Airflow takes that.
+    extra: object = connection.extra_dejson
+    said = extra.get("environment") if isinstance(extra, dict) else None
     if said == environment:
         return
     says = f"says that it belongs to {said}" if said else "does not say to which environment it belongs"

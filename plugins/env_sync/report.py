@@ -205,7 +205,7 @@ def night_table(reports: Iterable[Report]) -> str:
     """The table of a night: the worst first, then by sync; those not asked for are only counted."""
     everything = list(reports)
     shown = sorted(
-        (report for report in everything if not report.quiet),
+        (report for report in everything if not report.quiet or report.result is not Result.OK),
         key=lambda report: (-_GRAVITY[report.result], report.group),
     )
     quiet = len(everything) - len(shown)

@@ -6,9 +6,8 @@ import time
 
 from attrs import frozen
 
-from env_sync.errors import LeaseLost
-from env_sync.steps.failure import described
 from env_sync.errors import EnvSyncError, LeaseLost
+from env_sync.steps.failure import described
 from env_sync.steps.session import Session, remove_folder
 
 ATTEMPTS = 3

@@ -1,0 +1,343 @@
+"""An engine whose server, and a store whose bucket, are in memory: for tests of the steps alone.
+
+A database's content is a line of text; a transformation appends its own text to it. Everything that
+the contract asks of an engine is done; `journal` says in which order, and `trouble` what goes wrong.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import attrs
+from attrs import define, evolve, field
+
+from env_sync.cancellation import Cancellation
+from env_sync.engines.contract import (
+    CleanUp,
+    CopyState,
+    Dump,
+    DumpFacts,
+    Engine,
+    Holder,
+    Promotion,
+    ServerConnection,
+    Stamp,
+    Work,
+)
+from env_sync.errors import DumpDamaged, LeaseHeld, LeaseLost, ProofMissing, TransformationFailed
+from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.sync import Sync
+from env_sync.manifest import Manifest, Transformation
+from env_sync.pause import Pause
+from env_sync.plan import Group
+from env_sync.progress import LogProgress
+from env_sync.request import Request
+from env_sync.secret import Secret
+from env_sync.steps.session import Session, work_folder
+from env_sync.store import Choice, S3Store, StoredDump, Survey, dump_key
+from env_sync.store.choice import choose
+from env_sync.store.keys import parse_timestamp
+from tests.unit.values import a_plan, moment
+
+DAMAGED = b"damaged"
+NOW = moment("2026-11-24 03:00")
+
+
+@define
+class Database:
+    """One copy of a database. Only `live` may be open to others."""
+
+    content: str
+    stamp: Stamp | None = None
+    open: bool = True
+
+
+@define
+class World:
+    """A database server, a bucket, and what goes wrong there."""
+
+    live: Database | None = None
+    incoming: Database | None = None
+    previous: Database | None = None
+    lease: Holder | None = None
+    objects: dict[str, bytes] = field(factory=dict)
+    manifests: dict[str, Manifest] = field(factory=dict)
+    pointer: str | None = None
+    journal: list[str] = field(factory=list)
+    trouble: dict[str, Callable[[], None]] = field(factory=dict)
+
+    def happens(self, what: str) -> None:
+        """Note that something happens, or fail where this is to go wrong."""
+        self.journal.append(what)
+        if what in self.trouble:
+            self.trouble[what]()
+
+
+class MemoryEngine(Engine):
+    """The contract, in memory."""
+
+    def __init__(self, work: Work, world: World) -> None:
+        super().__init__(work)
+        self.world = world
+        self._at_work = False
+
+    def _does(self, what: str, *, at_work: bool = True) -> None:
+        assert self._at_work or not at_work, f"{what} outside at_work"
+        self.work.cancellation.check()
+        self.world.happens(what)
+        self.work.cancellation.check()
+
+    def take_lease(self, *, at_most: int) -> None:
+        self._does(f"take_lease at most {at_most}", at_work=False)
+        held = self.world.lease
+        if held is not None and (held.run, held.group) != (self.work.holder.run, self.work.holder.group):
+            raise LeaseHeld(f"{held} holds it.")
+        self.world.lease = self.work.holder
+
+    def release_lease(self) -> None:
+        self._does("release_lease", at_work=False)
+        if self.world.lease == self.work.holder:
+            self.world.lease = None
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        assert not self._at_work, "at_work inside at_work: the lease would wait for itself"
+        self.work.cancellation.check()
+        if self.world.lease != self.work.holder:
+            raise LeaseLost
+        self._at_work = True
+        try:
+            yield
+        finally:
+            self._at_work = False
+
+    def dump(self, to: Path) -> DumpFacts:
+        self._does("dump")
+        assert self.world.live is not None
+        to.write_text(self.world.live.content)
+        return DumpFacts(
+            engine_version="memory 1",
+            server_version="memory 1",
+            started=NOW,
+            finished=NOW + dt.timedelta(seconds=5),
+        )
+
+    def verify(self, dump: Path) -> None:
+        self._does("verify", at_work=False)
+        if dump.read_bytes() == DAMAGED:
+            raise DumpDamaged("it ends in the middle")
+
+    def live_stamp(self) -> Stamp | None:
+        return self.world.live.stamp if self.world.live else None
+
+    def incoming_stamp(self) -> Stamp | None:
+        return self.world.incoming.stamp if self.world.incoming else None
+
+    def restore(self, dump: Dump) -> tuple[str, ...]:
+        self._does("restore")
+        stamp = Stamp(
+            state=CopyState.RAW,
+            holder=self.work.holder,
+            sync=self.work.sync.name,
+            environment=self.work.sync.environment,
+            source_environment=dump.environment,
+            dump_key=dump.key,
+            dump_sha256=dump.sha256,
+            data_time=dump.data_time,
+            born_in=dump.born_in,
+            parents=dump.parents,
+            transformations=(),
+            changed=NOW,
+        )
+        self.world.incoming = Database(content=dump.file.read_text(), stamp=stamp, open=False)
+        return ()
+
+    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+        incoming = self.world.incoming
+        if incoming is None or incoming.stamp is None:
+            raise ProofMissing
+        if (incoming.stamp.state, incoming.stamp.holder) != (CopyState.RAW, self.work.holder):
+            raise ProofMissing
+        incoming.stamp = evolve(incoming.stamp, state=CopyState.SANITISING)
+        try:
+            self._does("sanitise")
+        except TransformationFailed:
+            self.world.incoming = None
+            raise
+        incoming.content += "".join(file.read_text() for file in transformations)
+        done = tuple(
+            Transformation(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+            for file in transformations
+        )
+        incoming.stamp = evolve(incoming.stamp, state=CopyState.SANITISED, transformations=done)
+        return incoming.stamp
+
+    def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
+        self._does("promote")
+        incoming, live = self.world.incoming, self.world.live
+        proof = incoming.stamp if incoming else None
+        expected = (CopyState.SANITISED, self.work.holder, tuple(transformations))
+        if proof is None or (proof.state, proof.holder, proof.transformations) != expected:
+            raise ProofMissing
+        last_look()
+        assert incoming is not None
+        incoming.open = True
+        self.world.live, self.world.previous, self.world.incoming = incoming, live, None
+        self._does("promoted")
+        return Promotion(unavailable=0.25, first=live is None, previous_kept=live is not None, warnings=())
+
+    def clean_up(self) -> CleanUp:
+        self._does("clean_up", at_work=False)
+        reopened = self.world.live is not None and not self.world.live.open
+        if self.world.live is not None:
+            self.world.live.open = True
+        incoming, holder = self.world.incoming, self.work.holder
+        ours = incoming is not None and (
+            incoming.stamp is None
+            or (incoming.stamp.holder.run, incoming.stamp.holder.group) == (holder.run, holder.group)
+        )
+        if ours:
+            self.world.incoming = None
+        return CleanUp(live_reopened=reopened, incoming_dropped=ours, notes=())
+
+
+class MemoryStore:
+    """What the steps ask of a store; which dump is chosen is decided as for a real bucket."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def choose(
+        self,
+        bucket: str,
+        path: str,
+        database: str,
+        *,
+        timestamp: str | None = None,
+        min_size_ratio: float = 0.5,
+    ) -> Choice:
+        self.world.happens("choose")
+        dumps = [
+            StoredDump(
+                key=key,
+                database=database,
+                timestamp=parse_timestamp(key.rpartition("/")[2].removesuffix(f"-{database}.gz")),
+                size=len(content),
+                etag="",
+            )
+            for key, content in self.world.objects.items()
+        ]
+        survey = Survey(
+            bucket=bucket,
+            path=path,
+            database=database,
+            dumps=tuple(sorted(dumps, key=lambda each: each.timestamp, reverse=True)),
+            described=frozenset(self.world.manifests),
+            pointer=self.world.pointer,
+        )
+        choice = choose(
+            survey, asked=parse_timestamp(timestamp) if timestamp else None, min_size_ratio=min_size_ratio
+        )
+        return attrs.evolve(choice, manifest=self.world.manifests.get(choice.key))
+
+    def download_dump(self, bucket: str, choice: Choice, file: Path) -> str:
+        self.world.happens("download_dump")
+        content = self.world.objects[choice.key]
+        file.write_bytes(content)
+        return hashlib.sha256(content).hexdigest()
+
+    def upload_dump(self, bucket: str, file: Path, manifest: Manifest, *, acl: str | None = None) -> bool:
+        self.world.happens("upload_dump")
+        content = file.read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (manifest.size, manifest.sha256)
+        self.world.objects[manifest.key] = content
+        self.world.manifests[manifest.key] = manifest
+        self.world.pointer = manifest.key
+        return True
+
+
+def put(world: World, timestamp: str, content: str, sync: Sync, **known: object) -> str:
+    """Put a dump into the bucket; with its manifest where something is `known`. Gives its key."""
+    key = dump_key(sync.path, moment(timestamp), sync.database)
+    world.objects[key] = content.encode()
+    if known:
+        manifest = Manifest(
+            environment="staging",
+            sync="push_signon",
+            run="a run of staging",
+            dbms="postgresql",
+            database=sync.database,
+            engine_version="memory 1",
+            server_version="memory 1",
+            key=key,
+            size=len(content),
+            sha256=hashlib.sha256(content.encode()).hexdigest(),
+            started=moment(timestamp),
+            finished=moment(timestamp),
+            data_time=moment(timestamp),
+            born_in="production",
+            parents=(),
+            transformations=(),
+        )
+        world.manifests[key] = evolve(manifest, **known)
+    return key
+
+
+def group_of(sync: Sync) -> Group:
+    """The group of a sync that is alone in its environment."""
+    return a_plan(sync, environment=sync.environment).groups[0]
+
+
+def open_memory_session(
+    world: World,
+    sync: Sync,
+    *,
+    attempt: str = "first",
+    run: str = "env_sync_integration/scheduled__2026-11-23",
+    request: Request | None = None,
+    settings: Settings | None = None,
+    pause: Callable[[], Pause | None] = lambda: None,
+    cancellation: Cancellation | None = None,
+) -> Session:
+    """A session as a step of this attempt would have it."""
+    log = logging.getLogger("env_sync.test")
+    progress = LogProgress(log)
+    holder = Holder(run=run, group=sync.name, attempt=attempt)
+    folder = work_folder(sync, holder)
+    cancellation = cancellation or Cancellation()
+    work = Work(
+        sync=sync,
+        holder=holder,
+        connection=ServerConnection(
+            connection_id="test",
+            environment=sync.environment,
+            host="",
+            port=None,
+            login="",
+            password=Secret(""),
+            extra={},
+        ),
+        folder=folder,
+        cancellation=cancellation,
+        progress=progress,
+        log=log,
+    )
+    return Session(
+        group=group_of(sync),
+        settings=settings or Settings(),
+        request=request or Request(nightly=False, only=(sync.name,)),
+        holder=holder,
+        folder=folder,
+        pause=pause,
+        cancellation=cancellation,
+        progress=progress,
+        log=log,
+        engine=MemoryEngine(work, world),
+        open_store=lambda: cast("S3Store", MemoryStore(world)),
+    )

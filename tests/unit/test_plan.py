@@ -1,0 +1,258 @@
+import datetime as dt
+
+import pytest
+from attrs import evolve
+
+from env_sync.engines.capabilities import CAPABILITIES, Capabilities
+from env_sync.hieradata.environment import Environment
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.settings import Settings, Window
+from env_sync.hieradata.sync import Action, Ensure, Place
+from env_sync.plan import Plan, make_plan
+from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
+
+
+def ids(plan: Plan) -> list[str]:
+    return [group.id for group in plan.groups]
+
+
+def after(plan: Plan) -> dict[str, tuple[str, ...]]:
+    return {group.id: group.after for group in plan.groups}
+
+
+def test_the_steps_of_a_push_and_of_a_pull() -> None:
+    pull, push = a_plan(a_sync(), a_push(database="other")).groups
+    assert pull.steps == ("start_gate", "download", "restore", "sanitise", "promote", "report")
+    assert push.steps == ("start_gate", "dump", "upload", "report")
+
+
+def test_groups_come_in_the_order_of_the_night() -> None:
+    plan = a_plan(
+        a_sync("c", "07:00", database="c"),
+        a_sync("b", "00:10", database="b"),
+        a_sync("z", "22:00", database="z"),
+        a_sync("a", "00:10", database="a"),
+    )
+    assert ids(plan) == ["z", "a", "b", "c"]
+    assert after(plan) == {"z": (), "a": (), "b": (), "c": ()}
+
+
+def test_one_group_per_time_and_one_name_for_all() -> None:
+    plan = a_plan(a_sync("pull_signon", "02:00", "23:30"))
+    assert ids(plan) == ["pull_signon__2330", "pull_signon__0200"]
+    assert plan.names() == ("pull_signon",)
+
+
+def test_syncs_of_one_live_database_follow_each_other() -> None:
+    plan = a_plan(
+        a_push("push", "00:00"),
+        a_sync("pull", "02:00"),
+        a_push("push_again", "04:00"),
+        a_push("elsewhere", "01:00", database_hostname="another-host"),
+        a_push("other_engine_name", "01:00", database="another"),
+    )
+    assert after(plan) == {
+        "push": (),
+        "elsewhere": (),
+        "other_engine_name": (),
+        "pull": ("push",),
+        "push_again": ("pull",),
+    }
+
+
+def test_the_order_on_a_live_database_is_that_of_the_night_not_of_the_day() -> None:
+    plan = a_plan(a_push("late", "23:00"), a_sync("early", "01:00"))
+    assert after(plan) == {"late": (), "early": ("late",)}
+    plan = a_plan(
+        a_push("late", "23:00"), a_sync("early", "01:00"), window=Window(opens=dt.time(0), closes=dt.time(0))
+    )
+    assert after(plan) == {"early": (), "late": ("early",)}
+
+
+def test_after_adds_an_edge_from_every_time_to_every_time() -> None:
+    plan = a_plan(
+        a_sync("first", "01:00", "02:00", database="first"),
+        a_sync("second", "03:00", "04:00", database="second", after=("first", "first")),
+    )
+    assert after(plan)["second__0300"] == ("first__0100", "first__0200")
+    assert after(plan)["second__0400"] == ("second__0300", "first__0100", "first__0200")
+
+
+def test_after_may_go_against_the_clock() -> None:
+    plan = a_plan(
+        a_sync("early", "01:00", database="a", after=("late",)), a_sync("late", "05:00", database="b")
+    )
+    assert after(plan) == {"early": ("late",), "late": ()}
+    assert not plan.problems
+
+
+def test_after_decides_between_syncs_of_one_minute() -> None:
+    plan = a_plan(a_sync("a_pull", "02:00", after=("b_push",)), a_push("b_push", "02:00"))
+    assert after(plan) == {"b_push": (), "a_pull": ("b_push",)}
+    assert not plan.problems
+
+
+def test_an_after_that_closes_a_circle_is_dropped_and_said() -> None:
+    plan = a_plan(
+        a_push("push", "01:00", after=("pull",)),
+        a_sync("pull", "02:00"),
+        a_sync("other", "03:00", database="other", after=("pull",)),
+    )
+    assert after(plan) == {"push": (), "pull": ("push",), "other": ("pull",)}
+    [problem] = plan.problems
+    assert "push is to run after pull" in problem.read
+    assert problem.sync is None
+
+
+def test_a_circle_through_two_databases_loses_one_edge_only() -> None:
+    # Night order: a1, b1, a2, b2. a1 after b2 closes a1 -> a2 -> (after) b1 -> b2 -> a1; a2 after b1 is fine.
+    plan = a_plan(
+        a_push("a1", "01:00", database="a", after=("b2",)),
+        a_push("b1", "02:00", database="b", after=("a1",)),
+        a_push("a2", "03:00", database="a", after=("b1",)),
+        a_push("b2", "04:00", database="b"),
+    )
+    assert after(plan) == {"a1": (), "b1": ("a1",), "a2": ("a1", "b1"), "b2": ("b1",)}
+    assert len(plan.problems) == 1
+
+
+def test_an_after_of_a_sync_without_an_engine_is_no_edge() -> None:
+    plan = a_plan(a_sync("pull", after=("mongo_pull",)), a_sync("mongo_pull", dbms="mongo"))
+    assert after(plan) == {"pull": ()}
+
+
+def test_absent_syncs_are_not_there_and_disabled_ones_are() -> None:
+    plan = a_plan(
+        a_sync("gone", ensure=Ensure.ABSENT),
+        a_bucket_sync("gone_too", ensure=Ensure.ABSENT),
+        a_sync("by_hand", "01:00", "05:00", ensure=Ensure.DISABLED),
+    )
+    assert ids(plan) == ["by_hand"]
+    assert plan.groups[0].by_hand_only
+    assert plan.left_out == ()
+
+
+def test_syncs_without_an_engine_are_left_out_once_per_engine() -> None:
+    plan = a_plan(
+        a_sync("m1", dbms="mysql"),
+        a_sync("pg"),
+        a_sync("m2", dbms="mysql"),
+        a_sync("mongo", dbms="mongo"),
+        a_bucket_sync(),
+    )
+    assert ids(plan) == ["pg"]
+    assert [str(left) for left in plan.left_out] == [
+        "1 bucket sync left out: no engine for bucket sync is installed",
+        "1 mongo sync left out: no engine for mongo is installed",
+        "2 mysql syncs left out: no engine for mysql is installed",
+    ]
+    assert not plan.problems
+    text = plan.as_text()
+    assert "left out: no engine for mysql" in text
+    assert "govuk-assets-staging to govuk-assets-integration" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"action": Action.PUSH}, "cannot push"),
+        ({"storagebackend": "elasticsearch"}, "cannot use the store elasticsearch"),
+        ({"transformation": SQL}, "cannot run transformation_sql_filename"),
+        ({"pre_dump_transformation": SQL}, "cannot run pre_dump_transformation_sql_filename"),
+        ({"excluded_tables": ("audit",)}, "cannot leave out excluded_tables"),
+    ],
+)
+def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
+    fields: dict[str, object], said: str
+) -> None:
+    poor = Capabilities(
+        actions=frozenset({Action.PULL}),
+        storagebackends=frozenset({"s3"}),
+        transformation=False,
+        pre_dump_transformation=False,
+        excluded_tables=False,
+    )
+    environment = Environment(
+        name="integration",
+        settings=Settings(),
+        syncs=(a_sync("bad", database="bad", **fields), a_sync("good")),
+        bucket_syncs=(),
+        problems=(),
+    )
+    plan = make_plan(environment, {"postgresql": poor})
+    assert ids(plan) == ["good"]
+    [problem] = plan.problems
+    assert said in problem.read
+    assert problem.sync == "bad"
+    assert str(problem).startswith("integration/db_admin.yaml:7: ")
+
+
+def test_postgresql_runs_no_transformation_before_a_dump() -> None:
+    plan = a_plan(a_push(pre_dump_transformation=SQL))
+    assert not plan.groups
+    assert "pre_dump_transformation_sql_filename" in plan.problems[0].read
+
+
+def test_a_time_that_makes_the_name_of_another_sync_takes_only_one_group_away() -> None:
+    plan = a_plan(a_sync("a", "01:00", "02:00", database="a"), a_sync("a__0200", "05:00", database="b"))
+    assert sorted(ids(plan)) == ["a__0100", "a__0200"]
+    [problem] = plan.problems
+    assert (problem.sync, problem.right) == ("a__0200", "rename one of the two")
+
+
+def test_problems_of_the_environment_come_first() -> None:
+    known = Problem(place=Place("integration.yaml", 3), sync="x", read="hour 25", right="0 to 23")
+    environment = Environment(
+        name="integration",
+        settings=Settings(),
+        syncs=(a_push(pre_dump_transformation=SQL),),
+        bucket_syncs=(),
+        problems=(known,),
+    )
+    plan = make_plan(environment, CAPABILITIES)
+    assert plan.problems[0] is known
+    assert len(plan.problems) == 2
+    assert "Problem: integration.yaml:3: hour 25; 0 to 23" in plan.as_text()
+    assert "**Problems**" in plan.as_markdown()
+
+
+def test_the_text_of_a_plan() -> None:
+    plan = a_plan(
+        a_sync("pull_signon", "03:00", transformation=SQL),
+        a_push("push_signon", "12:00"),
+        a_sync("by_hand", "05:00", ensure=Ensure.DISABLED, database="other"),
+        protected=True,
+        timezone="Europe/London",
+    )
+    lines = plan.as_text().splitlines()
+    assert lines[0] == "integration: window 22:00-08:00 Europe/London, protected; 3 groups, 0 problems"
+    assert [line.split()[:2] for line in lines[2:]] == [
+        ["03:00", "pull_signon"],
+        ["05:00", "by_hand"],
+        ["12:00", "push_signon"],
+    ]
+    assert "sanitise_signon.sql" in lines[2]
+    assert lines[3].endswith("disabled: by hand only")
+    assert lines[4].endswith("pull_signon  outside the window")
+
+
+def test_a_recovery_sync_says_so() -> None:
+    plan = a_plan(a_recovery(), environment="production", protected=True)
+    assert "recovery sync: by hand" in plan.as_text()
+    assert "It is **protected**" in plan.as_markdown()
+
+
+def test_markdown_keeps_its_table_whatever_a_name_holds() -> None:
+    plan = a_plan(a_sync(database="a|b<c"))
+    row = next(line for line in plan.as_markdown().splitlines() if "pull_signon" in line)
+    assert "postgresql a\\|b&lt;c" in row
+    heading = next(line for line in plan.as_markdown().splitlines() if line.startswith("| Time"))
+    assert row.replace("\\|", "").count("|") == heading.count("|")
+
+
+def test_plans_do_not_depend_on_the_order_of_the_syncs() -> None:
+    syncs = [a_sync(f"s{number}", f"0{number % 4}:00", database=f"d{number % 3}") for number in range(9)]
+    one = a_plan(*syncs)
+    other = a_plan(*reversed(syncs))
+    assert one.groups == other.groups
+    assert evolve(one, waiting=()) == evolve(other, waiting=())

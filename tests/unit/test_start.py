@@ -1,0 +1,125 @@
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from env_sync.hieradata.settings import Options
+from env_sync.hieradata.sync import Ensure
+from env_sync.pause import Pause, read_pause
+from env_sync.plan import Plan
+from env_sync.report import Result, Skip
+from env_sync.request import NIGHTLY, Request, read_request
+from env_sync.steps.start import Go, Wait, decide
+from tests.unit.values import a_plan, a_sync, moment
+
+OPENED = moment("2026-11-23 22:00")
+DUE = moment("2026-11-24 03:00")
+BY_HAND = Request(nightly=False, only=("pull_signon",))
+
+
+def decided(at: dt.datetime, plan: Plan | None = None, **given: Any) -> Skip | Wait | Go:
+    plan = plan or a_plan(a_sync("pull_signon", "03:00"))
+    values: dict[str, Any] = {"request": NIGHTLY, "pause": None, "run_after": OPENED, "rerun": False, **given}
+    return decide(group=plan.groups[0], plan=plan, now=at, **values)
+
+
+def paused(until: dt.datetime | None) -> Pause:
+    return Pause(by="ada", why="load test", until=until)
+
+
+def test_a_nightly_sync_waits_for_its_time() -> None:
+    assert decided(OPENED) == Wait(DUE)
+    assert decided(DUE - dt.timedelta(seconds=1)) == Wait(DUE)
+    assert decided(DUE) == Go()
+
+
+def test_it_starts_late_up_to_its_deadline() -> None:
+    # start_deadline is 4 hours unless set.
+    assert decided(moment("2026-11-24 07:00")) == Go()
+    late = decided(moment("2026-11-24 07:00") + dt.timedelta(seconds=1))
+    assert isinstance(late, Skip)
+    assert late.result is Result.WARNING
+    assert not late.quiet
+    assert "due at 2026-11-24 03:00 UTC" in late.reason
+    assert "2026-11-24 07:00 UTC" in late.reason
+
+
+def test_the_deadline_is_the_syncs_own() -> None:
+    plan = a_plan(a_sync("pull_signon", "03:00", options=Options(start_deadline=dt.timedelta(minutes=30))))
+    assert decided(moment("2026-11-24 03:30"), plan) == Go()
+    assert isinstance(decided(moment("2026-11-24 03:31"), plan), Skip)
+
+
+def test_a_run_by_hand_starts_at_once_at_any_hour() -> None:
+    for text in ("2026-11-23 22:30", "2026-11-24 03:00", "2026-11-24 15:00"):
+        assert decided(moment(text), request=BY_HAND, run_after=moment(text)) == Go()
+
+
+def test_a_cleared_group_starts_at_once_early_and_late() -> None:
+    assert decided(OPENED, rerun=True) == Go()
+    assert decided(moment("2026-11-25 15:00"), rerun=True) == Go()
+
+
+def test_what_was_not_selected_is_skipped_quietly() -> None:
+    plan = a_plan(a_sync("pull_signon"), a_sync("z_other", database="other"))
+    skip = decided(DUE, plan, request=read_request({"only": ["z_other"]}, plan))
+    assert skip == Skip(reason="not selected in this run", quiet=True)
+    assert isinstance(decided(DUE, plan, request=read_request({}, plan)), Skip)
+
+
+def test_a_disabled_sync_is_skipped_for_all_to_see_and_runs_by_hand() -> None:
+    plan = a_plan(a_sync("pull_signon", ensure=Ensure.DISABLED))
+    assert decided(OPENED, plan) == Skip(reason="pull_signon is disabled: run it by hand")
+    assert decided(OPENED, plan, request=BY_HAND) == Go()
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [
+        ("2026-11-24 02:59", Wait(DUE)),
+        ("2026-11-24 03:00", Wait(DUE)),  # it ends at that very moment
+        ("2026-11-24 03:01", None),
+    ],
+)
+def test_only_a_pause_that_holds_when_the_sync_is_due_stops_it(until: str, expected: Wait | None) -> None:
+    decision = decided(OPENED, pause=paused(moment(until)))
+    if expected is None:
+        assert decision == Skip(reason=f"paused by ada until {until} UTC: load test")
+    else:
+        assert decision == expected
+
+
+def test_a_pause_is_looked_at_again_after_the_wait() -> None:
+    assert isinstance(decided(DUE, pause=paused(None)), Skip)
+    assert decided(DUE, pause=paused(DUE)) == Go()
+    late = moment("2026-11-24 04:00")
+    assert isinstance(decided(late, pause=paused(moment("2026-11-24 04:01"))), Skip)
+    assert decided(late, pause=paused(moment("2026-11-24 03:30"))) == Go()
+
+
+@pytest.mark.parametrize("more", [{"request": BY_HAND}, {"rerun": True}])
+def test_a_pause_stops_runs_by_hand_and_reruns_by_what_holds_now(more: dict[str, Any]) -> None:
+    evening = moment("2026-11-23 22:30")
+    assert isinstance(decided(evening, pause=paused(moment("2026-11-23 23:00")), **more), Skip)
+    assert decided(evening, pause=paused(moment("2026-11-23 22:30")), **more) == Go()
+
+
+def test_pauses_can_be_ignored() -> None:
+    request = Request(nightly=False, only=("pull_signon",), ignore_pauses=True)
+    assert decided(DUE, request=request, pause=paused(None)) == Go()
+
+
+def test_a_pause_that_cannot_be_read_is_a_warning() -> None:
+    skip = decided(DUE, pause=read_pause("{"))
+    assert isinstance(skip, Skip)
+    assert skip.result is Result.WARNING
+
+
+def test_the_time_is_of_the_environments_zone() -> None:
+    plan = a_plan(a_sync("pull_signon", "03:00"), timezone="Europe/London")
+    # In July 22:00 in London is 21:00 UTC.
+    opened = moment("2026-07-01 21:00")
+    assert decided(opened, plan, run_after=opened) == Wait(moment("2026-07-02 02:00"))
+    # The night in which the clock goes back is an hour longer.
+    opened = moment("2026-10-24 21:00")
+    assert decided(opened, plan, run_after=opened) == Wait(moment("2026-10-25 03:00"))
