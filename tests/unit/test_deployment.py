@@ -17,6 +17,8 @@ import pytest
 import yaml
 from airflow.cli.cli_parser import get_parser
 from airflow.configuration import conf
+from airflow.executors.executor_loader import ExecutorLoader
+from airflow.executors.executor_utils import ExecutorName
 from cryptography.fernet import Fernet
 
 from env_sync.connections import server_connection_ids, store_connection_id
@@ -82,6 +84,11 @@ def interpolated(text: str) -> str:
         return example_variables().get(found[1]) or f"a-value-of-{found[1]}"
 
     return VARIABLE.sub(value, text).replace("$$", "$")
+
+
+def test_the_executor_can_be_loaded() -> None:
+    named = COMPOSE["x-airflow-environment"]["AIRFLOW__CORE__EXECUTOR"]
+    assert ExecutorLoader.import_executor_cls(ExecutorName(ExecutorLoader.executors[named]))
 
 
 def test_there_are_all_the_parts_of_airflow_and_what_they_need() -> None:
