@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from attrs import define, evolve, field
@@ -262,7 +262,7 @@ class MemoryStore:
         return True
 
 
-def put(world: World, timestamp: str, content: str, sync: Sync, **known: object) -> str:
+def put(world: World, timestamp: str, content: str, sync: Sync, **known: Any) -> str:
     """Put a dump into the bucket; with its manifest where something is `known`. Gives its key."""
     key = dump_key(sync.path, moment(timestamp), sync.database)
     world.objects[key] = content.encode()

@@ -10,9 +10,9 @@ from env_sync.errors import Cancelled
 def test_work_goes_on_until_it_is_cancelled() -> None:
     cancellation = Cancellation()
     cancellation.check()
-    assert not cancellation.cancelled
+    before = cancellation.cancelled
     cancellation.cancel()
-    assert cancellation.cancelled
+    assert (before, cancellation.cancelled) == (False, True)
     with pytest.raises(Cancelled):
         cancellation.check()
 
@@ -20,13 +20,17 @@ def test_work_goes_on_until_it_is_cancelled() -> None:
 def test_a_cancel_stops_what_is_waited_for_the_newest_first() -> None:
     cancellation = Cancellation()
     called: list[str] = []
-    with (
-        pytest.raises(Cancelled),
-        cancellation.calling(lambda: called.append("outer")),
-        cancellation.calling(lambda: called.append("inner")),
-    ):
-        cancellation.cancel()
-        cancellation.cancel()
+
+    def work() -> None:
+        with (
+            cancellation.calling(lambda: called.append("outer")),
+            cancellation.calling(lambda: called.append("inner")),
+        ):
+            cancellation.cancel()
+            cancellation.cancel()
+
+    with pytest.raises(Cancelled):
+        work()
     assert called == ["inner", "outer", "inner", "outer"]
 
 

@@ -90,7 +90,7 @@ def test_fields_that_are_not_known_are_ignored() -> None:
     "data", [None, [], "text", {}, {"attempt": "a"}, {"attempt": "a", "started": 5}, {"started": "x"}]
 )
 def test_data_of_another_kind_is_refused_without_repeating_it(data: Any) -> None:
-    with pytest.raises(ValueError, match="^not a Started: ") as refusal:
+    with pytest.raises(ValueError, match=r"^not a Started: ") as refusal:
         from_plain(Started, data)
     assert "text" not in str(refusal.value)
 

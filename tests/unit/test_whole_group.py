@@ -159,21 +159,21 @@ def test_a_push_that_fails(world: World, where: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "problem",
+    ("problem", "said"),
     [
-        psycopg.errors.UniqueViolation("Key (email)=(ada@home.example) already exists."),
-        ValueError("cannot read 'ada@home.example'"),
-        KeyError("ada@home.example"),
+        (psycopg.errors.UniqueViolation("Key (email)=(ada@home.example) already exists."), "(23505)"),
+        (ValueError("cannot read 'ada@home.example'"), "ValueError"),
+        (KeyError("ada@home.example"), "KeyError"),
     ],
 )
 def test_whatever_happens_the_end_comes_and_no_row_is_told(
-    world: World, sync: Sync, problem: Exception, caplog: pytest.LogCaptureFixture
+    world: World, sync: Sync, problem: Exception, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.trouble["sanitise"] = fails(problem)
     world.trouble["clean_up"] = fails(problem)
     report, _ = run(open_memory_session(world, sync))
     assert report.result is Result.CRITICAL
-    assert type(problem).__name__ in report.line()
+    assert report.line().count(said) >= 2
     assert "ada" not in report.line()
     assert "ada" not in caplog.text
 

@@ -16,7 +16,7 @@ def described(problem: Exception) -> str:
     if isinstance(problem, EnvSyncError):
         return f"{name}: {problem}"
     if isinstance(problem, psycopg.Error):
-        return f"{name}: {describe_database_error(problem)}"
+        return describe_database_error(problem)
     if isinstance(problem, OSError) and problem.strerror:
         return f"{name}: {problem.strerror}{f': {problem.filename}' if problem.filename else ''}"
     frame = traceback.extract_tb(problem.__traceback__)[-1:]

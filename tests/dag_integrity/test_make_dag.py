@@ -1,0 +1,192 @@
+"""The DAG of a plan, as the scheduler sees it: after it was serialised and read again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.models.dagrun import DagRun
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
+
+from env_sync.dag_factory import make_dag
+from env_sync.hieradata.settings import Options, Window
+from env_sync.hieradata.sync import Ensure
+from env_sync.plan import Plan
+from tests.unit.values import a_plan, a_push, a_recovery, a_sync
+
+
+def as_scheduled(plan: Plan) -> Any:
+    return DagSerialization.from_dict(DagSerialization.to_dict(make_dag(plan)))
+
+
+def the_plan() -> Plan:
+    return a_plan(
+        a_push("push_early", "00:00"),
+        a_sync("pull_signon", "03:00", "05:00"),
+        a_sync("gone", ensure=Ensure.ABSENT, database="gone"),
+        a_sync("by_hand", "04:00", ensure=Ensure.DISABLED, database="by_hand", node_class="mongo"),
+        a_sync("apart", "04:00", database="apart", after=("pull_signon",)),
+    )
+
+
+@pytest.fixture(scope="module")
+def dag() -> Any:
+    return as_scheduled(the_plan())
+
+
+def test_what_decides_the_state_of_a_run(dag: Any) -> None:
+    """Asked of Airflow itself, which looks at these tasks alone when all are done."""
+    of_a_run: Any = DagRun._tis_for_dagrun_state
+    every = [of_a_run(None, dag=dag, tis={_Task(task.task_id)}) for task in dag.tasks]
+    deciding = {task.task_id for found in every for task in found}
+    assert deciding == {
+        "request",
+        "push_early.upload",
+        "pull_signon__0300.promote",
+        "pull_signon__0500.promote",
+        "by_hand.promote",
+        "apart.promote",
+    }
+
+
+class _Task:
+    state = "success"
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+
+
+def test_the_edges(dag: Any) -> None:
+    upstream = {task.task_id: task.upstream_task_ids for task in dag.tasks}
+    assert upstream["pull_signon__0300.start_gate"] == {"push_early.report"}
+    assert upstream["pull_signon__0500.start_gate"] == {"pull_signon__0300.report"}
+    assert upstream["apart.start_gate"] == {"pull_signon__0300.report", "pull_signon__0500.report"}
+    assert upstream["by_hand.start_gate"] == upstream["push_early.start_gate"] == set()
+    assert upstream["pull_signon__0300.report"] == {
+        "pull_signon__0300.promote",
+        "pull_signon__0300.start_gate",
+    }
+    assert upstream["night"] == {name for name in upstream if name.endswith(".report")}
+    assert upstream["request"] == set()
+
+
+def test_clearing_one_step_takes_its_gate_and_report_along_and_no_other_group(dag: Any) -> None:
+    cleared = dag.partial_subset(
+        task_ids=["pull_signon__0300.restore"], include_upstream=False, include_downstream=False
+    )
+    assert set(cleared.task_dict) == {
+        "pull_signon__0300.start_gate",
+        "pull_signon__0300.restore",
+        "pull_signon__0300.report",
+    }
+
+
+def test_absent_is_not_there_and_disabled_is(dag: Any) -> None:
+    groups = {name for name in dag.task_group.get_task_group_dict() if name}
+    assert groups == {"push_early", "pull_signon__0300", "pull_signon__0500", "by_hand", "apart"}
+
+
+def test_the_night_begins_when_the_window_opens() -> None:
+    dag = as_scheduled(
+        a_plan(a_sync(), window=Window(opens=dt.time(21, 30), closes=dt.time(6)), timezone="Europe/London")
+    )
+    assert dag.timetable.summary == "30 21 * * *"
+    assert str(dag.timetable._timezone.name) == "Europe/London"
+    assert not dag.catchup
+    assert dag.max_active_runs == 16
+
+
+@pytest.mark.parametrize(
+    ("only", "right"),
+    [
+        ([], True),
+        (None, True),
+        (["pull_signon"], True),
+        (["all"], True),
+        (["pull_signon", "push_early"], True),
+        (["pull_sigon"], False),
+        (["gone"], False),
+        (["pull_signon__0300"], False),
+        (["pull_signon", "pull_signon"], False),
+        ("pull_signon", False),
+        ([5], False),
+    ],
+)
+def test_the_trigger_form_refuses_what_is_no_sync(dag: Any, only: object, right: bool) -> None:
+    params = dag.params.deep_merge({"only": only})
+    if right:
+        params.validate()
+    else:
+        with pytest.raises(ParamValidationError):
+            params.validate()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("timestamp", 5), ("ignore_pauses", "yes"), ("ignore_pauses", None)]
+)
+def test_so_it_does_for_the_other_fields(dag: Any, name: str, value: object) -> None:
+    with pytest.raises(ParamValidationError):
+        dag.params.deep_merge({name: value}).validate()
+
+
+def test_only_an_environment_with_a_recovery_sync_asks_to_confirm(dag: Any) -> None:
+    assert set(dag.params) == {"only", "timestamp", "ignore_pauses"}
+    recovery = as_scheduled(a_plan(a_recovery(), environment="production", protected=True))
+    assert set(recovery.params) == {"only", "timestamp", "ignore_pauses", "confirm"}
+    assert recovery.tags == {"env_sync", "production", "protected"}
+
+
+def test_queues_by_node_class_before_that_of_the_environment() -> None:
+    dag = as_scheduled(
+        a_plan(
+            a_sync("one", node_class="db_admin"),
+            a_sync("two", database="two", node_class="mongo"),
+            queue="of-integration",
+            queues={"mongo": "of-mongo"},
+        )
+    )
+    queues = {task.task_id: task.queue for task in dag.tasks if "." in task.task_id}
+    assert {queue for name, queue in queues.items() if name.startswith("one.")} == {"of-integration"}
+    assert {queue for name, queue in queues.items() if name.startswith("two.")} == {"of-mongo"}
+
+
+def test_retries_and_time_limits_are_those_of_the_sync() -> None:
+    options = Options(
+        retries=3, retry_delay=dt.timedelta(minutes=1), timeouts={"restore": dt.timedelta(hours=2)}
+    )
+    dag = as_scheduled(a_plan(a_sync(options=options)))
+    restore, gate = dag.get_task("pull_signon.restore"), dag.get_task("pull_signon.start_gate")
+    assert (restore.retries, restore.retry_delay) == (3, dt.timedelta(minutes=1))
+    assert restore.execution_timeout == dt.timedelta(hours=2)
+    # A gate may wait all night; what ends its waiting is start_deadline and lease_wait.
+    assert (gate.retries, gate.execution_timeout) == (2, None)
+
+
+def test_a_group_shows_its_configuration_in_full_whatever_it_holds() -> None:
+    plan = a_plan(
+        a_sync(excluded_tables=("audit|log", "x"), temppath=Path("/mnt/dumps"), after=(), path="a|b")
+    )
+    doc = make_dag(plan).task_group.get_task_group_dict()["pull_signon"].doc_md
+    assert doc is not None
+    assert "Configured at `integration/db_admin.yaml:7`" in doc
+    assert "| excluded_tables | audit\\|log, x |" in doc
+    assert "| path | a\\|b |" in doc
+    assert "| temppath | /mnt/dumps |" in doc
+    assert "| keep_previous | True |" in doc
+    assert "| start_deadline | 4:00:00 |" in doc
+
+
+def test_an_environment_without_groups_is_a_dag_all_the_same() -> None:
+    dag = as_scheduled(a_plan(a_sync(dbms="mysql")))
+    assert {task.task_id for task in dag.tasks} == {"request", "night"}
+    assert "no engine for mysql" in dag.doc_md
+
+
+def test_nothing_of_a_plan_is_kept_in_what_is_serialised(dag: Any) -> None:
+    """The scheduler needs ids and edges alone; the form's names once, not in every task."""
+    text = str(DagSerialization.to_dict(make_dag(the_plan())))
+    assert "_plan" not in text
+    assert text.count("Choose from this environment's syncs") == 1

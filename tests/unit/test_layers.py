@@ -1,0 +1,189 @@
+"""Nothing lower imports anything higher, and what reads the configuration imports no Airflow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "plugins" / "env_sync"
+
+# From the lowest to the highest. A new module is placed here, or the first test fails. A folder stands
+# for all that is in it; a module may import what is in its own layer.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__init__", "errors", "redact", "secret", "guard"),
+    ("hieradata",),
+    ("schedule", "cancellation", "progress", "plain", "manifest", "terminal", "pause", "report"),
+    ("command",),
+    ("engines.__init__", "engines.capabilities", "engines.contract"),
+    ("plan",),
+    ("installation", "request", "connections", "variables", "pause_store"),
+    ("engines", "store"),
+    ("steps",),
+    ("operators",),
+    ("dag_factory", "cli"),
+)
+# These read the configuration, or are read with it: on a laptop, in a second, without Airflow.
+WITHOUT_AIRFLOW = (
+    "errors",
+    "hieradata",
+    "schedule",
+    "plan",
+    "request",
+    "pause",
+    "report",
+    "installation",
+    "engines.capabilities",
+    "engines.contract",
+    "plain",
+    "manifest",
+    "command",
+    "guard",
+)
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module(file: Path) -> str:
+    """The name of a module within the package, such as `steps.dump`."""
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES: Mapping[str, Path] = {module(file): file for file in FILES}
+
+
+def layer(name: str) -> int:
+    """The layer of a module: that of its own entry, else that of its folder."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        entry = ".".join(parts[:length])
+        for number, entries in enumerate(LAYERS):
+            if entry in entries:
+                return number
+    raise KeyError(name)
+
+
+def imported(file: Path, *, in_functions: bool = True) -> Iterator[tuple[str, int]]:
+    """Every module that a file imports, anywhere in it, with its line.
+
+    With `in_functions` off only what runs when the module is imported: not what stands in functions,
+    and not what is there for types alone.
+    """
+    todo: list[ast.AST] = [ast.parse(file.read_text())]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: relative import"
+            assert node.module is not None
+            yield node.module, node.lineno
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+        elif not in_functions and (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+        ):
+            continue
+        todo += ast.iter_child_nodes(node)
+
+
+def ours(name: str) -> str | None:
+    """Which module of the package an imported name is; None for other packages, and for names in a module."""
+    if name != "env_sync" and not name.startswith("env_sync."):
+        return None
+    inner = name.removeprefix("env_sync").removeprefix(".")
+    for known in (inner, f"{inner}.__init__" if inner else "__init__"):
+        if known in MODULES:
+            return known
+    return None
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_its_place(name: str) -> None:
+    assert layer(name) >= 0
+
+
+def test_every_place_has_its_module() -> None:
+    folders = {".".join(name.split(".")[:-1]) for name in MODULES}
+    known = {*MODULES, *folders}
+    assert [entry for entries in LAYERS for entry in entries if entry not in known] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_lower_imports_anything_higher(name: str) -> None:
+    higher = [
+        f"{MODULES[name].relative_to(ROOT)}:{line} imports {target}"
+        for each, line in imported(MODULES[name])
+        if (target := ours(each)) is not None and layer(target) > layer(name)
+    ]
+    assert higher == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in MODULES
+        if any(name == each or name.startswith(f"{each}.") for each in WITHOUT_AIRFLOW)
+    ],
+)
+def test_what_reads_the_configuration_imports_no_airflow(name: str) -> None:
+    """Neither itself nor through another module of ours."""
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        for each, line in imported(MODULES[current], in_functions=False):
+            assert each.partition(".")[0] != "airflow", f"{MODULES[current]}:{line} (from {name})"
+            if (target := ours(each)) is not None:
+                todo.append(target)
+
+
+def test_the_layers_are_really_read() -> None:
+    """The tests above would pass if nothing were found to be imported."""
+    found = {ours(each) for each, _ in imported(PACKAGE / "dag_factory.py")}
+    assert {"operators.start_gate", "plan", "schedule"} <= found
+    assert {each for each, _ in imported(PACKAGE / "cli.py")} & {"env_sync.steps.session"}
+    assert not {each for each, _ in imported(PACKAGE / "cli.py", in_functions=False)} & {
+        "env_sync.steps.session"
+    }
+
+
+@pytest.mark.parametrize("command", [["check"], ["plan", "testing"], ["--help"]])
+def test_check_and_plan_import_no_airflow(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "testing.yaml").write_text(
+        "govuk_env_sync::tasks:\n"
+        "  push_signon:\n"
+        "    {hour: 1, minute: 0, action: push, dbms: postgresql, storagebackend: s3, database: signon,\n"
+        "     url: govuk-testing-database-backups, path: signon}\n"
+    )
+    script = (
+        "import sys\n"
+        "from env_sync.cli import app\n"
+        "try:\n"
+        "    app()\n"
+        "except SystemExit as end:\n"
+        "    heavy = [each for each in ('airflow', 'psycopg', 'boto3', 'sqlalchemy') if each in sys.modules]\n"
+        "    sys.exit(f'imported: {heavy}' if heavy else end.code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--hieradata", str(tmp_path), *command],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "push_signon" in done.stdout or command != ["plan", "testing"]

@@ -1,0 +1,494 @@
+"""The operators, given a context as Airflow gives it, on an engine and a store in memory."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
+from attrs import define, evolve, field
+
+from env_sync.dag_factory import OPERATORS
+from env_sync.engines.contract import Holder
+from env_sync.errors import AccessRefused, EnvSyncError, RestoreFailed, ToolFailed
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.settings import Options, Window
+from env_sync.hieradata.sync import Ensure, Place, Sync
+from env_sync.operators import start_gate, step
+from env_sync.operators.config_problems import ConfigProblemsOperator
+from env_sync.operators.night import NightOperator
+from env_sync.operators.request import RequestOperator
+from env_sync.operators.step import StepOperator
+from env_sync.pause import Pause
+from env_sync.plan import Plan
+from env_sync.steps import finish as finish_module
+from tests.unit.memory_engine import Database, World, open_memory_session, put
+from tests.unit.values import a_plan, a_push, a_sync
+
+NOW = dt.datetime.now(dt.UTC)
+
+
+@define
+class Run:
+    """One DAG run in memory: what its tasks left, and their states."""
+
+    plan: Plan
+    world: World
+    scheduled: bool = True
+    conf: dict[str, Any] = field(factory=dict)
+    run_after: dt.datetime = NOW
+    xcom: dict[tuple[str, str], Any] = field(factory=dict)
+    states: dict[str, str | None] = field(factory=dict)
+    pause: Pause | None = None
+    max_tries: int = 2
+
+    def context(self, task_id: str) -> Any:
+        """What Airflow gives to a task."""
+
+        def pull(*, task_ids: str, key: str = "return_value") -> Any:
+            return self.xcom.get((task_ids, key))
+
+        def push(*, key: str, value: Any) -> None:
+            self.xcom[task_id, key] = value
+
+        def get_task_states(*, dag_id: str, task_ids: list[str], run_ids: list[str]) -> Any:
+            return {run_ids[0]: {name: self.states[name] for name in task_ids if name in self.states}}
+
+        return {
+            "ti": SimpleNamespace(
+                dag_id="env_sync_integration",
+                run_id="the_run",
+                max_tries=self.max_tries,
+                xcom_pull=pull,
+                xcom_push=push,
+                get_task_states=get_task_states,
+            ),
+            "dag_run": SimpleNamespace(
+                dag_id="env_sync_integration",
+                run_id="the_run",
+                run_type="scheduled" if self.scheduled else "manual",
+                conf=self.conf,
+                run_after=self.run_after,
+            ),
+        }
+
+    def operator(self, name: str, group: int = 0) -> StepOperator:
+        """The operator of a step, as the DAG factory makes it."""
+        retries = {"retries": 2} if name in ("start_gate", "report") else {}
+        return OPERATORS[name](task_id=name, group=self.plan.groups[group], plan=self.plan, **retries)
+
+    def do(self, name: str, group: int = 0) -> Any:
+        """Run one task as Airflow does: what it left before is removed, its result is kept."""
+        task_id = f"{self.plan.groups[group].id}.{name}"
+        for key in [key for key in self.xcom if key[0] == task_id]:
+            del self.xcom[key]
+        self.states[task_id] = "running"
+        try:
+            result = self.operator(name, group).execute(self.context(task_id))
+        except AirflowSkipException:
+            self.states[task_id] = "skipped"
+            raise
+        except TaskDeferred:
+            self.states[task_id] = "deferred"
+            raise
+        except Exception:
+            self.states[task_id] = "failed"
+            raise
+        self.states[task_id] = "success"
+        if result is not None:
+            self.xcom[task_id, "return_value"] = result
+        return result
+
+
+PULL = ("start_gate", "download", "restore", "sanitise", "promote")
+
+
+@pytest.fixture
+def sync(tmp_path: Path) -> Sync:
+    file = tmp_path / "sanitise_signon.sql"
+    file.write_text("clean;")
+    due = (NOW - dt.timedelta(minutes=1)).strftime("%H:%M")
+    return a_sync("pull_signon", due, transformation=file)
+
+
+@pytest.fixture
+def run(sync: Sync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run that is due now, with a dump of two hours ago."""
+    world = World(live=Database("yesterday;"))
+    pushed = NOW - dt.timedelta(hours=2)
+    put(world, f"{pushed:%Y-%m-%d %H:%M}", "raw;", sync, data_time=pushed)
+    started = (NOW - dt.timedelta(minutes=2)).time().replace(second=0, microsecond=0)
+    run = Run(
+        plan=a_plan(sync, window=Window(opens=started, closes=started)),
+        world=world,
+        run_after=NOW - dt.timedelta(minutes=2),
+    )
+
+    def open_session(**given: Any) -> Any:
+        group, holder = given["group"], given["holder"]
+        session = open_memory_session(
+            world,
+            group.sync,
+            run=holder.run,
+            attempt=holder.attempt,
+            request=given["request"],
+            settings=given["settings"],
+            pause=given["pause"],
+            cancellation=given["cancellation"],
+        )
+        assert session.holder == holder
+        return session
+
+    monkeypatch.setenv("ENV_SYNC_WORK_FOLDER", str(tmp_path / "work"))
+    monkeypatch.setattr(step, "open_session", open_session)
+    monkeypatch.setattr(step, "stored_pause", lambda *_: run.pause)
+    monkeypatch.setattr(start_gate, "stored_pause", lambda *_: run.pause)
+    monkeypatch.setattr(finish_module, "BETWEEN_ATTEMPTS", 0.0)
+    return run
+
+
+def pull(run: Run, *steps: str) -> None:
+    for each in steps or PULL:
+        run.do(each)
+
+
+def upstream_failed(run: Run, *steps: str) -> None:
+    for each in steps:
+        run.states[f"pull_signon.{each}"] = "upstream_failed"
+
+
+def trouble(run: Run, where: str, problem: BaseException) -> None:
+    def fail() -> None:
+        raise problem
+
+    run.world.trouble[where] = fail
+
+
+def test_a_pull_from_gate_to_report(run: Run) -> None:
+    pull(run)
+    report = run.do("report")
+    assert (report["result"], report["what"], report["why"]) == ("OK", "pulled and promoted", [])
+    assert run.world.live is not None
+    assert run.world.live.content == "raw;clean;"
+    assert run.world.lease is None
+
+
+def test_every_result_is_small_and_plain(run: Run) -> None:
+    pull(run)
+    run.do("report")
+    for (task, key), value in run.xcom.items():
+        assert len(repr(value)) < 2000, (task, key)
+        assert "raw;" not in repr(value)
+
+
+class TestStartGate:
+    def test_it_defers_to_its_time(self, run: Run) -> None:
+        later = (NOW + dt.timedelta(hours=2)).replace(second=0, microsecond=0)
+        schedule = evolve(run.plan.groups[0].sync.schedule, times=(later.time(),))
+        opens = (NOW - dt.timedelta(minutes=2)).time().replace(second=0, microsecond=0)
+        run.plan = a_plan(
+            evolve(run.plan.groups[0].sync, schedule=schedule), window=Window(opens=opens, closes=opens)
+        )
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        assert deferred.value.trigger.moment == later
+        assert deferred.value.method_name == "resume"
+        assert run.world.journal == []
+        # Cleared by somebody: `max_tries` has grown by the tries that it had, and it starts at once.
+        run.max_tries = 3
+        run.do("start_gate")
+        assert run.world.lease is not None
+
+    def test_each_attempt_is_a_new_one(self, run: Run) -> None:
+        run.do("start_gate")
+        first = run.world.lease
+        run.max_tries = 3
+        run.do("start_gate")
+        assert first is not None
+        assert run.world.lease is not None
+        assert run.world.lease.attempt != first.attempt
+        assert run.xcom["pull_signon.start_gate", "started"]["attempt"] == run.world.lease.attempt
+
+    def test_a_skip_says_why_in_xcom_and_in_the_report(self, run: Run) -> None:
+        run.pause = Pause(by="ada", why="load test")
+        with pytest.raises(AirflowSkipException, match="paused by ada"):
+            run.do("start_gate")
+        assert "paused by ada" in run.xcom["pull_signon.start_gate", "skip"]["reason"]
+        for each in PULL[1:]:
+            run.states[f"pull_signon.{each}"] = "skipped"
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("OK", "skipped")
+        assert "paused by ada" in report["why"][0]
+        assert run.world.journal == []
+
+    def test_a_request_that_is_refused_lets_nothing_through(self, run: Run) -> None:
+        run.scheduled, run.conf = False, {"onyl": ["pull_signon"]}
+        with pytest.raises(AirflowSkipException, match="did you mean 'only'"):
+            run.do("start_gate")
+        assert run.world.journal == []
+
+    def test_it_waits_for_a_lease_without_holding_a_worker(self, run: Run) -> None:
+        run.world.lease = Holder(run="another", group="g", attempt="a")
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        left = deferred.value.trigger.moment - dt.datetime.now(dt.UTC)
+        assert dt.timedelta(seconds=60) < left <= dt.timedelta(seconds=75)
+        assert deferred.value.kwargs is not None
+        since = deferred.value.kwargs["waiting_since"]
+        gate = run.operator("start_gate")
+        run.world.lease = None
+        context = run.context("pull_signon.start_gate")
+        gate.resume(context, event=None, waiting_since=since)  # type: ignore[attr-defined]
+        assert run.world.lease is not None
+
+    def test_it_waits_no_longer_than_lease_wait_and_never_again(self, run: Run) -> None:
+        run.world.lease = Holder(run="another", group="g", attempt="a")
+        since = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=2, seconds=1)).isoformat()
+        gate = run.operator("start_gate")
+        # AirflowFailException: a retry would wait another two hours.
+        with pytest.raises(AirflowFailException, match="LeaseWaitOver: another g holds it"):
+            gate.resume(run.context("pull_signon.start_gate"), waiting_since=since)  # type: ignore[attr-defined]
+
+    def test_a_cancel_while_it_waits_ends_it(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        run.world.lease = Holder(run="another", group="g", attempt="a")
+        monkeypatch.setattr(start_gate, "LOOK_AGAIN", dt.timedelta(seconds=30))
+        gate = run.operator("start_gate")
+        run.world.trouble["take_lease at most 4"] = lambda: None
+        monkeypatch.setattr(time, "sleep", lambda _: gate.on_kill())
+        with pytest.raises(AirflowFailException, match="Cancelled"):
+            gate.execute(run.context("pull_signon.start_gate"))
+
+
+class TestStep:
+    @pytest.mark.parametrize(
+        ("problem", "again"),
+        [
+            (ToolFailed("exit 1"), True),
+            (RestoreFailed("x"), True),
+            (AccessRefused("no"), False),
+            (EnvSyncError("x"), False),
+            (OSError(28, "No space left on device"), True),
+            (KeyError("ada@home.example"), True),
+        ],
+    )
+    def test_only_what_may_pass_is_tried_again(self, run: Run, problem: Exception, again: bool) -> None:
+        pull(run, "start_gate", "download")
+        trouble(run, "restore", problem)
+        with pytest.raises(EnvSyncError if again else AirflowFailException) as raised:
+            run.do("restore")
+        left = run.xcom["pull_signon.restore", "error"]
+        assert left == str(raised.value)
+        assert left.startswith(type(problem).__name__)
+        assert "ada" not in left
+
+    def test_no_value_of_a_row_is_raised_or_left(self, run: Run) -> None:
+        pull(run, "start_gate", "download", "restore")
+        trouble(run, "sanitise", psycopg.errors.UniqueViolation("Key (email)=(ada@home.example) exists"))
+        with pytest.raises(EnvSyncError) as raised:
+            run.do("sanitise")
+        assert "ada" not in f"{raised.value}{run.xcom}"
+        assert raised.value.__suppress_context__
+
+    def test_a_timeout_says_so(self, run: Run) -> None:
+        pull(run, "start_gate", "download")
+        trouble(run, "restore", AirflowTaskTimeout("Timeout"))
+        with pytest.raises(AirflowTaskTimeout):
+            run.operator("restore").execute(run.context("pull_signon.restore"))
+        assert "time limit" in run.xcom["pull_signon.restore", "error"]
+
+    def test_whatever_a_cancelled_step_dies_of_it_was_cancelled(self, run: Run) -> None:
+        pull(run, "start_gate", "download")
+        operator = run.operator("restore")
+
+        def killed() -> None:
+            operator.on_kill()
+            raise ToolFailed("ended by signal 15")
+
+        run.world.trouble["restore"] = killed
+        with pytest.raises(AirflowFailException, match=r"^Cancelled: "):
+            operator.execute(run.context("pull_signon.restore"))
+
+    def test_a_group_whose_gate_was_marked_by_hand_does_nothing(self, run: Run) -> None:
+        with pytest.raises(AirflowFailException, match="Clear the whole group"):
+            run.do("download")
+        assert run.world.journal == []
+
+    def test_a_step_whose_input_was_marked_by_hand_does_nothing(self, run: Run) -> None:
+        pull(run, "start_gate")
+        run.world.journal.clear()
+        with pytest.raises(AirflowFailException, match="Clear download"):
+            run.do("restore")
+        assert run.world.journal == []
+
+    def test_a_sanitise_that_was_marked_by_hand_does_not_promote(self, run: Run) -> None:
+        pull(run, "start_gate", "download", "restore")
+        run.states["pull_signon.sanitise"] = "success"
+        with pytest.raises(AirflowFailException, match="ProofMissing"):
+            run.do("promote")
+        assert run.world.live == Database("yesterday;")
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("CRITICAL", "promote failed, live was not replaced")
+        assert run.world.incoming is None
+
+    def test_a_pause_before_promote_is_a_skip(self, run: Run) -> None:
+        pull(run, "start_gate", "download", "restore", "sanitise")
+        run.pause = Pause(by="ada", why="load test")
+        with pytest.raises(AirflowSkipException, match="paused by ada"):
+            run.do("promote")
+        report = run.do("report")
+        assert (report["result"], report["what"], report["skipped"]) == ("OK", "skipped", True)
+        assert run.world.live == Database("yesterday;")
+
+
+class TestReport:
+    def test_what_a_cleared_group_left_before_is_not_taken_for_its_own(self, run: Run) -> None:
+        # The first attempt was paused at its end; the second fails at download. The skip of promote and
+        # the results of restore and sanitise are still there, as those tasks did not start again.
+        pull(run, "start_gate", "download", "restore", "sanitise")
+        run.pause = Pause(by="ada", why="load test")
+        with pytest.raises(AirflowSkipException):
+            run.do("promote")
+        run.do("report")
+        run.pause, run.max_tries = None, 3
+        run.do("start_gate")
+        trouble(run, "choose", ToolFailed("the bucket is gone"))
+        with pytest.raises(EnvSyncError):
+            run.do("download")
+        upstream_failed(run, "restore", "sanitise", "promote")
+        report = run.do("report")
+        assert (report["result"], report["what"]) == (
+            "CRITICAL",
+            "download failed, live was not replaced",
+        )
+        assert report["why"] == ["ToolFailed: the bucket is gone"]
+        assert report["unavailable"] is None
+
+    def test_a_promote_of_an_earlier_attempt_is_not_taken_for_this_ones(self, run: Run) -> None:
+        pull(run)
+        run.do("report")
+        # Somebody clears restore alone: gate and report come with it, sanitise and promote do not.
+        run.max_tries = 3
+        pull(run, "start_gate", "restore")
+        with pytest.raises(AirflowFailException, match="CRITICAL"):
+            run.do("report")
+        left = run.xcom["pull_signon.report", "return_value"]
+        assert (left["result"], left["what"]) == (
+            "CRITICAL",
+            "promote is marked successful but live is not this attempt's",
+        )
+
+    def test_an_upload_of_an_earlier_attempt_is_not_taken_for_this_ones(self, run: Run) -> None:
+        run.plan = a_plan(a_push("push_signon"))
+        run.scheduled, run.conf = False, {"only": ["push_signon"]}
+        for each in ("start_gate", "dump", "upload"):
+            run.do(each)
+        assert run.do("report")["result"] == "OK"
+        run.max_tries = 3
+        for each in ("start_gate", "dump"):
+            run.do(each)
+        with pytest.raises(AirflowFailException, match="left no result of this attempt"):
+            run.do("report")
+
+    def test_it_is_red_where_nothing_else_is(self, run: Run) -> None:
+        pull(run)
+        trouble(run, "clean_up", AccessRefused("permission denied"))
+        with pytest.raises(AirflowFailException, match="could not be cleaned up"):
+            run.do("report")
+        assert run.xcom["pull_signon.report", "return_value"]["result"] == "CRITICAL"
+
+    def test_it_is_not_where_a_step_is(self, run: Run) -> None:
+        pull(run, "start_gate")
+        trouble(run, "choose", AccessRefused("whose access"))
+        with pytest.raises(AirflowFailException):
+            run.do("download")
+        upstream_failed(run, "restore", "sanitise", "promote")
+        assert run.do("report")["result"] == "CRITICAL"
+
+    def test_a_step_that_was_killed_left_no_word(self, run: Run) -> None:
+        pull(run, "start_gate", "download")
+        run.states["pull_signon.restore"] = "failed"
+        upstream_failed(run, "sanitise", "promote")
+        report = run.do("report")
+        assert "it was killed, timed out or marked by hand" in report["why"][0]
+
+    def test_what_keeps_it_from_cleaning_up_is_told(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        pull(run)
+
+        def refuse(**_: Any) -> Any:
+            raise KeyError("ada@home.example")
+
+        monkeypatch.setattr(step, "open_session", refuse)
+        with pytest.raises(AirflowFailException) as raised:
+            run.do("report")
+        assert "cleaning up could not start: KeyError" in str(raised.value)
+        assert "ada" not in str(raised.value)
+
+
+class TestOfTheRun:
+    def night(self, run: Run) -> str:
+        return str(NightOperator(task_id="night", plan=run.plan).execute(run.context("night")))
+
+    def test_the_night_shows_every_report_and_those_that_are_missing(self, run: Run) -> None:
+        run.plan = a_plan(*[group.sync for group in run.plan.groups], a_push("push_other", database="other"))
+        pull_group = [group.id for group in run.plan.groups].index("pull_signon")
+        run.scheduled, run.conf = False, {"only": ["pull_signon"]}
+        for each in (*PULL, "report"):
+            run.do(each, pull_group)
+        table = self.night(run)
+        assert "0 CRITICAL, 0 WARNING, 1 OK" in table
+        assert "CRITICAL: no report of push_other" in table
+
+    def test_the_night_of_a_refused_request_says_so(self, run: Run) -> None:
+        run.scheduled, run.conf = False, {"only": ["nobody"]}
+        assert "CRITICAL: the run's request was refused" in self.night(run)
+
+    def request(self, run: Run) -> str:
+        return str(RequestOperator(task_id="request", plan=run.plan).execute(run.context("request")))
+
+    def test_the_request_is_said_or_refused(self, run: Run) -> None:
+        assert "the nightly run" in self.request(run)
+        run.scheduled = False
+        assert "nothing was selected" in self.request(run)
+        run.conf = {"only": ["pull_signon"], "timestamp": "2026-11-23T010000Z"}
+        assert self.request(run) == "a run by hand of pull_signon, the dump of 2026-11-23T010000Z"
+        run.conf = {"onyl": []}
+        with pytest.raises(AirflowFailException, match="Nothing was started"):
+            self.request(run)
+
+    @pytest.mark.parametrize("kind", ["manual", "backfill", "asset_triggered"])
+    def test_only_the_schedule_makes_a_night(self, run: Run, kind: str) -> None:
+        context = run.context("request")
+        context["dag_run"].run_type = kind
+        answer = RequestOperator(task_id="request", plan=run.plan).execute(context)
+        assert "nothing was selected" in answer
+
+    def test_config_problems_fail_the_night_but_hold_up_no_run_by_hand(self, run: Run) -> None:
+        problem = Problem(place=Place("a.yaml", 3), sync="x", read="hour 25", right="0 to 23")
+        plan = evolve(run.plan, problems=(problem,))
+        operator = ConfigProblemsOperator(task_id="config_problems", plan=plan)
+        with pytest.raises(AirflowFailException):
+            operator.execute(run.context("config_problems"))
+        run.scheduled = False
+        with pytest.raises(AirflowSkipException):
+            operator.execute(run.context("config_problems"))
+        assert run.xcom["config_problems", "problems"] == ["a.yaml:3: hour 25; 0 to 23"]
+
+
+def test_a_disabled_sync_is_skipped_at_night_and_runs_by_hand(run: Run) -> None:
+    sync = evolve(run.plan.groups[0].sync, ensure=Ensure.DISABLED, options=Options())
+    run.plan = evolve(run.plan, groups=(evolve(run.plan.groups[0], sync=sync),))
+    with pytest.raises(AirflowSkipException, match="disabled"):
+        run.do("start_gate")
+    run.scheduled, run.conf = False, {"only": ["pull_signon"]}
+    pull(run)
+    assert run.do("report")["result"] == "OK"
