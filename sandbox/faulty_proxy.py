@@ -35,8 +35,10 @@ class Cut:
 
 
 @frozen
-class Silent:
-    """Take what is sent and never answer."""
+class Stall:
+    """After so many bytes in either direction, take what is sent and pass nothing on."""
+
+    after: int
 
 
 @frozen
@@ -46,7 +48,7 @@ class Garble:
     after: int
 
 
-Fault = Pass | Busy | Cut | Silent | Garble
+Fault = Pass | Busy | Cut | Stall | Garble
 
 
 class FaultyProxy:
@@ -55,8 +57,8 @@ class FaultyProxy:
     def __init__(self, port: int, choose: Callable[[int], Fault]) -> None:
         self.counts: dict[str, int] = {}
         """How many connections had each fault."""
-        self.silenced = threading.Event()
-        """Set once something was sent to a silent connection."""
+        self.stalled = threading.Event()
+        """Set once something was not passed on."""
         self._to = port
         self._choose = choose
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -89,38 +91,37 @@ class FaultyProxy:
                 threading.Thread(target=self._serve, args=(client, fault), daemon=True).start()
 
     def _serve(self, client: socket.socket, fault: Fault) -> None:
-        if isinstance(fault, Busy | Silent):
+        if isinstance(fault, Busy):
             with contextlib.suppress(OSError):
                 client.recv(65536)
-                if isinstance(fault, Busy):
-                    client.sendall(BUSY)
-                    client.shutdown(socket.SHUT_WR)
-                else:
-                    self.silenced.set()
+                client.sendall(BUSY)
+                client.shutdown(socket.SHUT_WR)
                 while client.recv(65536):
                     pass
             _close(client)
             return
         server = socket.create_connection(("127.0.0.1", self._to))
         self._sockets.append(server)
-        limit = fault.after if isinstance(fault, Cut) else None
-        garbled = fault.after if isinstance(fault, Garble) else None
-        threading.Thread(target=_pump, args=(client, server, limit, garbled), daemon=True).start()
-        _pump(server, client, limit)
+        threading.Thread(target=self._pump, args=(client, server, fault, True), daemon=True).start()
+        self._pump(server, client, fault, False)
 
-
-def _pump(source: socket.socket, sink: socket.socket, limit: int | None, garbled: int | None = None) -> None:
-    passed = 0
-    with contextlib.suppress(OSError):
-        while chunk := source.recv(65536):
-            if garbled is not None and passed <= garbled < passed + len(chunk):
-                place = garbled - passed
-                chunk = chunk[:place] + bytes([chunk[place] ^ 1]) + chunk[place + 1 :]
-            passed += len(chunk)
-            if limit is not None and passed > limit:
-                break
-            sink.sendall(chunk)
-    _close(source, sink)
+    def _pump(self, source: socket.socket, sink: socket.socket, fault: Fault, sent: bool) -> None:
+        """Pass on what comes from the source; `sent` where that is the client."""
+        passed = 0
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(65536):
+                start, passed = passed, passed + len(chunk)
+                if isinstance(fault, Garble) and sent and start <= fault.after < passed:
+                    place = fault.after - start
+                    chunk = chunk[:place] + bytes([chunk[place] ^ 1]) + chunk[place + 1 :]
+                if isinstance(fault, Cut | Stall) and passed > fault.after:
+                    sink.sendall(chunk[: max(fault.after - start, 0)])
+                    if isinstance(fault, Cut):
+                        break
+                    self.stalled.set()
+                    continue
+                sink.sendall(chunk)
+        _close(source, sink)
 
 
 def _close(*sockets: socket.socket) -> None:
