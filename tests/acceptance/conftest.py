@@ -37,7 +37,7 @@ def scene(
     moto.create_buckets([BUCKET])
     prepare(targets["production"], DATABASES, "real-")
     prepare(targets["integration"], DATABASES, "old-")
-    prepare(targets["nightly"], ("shop", "library", "museum"), "old-")
+    prepare(targets["nightly"], DATABASES, "old-")
     folder = process.temporary_folder()
     hieradata, transformations = folder / "hieradata", folder / "transformation_sql"
     hieradata.mkdir()

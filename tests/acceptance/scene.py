@@ -1,4 +1,4 @@
-"""The scene of the acceptance tests: a real Airflow with three environments: production pushes, integration pulls by hand, nightly by the clock."""
+"""The scene of the acceptance tests: production pushes, integration pulls by hand, nightly by the clock."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ PEOPLE = 500
 TRANSFORMATIONS: Mapping[str, str] = {
     "anonymise.sql": "UPDATE people SET email = 'person-' || id || '@example.com';",
     "fails.sql": "UPDATE people SET email = 'x'; ALTER TABLE people ADD UNIQUE (email);",
+    "lingers.sql": "UPDATE people SET email = 'person-' || id || '@example.com'; SELECT pg_sleep(70);",
     "slow.sql": "UPDATE people SET email = 'person-' || id || '@example.com'; SELECT pg_sleep(120);",
 }
 
@@ -95,12 +96,15 @@ def nightly(opens: dt.datetime) -> str:
             "govuk_env_sync::tasks:",
             _pull("pull_shop", "shop", "anonymise.sql", database_hostname="nightly", **at(0)),
             _pull("pull_library", "library", "anonymise.sql", database_hostname="nightly", **at(30)),
+            _pull("pull_archive", "archive", "lingers.sql", database_hostname="nightly", **at(0)),
+            # It can only start when that one is done, which takes longer than its deadline.
             _pull(
                 "pull_museum",
                 "museum",
                 "anonymise.sql",
                 database_hostname="nightly",
-                start_deadline="0s",
+                start_deadline="1m",
+                after="pull_archive",
                 **at(0),
             ),
             _sync("pull_nowhere", hour=25, minute=0, action="pull"),

@@ -68,6 +68,6 @@ def test_a_problem_of_the_configuration_fails_loudly_and_alone(scene: Scene, sch
     assert task.state == "failed"
     log = scene.api.log(DAG, scheduled, "config_problems")
     assert "nightly.yaml:" in log
-    assert "pull_nowhere" in log
+    assert "25" in log
     by_hand = scene.trigger("nightly", only=["pull_shop"])
     scene.finish("nightly", by_hand)
