@@ -20,6 +20,7 @@ from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, Promoted, read_comment, write_comment
+from env_sync.engines.postgresql.statistics import let_autovacuum_go
 from env_sync.errors import AccessRefused, EnvSyncError, PromoteFailed, ProofMissing
 from env_sync.manifest import Transformation
 from env_sync.redact import describe_database_error
@@ -156,6 +157,7 @@ def _prepare(
     with server.session(copies.incoming) as inside:
         roles = read_roles(inside)
         now = read_privileges(inside)
+        let_autovacuum_go(inside)
         if live is None:
             owner = _first_owner(work, roles)
             warnings += carry_over(inside, now, None, roles, owner)

@@ -22,6 +22,8 @@ from env_sync.engines.postgresql.client_tools import (
     tools_to_read,
 )
 from env_sync.engines.postgresql.selection import Selection, Target, select_entries
+from env_sync.engines.postgresql.session import plain_errors
+from env_sync.engines.postgresql.statistics import hold_autovacuum_back
 from env_sync.engines.postgresql.verify import read_failure
 from env_sync.errors import EnvSyncError, RestoreFailed
 from env_sync.progress import Progress
@@ -29,6 +31,10 @@ from env_sync.redact import describe_database_error, names_in, redact_text, reda
 
 SESSION = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
 """Settings of the sessions that restore: after a crash the database is restored anew in any case."""
+
+BEFORE_ROWS = ("pre-data",)
+SECTIONS = (BEFORE_ROWS, ("data", "post-data"))
+"""What is restored in one go, in pg_restore's words; autovacuum is held back between."""
 
 _ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
 _DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")
@@ -80,34 +86,44 @@ def restore_archive(
     progress.start(f"restore into {database}", len(selection.dump_ids), "items")
     with _list_file(archive.file.parent, selection) as list_file:
         known = archive.names | {database, connection.host, connection.login}
-        result = command.run(
-            [
-                tools.pg_restore,
-                f"--dbname={libpq.connection_string(database)}",
-                "--no-password",
-                f"--jobs={jobs}",
-                f"--use-list={list_file}",
-                "--no-owner",
-                "--no-acl",
-                "--no-tablespaces",
-                "--no-security-labels",
-                "--no-publications",
-                "--no-subscriptions",
-                *([] if tolerant else ["--exit-on-error"]),
-                "--verbose",
-                archive.file,
-            ],
-            env=libpq.client_environment(
-                connection, database, application_name=application_name, options=SESSION
-            ),
-            cancellation=cancellation,
-            log=log,
-            on_line=heard.line,
-            redact=lambda line: None if _UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
-            check=False,
-        )
-    if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
-        raise _failure(result, heard, archive, connection, database)
+        for sections in SECTIONS:
+            result = command.run(
+                [
+                    tools.pg_restore,
+                    f"--dbname={libpq.connection_string(database)}",
+                    "--no-password",
+                    f"--jobs={jobs}",
+                    *(f"--section={section}" for section in sections),
+                    f"--use-list={list_file}",
+                    "--no-owner",
+                    "--no-acl",
+                    "--no-tablespaces",
+                    "--no-security-labels",
+                    "--no-publications",
+                    "--no-subscriptions",
+                    *([] if tolerant else ["--exit-on-error"]),
+                    "--verbose",
+                    archive.file,
+                ],
+                env=libpq.client_environment(
+                    connection, database, application_name=application_name, options=SESSION
+                ),
+                cancellation=cancellation,
+                log=log,
+                on_line=heard.line,
+                redact=lambda line: None if _UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
+                check=False,
+            )
+            if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
+                raise _failure(result, heard, archive, connection, database)
+            if sections == BEFORE_ROWS:
+                with (
+                    contextlib.closing(
+                        libpq.connect(connection, database, application_name=application_name)
+                    ) as session,
+                    plain_errors(f"Database {database}", RestoreFailed),
+                ):
+                    hold_autovacuum_back(session)
     progress.finish()
     _run(selection.statements, archive, connection, database, application_name)
     return selection.warnings

@@ -17,6 +17,7 @@ from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.script import Script, read_script
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.engines.postgresql.stamp import write_stamp
+from env_sync.engines.postgresql.statistics import renew_statistics
 from env_sync.errors import Cancelled, EnvSyncError, TransformationFailed
 from env_sync.manifest import Transformation
 from env_sync.redact import describe_database_error
@@ -65,6 +66,7 @@ def run_transformations(
                 _run(session, transformation.script, number)
             file = ""
             session.execute("SET LOCAL search_path = ''")
+            renew_statistics(session)
             check_closed(session, database, TransformationFailed)
             stamp = proof()
             write_stamp(session, database, stamp)
