@@ -20,7 +20,7 @@ from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
 from env_sync.errors import Cancelled, EnvSyncError, TransformationFailed
 from env_sync.manifest import Transformation
-from env_sync.redact import describe_database_error
+from env_sync.redact import describe_database_error, names_in
 
 COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
@@ -93,10 +93,11 @@ def _run(session: Session, script: Script, number: int) -> None:
         )
     if last is not None and last.status == pq.ExecStatus.FATAL_ERROR:
         error = errors.error_from_result(last)
+        said = describe_database_error(error, names_in(script.text))
         position = error.diag.statement_position
         line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)
         raise TransformationFailed(
-            f"Transformation {name}, line {line}: {describe_database_error(error)}. Incoming is dropped, "
+            f"Transformation {name}, line {line}: {said}. Incoming is dropped, "
             "live "
             "is untouched; correct the transformation and run the group again."
         )

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from env_sync.engines.postgresql.script import Script, read_script
+from env_sync.errors import TransformationFailed
+
+FILE = Path("redact.sql")
+ATOMIC = """CREATE FUNCTION f() RETURNS int BEGIN ATOMIC
+SELECT 1; SELECT CASE WHEN true THEN 1 END;
+END;
+SELECT 4;"""
+
+
+def lines(text: str) -> list[int]:
+    script = read_script(FILE, text.encode())
+    return [script.line_at(begin) for begin in script.statements]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" \n-- nothing\n/* nor /* here; */ ; */;;\n", []),
+        ("SELECT 1;\nSELECT 2", [1, 2]),
+        ("\n\n-- first\nSELECT\n1;;\nSELECT 2;", [4, 6]),
+        ("SELECT ';' || \";\" || E'\\';' || U&'x;';\nSELECT 2;", [1, 2]),
+        ("SELECT 'a''b;c';\nSELECT 2;", [1, 2]),
+        ("DO $$ BEGIN; END; $$;\nDO $x$ $$ ; $$ $x$;\nSELECT a$b$, 1; SELECT 3", [1, 2, 3, 3]),
+        ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);\nSELECT 3;", [1, 2]),
+        (ATOMIC, [1, 4]),
+        ("BEGIN;\nSELECT 1;\nEND;", [1, 2, 3]),
+        ("SELECT 'é', 'no end;\nSELECT 2;", [1, 2]),
+        ("SELECT $1, 5$2;\nSELECT 2", [1, 2]),
+    ],
+)
+def test_statements_are_found_where_they_begin(text: str, expected: list[int]) -> None:
+    assert lines(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"SELECT 1;\n\\i other.sql", r"redact\.sql, line 2: commands of psql"),
+        (b"SELECT 1 \\gexec", "line 1: commands of psql"),
+        (b'\nCOPY t (a, "b") FROM\nSTDIN;', "line 3: COPY"),
+        (b"copy t from stdin with (format csv)", "line 1: COPY"),
+        (b"SELECT 1;\nSELECT '\xff';", "line 2: this is not UTF-8"),
+        (b"SELECT 1;\n\0", "line 2: there is a NUL"),
+    ],
+)
+def test_what_only_psql_can_run_is_refused(content: bytes, reason: str) -> None:
+    with pytest.raises(TransformationFailed, match=reason):
+        read_script(FILE, content)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT '\\i', \"\\i\", $$ \\i $$; -- \\i\n/* \\i */",
+        "COPY t FROM '/tmp/stdin'",
+        "SELECT 'COPY t FROM stdin'",
+        "SELECT a FROM stdin",
+    ],
+)
+def test_what_only_looks_like_it_is_not(text: str) -> None:
+    assert read_script(FILE, text.encode()).text == text
+
+
+def test_a_byte_order_mark_is_no_part_of_it() -> None:
+    assert read_script(FILE, "\ufeffSELECT 1".encode()).text == "SELECT 1"
+
+
+def test_lines_of_statements_that_are_not_there() -> None:
+    script = Script(file=FILE, text="a;\nb;", statements=(0, 3))
+    assert [script.line_of_statement(number) for number in (0, 1, 2)] == [1, 2, 2]
+    assert Script(file=FILE, text="", statements=()).line_of_statement(0) == 1
