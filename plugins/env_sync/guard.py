@@ -22,7 +22,6 @@ import ctypes
 import os
 import select
 import signal
-import socket
 import sys
 import time
 
@@ -114,7 +113,7 @@ def wait(program: int, control: int, wakeup: int, grace: float) -> None:
 
 def machine() -> str:
     """Names this machine and the namespace in which its pids mean something."""
-    return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+    return f"{os.uname().nodename} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
 
 
 def lock(folder: str) -> str:

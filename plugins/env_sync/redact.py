@@ -8,7 +8,7 @@ as far as it consists of words of the server's own and of names that are known: 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import psycopg
 
@@ -21,60 +21,74 @@ _TOKEN = re.compile(
     r"""(?P<quoted>"[^"]*"|'[^']*')|(?P<word>\w+)|(?P<other>[\s.,;:()\[\]/-]+|"|')|(?P<unknown>.)""",
     re.DOTALL,
 )
+_WORD = re.compile(r"\w+")
 _IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 
 # Words that PostgreSQL and its programs use in the text of errors that matter here. None of them tells
 # anything about a row; a word that is missing here only shortens a message.
 _WORDS_TEXT = """
 a able aborted aborting abstract accept accepted accepting access accessed accessible acl active actual add
-administrator after again aggregate algorithm all allocate allocated allow allowed already also alter always
-ambiguous an and another any append application apply archive archiver are argument arguments array as
-assign at attach attached attempt attribute attributes authentication authorization automatically available
-backend bad base be because been before begin beginning being between bigint binary bit blob blobs block
-blocks bool boolean both bpchar break buffer but by byte bytea bytes cache called can cancel canceled
-canceling cannot cascade case cast catalog certificate change changed changes char character characters
-check checkpoint child cidr citext class clause client close closed cluster code collation column columns
-command commands comment commit compatible complete compressed compression concurrent concurrently conf
-configuration conflict connect connection connections constraint constraints contain contains content
-contents context control conversion convert copy corrupted could count crash create created creating cross
-current currently cursor custom cycle daemon data database databases date daterange deadlock decimal
-declared default deferred definition delete denied depend dependent depends descriptor detected
-deterministic device dictionary did died different directory disabled disk do does domain done double down
-drop dropped due dump dumped dumping duplicate during each element empty enabled encoding encountered
-encrypted end ended enter entered entries entry enum error errors event exceed exceeded exceeds except
-exclusion exclusive exec execute executing execution exist existing exists exit exited expected expects
-expression extend extended extension extensions extra failed failure fatal feature field file finished fix
-float following for force foreign form format found from full function functions general generated geometry
-get gin given global grant group had handler has hash have header hint host hstore id identifier identity if
-ignored immutable implemented in incomplete inconsistent incorrect index indexes inet inherit inherited
-initialize initially input insert insufficient int integer intermittent internal interrupted interval into
-invalid invalidated invalidation io is isolation it item items its json jsonb jsonpath key keys kind known
-label language large last latin1 lc least left length level library limit line list load loaded local locale
-location lock locked locks log login long lookup loop lost macaddr made main many mapping match matching
-materialized maximum may member memory merge message messages method missing mode more most multiple must
-name named names nested network new next no non none not nothing null number numeric object objects of off
-offset oid oids old on one only open operation operator operators option options or order other out outer
-over overflow overlaps owned owner page parallel parameter parameters parent parse parser part partial
-partition partitioned password path peer pending permission permitted pg_hba policy polygon port position
-precision prepared prevented primary privilege privileges procedural procedure process processed processing
-program promised property protocol publication publications queries query range ranges read reading ready
-reason receive received record recovery recursion reference referenced references referencing refresh
-refused regclass region relation relations release remaining rename replace replication request requested
-require required requires reserved reset resource resources restart restore restored restoring restrict
-restricted restriction result return returned returning returns revoke role roles root routine row rows rule
-running same savepoint schema schemas search security segment select send sequence sequences serial
-serialize server session set setting settings shared shutdown shutting signal size slots smallint snapshot
-some space specified specify sql sql_ascii ssl stack standby start started starting state statement
-statements statistics step storage stored stream string strings subscription subscriptions subtransaction
-such supplied support supported syntax system table tables tablespace target template temporary terminate
-terminated terminating terminator text than that the their there this tid time timed timeout timestamp
-timestamptz tls to toc token too transaction transaction_timeout transactions transform trigger triggers
-truncate truncated trusted try trying tsquery tsrange tstzrange tsvector tuple two type types unable
-unaccent unavailable undefined unexpected unexpectedly unique unknown unlogged unmatched unrecognized
-unsupported until untrusted update updated upgrade usage use used user users using utf8 uuid valid validate
-value values varchar variable varying version versions via view views violate violates violation volatile
-wait waiting was were when where which while with within without work worker would wrapper write writing
-wrong xid xmin xml yet you zero zone
+added administrator after again aggregate aggregates algorithm all allocate allocated allow allowed already
+also alter always ambiguous an analyze and another any anymore appear appears append application applied
+apply archive archiver are argument arguments array as assign assignment at attach attached attempt
+attribute attributes authentication authorization automatic automatically autovacuum available backend
+background bad base be because been before begin beginning being belonging between bigint binary bit blob
+blobs block blocks bool boolean both bound bpchar break buffer build built but by byte bytea bytes cache
+call called can cancel canceled canceling cannot cascade case cast catalog certificate change changed
+changes channel char character characters check checkpoint checks checksum child cidr citext class clause
+clauses client close closed cluster code collation column columns command commands comment commit comparison
+compatible complete compressed compression concurrent concurrently condition conditions conf configuration
+conflict conflicting conflicts connect connection connections consistent constraint constraints contain
+containing contains content contents context control conversion convert copy corrupted could count crash
+create created creating creation cross current currently cursor custom cycle daemon data database databases
+date daterange datetime dbname deadlock decimal declared default defaults deferrable deferred define defined
+definition delete denied depend depended dependent depends descriptor deserialize detach detected
+deterministic device dictionary did died different directory disabled disk distinct do does domain done
+double down drop dropped due dump dumped dumping duplicate duration during each elapsed element empty enable
+enabled encoding encountered encrypted encryption end ended enter entered entries entry enum eof error
+errors escape event exactly exceed exceeded exceeds except exclude exclusion exclusive exec execute
+executing execution exist existing exists exit exited expected expects explicit expression expressions
+extend extended extension extensions external extra failed failure fatal feature field file files find
+finished first fix float following for force foreign form format found from full function functions general
+generate generated generation geometry get gin given global grant group grouping had handler has hash have
+header higher hint host hstore id ident identifier identifiers identify identity if ignored immutable
+implemented in include incompatible incomplete inconsistent incorrect index indexes inet information inherit
+inheritance inherited initial initialize initially input insert inside instead insufficient int integer
+intermittent internal interrupted interval into invalid invalidated invalidates invalidation io is isolation
+it item items its join json jsonb jsonpath key keys kind known label language large last latin1 lc least
+left length level library limit line list listen lists literal load loaded local locale location lock locked
+locks log logged logging logical login logs long longer lookup loop lost lower lsn macaddr made magic main
+malformed many mapping marked match matching materialized maximum may member members memory merge message
+messages method might minimum mismatch missing mode modified modulus more most move multiple multixact must
+name named names near needed nested network new next no non none nor not nothing null number numeric object
+objects of off offset oid oids old on once one only open operation operations operator operators option
+options or order ordering other out outer output over overflow overlaps owned owner ownership page parallel
+parameter parameters parent parse parser parsing part partial partition partitioned partitioning partitions
+password path peer pending per perform permanent permission permissions permitted pg_hba pgpipe physical pid
+plans points policy polygon port position possible postgresql postmaster preceding precision predicate
+prepare prepared prevented previous previously primary prior privilege privileges procedural procedure
+process processed processing program promised property protocol provide provider publication publications
+publisher queries query queue range ranges read reading ready reason receive received recheck recognized
+record recovery recursion recursive redo reference referenced references referencing refresh refused
+regclass region registered reindex relation relations release remaining remove removed removing rename
+renamed replace replica replication request requested require required requires reserved reset resource
+resources response restart restore restored restoring restrict restricted restriction result return returned
+returning returns revoke rewrite role roles root routine row rows rule rules running same savepoint scalar
+scan schema schemas search security see seek segment select send sequence sequences serial serialize server
+session sessions set setting settings shared short should shows shutdown shutting side signal size slot
+slots smallint snapshot some sort source space specified specifies specify sql sql_ascii ssl stack standby
+start started starting stat state statement statements statistics step still stop storage stored stream
+streaming string strings subquery subscript subscription subscriptions subtransaction subtype such superuser
+superusers supplied support supported syntax system table tables tablespace tablespaces target temp template
+temporary term terminate terminated terminating terminator text than that the their then there this tid time
+timed timeout timestamp timestamptz tls to toast toc token too transaction transaction_timeout transactions
+transform transition trigger triggers truncate truncated trusted try trying tsquery tsrange tstzrange
+tsvector tuple twice two type types unable unaccent unavailable uncompress undefined unexpected unexpectedly
+unique unknown unlogged unmatched unrecognized unsupported unterminated until untrusted up updatable update
+updated updates upgrade usage use used user users uses using utf8 uuid vacuuming valid validate value values
+varchar variable variables varying version versions via view views violate violates violation volatile wait
+waiting wal wal_level was were when where whether which while whole will window with within without word
+work worker workers would wraparound wrapper write writes writing wrong xid xmin xml yet you zero zone
 """
 _WORDS = frozenset(_WORDS_TEXT.split())
 
@@ -152,11 +166,10 @@ def describe_database_error(error: psycopg.Error, known: Collection[str] = ()) -
     names = _names(error)
     if state[:2] not in _SPEAKS_OF_NO_VALUES:
         return f"{condition}{f': {names}' if names else '; its text is withheld, for it quotes values'}"
-    text = (diagnosis.message_primary or "").replace("\n", " ")
-    # With a position the parser found it, in the statement as it was sent: before any row was read.
-    parsed = diagnosis.statement_position is not None and diagnosis.internal_query is None
-    if not parsed:
-        text = redact_text(text, {*known, *_diagnosed(error).values()})
+    # Even what the parser found may be part of a value: of one that was cast to regtype, of dynamic SQL.
+    text = redact_text(
+        (diagnosis.message_primary or "").replace("\n", " "), {*known, *_diagnosed(error).values()}
+    )
     return f"{condition}: {text}"
 
 
@@ -175,7 +188,7 @@ def _condition(state: str) -> str:
         name = psycopg.errors.lookup(state).__name__
     except KeyError:
         return "error"
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().rstrip("_")
 
 
 def _diagnosed(error: psycopg.Error) -> dict[str, str]:
@@ -200,9 +213,5 @@ def _is_known(word: str, known: Collection[str]) -> bool:
 
 
 def _is_known_name(name: str, known: Collection[str]) -> bool:
-    """Whether a quoted name is known, as a whole or part by part (`public.people`)."""
-    return name in known or _all_known(re.split(r"[.\s]+", name), known)
-
-
-def _all_known(words: Iterable[str], known: Collection[str]) -> bool:
-    return all(word == "" or _is_known(word, known) for word in words)
+    """Whether a quoted name is known, as a whole or word by word (`public.people`)."""
+    return name in known or (name.isascii() and all(_is_known(word, known) for word in _WORD.findall(name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import os
 import re
@@ -37,7 +38,8 @@ class ClientTools:
     @property
     def major(self) -> int:
         """Its major version, e.g. 16."""
-        return int(self.version.partition(".")[0])
+        # "16.14", and "19beta1" before its first release.
+        return int("".join(itertools.takewhile(str.isdigit, self.version)))
 
     @property
     def pg_dump(self) -> Path:
