@@ -42,19 +42,19 @@ CREATE FUNCTION pg_temp.without_addresses(written text) RETURNS text LANGUAGE sq
     SELECT regexp_replace(written, '[^[:space:]"<>()\[\],;:@]+@[^[:space:]"<>()\[\],;:@]+', 'address-removed@example.com', 'g')
 $$;
 -- Value by value: a pattern over the whole of a JSON text would take the "n" of a line break for a letter.
-CREATE FUNCTION pg_temp.without_addresses(found jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION pg_temp.without_addresses(written jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    RETURN CASE jsonb_typeof(found)
-        WHEN 'string' THEN to_jsonb(pg_temp.without_addresses(found #>> '{}'))
+    RETURN CASE jsonb_typeof(written)
+        WHEN 'string' THEN to_jsonb(pg_temp.without_addresses(written #>> '{}'))
         WHEN 'array' THEN (
             SELECT coalesce(jsonb_agg(pg_temp.without_addresses(value) ORDER BY place), '[]')
-            FROM jsonb_array_elements(found) WITH ORDINALITY AS items (value, place)
+            FROM jsonb_array_elements(written) WITH ORDINALITY AS items (value, place)
         )
         WHEN 'object' THEN (
             SELECT coalesce(jsonb_object_agg(pg_temp.without_addresses(key), pg_temp.without_addresses(value)), '{}')
-            FROM jsonb_each(found)
+            FROM jsonb_each(written)
         )
-        ELSE found
+        ELSE written
     END;
 END
 $$;

@@ -61,7 +61,6 @@ def make_dag(plan: Plan) -> DAG:
         max_active_runs=16,
         max_active_tasks=MOST_ACTIVE_TASKS,
         tags=["env_sync", plan.environment, *(["protected"] if settings.protected else [])],
-        params=_params(plan),
     )
     with dag:
         RequestOperator(task_id="request", plan=plan)
@@ -74,9 +73,9 @@ def make_dag(plan: Plan) -> DAG:
                 tasks[before]["report"] >> tasks[group.id]["start_gate"]
             tasks[group.id]["report"] >> night
         _make_teardown(night)
-    for task in dag.tasks:
-        # Airflow writes the DAG's params into every task again: with hundreds of groups most of its size.
-        task.params = ParamsDict()
+    # Set last: a DAG that has params copies them into each task that is made, so that time and size would
+    # grow with the square of the number of syncs.
+    dag.params = ParamsDict(_params(plan))
     return dag
 
 

@@ -210,9 +210,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def promote(
-        self, transformations: Sequence[Transformation], last_look: Callable[[], None]
-    ) -> Promotion:
+    def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming, if it proves that these transformations ran in this attempt, with live.
 
         `last_look` is called right before live is closed; what it raises stops the promotion.

@@ -15,7 +15,6 @@ STEPS = ("dump", "upload", "download", "restore", "sanitise", "promote", "report
 """The steps of which a time limit can be set."""
 
 
-
 @frozen(kw_only=True)
 class Window:
     """The part of the day in which syncs are meant to run; may cross midnight."""
@@ -69,7 +68,13 @@ class Options:
         default=dt.timedelta(minutes=5), metadata={"doc": "The pause before a failed step is tried again."}
     )
     timeouts: Mapping[str, dt.timedelta] = field(
-        default=Factory(lambda: {**dict.fromkeys(STEPS, dt.timedelta(hours=6)), "promote": dt.timedelta(minutes=15), "report": dt.timedelta(minutes=15)}),
+        default=Factory(
+            lambda: {
+                **dict.fromkeys(STEPS, dt.timedelta(hours=6)),
+                "promote": dt.timedelta(minutes=15),
+                "report": dt.timedelta(minutes=15),
+            }
+        ),
         metadata={"doc": "Time limits by step; those not named keep their default."},
     )
     compression: str = field(
@@ -80,7 +85,8 @@ class Options:
         default=4, metadata={"doc": "How many connections restore one database at the same time."}
     )
     upload_acl: str | None = field(
-        default=None, metadata={"doc": "The canned ACL set on uploaded objects, e.g. `bucket-owner-full-control`."}
+        default=None,
+        metadata={"doc": "The canned ACL set on uploaded objects, e.g. `bucket-owner-full-control`."},
     )
 
 
@@ -90,7 +96,9 @@ class Settings:
 
     window: Window = field(
         default=Window(opens=dt.time(22), closes=dt.time(8)),
-        metadata={"doc": "When syncs are meant to run, as `HH:MM-HH:MM`; the nightly run starts when it opens."},
+        metadata={
+            "doc": "When syncs are meant to run, as `HH:MM-HH:MM`; the nightly run starts when it opens."
+        },
     )
     timezone: str = field(
         default="UTC", metadata={"doc": "The IANA time zone of the window and of every hour and minute."}
@@ -102,7 +110,8 @@ class Settings:
         },
     )
     queue: str | None = field(
-        default=None, metadata={"doc": "The Celery queue of this environment's tasks; Airflow's own default if unset."}
+        default=None,
+        metadata={"doc": "The Celery queue of this environment's tasks; Airflow's own default if unset."},
     )
     queues: Mapping[str, str] = field(
         factory=dict, metadata={"doc": "Celery queues by node class, before `queue`."}

@@ -1,0 +1,100 @@
+"""One environment's night, started by hand: trigger, watch its groups, collect the reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from env_sync.plain import from_plain
+from env_sync.plan import Plan
+from env_sync.report import Report
+from sandbox.airflow_api import AirflowApi, ApiRefused, Task
+from sandbox.process import SandboxError
+
+LONGEST = 900.0  # seconds
+EVERY = 0.7
+
+
+@frozen(kw_only=True)
+class Progress:
+    """How far one group is: the steps that are over, and the one that runs, if one does."""
+
+    group: str
+    over: int
+    steps: int
+    step: str
+    failed: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it will run any more."""
+        return self.over == self.steps
+
+
+@frozen(kw_only=True)
+class Night:
+    """What came of a run: its state and the reports of its groups, in the order of the night."""
+
+    environment: str
+    run: str
+    state: str
+    seconds: float
+    reports: tuple[Report, ...]
+    unreported: tuple[str, ...]
+    """Groups that left no report."""
+
+
+def run_night(api: AirflowApi, plan: Plan, watch: Callable[[Sequence[Progress]], None]) -> Night:
+    """Runs everything that is present in an environment, now; `watch` is told how far it is.
+
+    SandboxError where it takes too long.
+    """
+    dag_id = f"env_sync_{plan.environment}"
+    began = time.monotonic()
+    run = api.trigger(dag_id, {"only": ["all"]})
+    while not (state := api.run(dag_id, run.id)).over:
+        watch(_progress(plan, api.tasks(dag_id, run.id)))
+        if time.monotonic() - began > LONGEST:
+            raise SandboxError(
+                f"{dag_id} did not end within {LONGEST:g} s; tasks: {api.states(dag_id, run.id)}"
+            )
+        time.sleep(EVERY)
+    watch(_progress(plan, api.tasks(dag_id, run.id)))
+    found = {group.id: _report(api, dag_id, run.id, group.id) for group in plan.groups}
+    return Night(
+        environment=plan.environment,
+        run=run.id,
+        state=state.state,
+        seconds=time.monotonic() - began,
+        reports=tuple(report for report in found.values() if report is not None),
+        unreported=tuple(group for group, report in found.items() if report is None),
+    )
+
+
+def _progress(plan: Plan, tasks: Sequence[Task]) -> list[Progress]:
+    states = {task.id: task for task in tasks}
+    progress = []
+    for group in plan.groups:
+        steps = [
+            (step, states[f"{group.id}.{step}"]) for step in group.steps if f"{group.id}.{step}" in states
+        ]
+        running = [step for step, task in steps if task.state in ("running", "deferred", "up_for_retry")]
+        progress.append(
+            Progress(
+                group=group.id,
+                over=sum(task.over for _, task in steps),
+                steps=len(group.steps),
+                step=running[0] if running else "",
+                failed=any(task.state == "failed" for _, task in steps),
+            )
+        )
+    return progress
+
+
+def _report(api: AirflowApi, dag_id: str, run_id: str, group: str) -> Report | None:
+    try:
+        return from_plain(Report, api.xcom(dag_id, run_id, f"{group}.report"))
+    except ApiRefused:
+        return None

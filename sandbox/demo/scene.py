@@ -1,0 +1,209 @@
+"""The stage: a PostgreSQL server per environment, buckets, and an Airflow that knows them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sandbox import process
+from sandbox.airflow import REPOSITORY, Airflow
+from sandbox.demo import databases, invented, seed
+from sandbox.demo.databases import DATABASES
+from sandbox.demo.invented import Kind
+from sandbox.postgresql import SYNC_ROLE, PostgreSQLServer
+from sandbox.process import SandboxError
+from sandbox.s3 import MotoS3
+
+ENVIRONMENTS = ("production", "staging", "integration")
+INSTALLATION = "pypi16"
+FOLDER = "ENV_SYNC_DEMO"
+FIRST_PULL = ("integration", "signon_production")
+"""The one database that is not there yet, to be made by its first pull."""
+SHELL = "demo.env"
+METADATA = "airflow"
+LEASES = "env_sync"
+"""The database of each server that holds its leases."""
+
+
+def bucket(environment: str) -> str:
+    """The bucket of dumps of an environment."""
+    return f"govuk-{environment}-database-backups"
+
+
+class Scene:
+    """All servers of the demo, in one folder; kept and used again until the seed changes or `fresh`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.servers = {name: PostgreSQLServer(folder / name, INSTALLATION) for name in ENVIRONMENTS}
+        self.metadata = PostgreSQLServer(folder / "metadata", INSTALLATION)
+        self.s3 = MotoS3(folder / "s3")
+        self.marks: Mapping[bytes, Kind] = {}
+        self.airflow: Airflow | None = None
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.__exit__(kind, error, trace)
+
+    @property
+    def tools(self) -> Path:
+        """The folder of pg_dump and pg_restore of the servers' version."""
+        return self.metadata.installation.bin
+
+    def start_servers(self) -> None:
+        """Starts the PostgreSQL servers and the buckets; each has a folder, so they can start at once."""
+        everything: list[PostgreSQLServer | MotoS3] = [*self.servers.values(), self.metadata, self.s3]
+        with ThreadPoolExecutor(len(everything)) as pool:
+            started = [pool.submit(server.start) for server in everything]
+            for server in everything:
+                self._undo.callback(server.stop)
+        for each in started:
+            each.result()
+        self.s3.create_buckets(map(bucket, ENVIRONMENTS))
+
+    def seed(self) -> bool:
+        """Fills the servers, unless they were before; says whether it had to."""
+        rows, made = seed.rows_of_production()
+        self.marks = made.marks
+        note, version = self.folder / "seeded", _version()
+        if note.exists() and note.read_text() == version and not self._broken_off():
+            return False
+        note.unlink(missing_ok=True)
+        self.metadata.clear()
+        passwords = self._passwords()
+        for environment, server in self.servers.items():
+            # What an earlier start that was interrupted, or an earlier seed, left.
+            server.clear()
+            databases.make_roles(server, passwords)
+            for database in DATABASES:
+                if (environment, database.name) != FIRST_PULL:
+                    filling = rows[database.name] if environment == "production" else None
+                    databases.make_database(server, database, filling)
+        note.write_text(version)
+        return True
+
+    def start_airflow(self) -> Airflow:
+        """Starts Airflow with connections to all of it."""
+        work = self.folder / "work"
+        work.mkdir(exist_ok=True, mode=0o700)
+        self.airflow = Airflow(
+            self.folder / "airflow",
+            self.metadata,
+            database=METADATA,
+            connections=self._connections(),
+            env={"ENV_SYNC_WORK_FOLDER": str(work), "PYTHONPATH": str(REPOSITORY / "plugins")},
+            settings={
+                "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+                # The demo starts its nights itself, whatever the time is.
+                "SCHEDULER__USE_JOB_SCHEDULE": "False",
+                "API__INSTANCE_NAME": "Env Sync demo",
+                "CORE__DEFAULT_TIMEZONE": "utc",
+            },
+        )
+        self._undo.callback(self.airflow.stop)
+        self.airflow.start()
+        self._write_shell(self.airflow)
+        return self.airflow
+
+    def logs(self) -> list[Path]:
+        """Where logs are: all of Airflow's folder, and the logs of the servers below production."""
+        if self.airflow is None:
+            raise SandboxError("Airflow was not started")
+        return [
+            self.airflow.folder,
+            *(self.servers[name].log for name in ENVIRONMENTS[1:]),
+            self.metadata.log,
+            self.s3.log,
+        ]
+
+    def left_in_work_folder(self) -> list[Path]:
+        """Files that syncs left on the disk; there should be none."""
+        return [path for path in (self.folder / "work").rglob("*") if path.is_file()]
+
+    def _broken_off(self) -> bool:
+        """Whether an earlier demo ended with syncs at work: their runs would go on, and their leases last."""
+        if METADATA in self.metadata.databases():
+            unfinished = "SELECT 1 FROM dag_run WHERE state NOT IN ('success', 'failed') LIMIT 1"
+            if self.metadata.execute(unfinished, database=METADATA):
+                return True
+        return any(
+            server.execute("SELECT 1 FROM lease LIMIT 1", database=LEASES)
+            for server in self.servers.values()
+            if LEASES in server.databases()
+        )
+
+    def _connections(self) -> dict[str, Mapping[str, Any]]:
+        password = self._passwords()[SYNC_ROLE]
+        connections: dict[str, Mapping[str, Any]] = {}
+        for environment, server in self.servers.items():
+            for database in DATABASES:
+                name = f"env_sync_{environment}_{database.server}".replace("-", "_")
+                connections[name] = server.airflow_connection(SYNC_ROLE, password, environment=environment)
+            connections[f"env_sync_{environment}_s3"] = self.s3.airflow_connection(environment=environment)
+        return connections
+
+    def _passwords(self) -> dict[str, str]:
+        path = self.folder / "roles.json"
+        if not path.exists():
+            made = {role: secrets.token_urlsafe(18) for role in (SYNC_ROLE, "client")}
+            process.write_private(path, json.dumps(made))
+        passwords: dict[str, str] = json.loads(path.read_text())
+        return passwords
+
+    def _write_shell(self, airflow: Airflow) -> None:
+        """What a shell needs for `bin/env-sync` to use this Airflow's connections and Variables."""
+        environment = airflow.environment()
+        names = sorted(
+            name
+            for name, value in environment.items()
+            if name.startswith(("AIRFLOW", "ENV_SYNC_")) or os.environ.get(name) != value
+        )
+        lines = [f"export {name}={shlex.quote(environment[name])}" for name in names if name != "PYTHONPATH"]
+        lines.append(f"export ENV_SYNC_PYTHON={shlex.quote(sys.executable)}")
+        process.write_private(self.folder / SHELL, "\n".join(lines) + "\n")
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process; SandboxError where another demo has it."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SandboxError(
+                f"a demo runs already with {folder}: end that one, or set {FOLDER} to another folder"
+            ) from None
+        yield
+
+
+def home() -> Path:
+    """The folder of the demo: ENV_SYNC_DEMO, else one that stays from start to start."""
+    asked = os.environ.get(FOLDER)
+    if not asked:
+        return process.state_folder("demo")
+    folder = Path(asked).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _version() -> str:
+    """Changes when what is seeded does."""
+    parts: list[Path] = [Path(module.__file__ or "") for module in (databases, invented, seed)]
+    parts += sorted(databases.SCHEMAS.glob("*.sql"))
+    return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
