@@ -69,18 +69,19 @@ def _play(console: Console, scene: Scene, *, serve: bool) -> int:
     _say_where(console, airflow)
     nights = _nights(console, airflow)
     with show.timed(console, "\nLooking for every invented value"):
-        searches = _searches(scene)
+        raw, clean = _search(scene)
     console.print()
     console.print(show.nights_table(nights))
-    console.print(show.search_table(searches, scene.marks))
-    wrong = [*_wrong_nights(nights), *_wrong_searches(scene, searches)]
+    console.print(show.search_table([*raw, *clean], scene.marks))
+    wrong = [*_wrong_nights(nights), *_wrong_searches(scene, raw, clean)]
     for line in wrong:
         console.print(f"[bold red]WRONG:[/] {escape(line)}")
     verdict = "All is well" if not wrong else f"{len(wrong)} things are wrong"
+    below = set().union(*(found.marks for found in clean))
     console.print(
         f"{verdict}: {sum(len(night.reports) for night in nights)} syncs reported; of {len(scene.marks):,} "
-        f"personal values, found in production {len(searches[0].marks):,}, in integration "
-        f"{sum(len(found.marks) for found in searches[3:5]):,}. {time.monotonic() - began:.0f} s in all."
+        f"personal values, found in production {len(raw[0].marks):,}, in integration {len(below):,}. "
+        f"{time.monotonic() - began:.0f} s in all."
     )
     if serve:
         _serve(console, scene, airflow)
@@ -101,17 +102,21 @@ def _nights(console: Console, airflow: Airflow) -> list[Night]:
     return nights
 
 
-def _searches(scene: Scene) -> list[Found]:
+def _search(scene: Scene) -> tuple[list[Found], list[Found]]:
+    """What was found where the values belong, production first; and where none may be."""
     marks, tools = scene.marks, scene.tools
-    return [
+    raw = [
         search.search_server("production", scene.servers["production"], marks),
         search.search_server("staging", scene.servers["staging"], marks),
         search.search_bucket("staging's dumps", scene.s3, bucket("staging"), tools, marks),
+    ]
+    clean = [
         search.search_server("integration", scene.servers["integration"], marks),
         search.search_bucket("integration's dumps", scene.s3, bucket("integration"), tools, marks),
         search.search_files("logs", scene.logs(), marks),
         search.search_server("XComs and the rest of Airflow's database", scene.metadata, marks),
     ]
+    return raw, clean
 
 
 def _wrong_nights(nights: Sequence[Night]) -> list[str]:
@@ -127,20 +132,17 @@ def _wrong_nights(nights: Sequence[Night]) -> list[str]:
     return wrong
 
 
-def _wrong_searches(scene: Scene, searches: Sequence[Found]) -> list[str]:
+def _wrong_searches(scene: Scene, raw: Sequence[Found], clean: Sequence[Found]) -> list[str]:
     """What is where it must not be; and where nothing is found that must be, the search itself is broken."""
-    production, staging, staging_dumps, *clean = searches
     wrong = [
-        f"{len(marks)} personal values in {found.where}: {place}"
+        f"{len(marks):,} personal values in {found.where}: {place}"
         for found in clean
         for place, marks in found.places.items()
         if marks
     ]
-    if missing := len(scene.marks) - len(production.marks):
+    if missing := len(scene.marks) - len(raw[0].marks):
         wrong.append(f"the search does not find {missing} of the values that were seeded in production")
-    wrong += [
-        f"the search finds nothing in {found.where}" for found in (staging, staging_dumps) if not found.marks
-    ]
+    wrong += [f"the search finds nothing in {found.where}" for found in raw if not found.marks]
     wrong += [f"there is nothing to search in {found.where}" for found in clean if not found.places]
     wrong += [f"a sync left {path} on the disk" for path in scene.left_in_work_folder()]
     return wrong
