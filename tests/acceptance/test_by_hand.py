@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 
+import psutil
 import pytest
 
 from sandbox.airflow_api import ApiRefused
@@ -153,3 +154,30 @@ def test_a_sanitise_stopped_by_hand_never_promotes_and_leaves_nothing(scene: Sce
     assert scene.emails("integration", "museum") == before
     assert scene.leftovers("integration") == set()
     scene.api.wait_for(lambda: _ended(scene), "the sessions of the cancelled step to end", 30)
+
+
+def _task_at_work(scene: Scene) -> psutil.Process:
+    """The process whose connection runs the transformation."""
+    rows = scene.targets["integration"].execute(
+        "SELECT client_port FROM pg_stat_activity "
+        "WHERE datname = 'museum__incoming' AND wait_event = 'PgSleep'"
+    )
+    ((port,),) = rows
+    for connection in psutil.net_connections("tcp4"):
+        if connection.laddr.port == port and connection.pid:
+            return psutil.Process(connection.pid)
+    raise AssertionError(f"nobody holds port {port}")
+
+
+def test_a_killed_task_is_reported_once_and_leaves_nothing(scene: Scene) -> None:
+    before = scene.emails("integration", "museum")
+    run = scene.trigger("integration", only=["pull_museum_slowly"])
+    scene.api.wait_for(lambda: _running_transformation(scene), "the transformation to run", 120)
+    _task_at_work(scene).kill()
+    scene.finish("integration", run, "failed")
+    report = scene.report("integration", run, "pull_museum_slowly")
+    assert report["result"] == "CRITICAL"
+    assert "sanitise" in report["what"]
+    assert scene.emails("integration", "museum") == before
+    assert scene.leftovers("integration") == set()
+    scene.api.wait_for(lambda: _ended(scene), "the sessions of the killed step to end", 30)
