@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict
 
@@ -70,9 +70,12 @@ def make_dag(plan: Plan) -> DAG:
         tasks = {group.id: _add_group(group, plan) for group in plan.groups}
         for group in plan.groups:
             for before in group.after:
-                tasks[before]["report"] >> tasks[group.id]["start_gate"]
-            tasks[group.id]["report"] >> night
+                _follow(tasks[before]["report"], tasks[group.id]["start_gate"])
+            _follow(tasks[group.id]["report"], night)
         _make_teardown(night)
+    for task in dag.tasks:
+        if settings.queue and "." not in task.task_id:
+            task.queue = settings.queue
     # Set last: a DAG that has params copies them into each task that is made, so that time and size would
     # grow with the square of the number of syncs.
     dag.params = ParamsDict(_params(plan))
@@ -91,14 +94,26 @@ def _add_group(group: Group, plan: Plan) -> dict[str, StepOperator]:
             task.queue = queue
     steps = [tasks[step] for step in group.steps]
     for step, following in itertools.pairwise(steps):
-        step >> following
+        _follow(step, following)
+    # The gate is the setup of the report: clearing one step then clears those two with it.
     tasks["start_gate"].trigger_rule = TriggerRule.ALL_DONE
-    tasks["report"].as_teardown(setups=tasks["start_gate"])
+    tasks["start_gate"].is_setup = True
+    _follow(tasks["start_gate"], tasks["report"])
     _make_teardown(tasks["report"])
     return tasks
 
 
-def _make_teardown(task: Any) -> None:
+def _follow(before: BaseOperator, after: BaseOperator) -> None:
+    """What `before >> after` does to two tasks of one DAG.
+
+    That operator computes the DAG's hash, of the ids of all its tasks, for each edge: with thousands of
+    syncs it is most of the time that making the DAG takes.
+    """
+    before.downstream_task_ids.add(after.task_id)
+    after.upstream_task_ids.add(before.task_id)
+
+
+def _make_teardown(task: BaseOperator) -> None:
     """A last task that always runs and never decides whether the run failed.
 
     As a plain leaf it would make a run with failed groups a success; as a teardown with Airflow's own
