@@ -1,0 +1,113 @@
+"""The commands that need files alone, and how the others read what they are given."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from env_sync import cli
+from env_sync.cli import app, main
+from env_sync.errors import InvalidRequest, UnknownSync
+from tests.unit.values import a_plan, a_push, a_sync, moment
+
+NOW = moment("2026-11-23 12:00")
+GOOD = """\
+govuk_env_sync::tasks:
+  push_signon:
+    {hour: 1, minute: 0, action: push, dbms: postgresql, storagebackend: s3, database: signon,
+     url: govuk-testing-database-backups, path: signon}
+  push_mongo:
+    {hour: 1, minute: 0, action: push, dbms: mongo, storagebackend: s3, database: router,
+     url: govuk-testing-database-backups, path: router}
+"""
+BAD = GOOD.replace("hour: 1", "hour: 25", 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ENV_SYNC_HIERADATA", "ENV_SYNC_TRANSFORMATIONS", "ENV_SYNC_ENVIRONMENTS"):
+        monkeypatch.setenv(name, "")
+
+
+def run(folder: Path, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["--hieradata", str(folder), *words], catch_exceptions=False)
+    return done.exit_code, done.output
+
+
+def test_check_without_problems(tmp_path: Path) -> None:
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    code, output = run(tmp_path, "check")
+    assert code == 0
+    assert output.splitlines() == [
+        "note: testing: 1 mongo sync left out: no engine for mongo is installed",
+        "1 environments, 1 groups, 0 problems",
+    ]
+
+
+def test_check_with_a_problem_of_one_environment_shows_it_and_exits_1(tmp_path: Path) -> None:
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    (tmp_path / "other.yaml").write_text(BAD.replace("testing", "other"))
+    code, output = run(tmp_path, "check")
+    assert code == 1
+    assert output.startswith("other.yaml:3: ")
+    assert "25" in output.splitlines()[0]
+    assert output.splitlines()[-1] == "2 environments, 1 groups, 1 problems"
+
+
+def test_plan(tmp_path: Path) -> None:
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    code, output = run(tmp_path, "plan", "testing")
+    assert code == 0
+    assert output.startswith("testing: window 22:00-08:00 UTC; 1 groups, 0 problems\n")
+
+
+def test_our_errors_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["env-sync", "--hieradata", str(tmp_path / "nowhere"), "check"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("env-sync: The hieradata folder ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8h", "2026-11-23 20:00"),
+        ("2d", "2026-11-25 12:00"),
+        ("1h30m", "2026-11-23 13:30"),
+        ("2026-12-01T09:00", "2026-12-01 09:00"),
+        ("2026-12-01T09:00+02:00", "2026-12-01 07:00"),
+        ("2026-11-24", "2026-11-24 00:00"),
+    ],
+)
+def test_when_a_pause_ends(text: str, expected: str) -> None:
+    assert cli._end(text, NOW) == moment(expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "h", "tomorrow", "8", "8x", "-8h", "2026-11-23T11:59", "2026-11-23", "99999999999d"]
+)
+def test_an_end_that_is_none_or_over_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        cli._end(text, NOW)
+
+
+def test_an_end_always_has_a_zone() -> None:
+    assert cli._end("2026-12-01T09:00", NOW).tzinfo is dt.UTC
+
+
+def test_pausing_the_pulls_of_a_database() -> None:
+    plan = a_plan(a_sync("pull_signon"), a_push("push_signon", "05:00"), a_sync("pull_b", database="b"))
+    assert cli._named(plan, "signon", pull_only=True) == ["pull_signon"]
+    assert cli._named(plan, "push_signon", pull_only=False) == ["push_signon"]
+    with pytest.raises(UnknownSync, match="no pull of a database 'push_signon'"):
+        cli._named(plan, "push_signon", pull_only=True)
+    with pytest.raises(UnknownSync, match="It has: pull_b, pull_signon, push_signon"):
+        cli._named(plan, "signon", pull_only=False)

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from env_sync import installation
+from env_sync.errors import NoHieradata, UnknownEnvironment
+from env_sync.installation import (
+    chosen_environments,
+    hieradata_folder,
+    read_plan,
+    transformations_folder,
+)
+
+PUSH = """\
+govuk_env_sync::tasks:
+  push_signon:
+    {hour: 1, minute: 0, action: push, dbms: postgresql, storagebackend: s3, database: signon,
+     url: govuk-testing-database-backups, path: signon}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("ENV_SYNC_HIERADATA", "ENV_SYNC_TRANSFORMATIONS", "ENV_SYNC_ENVIRONMENTS"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "hieradata"
+    folder.mkdir()
+    monkeypatch.setenv("ENV_SYNC_HIERADATA", str(folder))
+    return folder
+
+
+def add(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / f"{name}.yaml").write_text(PUSH)
+
+
+def test_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hieradata_folder() == folder
+    assert transformations_folder() == folder.parent / "transformation_sql"
+    monkeypatch.setenv("ENV_SYNC_TRANSFORMATIONS", "/elsewhere")
+    assert transformations_folder() == Path("/elsewhere")
+    monkeypatch.setenv("ENV_SYNC_HIERADATA", "")
+    assert hieradata_folder() == installation.ROOT / "include" / "hieradata"
+    assert (installation.ROOT / "plugins" / "env_sync").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ("", ("production", "staging", "testing")),
+        (" , ", ("production", "staging", "testing")),
+        ("testing", ("testing",)),
+        (" testing , staging,testing", ("testing", "staging")),
+    ],
+)
+def test_the_environments_of_an_instance(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, expected: tuple[str, ...]
+) -> None:
+    add(folder, "testing", "staging", "production", "common")
+    monkeypatch.setenv("ENV_SYNC_ENVIRONMENTS", chosen)
+    assert chosen_environments() == expected
+
+
+def test_one_that_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(folder, "testing", "staging")
+    monkeypatch.setenv("ENV_SYNC_ENVIRONMENTS", "testing,stagin")
+    with pytest.raises(UnknownEnvironment, match=r"names stagin, but .* holds staging, testing"):
+        chosen_environments()
+
+
+def test_none_at_all_is_refused(folder: Path) -> None:
+    with pytest.raises(NoHieradata, match="ENV_SYNC_HIERADATA"):
+        chosen_environments()
+    folder.rmdir()
+    with pytest.raises(NoHieradata, match="ENV_SYNC_HIERADATA"):
+        chosen_environments()
+
+
+def test_a_plan_is_read(folder: Path) -> None:
+    add(folder, "testing")
+    assert read_plan("testing").names() == ("push_signon",)
+    with pytest.raises(UnknownEnvironment):
+        read_plan("staging")
