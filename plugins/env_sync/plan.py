@@ -18,7 +18,6 @@ from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Sync
-from env_sync.schedule import in_window, into_night
 
 STEPS: Mapping[Action, tuple[str, ...]] = {
     Action.PUSH: ("start_gate", "dump", "upload", "report"),
@@ -111,12 +110,11 @@ class Plan:
 
     def _rows(self) -> list[tuple[str, ...]]:
         rows = [
-            (into_night(group.time, self.settings.window), _group_row(group, self.settings))
-            for group in self.groups
+            (self.settings.window.into(group.time), _group_row(group, self.settings)) for group in self.groups
         ]
         for sync in self.waiting:
             rows += [
-                (into_night(time, self.settings.window), _waiting_row(sync, time))
+                (self.settings.window.into(time), _waiting_row(sync, time))
                 for time in sync.schedule.times[:1]
             ]
         return [row for _, row in sorted(rows)]
@@ -158,7 +156,7 @@ def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> 
         else:
             groups += _groups(sync)
     groups, name_problems = _first_of_each_id(groups)
-    groups.sort(key=lambda group: (into_night(group.time, window), group.id))
+    groups.sort(key=lambda group: (window.into(group.time), group.id))
     ordered, order_problems = _ordered(_in_order_of_after(groups))
     return Plan(
         environment=environment.name,
@@ -357,7 +355,7 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         notes.append("recovery sync: by hand, database's name typed to confirm")
     elif group.by_hand_only:
         notes.append("disabled: by hand only")
-    elif not in_window(group.time, settings.window):
+    elif not settings.window.holds(group.time):
         notes.append("outside the window")
     return (
         f"{group.time:%H:%M}",

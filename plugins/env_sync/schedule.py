@@ -1,4 +1,4 @@
-"""Times of a night: when the window opens, when a sync is due, in which order syncs come.
+"""Times of a night: when the window opens, when a sync is due.
 
 All times of day are local to the environment's time zone; all moments are UTC.
 """
@@ -8,25 +8,12 @@ from __future__ import annotations
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from env_sync.hieradata.settings import Window
-
-DAY = dt.timedelta(days=1)
+from env_sync.hieradata.settings import DAY, Window
 
 
 def opening_cron(window: Window) -> str:
     """The crontab line of the moment at which the window opens."""
     return f"{window.opens.minute} {window.opens.hour} * * *"
-
-
-def into_night(time: dt.time, window: Window) -> dt.timedelta:
-    """How long after the window's opening, by the clock on the wall, a time of day comes."""
-    return (_since_midnight(time) - _since_midnight(window.opens)) % DAY
-
-
-def in_window(time: dt.time, window: Window) -> bool:
-    """Whether a time of day lies in the window; one that opens and closes at one time is the whole day."""
-    length = (_since_midnight(window.closes) - _since_midnight(window.opens)) % DAY or DAY
-    return into_night(time, window) < length
 
 
 def due(run_after: dt.datetime, time: dt.time, window: Window, timezone: str) -> dt.datetime:
@@ -39,7 +26,3 @@ def due(run_after: dt.datetime, time: dt.time, window: Window, timezone: str) ->
     evening = run_after.astimezone(zone).date()
     day = evening if time >= window.opens else evening + DAY
     return dt.datetime.combine(day, time, tzinfo=zone).astimezone(dt.UTC)
-
-
-def _since_midnight(time: dt.time) -> dt.timedelta:
-    return dt.timedelta(hours=time.hour, minutes=time.minute)

@@ -3,7 +3,7 @@ import datetime as dt
 import pytest
 
 from env_sync.hieradata.settings import Window
-from env_sync.schedule import due, in_window, into_night, opening_cron
+from env_sync.schedule import due, opening_cron
 from tests.unit.values import moment
 
 
@@ -29,7 +29,7 @@ def test_the_run_starts_when_the_window_opens() -> None:
     ("time", "hours"), [("22:00", 0), ("23:30", 1.5), ("00:00", 2), ("07:59", 9 + 59 / 60), ("21:00", 23)]
 )
 def test_a_night_is_counted_from_the_opening_of_its_window(time: str, hours: float) -> None:
-    assert into_night(at(time), NIGHT) == dt.timedelta(hours=hours)
+    assert NIGHT.into(at(time)) == dt.timedelta(hours=hours)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_night_is_counted_from_the_opening_of_its_window(time: str, hours: flo
     ],
 )
 def test_a_window_holds_its_opening_but_not_its_closing(text: str, time: str, inside: bool) -> None:
-    assert in_window(at(time), window(text)) is inside
+    assert window(text).holds(at(time)) is inside
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def _listed(names: Sequence[str]) -> str:
 def _graph(by_name: Mapping[str, AnySync], window: Window) -> dict[tuple[str, int], set[tuple[str, int]]]:
     """Return what each part of each sync waits for; parts are its START, each of its times, its END."""
     graph: dict[tuple[str, int], set[tuple[str, int]]] = {}
-    by_live: dict[tuple[str, str, str], dict[int, list[tuple[str, int]]]] = {}
+    by_live: dict[tuple[str, str, str], dict[dt.timedelta, list[tuple[str, int]]]] = {}
     for name, sync in by_name.items():
         # What runs by hand only has one place in the night, that of its first time.
         times = sync.schedule.times if sync.ensure is Ensure.PRESENT else sync.schedule.times[:1]
@@ -179,9 +179,9 @@ def _graph(by_name: Mapping[str, AnySync], window: Window) -> dict[tuple[str, in
         if isinstance(sync, Sync):
             by_time = by_live.setdefault(sync.live, {})
             for part, time in zip(parts, times, strict=True):
-                by_time.setdefault(minutes_into_night(time, window), []).append(part)
+                by_time.setdefault(window.into(time), []).append(part)
     for by_time in by_live.values():
-        in_order = [by_time[minute] for minute in sorted(by_time)]
+        in_order = [by_time[time] for time in sorted(by_time)]
         for earlier, later in itertools.pairwise(in_order):
             # One node between two minutes keeps the graph small where many syncs share a minute.
             between = (NO_SYNC, len(graph))
@@ -189,9 +189,3 @@ def _graph(by_name: Mapping[str, AnySync], window: Window) -> dict[tuple[str, in
             for part in later:
                 graph[part].add(between)
     return graph
-
-
-def minutes_into_night(time: dt.time, window: Window) -> int:
-    """Return how many minutes after the window opens a time of day comes next, 0 to 1439."""
-    opens = window.opens.hour * 60 + window.opens.minute
-    return (time.hour * 60 + time.minute - opens) % (24 * 60)

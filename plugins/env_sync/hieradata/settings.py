@@ -14,6 +14,12 @@ from attrs import Factory, field, frozen
 STEPS = ("dump", "upload", "download", "restore", "sanitise", "promote", "report")
 """The steps of which a time limit can be set."""
 
+DAY = dt.timedelta(days=1)
+
+
+def _since_midnight(time: dt.time) -> dt.timedelta:
+    return dt.timedelta(hours=time.hour, minutes=time.minute)
+
 
 @frozen(kw_only=True)
 class Window:
@@ -24,6 +30,14 @@ class Window:
 
     def __str__(self) -> str:
         return f"{self.opens:%H:%M}-{self.closes:%H:%M}"
+
+    def into(self, time: dt.time) -> dt.timedelta:
+        """How long after the opening, by the clock on the wall, a time of day comes next; less than a day."""
+        return (_since_midnight(time) - _since_midnight(self.opens)) % DAY
+
+    def holds(self, time: dt.time) -> bool:
+        """Whether a time of day lies in it; one that opens and closes at one time is the whole day."""
+        return self.into(time) < (self.into(self.closes) or DAY)
 
 
 @frozen(kw_only=True)

@@ -1,12 +1,5 @@
 from __future__ import annotations
 
-import datetime as dt
-
-import pytest
-
-from env_sync.hieradata.between_syncs import minutes_into_night
-from env_sync.hieradata.settings import Window
-
 
 def names(environment) -> list[str]:
     return [sync.name for sync in (*environment.syncs, *environment.bucket_syncs)]
@@ -202,10 +195,3 @@ def test_many_syncs_in_one_circle(hieradata, pull) -> None:
     assert environment.syncs == ()
     assert len(environment.problems) == count
     assert all(len(str(problem)) < 400 for problem in environment.problems)
-
-
-@pytest.mark.parametrize(
-    ("time", "minutes"), [(dt.time(22), 0), (dt.time(23, 30), 90), (dt.time(0), 120), (dt.time(21, 59), 1439)]
-)
-def test_minutes_into_the_night(time: dt.time, minutes: int) -> None:
-    assert minutes_into_night(time, Window(opens=dt.time(22), closes=dt.time(8))) == minutes

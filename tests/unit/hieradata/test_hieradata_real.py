@@ -15,8 +15,7 @@ from env_sync.hieradata.reader import read_environment
 from env_sync.hieradata.sync import Ensure
 
 ROOT = Path(__file__).parents[3]
-REFERENCE = Path(os.environ.get("ENV_SYNC_REFERENCE") or ROOT.parent / "shared" / "reference")
-FOLDER = REFERENCE / "hieradata"
+FOLDER = Path(os.environ.get("ENV_SYNC_REFERENCE") or ROOT.parent / "shared" / "reference" / "hieradata")
 TRANSFORMATIONS = (
     "anonymise_email_addresses.sql",
     "content_publisher.sql",

@@ -94,9 +94,8 @@ def give_settings(
         whose = f"ALTER ROLE {name} IN DATABASE" if name else "ALTER DATABASE"
         if setting.role and not roles.superuser and not roles.can_be(setting.role):
             warnings.append(
-                f"{whose} ... SET {setting.name} was not carried over, for {ours} may not act as {name}. "
-                "To keep "
-                f"it: GRANT {name} TO {ours}; now set it again by hand."
+                f"{whose} ... SET {setting.name} was not carried over, for {ours} may not act as {name}. To "
+                f"keep it: GRANT {name} TO {ours}; now set it again by hand."
             )
             continue
         try:
@@ -108,8 +107,7 @@ def give_settings(
         except (errors.InsufficientPrivilege, errors.UndefinedObject, errors.InvalidParameterValue):
             warnings.append(
                 f"{whose} ... SET {setting.name} was not carried over, for {ours} may not set it (or the "
-                "server no "
-                "longer knows it). Set it again by hand, as a superuser."
+                "server no longer knows it). Set it again by hand, as a superuser."
             )
     return tuple(warnings)
 

@@ -229,8 +229,7 @@ class PostgreSQLEngine(Engine):
         if said != wanted:
             raise WrongEnvironment(
                 f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
-                "sync "
-                f"{self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
+                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
                 "connection's extra, or the sync."
             )
 
@@ -308,8 +307,7 @@ class PostgreSQLEngine(Engine):
         except (EnvSyncError, psycopg.Error) as problem:
             self.work.log.error(
                 "%s could not be dropped after a failure (%s); the end of the group tries again. Nobody "
-                "else can "
-                "connect to it.",
+                "else can connect to it.",
                 self._copies.incoming,
                 type(problem).__name__,
             )

@@ -120,8 +120,7 @@ class Hold:
             raise LeaseLost(
                 f"The session that held the lease on {self._leases.where} is gone "
                 f"({describe_database_error(error)}): another process may have been at work meanwhile. Run "
-                "the "
-                "group again from its start gate."
+                "the group again from its start gate."
             ) from None
         if not held:
             raise LeaseLost(
@@ -167,8 +166,7 @@ class Leases:
                 lapsed = "" if row.expires_at > now else " It has lapsed, but its process is still at work."
                 raise LeaseHeld(
                     f"The lease on {self.where} is held by {row}.{lapsed} Wait until it is given back, or "
-                    "end "
-                    "that run first."
+                    "end that run first."
                 )
             if row is None or row.expires_at <= now:
                 self._count(session, at_most)
@@ -193,9 +191,8 @@ class Leases:
             if row.live_closed_at:
                 if not session.value("SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [self.key]):
                     raise LeaseHeld(
-                        f"{self.database} is closed and the process that closed it is still at work: "
-                        f"{row}. The "
-                        "lease is kept, so that whoever takes it next reopens the database."
+                        f"{self.database} is closed and the process that closed it is still at work: {row}. "
+                        "The lease is kept, so that whoever takes it next reopens the database."
                     )
                 self._reopen(session)
             session.execute("DELETE FROM public.lease WHERE database = %s", [self.database])
@@ -247,8 +244,8 @@ class Leases:
             newer = " That is a newer attempt of this group." if row and row.belongs_to(self.holder) else ""
             raise LeaseLost(
                 f"The lease on {self.where} {holder}, not by {self.holder} attempt "
-                f"{self.holder.attempt}.{newer} "
-                "This step stops; run the group again from its start gate if it should not have."
+                f"{self.holder.attempt}.{newer} This step stops; run the group again from its start gate if "
+                "it should not have."
             )
 
     # Closing live
@@ -373,9 +370,8 @@ class Leases:
             waited = time.monotonic() - began
             if waited > WAIT:
                 raise LeaseHeld(
-                    f"Another process is at work on {self.where} ({self._at_work_now(session)}) and was "
-                    "not done "
-                    f"within {WAIT:.0f} seconds. Wait for it, or end its run, and run this step again."
+                    f"Another process is at work on {self.where} ({self._at_work_now(session)}) and was not "
+                    f"done within {WAIT:.0f} seconds. Wait for it, or end its run, and run this step again."
                 )
             if waited > GIVE_WAY:
                 self._end_earlier_attempts(session)
@@ -514,8 +510,8 @@ class Leases:
                 return False
             raise AccessRefused(
                 f"Role {self.server.connection.login} may not make databases on {self.server}, where Env "
-                "Sync "
-                f"keeps its leases in database {name} and restores into copies: ALTER ROLE with CREATEDB."
+                f"Sync keeps its leases in database {name} and restores into copies: ALTER ROLE with "
+                "CREATEDB."
             )
         identifier = sql.Identifier(name)
         with (

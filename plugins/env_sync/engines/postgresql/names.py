@@ -30,8 +30,7 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
     if not database or shown != database:
         raise NameRefused(
             f"A database cannot be called {shown!r}: Env Sync takes any character that can be printed, and "
-            "at "
-            "least one. Rename the database."
+            "at least one. Rename the database."
         )
     if database in OF_THE_SERVER or database in reserved:
         raise NameRefused(
@@ -41,8 +40,7 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
     if database.endswith((INCOMING, PREVIOUS)):
         raise NameRefused(
             f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}) and "
-            "may "
-            "be dropped at any time. Name the live database in hieradata, or rename this one."
+            "may be dropped at any time. Name the live database in hieradata, or rename this one."
         )
     length = len(database.encode())
     if length > LONGEST - len(INCOMING):

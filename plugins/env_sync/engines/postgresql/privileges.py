@@ -216,8 +216,7 @@ def carry_over(
     if session.value("SELECT count(*) > %s FROM pg_catalog.pg_largeobject_metadata", [MOST_LARGE_OBJECTS]):
         warnings.append(
             f"There are more than {MOST_LARGE_OBJECTS} large objects: their owners and grants are left as "
-            "they "
-            f"are, with {roles.names[roles.ours]}."
+            f"they are, with {roles.names[roles.ours]}."
         )
     return tuple(warnings)
 
@@ -295,13 +294,11 @@ class _Plan:
         if self._fixed:
             found.append(
                 f"{len(self._fixed)} objects have other owners or grants than in live and {ours} may not "
-                "change "
-                f"them, the first: {self._fixed[0]}"
+                f"change them, the first: {self._fixed[0]}"
             )
         found += [
-            f"The default privileges of role {self._roles.names.get(role, role)} were not carried over, "
-            f"for {ours} "
-            f"may not act as it. To keep them: GRANT {self._roles.names.get(role, role)} TO {ours}"
+            f"The default privileges of role {self._roles.names.get(role, role)} were not carried over, for "
+            f"{ours} may not act as it. To keep them: GRANT {self._roles.names.get(role, role)} TO {ours}"
             for role in sorted(self._defaults_left)
         ]
         return found

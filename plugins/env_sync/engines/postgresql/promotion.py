@@ -115,15 +115,13 @@ def required_role(session: Session, live: Database, roles: Roles, where: str) ->
     superuser = session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE oid = %s", [live.owner])
     advice = (
         "give the database to the application's own role (ALTER DATABASE ... OWNER TO ...) and GRANT that "
-        "role "
-        f"to {ours}"
+        f"role to {ours}"
         if superuser
         else f"GRANT {owner} TO {ours}"
     )
     raise AccessRefused(
-        f"Database {where} belongs to {owner}, and {ours} may not act as it, so it could not be swapped. "
-        "As an "
-        f"administrator: {advice}. Live is untouched."
+        f"Database {where} belongs to {owner}, and {ours} may not act as it, so it could not be swapped. As "
+        f"an administrator: {advice}. Live is untouched."
     )
 
 
@@ -170,15 +168,13 @@ def _prepare(
             return roles, owner, tuple(warnings)
         if live.connection_limit == INVALID:
             raise PromoteFailed(
-                f"{work.leases.where} is the rest of a DROP DATABASE that did not end: drop it, and run "
-                "the group "
-                "again."
+                f"{work.leases.where} is the rest of a DROP DATABASE that did not end: drop it, and run the "
+                "group again."
             )
         if not live.open:
             raise PromoteFailed(
-                f"{work.leases.where} refuses connections, and Env Sync did not close it: somebody did. "
-                "When it "
-                "may be replaced, ALTER DATABASE ... ALLOW_CONNECTIONS true and run the step again."
+                f"{work.leases.where} refuses connections, and Env Sync did not close it: somebody did. When "
+                "it may be replaced, ALTER DATABASE ... ALLOW_CONNECTIONS true and run the step again."
             )
         required_role(inside, live, roles, work.leases.where)
         with server.session(copies.live) as there:
@@ -196,10 +192,8 @@ def _first_owner(work: Promoting, roles: Roles) -> int:
     if owner is None or not roles.can_be(owner):
         raise PromoteFailed(
             f"Connection {work.server.connection.connection_id} says that new databases belong to {name}, "
-            "but "
-            f"{work.server} has no such role as which {roles.names[roles.ours]} may act. Make it and GRANT "
-            "it to "
-            f"{roles.names[roles.ours]}, or take `owner` out of the connection's extra."
+            f"but {work.server} has no such role as which {roles.names[roles.ours]} may act. Make it and "
+            f"GRANT it to {roles.names[roles.ours]}, or take `owner` out of the connection's extra."
         )
     return owner
 
@@ -228,8 +222,7 @@ def _still_there(work: Promoting, before: Database) -> Database:
     if live is None or live.oid != before.oid or live.owner != before.owner or not live.open:
         raise PromoteFailed(
             f"{work.leases.where} was replaced, closed or given another owner by somebody else while the "
-            "swap was "
-            "prepared. Live is as they left it; run the step again."
+            "swap was prepared. Live is as they left it; run the step again."
         )
     return live
 
@@ -244,10 +237,8 @@ def _wait_for_those_that_stay(work: Promoting) -> None:
         if time.monotonic() > deadline:
             raise PromoteFailed(
                 f"{work.leases.where} could not be closed within {work.wait.total_seconds():.0f} seconds, "
-                "for this "
-                f"role may not end {', '.join(staying)}. Live was not closed and is as it was. End them, "
-                "or grant "
-                "pg_signal_backend to the sync's role, and run the step again."
+                f"for this role may not end {', '.join(staying)}. Live was not closed and is as it was. End "
+                "them, or grant pg_signal_backend to the sync's role, and run the step again."
             )
         work.hold.session.execute("SELECT pg_catalog.pg_sleep(%s)", [0.2])
 
@@ -333,8 +324,7 @@ def _give_up(work: Promoting) -> None:
     who = ", ".join(_blockers(work, only_staying=False)) or "sessions that came and went"
     raise PromoteFailed(
         f"{work.leases.where} could not be swapped within {work.wait.total_seconds():.0f} seconds, for it "
-        "was held "
-        f"by {who}. Live was reopened and is as it was. End them and run the step again."
+        f"was held by {who}. Live was reopened and is as it was. End them and run the step again."
     )
 
 

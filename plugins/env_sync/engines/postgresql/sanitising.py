@@ -97,17 +97,15 @@ def _run(session: Session, script: Script, number: int) -> None:
         position = error.diag.statement_position
         line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)
         raise TransformationFailed(
-            f"Transformation {name}, line {line}: {said}. Incoming is dropped, "
-            "live "
-            "is untouched; correct the transformation and run the group again."
+            f"Transformation {name}, line {line}: {said}. Incoming is dropped, live is untouched; correct "
+            "the transformation and run the group again."
         )
     if session.status != pq.TransactionStatus.INTRANS or number != session.value(
         "SELECT pg_catalog.txid_current()"
     ):
         raise TransformationFailed(
             f"Transformation {name} ended the transaction that it runs in: take COMMIT, ROLLBACK and the "
-            "like out "
-            "of it. Incoming is dropped, live is untouched."
+            "like out of it. Incoming is dropped, live is untouched."
         )
 
 
