@@ -159,12 +159,12 @@ def _serve(console: Console, scene: Scene, airflow: Airflow) -> None:
     shell = scene.folder / SHELL
     console.print("\n[bold]The UI stays up until Ctrl-C.[/bold] What to look at, and to try:")
     for line in (
-        f"The plan of a night, as the DAG's documentation: {airflow.url}/{run}",
+        f"The plan of a night: Dag Docs (the open book) on {airflow.url}/{run}",
         "What each sync did: the log of its `report`; the table of the night: the log of `night`",
-        "Run one sync now: Trigger, and choose it in `only`",
+        "Run one sync now: Trigger, and choose it under Syncs to run now (nothing starts by the clock here)",
         "Restore an older dump: the same, with its timestamp (`bin/env-sync list` shows them)",
         "Rerun one sync: in the grid, choose its group, Clear, with `downstream` off",
-        "Run the sync that is disabled: Trigger, and name push_signon_integration_daily in `only`",
+        "Run the sync that is disabled in the same way: push_signon_integration_daily",
         "Pause one sync for eight hours, then trigger all: it is skipped and says why:",
         f"    . {shell}",
         "    bin/env-sync pause integration pull_signon_staging_daily --why 'a demo' --until 8h",
