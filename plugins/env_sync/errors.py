@@ -77,6 +77,10 @@ class NothingToRestore(EnvSyncError):
     """The bucket holds no dump of this database."""
 
 
+class DumpNotThere(EnvSyncError):
+    """Tonight's dump did not appear while a pull waited for it; live is untouched."""
+
+
 class DumpTooSmall(EnvSyncError):
     """The dump is much smaller than the one before it; ask for it by timestamp if it is right."""
 

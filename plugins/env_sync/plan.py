@@ -14,9 +14,10 @@ from graphlib import CycleError, TopologicalSorter
 from attrs import evolve, frozen
 
 from env_sync.engines.capabilities import Capabilities
+from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.settings import DAY, GO, Settings, Window
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Sync
 
 STEPS: Mapping[Action, tuple[str, ...]] = {
@@ -357,6 +358,8 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         notes.append("disabled: by hand only")
     elif not settings.window.holds(group.time):
         notes.append("outside the window")
+    if not group.by_hand_only and sync.action is Action.PULL and (wait := sync.options.wait_for_dump):
+        notes.append(_waiting_note(group.time, wait, sync.options.wait_for_dump_then, settings.window))
     return (
         f"{group.time:%H:%M}",
         group.id,
@@ -368,6 +371,14 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         ", ".join(group.after),
         "; ".join(notes),
     )
+
+
+def _waiting_note(time: dt.time, wait: dt.timedelta, then: str, window: Window) -> str:
+    other = "takes an older one" if then == GO else "fails"
+    note = f"waits up to {format_duration(wait)} for tonight's dump, then {other}"
+    if window.holds(time) and window.into(time) + wait > (window.into(window.closes) or DAY):
+        note += "; the wait may end after the window"
+    return note
 
 
 def _waiting_row(sync: Sync | BucketSync, time: dt.time) -> tuple[str, ...]:

@@ -59,6 +59,9 @@ class Report:
     source_environment: str | None
     data_time: dt.datetime | None
     unavailable: float | None
+    awaited: str | None
+    """The dump for which a pull waited, in words."""
+    waited: float | None
     reported: dt.datetime
 
     def line(self) -> str:
@@ -74,6 +77,8 @@ class Report:
         figures = []
         if self.seconds is not None:
             figures.append(f"{self.seconds:.0f} s")
+        if self.waited is not None:
+            figures.append(f"before that {self.waited:.0f} s of waiting for {self.awaited}")
         if self.bytes is not None:
             figures.append(f"{self.bytes / MEGABYTE:.1f} MB")
         if self.dump_key is not None:
@@ -158,6 +163,8 @@ def make_report(
         source_environment=facts.get("source_environment"),
         data_time=data_time,
         unavailable=facts.get("unavailable"),
+        awaited=facts.get("awaited"),
+        waited=facts.get("waited"),
         reported=now,
     )
 
@@ -213,12 +220,13 @@ def night_table(reports: Iterable[Report]) -> str:
         f"{sum(report.result is result for report in shown)} {result}" for result in reversed(list(Result))
     )
     lines = [f"{counts}{f'; {quiet} not asked for' if quiet else ''}"]
-    rows = [("RESULT", "GROUP", "WHAT", "SECONDS", "MB", "DATA OF (UTC)", "UNAVAILABLE", "WHY")]
+    rows = [("RESULT", "GROUP", "WHAT", "WAITED", "SECONDS", "MB", "DATA OF (UTC)", "UNAVAILABLE", "WHY")]
     rows += [
         (
             str(report.result),
             report.group,
             report.what,
+            "" if report.waited is None else f"{report.waited:.0f} s",
             "" if report.seconds is None else f"{report.seconds:.0f}",
             "" if report.bytes is None else f"{report.bytes / MEGABYTE:.1f}",
             "" if report.data_time is None else f"{report.data_time:%Y-%m-%d %H:%M}",
@@ -229,9 +237,9 @@ def night_table(reports: Iterable[Report]) -> str:
     ]
     if not shown:
         return lines[0] + "\nNothing ran."
-    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines += [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[7]]).rstrip()
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in rows
     ]
     return "\n".join(lines)

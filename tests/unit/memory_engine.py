@@ -223,6 +223,17 @@ class MemoryStore:
         min_size_ratio: float = 0.5,
     ) -> Choice:
         self.world.happens("choose")
+        survey = self._survey(bucket, path, database)
+        choice = choose(
+            survey, asked=parse_timestamp(timestamp) if timestamp else None, min_size_ratio=min_size_ratio
+        )
+        return attrs.evolve(choice, manifest=self.world.manifests.get(choice.key))
+
+    def survey(self, bucket: str, path: str, database: str) -> Survey:
+        self.world.happens("survey")
+        return self._survey(bucket, path, database)
+
+    def _survey(self, bucket: str, path: str, database: str) -> Survey:
         dumps = [
             StoredDump(
                 key=key,
@@ -233,7 +244,7 @@ class MemoryStore:
             )
             for key, content in self.world.objects.items()
         ]
-        survey = Survey(
+        return Survey(
             bucket=bucket,
             path=path,
             database=database,
@@ -241,10 +252,6 @@ class MemoryStore:
             described=frozenset(self.world.manifests),
             pointer=self.world.pointer,
         )
-        choice = choose(
-            survey, asked=parse_timestamp(timestamp) if timestamp else None, min_size_ratio=min_size_ratio
-        )
-        return attrs.evolve(choice, manifest=self.world.manifests.get(choice.key))
 
     def download_dump(self, bucket: str, choice: Choice, file: Path) -> str:
         self.world.happens("download_dump")

@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 
 from env_sync.dag_factory import OPERATORS
 from env_sync.engines.contract import Holder
-from env_sync.errors import AccessRefused, EnvSyncError, RestoreFailed, ToolFailed
+from env_sync.errors import AccessRefused, EnvSyncError, RestoreFailed, ServerUnreachable, ToolFailed
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Options, Window
 from env_sync.hieradata.sync import Ensure, Place, Sync
@@ -267,6 +267,149 @@ class TestStartGate:
         monkeypatch.setattr(time, "sleep", lambda _: gate.on_kill())
         with pytest.raises(AirflowFailException, match="Cancelled"):
             gate.execute(run.context("pull_signon.start_gate"))
+
+
+class TestWaitForDump:
+    """The run's only dump is of two hours ago; its window opened two minutes ago."""
+
+    def wait(self, run: Run, hours: int = 1, **options: Any) -> None:
+        sync = evolve(
+            run.plan.groups[0].sync,
+            options=Options(wait_for_dump=dt.timedelta(hours=hours), **options),
+        )
+        run.plan = evolve(run.plan, groups=(evolve(run.plan.groups[0], sync=sync),))
+
+    def resume(self, run: Run, deferred: TaskDeferred) -> None:
+        """What Airflow does when the trigger fires."""
+        gate = run.operator("start_gate")
+        context = run.context("pull_signon.start_gate")
+        result = getattr(gate, deferred.method_name)(context, event=None, **(deferred.kwargs or {}))
+        if result is not None:
+            run.xcom["pull_signon.start_gate", "return_value"] = result
+        run.states["pull_signon.start_gate"] = "success"
+
+    def test_it_waits_deferred_and_without_the_lease_and_goes_when_the_dump_is_there(self, run: Run) -> None:
+        self.wait(run)
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        left = deferred.value.trigger.moment - dt.datetime.now(dt.UTC)
+        assert dt.timedelta(seconds=60) < left <= dt.timedelta(seconds=75)
+        assert run.world.journal == ["survey"]
+        assert ("pull_signon.start_gate", "started") not in run.xcom
+        sync = run.plan.groups[0].sync
+        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", sync, data_time=NOW)
+        self.resume(run, deferred.value)
+        assert run.world.journal == ["survey", "survey", "take_lease at most 4"]
+        pull(run, *PULL[1:])
+        report = run.do("report")
+        assert (report["result"], report["dump_key"]) == ("OK", key)
+        assert report["awaited"].startswith("a dump of signon begun at ")
+        assert report["waited"] >= 0
+        assert run.xcom["pull_signon.start_gate", "return_value"]["found"] == key
+
+    def test_a_dump_that_is_there_is_not_waited_for(self, run: Run) -> None:
+        self.wait(run)
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        run.do("start_gate")
+        assert run.world.lease is not None
+
+    def over(self, run: Run) -> None:
+        """Make the wait be over: the sync was due longer ago than it waits."""
+        run.run_after = NOW - dt.timedelta(hours=2)
+        opens = run.run_after.time().replace(second=0, microsecond=0)
+        due = (NOW - dt.timedelta(hours=1, minutes=30)).time().replace(second=0, microsecond=0)
+        group = run.plan.groups[0]
+        schedule = evolve(group.sync.schedule, times=(due,))
+        sync = evolve(group.sync, schedule=schedule)
+        run.plan = a_plan(sync, window=Window(opens=opens, closes=opens))
+        old = NOW - dt.timedelta(hours=20)
+        run.world.objects.clear()
+        run.world.manifests.clear()
+        put(run.world, f"{old:%Y-%m-%d %H:%M}", "older;", sync, data_time=old)
+
+    def test_when_the_wait_is_over_it_goes_on_with_a_warning(self, run: Run) -> None:
+        self.wait(run)
+        self.over(run)
+        pull(run)
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("WARNING", "pulled and promoted")
+        assert "begun 20h" in report["why"][0]
+        assert run.world.live is not None
+        assert run.world.live.content == "older;clean;"
+
+    def test_or_fails_with_live_untouched_and_never_took_the_lease(self, run: Run) -> None:
+        self.wait(run, wait_for_dump_then="fail")
+        self.over(run)
+        with pytest.raises(AirflowFailException, match="DumpNotThere"):
+            run.do("start_gate")
+        upstream_failed(run, *PULL[1:])
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("CRITICAL", "start_gate failed, live was not replaced")
+        assert "begun 20h" in report["why"][0]
+        assert run.world.journal == ["survey"]
+        assert run.world.live == Database("yesterday;")
+
+    def test_a_bucket_that_does_not_answer_is_asked_again(self, run: Run) -> None:
+        self.wait(run)
+        trouble(run, "survey", ServerUnreachable("no answer"))
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        run.world.trouble.clear()
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        self.resume(run, deferred.value)
+        assert run.world.lease is not None
+
+    def test_one_that_refuses_is_not(self, run: Run) -> None:
+        self.wait(run)
+        trouble(run, "survey", AccessRefused("no"))
+        with pytest.raises(AirflowFailException, match="AccessRefused: no"):
+            run.do("start_gate")
+
+    def test_a_pause_that_comes_while_it_waits_stops_it(self, run: Run) -> None:
+        self.wait(run)
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        run.pause = Pause(by="ada", why="load test")
+        with pytest.raises(AirflowSkipException, match="paused by ada"):
+            self.resume(run, deferred.value)
+        assert run.world.lease is None
+
+    def test_what_the_wait_came_to_is_kept_while_it_then_waits_for_the_lease(self, run: Run) -> None:
+        self.wait(run)
+        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        run.world.lease = Holder(run="another", group="g", attempt="a")
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        run.world.lease = None
+        self.resume(run, deferred.value)
+        assert run.world.journal.count("survey") == 1
+        assert run.xcom["pull_signon.start_gate", "return_value"]["found"] == key
+
+    def test_a_short_rest_of_the_wait_is_slept_through(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.wait(run)
+        monkeypatch.setattr(start_gate, "LOOK_AGAIN", dt.timedelta(milliseconds=1))
+        sync = run.plan.groups[0].sync
+
+        def arrives() -> None:
+            if run.world.journal.count("survey") == 3:
+                put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", sync, data_time=NOW)
+
+        run.world.trouble["survey"] = arrives
+        run.do("start_gate")
+        assert run.world.journal.count("survey") == 3
+
+    @pytest.mark.parametrize("how", ["by hand", "cleared"])
+    def test_runs_by_hand_and_cleared_groups_do_not_wait(self, run: Run, how: str) -> None:
+        self.wait(run)
+        if how == "by hand":
+            run.scheduled, run.conf = False, {"only": ["pull_signon"]}
+        else:
+            run.max_tries = 3
+        run.do("start_gate")
+        assert run.world.journal == ["take_lease at most 4"]
 
 
 class TestStep:

@@ -18,6 +18,17 @@ class Started:
 
 
 @frozen(kw_only=True)
+class Awaited:
+    """A start gate waited for tonight's dump. `waited` is seconds; `found` is its key, if it came."""
+
+    awaited: str
+    """Which dump, in words."""
+    waited: float
+    found: str | None
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
 class Downloaded:
     """A dump was chosen, fetched and read through to its end."""
 
