@@ -153,6 +153,14 @@ class PromoteFailed(EnvSyncError):
     passing = True
 
 
+class NoPrevious(EnvSyncError):
+    """There is no previous to make live again; live is untouched."""
+
+
+class PreviousRefused(EnvSyncError):
+    """Previous does not prove that it was live here, so it is not made live again; live is untouched."""
+
+
 class LeaseHeld(EnvSyncError):
     """Another sync holds the lease on this live database."""
 

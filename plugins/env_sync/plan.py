@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -68,6 +69,8 @@ class Plan:
     waiting: tuple[Sync | BucketSync, ...]
     """The syncs behind `left_out`, so that the plan can show them."""
     problems: tuple[Problem, ...]
+    undo: Mapping[str, str]
+    """The databases of which previous can be made live again, and the id of the group that does it."""
 
     def names(self) -> tuple[str, ...]:
         """The names of the syncs that a run can select, in the order of the night, each once."""
@@ -166,7 +169,24 @@ def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> 
         left_out=_left_out(waiting),
         waiting=tuple(waiting),
         problems=(*problems, *name_problems, *order_problems),
+        undo=_undo(ordered, engines),
     )
+
+
+def _undo(groups: Sequence[Group], engines: Mapping[str, Capabilities]) -> dict[str, str]:
+    """The first pull of each live database whose engine keeps previous, by the database's name.
+
+    Where several servers have a database of that name, the server's stands beside it.
+    """
+    pulls: dict[tuple[str, str, str], Group] = {}
+    for group in groups:
+        if group.sync.action is Action.PULL and engines[group.sync.dbms].previous:
+            pulls.setdefault(group.sync.live, group)
+    count = Counter(database for _, _, database in pulls)
+    return {
+        database if count[database] == 1 else f"{database} on {server} ({dbms})": group.id
+        for (dbms, server, database), group in sorted(pulls.items(), key=lambda pull: pull[0][::-1])
+    }
 
 
 def _not_offered(sync: Sync, capabilities: Capabilities) -> Iterable[str]:

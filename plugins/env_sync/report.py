@@ -99,7 +99,7 @@ class Outcome:
     `states`: step -> Airflow's state of its task. `results`: step -> the small result that it gave.
     `errors`: step -> the message it failed with. `promoted`: whether live itself says that this attempt
     replaced it; None where nobody could look. `notes`: what the last step itself put right;
-    `failures`: what it could not.
+    `failures`: what it could not. `undo`: the run was to make previous live again.
     """
 
     states: Mapping[str, str | None]
@@ -110,6 +110,7 @@ class Outcome:
     promoted: bool | None = None
     notes: Sequence[str] = ()
     failures: Sequence[str] = ()
+    undo: bool = False
 
 
 def make_report(
@@ -132,7 +133,8 @@ def make_report(
     warnings = [str(warning) for left in outcome.results.values() for warning in left.get("warnings", ())]
     result, what, why = _judge(action, outcome)
     if not outcome.skip and result is not Result.CRITICAL:
-        if data_time is not None and now - data_time > max_dump_age:
+        # Whoever makes previous live again wants the older data.
+        if data_time is not None and now - data_time > max_dump_age and not outcome.undo:
             warnings.insert(
                 0,
                 f"the data is {_age(now - data_time)} old (limit {_age(max_dump_age)}); it was read in "
@@ -183,6 +185,8 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
             )
         if action == "pull" and outcome.promoted is False:
             return Result.CRITICAL, "promote is marked successful but live is not this attempt's", [BY_HAND]
+        if outcome.undo:
+            return Result.OK, "previous is live again", [str(outcome.results[last]["advice"])]
         done = "pulled and promoted" if action == "pull" else "pushed"
         return Result.OK, done, []
     step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
@@ -202,7 +206,7 @@ def _left_behind(action: str, step: str, outcome: Outcome) -> str:
         return "the dump may be in the bucket" if step == "upload" else "no dump was uploaded"
     if outcome.promoted:
         # Killed after the swap: what live says of itself outweighs the state of a task.
-        return "live holds the new, sanitised data"
+        return "live is what previous was" if outcome.undo else "live holds the new, sanitised data"
     if step == "promote" and outcome.promoted is None:
         return "whether live was replaced could not be seen"
     return "live was not replaced"

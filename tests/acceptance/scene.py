@@ -73,6 +73,7 @@ INTEGRATION = "\n".join(
         _pull("pull_library_badly", "library", "fails.sql"),
         _pull("pull_museum_slowly", "museum", "slow.sql"),
         _pull("pull_archive", "archive", "anonymise.sql", ensure="disabled"),
+        _pull("pull_gallery", "gallery", "anonymise.sql"),
     ]
 )
 

@@ -412,6 +412,122 @@ class TestWaitForDump:
         assert run.world.journal == ["take_lease at most 4"]
 
 
+class TestUndo:
+    """A run that makes previous live again, after a pull."""
+
+    @pytest.fixture(autouse=True)
+    def _pulled(self, run: Run) -> None:
+        pull(run)
+        run.do("report")
+        run.xcom.clear()
+        run.states.clear()
+        run.world.journal.clear()
+        run.scheduled, run.conf = False, {"restore_previous": "signon"}
+
+    def test_the_group_swaps_back_and_does_nothing_else(self, run: Run) -> None:
+        pull(run)
+        report = run.do("report")
+        assert run.world.journal == [
+            "take_lease at most 4",
+            "restore_previous",
+            "restored_previous",
+            "clean_up",
+            "release_lease",
+        ]
+        assert run.world.live == Database("yesterday;")
+        assert run.world.previous is not None
+        assert run.world.previous.content == "raw;clean;"
+        assert (report["result"], report["what"]) == ("OK", "previous is live again")
+        assert (report["unavailable"], report["dump_key"]) == (0.5, None)
+        [advice] = report["why"]
+        assert "signon holds what was live before the first pull" in advice
+        assert "env-sync pause integration signon --pull-only" in advice
+
+    def test_doing_it_again_changes_them_back_and_tells_of_which_dump_live_is(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pull(run)
+        run.do("report")
+        # Another run.
+        monkeypatch.setattr("env_sync.operators.run_context.run_name", lambda _: "another run")
+        pull(run)
+        report = run.do("report")
+        assert run.world.live is not None
+        assert run.world.live.content == "raw;clean;"
+        assert report["dump_key"] in run.world.objects
+        assert report["source_environment"] == "staging"
+        assert report["data_time"] is not None
+
+    def test_clearing_the_group_of_one_run_does_not_change_them_back(self, run: Run) -> None:
+        pull(run)
+        run.do("report")
+        run.max_tries = 3
+        pull(run)
+        assert run.do("report")["result"] == "OK"
+        assert run.world.live == Database("yesterday;")
+        assert run.world.journal.count("restored_previous") == 1
+
+    def test_a_pause_does_not_stop_it(self, run: Run) -> None:
+        run.pause = Pause(by="ada", why="the last pull was bad")
+        pull(run)
+        assert run.world.live == Database("yesterday;")
+
+    def test_old_data_is_what_was_asked_for(self, run: Run) -> None:
+        old = NOW - dt.timedelta(days=9)
+        live, previous = run.world.live, run.world.previous
+        assert live is not None
+        assert live.stamp is not None
+        assert previous is not None
+        previous.stamp = evolve(live.stamp, data_time=old)
+        pull(run)
+        report = run.do("report")
+        assert (report["result"], report["data_time"]) == ("OK", old.isoformat())
+
+    def test_what_is_refused_leaves_live_and_is_critical(self, run: Run) -> None:
+        assert run.world.previous is not None
+        run.world.previous.was_live = False
+        pull(run, *PULL[:4])
+        with pytest.raises(AirflowFailException, match="PreviousRefused"):
+            run.do("promote")
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("CRITICAL", "promote failed, live was not replaced")
+        assert run.world.live is not None
+        assert run.world.live.content == "raw;clean;"
+
+    def test_killed_after_the_swap_it_says_what_live_is(self, run: Run) -> None:
+        pull(run, *PULL[:4])
+        trouble(run, "restored_previous", KeyError("killed"))
+        with pytest.raises(EnvSyncError):
+            run.do("promote")
+        report = run.do("report")
+        assert report["what"] == "promote failed, live is what previous was"
+
+    def test_a_mark_by_hand_is_not_taken_for_an_undo(self, run: Run) -> None:
+        pull(run, *PULL[:4])
+        run.states["pull_signon.promote"] = "success"
+        with pytest.raises(AirflowFailException, match="left no result of this attempt"):
+            run.do("report")
+
+    def test_every_other_group_is_skipped_quietly(self, run: Run) -> None:
+        run.plan = a_plan(*[group.sync for group in run.plan.groups], a_sync("pull_other", database="other"))
+        other = [group.id for group in run.plan.groups].index("pull_other")
+        with pytest.raises(AirflowSkipException, match="not selected"):
+            run.do("start_gate", other)
+        for each in PULL[1:]:
+            run.states[f"pull_other.{each}"] = "skipped"
+        assert run.do("report", other)["quiet"]
+
+    def test_the_request_is_said_or_refused(self, run: Run) -> None:
+        operator = RequestOperator(task_id="request", plan=run.plan)
+        assert operator.execute(run.context("request")) == "previous of signon is made live again"
+        run.conf = {"restore_previous": "signon", "only": ["all"]}
+        with pytest.raises(AirflowFailException, match="neither"):
+            operator.execute(run.context("request"))
+        with pytest.raises(AirflowSkipException, match="neither"):
+            run.do("start_gate")
+        assert run.world.journal == []
+
+
 class TestStep:
     @pytest.mark.parametrize(
         ("problem", "again"),

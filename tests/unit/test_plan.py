@@ -166,6 +166,7 @@ def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
     fields: dict[str, object], said: str
 ) -> None:
     poor = Capabilities(
+        previous=False,
         actions=frozenset({Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=False,

@@ -59,7 +59,11 @@ class StartGateOperator(StepOperator):
         if isinstance(decision, Skip):
             self._skip(context, decision)
         # Left before the lease is taken, so that the report can give it back whatever happens here.
-        started = Started(attempt=uuid.uuid4().hex, started=dt.datetime.now(dt.UTC))
+        started = Started(
+            attempt=uuid.uuid4().hex,
+            started=dt.datetime.now(dt.UTC),
+            undo=request_of(context, self._plan).restore_previous is not None,
+        )
         context["ti"].xcom_push(key="started", value=to_plain(started))
         return super().execute(context)
 
