@@ -102,6 +102,10 @@ class Plan:
                 "To run syncs now: **Trigger**, choose them in `only`. To rerun one: clear its group "
                 '("downstream" off, or the later syncs of the same database run again as well).'
             ),
+            *(
+                ["To undo the last pull of a database: **Trigger**, choose it in `restore_previous`."]
+                * bool(self.undo)
+            ),
             "",
             "| " + " | ".join(_HEADINGS) + " |",
             "|" + "---|" * len(_HEADINGS),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
+from sandbox import process
+from sandbox.airflow import REPOSITORY
 from sandbox.airflow_api import ApiRefused
 from tests.acceptance.scene import PEOPLE, Scene
 
@@ -52,6 +55,22 @@ def test_a_pull_is_undone_and_done_again(scene: Scene) -> None:
     assert scene.sanitised("integration", "gallery")
     assert scene.report("integration", redo, "pull_gallery")["dump_key"] == dump
     scene.api.delete_variable(key)
+
+
+def test_it_is_undone_from_a_shell(scene: Scene) -> None:
+    run = scene.trigger("integration", only=["pull_gallery"])
+    scene.finish("integration", run)
+    scene.targets["integration"].execute("UPDATE people SET email = 'changed by hand'", database="gallery")
+    again = scene.trigger("integration", only=["pull_gallery"])
+    scene.finish("integration", again)
+    said = process.run(
+        [str(REPOSITORY / "bin" / "env-sync"), "restore-previous", "integration", "gallery"],
+        env={**scene.airflow.environment(), "ENV_SYNC_PYTHON": sys.executable},
+        cwd=scene.airflow.folder,
+        seconds=120,
+    )
+    assert "OK: integration pull_gallery: previous is live again" in said
+    assert changed_by_hand(scene)
 
 
 def test_an_unknown_database_is_refused_by_rest(scene: Scene) -> None:
