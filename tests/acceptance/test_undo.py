@@ -37,7 +37,8 @@ def test_a_pull_is_undone_and_done_again(scene: Scene) -> None:
     assert changed_by_hand(scene)
     assert server.execute("SELECT count(*) FROM people", database="gallery") == [(PEOPLE,)]
     report = scene.report("integration", undo, "pull_gallery")
-    assert (report["result"], report["what"]) == ("OK", "previous is live again"), report
+    assert (report["result"], report["what"]) == ("WARNING", "previous is live again"), report
+    assert "before the first pull" in report["why"][1]
     assert 0 < report["unavailable"] < 60
     assert report["dump_key"] is None
     assert "env-sync pause integration gallery --pull-only" in report["why"][0]

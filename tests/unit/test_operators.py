@@ -437,10 +437,10 @@ class TestUndo:
         assert run.world.live == Database("yesterday;")
         assert run.world.previous is not None
         assert run.world.previous.content == "raw;clean;"
-        assert (report["result"], report["what"]) == ("OK", "previous is live again")
+        assert (report["result"], report["what"]) == ("WARNING", "previous is live again")
         assert (report["unavailable"], report["dump_key"]) == (0.5, None)
-        [advice] = report["why"]
-        assert "signon holds what was live before the first pull" in advice
+        advice, warning = report["why"]
+        assert warning.startswith("signon holds what was live before the first pull")
         assert "env-sync pause integration signon --pull-only" in advice
 
     def test_doing_it_again_changes_them_back_and_tells_of_which_dump_live_is(
@@ -454,6 +454,7 @@ class TestUndo:
         report = run.do("report")
         assert run.world.live is not None
         assert run.world.live.content == "raw;clean;"
+        assert report["result"] == "OK"
         assert report["dump_key"] in run.world.objects
         assert report["source_environment"] == "staging"
         assert report["data_time"] is not None
@@ -463,7 +464,7 @@ class TestUndo:
         run.do("report")
         run.max_tries = 3
         pull(run)
-        assert run.do("report")["result"] == "OK"
+        assert run.do("report")["what"] == "previous is live again"
         assert run.world.live == Database("yesterday;")
         assert run.world.journal.count("restored_previous") == 1
 
@@ -482,6 +483,23 @@ class TestUndo:
         pull(run)
         report = run.do("report")
         assert (report["result"], report["data_time"]) == ("OK", old.isoformat())
+
+    @pytest.mark.parametrize("change", ["another text", None])
+    def test_data_that_was_sanitised_in_another_way_than_today_is_a_warning(
+        self, run: Run, change: str | None
+    ) -> None:
+        live, previous = run.world.live, run.world.previous
+        assert live is not None
+        assert previous is not None
+        previous.stamp = live.stamp
+        file = run.plan.groups[0].sync.transformation
+        assert file is not None
+        file.unlink() if change is None else file.write_text(change)
+        pull(run)
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("WARNING", "previous is live again")
+        said = "could not be seen" if change is None else "was sanitised with sanitise_signon.sql ("
+        assert said in report["why"][1]
 
     def test_what_is_refused_leaves_live_and_is_critical(self, run: Run) -> None:
         assert run.world.previous is not None

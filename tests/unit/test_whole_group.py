@@ -314,7 +314,12 @@ def test_an_undo_on_the_command_line(world: World, sync: Sync) -> None:
         "release_lease",
     ]
     assert world.live == YESTERDAY
-    assert (report.result, report.what, report.unavailable) == (Result.OK, "previous is live again", 0.5)
+    assert (report.result, report.what, report.unavailable) == (
+        Result.WARNING,
+        "previous is live again",
+        0.5,
+    )
+    assert "before the first pull" in report.why[1]
     assert "env-sync pause integration signon --pull-only" in report.line()
 
 
