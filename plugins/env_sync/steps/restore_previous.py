@@ -43,8 +43,11 @@ def _how_clean(sync: Sync, stamp: Stamp | None) -> str | None:
         return None
     try:
         today = transformations_of(sync)
-    except TransformationFailed as problem:
-        return f"whether it was sanitised as today's pulls are could not be seen: {problem}"
+    except TransformationFailed:
+        return (
+            f"whether {sync.database} was sanitised as a pull of today would do it could not be seen: "
+            f"{sync.transformation} cannot be read on this worker"
+        )
     if stamp.transformations == today:
         return None
     return (
