@@ -14,7 +14,9 @@ import pytest
 from attrs import evolve
 
 from env_sync.engines.contract import CopyState, Promotion, Stamp
+from env_sync.engines.postgresql.lease import Leases
 from env_sync.engines.postgresql.promotion import Promoting
+from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import Comment, WasLive, take_apart
 from env_sync.errors import (
     AccessRefused,
@@ -230,6 +232,27 @@ def test_another_run_waits_for_the_lease(pulled: Stage) -> None:
             pytest.fail("it went to work without the lease")
         engine.restore_previous(lambda: None)
     assert rows(pulled) == 1
+
+
+def test_the_lease_no_longer_says_that_live_is_closed(pulled: Stage) -> None:
+    """Else whoever comes next would reopen a live that somebody else closed since."""
+    with working(pulled.engine(**UNDO)) as engine:
+        engine.restore_previous(lambda: None)
+        assert pulled.query("SELECT live_closed_at FROM lease", "env_sync") == [(None,)]
+
+
+def test_a_lease_that_was_taken_meanwhile_stops_it(pulled: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    close_live = Leases.close_live
+
+    def close_and_lose(leases: Leases, session: Session) -> dt.datetime:
+        closed = close_live(leases, session)
+        pulled.server.execute("UPDATE lease SET attempt = 'of another'", None, "env_sync")
+        return closed
+
+    monkeypatch.setattr(Leases, "close_live", close_and_lose)
+    with pytest.raises(LeaseLost), working(pulled.engine(**UNDO)) as engine:
+        engine.restore_previous(lambda: None)
+    is_as_before(pulled)
 
 
 # Killed at any instant
