@@ -1,4 +1,4 @@
-"""env-sync: check the configuration, show plans and dumps, run a sync, pause and resume.
+"""env-sync: check the configuration, show plans and dumps, run a sync, undo a pull, pause and resume.
 
 `check` and `plan` read files only. The other commands use Airflow's connections and variables, so
 they import Airflow, which takes seconds: inside the command, not here.

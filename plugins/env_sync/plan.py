@@ -91,6 +91,11 @@ class Plan:
     def as_markdown(self) -> str:
         """The same for the DAG's page."""
         window, zone = self.settings.window, self.settings.timezone
+        undo = (
+            ["To undo the last pull of a database: **Trigger**, choose it in `restore_previous`."]
+            if self.undo
+            else []
+        )
         guard = " It is **protected**: no scheduled pull writes to it." if self.settings.protected else ""
         lines = [
             (
@@ -102,10 +107,7 @@ class Plan:
                 "To run syncs now: **Trigger**, choose them in `only`. To rerun one: clear its group "
                 '("downstream" off, or the later syncs of the same database run again as well).'
             ),
-            *(
-                ["To undo the last pull of a database: **Trigger**, choose it in `restore_previous`."]
-                * bool(self.undo)
-            ),
+            *undo,
             "",
             "| " + " | ".join(_HEADINGS) + " |",
             "|" + "---|" * len(_HEADINGS),

@@ -264,6 +264,11 @@ def test_a_pull_that_waits_for_its_dump_says_so(at: str, hours: int, then: str, 
     assert f"| {note} |" in plan.as_markdown()
 
 
+def test_the_page_tells_how_to_undo_where_something_is_pulled() -> None:
+    assert "choose it in `restore_previous`" in a_plan(a_sync()).as_markdown()
+    assert "restore_previous" not in a_plan(a_push()).as_markdown()
+
+
 def test_what_never_waits_for_a_dump_does_not_say_so() -> None:
     options = Options(wait_for_dump=dt.timedelta(hours=2))
     plan = a_plan(
