@@ -83,6 +83,7 @@ def measure(hieradata: Path, every_dbms: bool) -> dict[str, Any]:
     from env_sync.plan import make_plan
 
     anything = Capabilities(
+        previous=True,
         actions=frozenset(Action),
         storagebackends=frozenset({"s3", "elasticsearch"}),
         transformation=True,

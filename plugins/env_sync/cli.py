@@ -1,4 +1,4 @@
-"""env-sync: check the configuration, show plans and dumps, run a sync, pause and resume.
+"""env-sync: check the configuration, show plans and dumps, run a sync, undo a pull, pause and resume.
 
 `check` and `plan` read files only. The other commands use Airflow's connections and variables, so
 they import Airflow, which takes seconds: inside the command, not here.
@@ -30,6 +30,7 @@ from env_sync.pause import Pause
 from env_sync.plan import Group, Plan
 
 if TYPE_CHECKING:
+    from env_sync.request import Request
     from env_sync.steps.session import Session
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -114,14 +115,8 @@ def run(
 ) -> None:
     """Run one sync now, in this process, with the same steps as in Airflow. Exit 1 if it is CRITICAL."""
     _use_airflow()
-    from env_sync.cancellation import Cancellation
-    from env_sync.engines.contract import Holder
     from env_sync.pause_store import get_pause
-    from env_sync.report import Result
     from env_sync.request import read_request
-    from env_sync.steps.session import open_session
-    from env_sync.steps.whole_group import run_group
-    from env_sync.terminal import TerminalProgress
 
     plan = read_plan(environment)
     group = _group(plan, sync)
@@ -131,33 +126,29 @@ def run(
     if pause is not None and pause.active(dt.datetime.now(dt.UTC)) and not ignore_pauses:
         typer.echo(f"OK: {sync} was not run: {pause}. Use --ignore-pauses to run it all the same.")
         return
-    console = Console(stderr=True)
-    cancellation = Cancellation()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: cancellation.cancel())
-    logging.basicConfig(level=logging.INFO, format="    %(message)s", stream=sys.stderr)
-    session = open_session(
-        group=group,
-        settings=plan.settings,
-        request=request,
-        holder=Holder(
-            run=f"command line/{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
-            group=group.id,
-            attempt=uuid.uuid4().hex,
-        ),
-        pause=lambda: get_pause(environment, sync),
-        cancellation=cancellation,
-        progress=TerminalProgress(console),
-        log=logging.getLogger("env_sync"),
-    )
+    session = _session(plan, group, request)
     if dry_run:
         _say_what_would_be_done(session)
         return
-    steps = len(group.steps)
-    counted = iter(range(1, steps + 1))
-    report = run_group(session, lambda step: console.print(f"[{next(counted)}/{steps}] {step}", markup=False))
-    typer.echo(report.line())
-    raise typer.Exit(1 if report.result is Result.CRITICAL else 0)
+    _run(session)
+
+
+@app.command("restore-previous")
+def restore_previous(
+    environment: EnvironmentName,
+    database: Annotated[str, typer.Argument(metavar="DATABASE")],
+    confirm: Annotated[
+        str, typer.Option(help="The database's name, where the environment is protected.")
+    ] = "",
+) -> None:
+    """Undo the last pull of a database: previous is live again, live becomes previous. No pause stops it."""
+    _use_airflow()
+    from env_sync.request import read_request
+
+    plan = read_plan(environment)
+    request = read_request({"restore_previous": database, "confirm": confirm}, plan)
+    group = next(group for group in plan.groups if group.id == plan.undo[database.strip()])
+    _run(_session(plan, group, request))
 
 
 @app.command()
@@ -227,6 +218,47 @@ def _use_airflow() -> None:
     """Let connections and variables come from Airflow's own database, as they do on its servers."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     logging.getLogger("airflow").setLevel(logging.WARNING)
+
+
+def _session(plan: Plan, group: Group, request: Request) -> Session:
+    """A session for a whole group in this process, which SIGINT and SIGTERM cancel."""
+    from env_sync.cancellation import Cancellation
+    from env_sync.engines.contract import Holder
+    from env_sync.pause_store import get_pause
+    from env_sync.steps.session import open_session
+    from env_sync.terminal import TerminalProgress
+
+    cancellation = Cancellation()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: cancellation.cancel())
+    logging.basicConfig(level=logging.INFO, format="    %(message)s", stream=sys.stderr)
+    return open_session(
+        group=group,
+        settings=plan.settings,
+        request=request,
+        holder=Holder(
+            run=f"command line/{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
+            group=group.id,
+            attempt=uuid.uuid4().hex,
+        ),
+        pause=lambda: get_pause(plan.environment, group.sync.name),
+        cancellation=cancellation,
+        progress=TerminalProgress(Console(stderr=True)),
+        log=logging.getLogger("env_sync"),
+    )
+
+
+def _run(session: Session) -> None:
+    """Do the steps and print the report; exits with 1 if it is CRITICAL, else with 0."""
+    from env_sync.report import Result
+    from env_sync.steps.whole_group import run_group
+
+    console = Console(stderr=True)
+    steps = len(session.request.steps(session.group))
+    counted = iter(range(1, steps + 1))
+    report = run_group(session, lambda step: console.print(f"[{next(counted)}/{steps}] {step}", markup=False))
+    typer.echo(report.line())
+    raise typer.Exit(1 if report.result is Result.CRITICAL else 0)
 
 
 def _group(plan: Plan, sync: str) -> Group:

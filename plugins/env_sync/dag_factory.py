@@ -159,13 +159,22 @@ def _params(plan: Plan) -> dict[str, Param]:
             description="Run the chosen syncs also where they are paused.",
         ),
     }
+    if plan.undo:
+        params["restore_previous"] = Param(
+            None,
+            type=["string", "null"],
+            title="Make previous live again",
+            description="Undo: choose a database, and nothing in `only`. What was live before the last "
+            "pull is live again, and what is live now becomes previous. It takes a second.",
+            enum=[None, *plan.undo],
+        )
     if any(group.sync.recovery for group in plan.groups):
         params["confirm"] = Param(
             None,
             type=["string", "null"],
-            title="Confirm a recovery sync",
-            description=f"A recovery sync replaces a database of {plan.environment}: type the database's "
-            "name.",
+            title="Confirm a recovery sync, or an undo",
+            description=f"Either replaces a database of {plan.environment}, which is protected: type the "
+            "database's name.",
         )
     return params
 

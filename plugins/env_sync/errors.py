@@ -77,6 +77,10 @@ class NothingToRestore(EnvSyncError):
     """The bucket holds no dump of this database."""
 
 
+class DumpNotThere(EnvSyncError):
+    """Tonight's dump did not appear while a pull waited for it; live is untouched."""
+
+
 class DumpTooSmall(EnvSyncError):
     """The dump is much smaller than the one before it; ask for it by timestamp if it is right."""
 
@@ -147,6 +151,14 @@ class PromoteFailed(EnvSyncError):
     """Incoming could not be swapped with live; live is open and as it was."""
 
     passing = True
+
+
+class NoPrevious(EnvSyncError):
+    """There is no previous to make live again; live is untouched."""
+
+
+class PreviousRefused(EnvSyncError):
+    """Previous does not prove that it was live here, so it is not made live again; live is untouched."""
 
 
 class LeaseHeld(EnvSyncError):

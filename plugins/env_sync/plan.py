@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from attrs import evolve, frozen
 
 from env_sync.engines.capabilities import Capabilities
+from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.settings import DAY, GO, Settings, Window
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Sync
 
 STEPS: Mapping[Action, tuple[str, ...]] = {
@@ -67,6 +69,8 @@ class Plan:
     waiting: tuple[Sync | BucketSync, ...]
     """The syncs behind `left_out`, so that the plan can show them."""
     problems: tuple[Problem, ...]
+    undo: Mapping[str, str]
+    """The databases of which previous can be made live again, and the id of the group that does it."""
 
     def names(self) -> tuple[str, ...]:
         """The names of the syncs that a run can select, in the order of the night, each once."""
@@ -87,6 +91,11 @@ class Plan:
     def as_markdown(self) -> str:
         """The same for the DAG's page."""
         window, zone = self.settings.window, self.settings.timezone
+        undo = (
+            ["To undo the last pull of a database: **Trigger**, choose it in `restore_previous`."]
+            if self.undo
+            else []
+        )
         guard = " It is **protected**: no scheduled pull writes to it." if self.settings.protected else ""
         lines = [
             (
@@ -98,6 +107,7 @@ class Plan:
                 "To run syncs now: **Trigger**, choose them in `only`. To rerun one: clear its group "
                 '("downstream" off, or the later syncs of the same database run again as well).'
             ),
+            *undo,
             "",
             "| " + " | ".join(_HEADINGS) + " |",
             "|" + "---|" * len(_HEADINGS),
@@ -165,7 +175,24 @@ def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> 
         left_out=_left_out(waiting),
         waiting=tuple(waiting),
         problems=(*problems, *name_problems, *order_problems),
+        undo=_undo(ordered, engines),
     )
+
+
+def _undo(groups: Sequence[Group], engines: Mapping[str, Capabilities]) -> dict[str, str]:
+    """The first pull of each live database whose engine keeps previous, by the database's name.
+
+    Where several servers have a database of that name, the server's stands beside it.
+    """
+    pulls: dict[tuple[str, str, str], Group] = {}
+    for group in groups:
+        if group.sync.action is Action.PULL and engines[group.sync.dbms].previous:
+            pulls.setdefault(group.sync.live, group)
+    count = Counter(database for _, _, database in pulls)
+    return {
+        database if count[database] == 1 else f"{database} on {server} ({dbms})": group.id
+        for (dbms, server, database), group in sorted(pulls.items(), key=lambda pull: pull[0][::-1])
+    }
 
 
 def _not_offered(sync: Sync, capabilities: Capabilities) -> Iterable[str]:
@@ -357,6 +384,8 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         notes.append("disabled: by hand only")
     elif not settings.window.holds(group.time):
         notes.append("outside the window")
+    if not group.by_hand_only and sync.action is Action.PULL and (wait := sync.options.wait_for_dump):
+        notes.append(_waiting_note(group.time, wait, sync.options.wait_for_dump_then, settings.window))
     return (
         f"{group.time:%H:%M}",
         group.id,
@@ -368,6 +397,14 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         ", ".join(group.after),
         "; ".join(notes),
     )
+
+
+def _waiting_note(time: dt.time, wait: dt.timedelta, then: str, window: Window) -> str:
+    other = "takes an older one" if then == GO else "fails"
+    note = f"waits up to {format_duration(wait)} for tonight's dump, then {other}"
+    if window.holds(time) and window.into(time) + wait > (window.into(window.closes) or DAY):
+        note += "; the wait may end after the window"
+    return note
 
 
 def _waiting_row(sync: Sync | BucketSync, time: dt.time) -> tuple[str, ...]:

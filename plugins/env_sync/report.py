@@ -59,6 +59,9 @@ class Report:
     source_environment: str | None
     data_time: dt.datetime | None
     unavailable: float | None
+    awaited: str | None
+    """The dump for which a pull waited, in words."""
+    waited: float | None
     reported: dt.datetime
 
     def line(self) -> str:
@@ -74,6 +77,8 @@ class Report:
         figures = []
         if self.seconds is not None:
             figures.append(f"{self.seconds:.0f} s")
+        if self.waited is not None:
+            figures.append(f"before that {self.waited:.0f} s of waiting for {self.awaited}")
         if self.bytes is not None:
             figures.append(f"{self.bytes / MEGABYTE:.1f} MB")
         if self.dump_key is not None:
@@ -94,7 +99,7 @@ class Outcome:
     `states`: step -> Airflow's state of its task. `results`: step -> the small result that it gave.
     `errors`: step -> the message it failed with. `promoted`: whether live itself says that this attempt
     replaced it; None where nobody could look. `notes`: what the last step itself put right;
-    `failures`: what it could not.
+    `failures`: what it could not. `undo`: the run was to make previous live again.
     """
 
     states: Mapping[str, str | None]
@@ -105,6 +110,7 @@ class Outcome:
     promoted: bool | None = None
     notes: Sequence[str] = ()
     failures: Sequence[str] = ()
+    undo: bool = False
 
 
 def make_report(
@@ -127,7 +133,8 @@ def make_report(
     warnings = [str(warning) for left in outcome.results.values() for warning in left.get("warnings", ())]
     result, what, why = _judge(action, outcome)
     if not outcome.skip and result is not Result.CRITICAL:
-        if data_time is not None and now - data_time > max_dump_age:
+        # Whoever makes previous live again wants the older data.
+        if data_time is not None and now - data_time > max_dump_age and not outcome.undo:
             warnings.insert(
                 0,
                 f"the data is {_age(now - data_time)} old (limit {_age(max_dump_age)}); it was read in "
@@ -158,6 +165,8 @@ def make_report(
         source_environment=facts.get("source_environment"),
         data_time=data_time,
         unavailable=facts.get("unavailable"),
+        awaited=facts.get("awaited"),
+        waited=facts.get("waited"),
         reported=now,
     )
 
@@ -176,6 +185,8 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
             )
         if action == "pull" and outcome.promoted is False:
             return Result.CRITICAL, "promote is marked successful but live is not this attempt's", [BY_HAND]
+        if outcome.undo:
+            return Result.OK, "previous is live again", [str(outcome.results[last]["advice"])]
         done = "pulled and promoted" if action == "pull" else "pushed"
         return Result.OK, done, []
     step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
@@ -195,7 +206,7 @@ def _left_behind(action: str, step: str, outcome: Outcome) -> str:
         return "the dump may be in the bucket" if step == "upload" else "no dump was uploaded"
     if outcome.promoted:
         # Killed after the swap: what live says of itself outweighs the state of a task.
-        return "live holds the new, sanitised data"
+        return "live is what previous was" if outcome.undo else "live holds the new, sanitised data"
     if step == "promote" and outcome.promoted is None:
         return "whether live was replaced could not be seen"
     return "live was not replaced"
@@ -213,12 +224,13 @@ def night_table(reports: Iterable[Report]) -> str:
         f"{sum(report.result is result for report in shown)} {result}" for result in reversed(list(Result))
     )
     lines = [f"{counts}{f'; {quiet} not asked for' if quiet else ''}"]
-    rows = [("RESULT", "GROUP", "WHAT", "SECONDS", "MB", "DATA OF (UTC)", "UNAVAILABLE", "WHY")]
+    rows = [("RESULT", "GROUP", "WHAT", "WAITED", "SECONDS", "MB", "DATA OF (UTC)", "UNAVAILABLE", "WHY")]
     rows += [
         (
             str(report.result),
             report.group,
             report.what,
+            "" if report.waited is None else f"{report.waited:.0f} s",
             "" if report.seconds is None else f"{report.seconds:.0f}",
             "" if report.bytes is None else f"{report.bytes / MEGABYTE:.1f}",
             "" if report.data_time is None else f"{report.data_time:%Y-%m-%d %H:%M}",
@@ -229,9 +241,9 @@ def night_table(reports: Iterable[Report]) -> str:
     ]
     if not shown:
         return lines[0] + "\nNothing ran."
-    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines += [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[7]]).rstrip()
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in rows
     ]
     return "\n".join(lines)

@@ -13,7 +13,9 @@ from env_sync.hieradata.sync import Action
 from env_sync.plan import Group, Plan
 
 ALL = "all"
-FIELDS = ("only", "timestamp", "ignore_pauses", "confirm")
+FIELDS = ("only", "timestamp", "ignore_pauses", "confirm", "restore_previous")
+UNDO_STEPS = ("start_gate", "promote", "report")
+"""The steps of a pull that have something to do where previous is made live again."""
 
 
 @frozen(kw_only=True)
@@ -22,6 +24,7 @@ class Request:
 
     `nightly` is a scheduled run: every sync that is present, at its time. A run by hand does what
     `only` names (all: every sync that is present), at once. `timestamp` asks for exactly that dump.
+    `restore_previous` asks for no sync but for undo: previous of that database is made live again.
     """
 
     nightly: bool
@@ -29,12 +32,21 @@ class Request:
     timestamp: str | None = None
     ignore_pauses: bool = False
     confirm: str = ""
+    restore_previous: str | None = None
+
+    def steps(self, group: Group) -> tuple[str, ...]:
+        """The steps of a group that have something to do in this run."""
+        if self.restore_previous is None:
+            return group.steps
+        return tuple(step for step in group.steps if step in UNDO_STEPS)
 
     def why_not(self, group: Group, plan: Plan) -> str | None:
         """Why the group does not run in this run; None where it does."""
         sync = group.sync
         if self.nightly:
             return f"{sync.name} is disabled: run it by hand" if group.by_hand_only else None
+        if self.restore_previous is not None:
+            return None if plan.undo.get(self.restore_previous) == group.id else "not selected in this run"
         if not self.only:
             return f"nothing was selected: choose syncs in `only`, or `{ALL}`"
         if sync.name in self.only:
@@ -57,7 +69,8 @@ def read_request(conf: Mapping[str, Any], plan: Plan) -> Request:
     """The request in a manual run's configuration.
 
     Raises InvalidRequest for an unknown field (Airflow itself lets those through), an unknown sync,
-    a timestamp that does not go with exactly one pull, or a recovery sync that is not confirmed.
+    a timestamp that does not go with exactly one pull, a database without a previous, anything beside
+    that, or what replaces a database of a protected environment and is not confirmed.
     """
     for name in conf:
         if name not in FIELDS:
@@ -74,13 +87,17 @@ def read_request(conf: Mapping[str, Any], plan: Plan) -> Request:
             raise InvalidRequest(
                 f"There is no sync {name!r} in {plan.environment}{_meant(name, names)}. Nothing was started."
             )
+    undo = str(conf.get("restore_previous") or "").strip() or None
     request = Request(
         nightly=False,
         only=tuple(dict.fromkeys(only)),
         timestamp=str(conf.get("timestamp") or "").strip() or None,
-        ignore_pauses=_yes(conf.get("ignore_pauses", False)),
+        # A pause keeps pulls away; whoever asks for an undo by hand may well have paused them first.
+        ignore_pauses=_yes(conf.get("ignore_pauses", False)) or undo is not None,
         confirm=str(conf.get("confirm") or "").strip(),
+        restore_previous=undo,
     )
+    _check_undo(request, plan)
     _check_timestamp(request, plan)
     _check_confirmed(request, plan)
     return request
@@ -96,6 +113,28 @@ def _check_timestamp(request: Request, plan: Plan) -> None:
         raise InvalidRequest(
             f"A `timestamp` chooses the dump of a pull, but {sync.name} is a {sync.action}. Nothing was "
             "started."
+        )
+
+
+def _check_undo(request: Request, plan: Plan) -> None:
+    name = request.restore_previous
+    if name is None:
+        return
+    if request.only or request.timestamp:
+        raise InvalidRequest(
+            "`restore_previous` goes with neither `only` nor `timestamp`: it makes live what was live "
+            "before, and pulls nothing. Nothing was started."
+        )
+    if name not in plan.undo:
+        raise InvalidRequest(
+            f"No pull of {plan.environment} keeps a previous of {name!r}{_meant(name, plan.undo)}; there "
+            f"are: {', '.join(plan.undo) or 'none'}. Nothing was started."
+        )
+    sync = next(group.sync for group in plan.groups if group.id == plan.undo[name])
+    if plan.settings.protected and request.confirm != sync.database:
+        raise InvalidRequest(
+            f"Making previous live again replaces {sync.database} in {plan.environment}, which is protected. "
+            f"Type the database's name, {sync.database}, in `confirm`. Nothing was started."
         )
 
 

@@ -16,7 +16,7 @@ from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3
 
 BUCKET = "govuk-production-database-backups"
-DATABASES = ("shop", "library", "museum", "archive")
+DATABASES = ("shop", "library", "museum", "archive", "gallery")
 APPLICATION = "application"
 PASSWORD = "only-for-tests-1"
 PEOPLE = 500
@@ -73,6 +73,7 @@ INTEGRATION = "\n".join(
         _pull("pull_library_badly", "library", "fails.sql"),
         _pull("pull_museum_slowly", "museum", "slow.sql"),
         _pull("pull_archive", "archive", "anonymise.sql", ensure="disabled"),
+        _pull("pull_gallery", "gallery", "anonymise.sql"),
     ]
 )
 
@@ -82,7 +83,10 @@ PRODUCTION = "\n".join(
 
 
 def nightly(opens: dt.datetime) -> str:
-    """An environment whose window opens at a moment (UTC), with a sync due at once, later, and too late."""
+    """An environment whose window opens at a moment (UTC), with a sync due at once, later, and too late.
+
+    The dumps that are there when it opens are older: one more sync waits for tonight's.
+    """
 
     def at(minutes: int) -> dict[str, object]:
         moment = opens + dt.timedelta(minutes=minutes)
@@ -105,6 +109,14 @@ def nightly(opens: dt.datetime) -> str:
                 database_hostname="nightly",
                 start_deadline="1m",
                 after="pull_archive",
+                **at(0),
+            ),
+            _pull(
+                "pull_gallery",
+                "gallery",
+                "anonymise.sql",
+                database_hostname="nightly",
+                wait_for_dump="1h",
                 **at(0),
             ),
             _sync("pull_nowhere", hour=25, minute=0, action="pull"),

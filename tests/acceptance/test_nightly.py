@@ -48,6 +48,27 @@ def test_a_late_start_is_skipped_with_a_warning(scene: Scene, scheduled: str) ->
     assert all(email.startswith("old-") for email in scene.emails("nightly", "museum"))
 
 
+def test_a_pull_waits_deferred_for_tonights_dump_and_takes_it(scene: Scene, scheduled: str) -> None:
+    scene.api.wait_for_task(DAG, scheduled, "pull_gallery.start_gate", ["deferred"], 180)
+    log = scene.api.log(DAG, scheduled, "pull_gallery.start_gate")
+    assert "a dump of gallery begun at" in log
+    assert "the newest whole one is" in log
+    assert all(email.startswith("old-") for email in scene.emails("nightly", "gallery"))
+    # It waits before it takes the lease, so that live can be pulled or pushed meanwhile.
+    leases = scene.targets["nightly"].execute("SELECT database FROM lease", database="env_sync")
+    assert ("gallery",) not in leases
+    pushed = scene.trigger("production", only=["push_gallery"])
+    scene.finish("production", pushed)
+    key = scene.api.xcom("env_sync_production", pushed, "push_gallery.upload")["dump_key"]
+    states = scene.api.wait_for_group(DAG, scheduled, "pull_gallery", 240)
+    assert set(states.values()) == {"success"}
+    assert scene.sanitised("nightly", "gallery")
+    report = scene.report("nightly", scheduled, "pull_gallery")
+    assert (report["result"], report["dump_key"]) == ("OK", key)
+    assert report["awaited"].startswith("a dump of gallery begun at")
+    assert report["waited"] > 0
+
+
 def test_a_waiting_sync_is_deferred_and_runs_by_hand_meanwhile(scene: Scene, scheduled: str) -> None:
     gate = scene.api.wait_for_task(DAG, scheduled, "pull_library.start_gate", ["deferred"], 120)
     assert gate.state == "deferred"

@@ -132,10 +132,34 @@ def test_so_it_does_for_the_other_fields(dag: Any, name: str, value: object) -> 
         dag.params.deep_merge({name: value}).validate()
 
 
+@pytest.mark.parametrize(
+    ("database", "right"),
+    [
+        (None, True),
+        ("signon", True),
+        ("apart", True),
+        ("sigon", False),
+        ("pull_signon", False),
+        (["signon"], False),
+    ],
+)
+def test_it_knows_the_databases_that_have_a_previous(dag: Any, database: object, right: bool) -> None:
+    params = dag.params.deep_merge({"restore_previous": database})
+    if right:
+        params.validate()
+    else:
+        with pytest.raises(ParamValidationError):
+            params.validate()
+
+
+def test_where_nothing_is_pulled_there_is_nothing_to_undo() -> None:
+    assert "restore_previous" not in as_scheduled(a_plan(a_push())).params
+
+
 def test_only_an_environment_with_a_recovery_sync_asks_to_confirm(dag: Any) -> None:
-    assert set(dag.params) == {"only", "timestamp", "ignore_pauses"}
+    assert set(dag.params) == {"only", "timestamp", "ignore_pauses", "restore_previous"}
     recovery = as_scheduled(a_plan(a_recovery(), environment="production", protected=True))
-    assert set(recovery.params) == {"only", "timestamp", "ignore_pauses", "confirm"}
+    assert set(recovery.params) == {"only", "timestamp", "ignore_pauses", "restore_previous", "confirm"}
     assert recovery.tags == {"env_sync", "production", "protected"}
 
 

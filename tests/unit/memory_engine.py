@@ -30,7 +30,15 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
-from env_sync.errors import DumpDamaged, LeaseHeld, LeaseLost, ProofMissing, TransformationFailed
+from env_sync.errors import (
+    DumpDamaged,
+    LeaseHeld,
+    LeaseLost,
+    NoPrevious,
+    PreviousRefused,
+    ProofMissing,
+    TransformationFailed,
+)
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Manifest, Transformation
@@ -56,6 +64,8 @@ class Database:
     content: str
     stamp: Stamp | None = None
     open: bool = True
+    was_live: bool = field(default=False, eq=False)
+    returned_by: Holder | None = field(default=None, eq=False)
 
 
 @define
@@ -188,9 +198,36 @@ class MemoryEngine(Engine):
         last_look()
         assert incoming is not None
         incoming.open = True
+        if live is not None:
+            live.was_live, live.returned_by = True, None
         self.world.live, self.world.previous, self.world.incoming = incoming, live, None
         self._does("promoted")
         return Promotion(unavailable=0.25, first=live is None, previous_kept=live is not None, warnings=())
+
+    def made_live_by(self) -> Holder | None:
+        live = self.world.live
+        if live is None:
+            return None
+        return live.returned_by or (live.stamp.holder if live.stamp else None)
+
+    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+        self._does("restore_previous")
+        live, previous, holder = self.world.live, self.world.previous, self.work.holder
+        assert live is not None
+        by = live.returned_by
+        if by is not None and (by.run, by.group) == (holder.run, holder.group):
+            live.returned_by = holder
+        else:
+            if previous is None:
+                raise NoPrevious
+            if not previous.was_live:
+                raise PreviousRefused
+            last_look()
+            previous.open, previous.was_live, previous.returned_by = True, False, holder
+            live.open, live.was_live, live.returned_by = False, True, None
+            self.world.live, self.world.previous = previous, live
+            self._does("restored_previous")
+        return Promotion(unavailable=0.5, first=False, previous_kept=True, warnings=())
 
     def clean_up(self) -> CleanUp:
         self._does("clean_up", at_work=False)
@@ -223,6 +260,17 @@ class MemoryStore:
         min_size_ratio: float = 0.5,
     ) -> Choice:
         self.world.happens("choose")
+        survey = self._survey(bucket, path, database)
+        choice = choose(
+            survey, asked=parse_timestamp(timestamp) if timestamp else None, min_size_ratio=min_size_ratio
+        )
+        return attrs.evolve(choice, manifest=self.world.manifests.get(choice.key))
+
+    def survey(self, bucket: str, path: str, database: str) -> Survey:
+        self.world.happens("survey")
+        return self._survey(bucket, path, database)
+
+    def _survey(self, bucket: str, path: str, database: str) -> Survey:
         dumps = [
             StoredDump(
                 key=key,
@@ -233,7 +281,7 @@ class MemoryStore:
             )
             for key, content in self.world.objects.items()
         ]
-        survey = Survey(
+        return Survey(
             bucket=bucket,
             path=path,
             database=database,
@@ -241,10 +289,6 @@ class MemoryStore:
             described=frozenset(self.world.manifests),
             pointer=self.world.pointer,
         )
-        choice = choose(
-            survey, asked=parse_timestamp(timestamp) if timestamp else None, min_size_ratio=min_size_ratio
-        )
-        return attrs.evolve(choice, manifest=self.world.manifests.get(choice.key))
 
     def download_dump(self, bucket: str, choice: Choice, file: Path) -> str:
         self.world.happens("download_dump")

@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 
 from env_sync.dag_factory import OPERATORS
 from env_sync.engines.contract import Holder
-from env_sync.errors import AccessRefused, EnvSyncError, RestoreFailed, ToolFailed
+from env_sync.errors import AccessRefused, EnvSyncError, RestoreFailed, ServerUnreachable, ToolFailed
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Options, Window
 from env_sync.hieradata.sync import Ensure, Place, Sync
@@ -267,6 +267,283 @@ class TestStartGate:
         monkeypatch.setattr(time, "sleep", lambda _: gate.on_kill())
         with pytest.raises(AirflowFailException, match="Cancelled"):
             gate.execute(run.context("pull_signon.start_gate"))
+
+
+class TestWaitForDump:
+    """The run's only dump is of two hours ago; its window opened two minutes ago."""
+
+    def wait(self, run: Run, hours: int = 1, **options: Any) -> None:
+        sync = evolve(
+            run.plan.groups[0].sync,
+            options=Options(wait_for_dump=dt.timedelta(hours=hours), **options),
+        )
+        run.plan = evolve(run.plan, groups=(evolve(run.plan.groups[0], sync=sync),))
+
+    def resume(self, run: Run, deferred: TaskDeferred) -> None:
+        """What Airflow does when the trigger fires."""
+        gate = run.operator("start_gate")
+        context = run.context("pull_signon.start_gate")
+        result = getattr(gate, deferred.method_name)(context, event=None, **(deferred.kwargs or {}))
+        if result is not None:
+            run.xcom["pull_signon.start_gate", "return_value"] = result
+        run.states["pull_signon.start_gate"] = "success"
+
+    def test_it_waits_deferred_and_without_the_lease_and_goes_when_the_dump_is_there(self, run: Run) -> None:
+        self.wait(run)
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        left = deferred.value.trigger.moment - dt.datetime.now(dt.UTC)
+        assert dt.timedelta(seconds=60) < left <= dt.timedelta(seconds=75)
+        assert run.world.journal == ["survey"]
+        assert ("pull_signon.start_gate", "started") not in run.xcom
+        sync = run.plan.groups[0].sync
+        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", sync, data_time=NOW)
+        self.resume(run, deferred.value)
+        assert run.world.journal == ["survey", "survey", "take_lease at most 4"]
+        pull(run, *PULL[1:])
+        report = run.do("report")
+        assert (report["result"], report["dump_key"]) == ("OK", key)
+        assert report["awaited"].startswith("a dump of signon begun at ")
+        assert report["waited"] >= 0
+        assert run.xcom["pull_signon.start_gate", "return_value"]["found"] == key
+
+    def test_a_dump_that_is_there_is_not_waited_for(self, run: Run) -> None:
+        self.wait(run)
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        run.do("start_gate")
+        assert run.world.lease is not None
+
+    def over(self, run: Run) -> None:
+        """Make the wait be over: the sync was due longer ago than it waits."""
+        run.run_after = NOW - dt.timedelta(hours=2)
+        opens = run.run_after.time().replace(second=0, microsecond=0)
+        due = (NOW - dt.timedelta(hours=1, minutes=30)).time().replace(second=0, microsecond=0)
+        group = run.plan.groups[0]
+        schedule = evolve(group.sync.schedule, times=(due,))
+        sync = evolve(group.sync, schedule=schedule)
+        run.plan = a_plan(sync, window=Window(opens=opens, closes=opens))
+        old = NOW - dt.timedelta(hours=20)
+        run.world.objects.clear()
+        run.world.manifests.clear()
+        put(run.world, f"{old:%Y-%m-%d %H:%M}", "older;", sync, data_time=old)
+
+    def test_when_the_wait_is_over_it_goes_on_with_a_warning(self, run: Run) -> None:
+        self.wait(run)
+        self.over(run)
+        pull(run)
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("WARNING", "pulled and promoted")
+        assert "begun 20h" in report["why"][0]
+        assert run.world.live is not None
+        assert run.world.live.content == "older;clean;"
+
+    def test_or_fails_with_live_untouched_and_never_took_the_lease(self, run: Run) -> None:
+        self.wait(run, wait_for_dump_then="fail")
+        self.over(run)
+        with pytest.raises(AirflowFailException, match="DumpNotThere"):
+            run.do("start_gate")
+        upstream_failed(run, *PULL[1:])
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("CRITICAL", "start_gate failed, live was not replaced")
+        assert "begun 20h" in report["why"][0]
+        assert run.world.journal == ["survey"]
+        assert run.world.live == Database("yesterday;")
+
+    def test_a_bucket_that_does_not_answer_is_asked_again(self, run: Run) -> None:
+        self.wait(run)
+        trouble(run, "survey", ServerUnreachable("no answer"))
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        run.world.trouble.clear()
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        self.resume(run, deferred.value)
+        assert run.world.lease is not None
+
+    def test_one_that_refuses_is_not(self, run: Run) -> None:
+        self.wait(run)
+        trouble(run, "survey", AccessRefused("no"))
+        with pytest.raises(AirflowFailException, match="AccessRefused: no"):
+            run.do("start_gate")
+
+    def test_a_pause_that_comes_while_it_waits_stops_it(self, run: Run) -> None:
+        self.wait(run)
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        run.pause = Pause(by="ada", why="load test")
+        with pytest.raises(AirflowSkipException, match="paused by ada"):
+            self.resume(run, deferred.value)
+        assert run.world.lease is None
+
+    def test_what_the_wait_came_to_is_kept_while_it_then_waits_for_the_lease(self, run: Run) -> None:
+        self.wait(run)
+        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        run.world.lease = Holder(run="another", group="g", attempt="a")
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        run.world.lease = None
+        self.resume(run, deferred.value)
+        assert run.world.journal.count("survey") == 1
+        assert run.xcom["pull_signon.start_gate", "return_value"]["found"] == key
+
+    def test_a_short_rest_of_the_wait_is_slept_through(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.wait(run)
+        monkeypatch.setattr(start_gate, "LOOK_AGAIN", dt.timedelta(milliseconds=1))
+        sync = run.plan.groups[0].sync
+
+        def arrives() -> None:
+            if run.world.journal.count("survey") == 3:
+                put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", sync, data_time=NOW)
+
+        run.world.trouble["survey"] = arrives
+        run.do("start_gate")
+        assert run.world.journal.count("survey") == 3
+
+    @pytest.mark.parametrize("how", ["by hand", "cleared"])
+    def test_runs_by_hand_and_cleared_groups_do_not_wait(self, run: Run, how: str) -> None:
+        self.wait(run)
+        if how == "by hand":
+            run.scheduled, run.conf = False, {"only": ["pull_signon"]}
+        else:
+            run.max_tries = 3
+        run.do("start_gate")
+        assert run.world.journal == ["take_lease at most 4"]
+
+
+class TestUndo:
+    """A run that makes previous live again, after a pull."""
+
+    @pytest.fixture(autouse=True)
+    def _pulled(self, run: Run) -> None:
+        pull(run)
+        run.do("report")
+        run.xcom.clear()
+        run.states.clear()
+        run.world.journal.clear()
+        run.scheduled, run.conf = False, {"restore_previous": "signon"}
+
+    def test_the_group_swaps_back_and_does_nothing_else(self, run: Run) -> None:
+        pull(run)
+        report = run.do("report")
+        assert run.world.journal == [
+            "take_lease at most 4",
+            "restore_previous",
+            "restored_previous",
+            "clean_up",
+            "release_lease",
+        ]
+        assert run.world.live == Database("yesterday;")
+        assert run.world.previous is not None
+        assert run.world.previous.content == "raw;clean;"
+        assert (report["result"], report["what"]) == ("WARNING", "previous is live again")
+        assert (report["unavailable"], report["dump_key"]) == (0.5, None)
+        advice, warning = report["why"]
+        assert warning.startswith("signon holds what was live before the first pull")
+        assert "env-sync pause integration signon --pull-only" in advice
+
+    def test_doing_it_again_changes_them_back_and_tells_of_which_dump_live_is(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pull(run)
+        run.do("report")
+        # Another run.
+        monkeypatch.setattr("env_sync.operators.run_context.run_name", lambda _: "another run")
+        pull(run)
+        report = run.do("report")
+        assert run.world.live is not None
+        assert run.world.live.content == "raw;clean;"
+        assert report["result"] == "OK"
+        assert report["dump_key"] in run.world.objects
+        assert report["source_environment"] == "staging"
+        assert report["data_time"] is not None
+
+    def test_clearing_the_group_of_one_run_does_not_change_them_back(self, run: Run) -> None:
+        pull(run)
+        run.do("report")
+        run.max_tries = 3
+        pull(run)
+        assert run.do("report")["what"] == "previous is live again"
+        assert run.world.live == Database("yesterday;")
+        assert run.world.journal.count("restored_previous") == 1
+
+    def test_a_pause_does_not_stop_it(self, run: Run) -> None:
+        run.pause = Pause(by="ada", why="the last pull was bad")
+        pull(run)
+        assert run.world.live == Database("yesterday;")
+
+    def test_old_data_is_what_was_asked_for(self, run: Run) -> None:
+        old = NOW - dt.timedelta(days=9)
+        live, previous = run.world.live, run.world.previous
+        assert live is not None
+        assert live.stamp is not None
+        assert previous is not None
+        previous.stamp = evolve(live.stamp, data_time=old)
+        pull(run)
+        report = run.do("report")
+        assert (report["result"], report["data_time"]) == ("OK", old.isoformat())
+
+    @pytest.mark.parametrize("change", ["another text", None])
+    def test_data_that_was_sanitised_in_another_way_than_today_is_a_warning(
+        self, run: Run, change: str | None
+    ) -> None:
+        live, previous = run.world.live, run.world.previous
+        assert live is not None
+        assert previous is not None
+        previous.stamp = live.stamp
+        file = run.plan.groups[0].sync.transformation
+        assert file is not None
+        file.unlink() if change is None else file.write_text(change)
+        pull(run)
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("WARNING", "previous is live again")
+        said = "could not be seen" if change is None else "was sanitised with sanitise_signon.sql ("
+        assert said in report["why"][1]
+
+    def test_what_is_refused_leaves_live_and_is_critical(self, run: Run) -> None:
+        assert run.world.previous is not None
+        run.world.previous.was_live = False
+        pull(run, *PULL[:4])
+        with pytest.raises(AirflowFailException, match="PreviousRefused"):
+            run.do("promote")
+        report = run.do("report")
+        assert (report["result"], report["what"]) == ("CRITICAL", "promote failed, live was not replaced")
+        assert run.world.live is not None
+        assert run.world.live.content == "raw;clean;"
+
+    def test_killed_after_the_swap_it_says_what_live_is(self, run: Run) -> None:
+        pull(run, *PULL[:4])
+        trouble(run, "restored_previous", KeyError("killed"))
+        with pytest.raises(EnvSyncError):
+            run.do("promote")
+        report = run.do("report")
+        assert report["what"] == "promote failed, live is what previous was"
+
+    def test_a_mark_by_hand_is_not_taken_for_an_undo(self, run: Run) -> None:
+        pull(run, *PULL[:4])
+        run.states["pull_signon.promote"] = "success"
+        with pytest.raises(AirflowFailException, match="left no result of this attempt"):
+            run.do("report")
+
+    def test_every_other_group_is_skipped_quietly(self, run: Run) -> None:
+        run.plan = a_plan(*[group.sync for group in run.plan.groups], a_sync("pull_other", database="other"))
+        other = [group.id for group in run.plan.groups].index("pull_other")
+        with pytest.raises(AirflowSkipException, match="not selected"):
+            run.do("start_gate", other)
+        for each in PULL[1:]:
+            run.states[f"pull_other.{each}"] = "skipped"
+        assert run.do("report", other)["quiet"]
+
+    def test_the_request_is_said_or_refused(self, run: Run) -> None:
+        operator = RequestOperator(task_id="request", plan=run.plan)
+        assert operator.execute(run.context("request")) == "previous of signon is made live again"
+        run.conf = {"restore_previous": "signon", "only": ["all"]}
+        with pytest.raises(AirflowFailException, match="neither"):
+            operator.execute(run.context("request"))
+        with pytest.raises(AirflowSkipException, match="neither"):
+            run.do("start_gate")
+        assert run.world.journal == []
 
 
 class TestStep:

@@ -6,7 +6,7 @@ from attrs import evolve
 from env_sync.engines.capabilities import CAPABILITIES, Capabilities
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.settings import Settings, Window
+from env_sync.hieradata.settings import FAIL, Options, Settings, Window
 from env_sync.hieradata.sync import Action, Ensure, Place
 from env_sync.plan import Plan, make_plan
 from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
@@ -166,6 +166,7 @@ def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
     fields: dict[str, object], said: str
 ) -> None:
     poor = Capabilities(
+        previous=False,
         actions=frozenset({Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=False,
@@ -234,6 +235,47 @@ def test_the_text_of_a_plan() -> None:
     assert "sanitise_signon.sql" in lines[2]
     assert lines[3].endswith("disabled: by hand only")
     assert lines[4].endswith("pull_signon  outside the window")
+
+
+@pytest.mark.parametrize(
+    ("at", "hours", "then", "note"),
+    [
+        ("03:00", 2, "go", "waits up to 2h for tonight's dump, then takes an older one"),
+        ("03:00", 2, FAIL, "waits up to 2h for tonight's dump, then fails"),
+        ("06:00", 2, FAIL, "waits up to 2h for tonight's dump, then fails"),
+        (
+            "06:01",
+            2,
+            FAIL,
+            "waits up to 2h for tonight's dump, then fails; the wait may end after the window",
+        ),
+        (
+            "22:00",
+            11,
+            FAIL,
+            "waits up to 11h for tonight's dump, then fails; the wait may end after the window",
+        ),
+    ],
+)
+def test_a_pull_that_waits_for_its_dump_says_so(at: str, hours: int, then: str, note: str) -> None:
+    options = Options(wait_for_dump=dt.timedelta(hours=hours), wait_for_dump_then=then)
+    plan = a_plan(a_sync("pull_signon", at, options=options))
+    assert plan.as_text().splitlines()[2].endswith(f"  {note}")
+    assert f"| {note} |" in plan.as_markdown()
+
+
+def test_the_page_tells_how_to_undo_where_something_is_pulled() -> None:
+    assert "choose it in `restore_previous`" in a_plan(a_sync()).as_markdown()
+    assert "restore_previous" not in a_plan(a_push()).as_markdown()
+
+
+def test_what_never_waits_for_a_dump_does_not_say_so() -> None:
+    options = Options(wait_for_dump=dt.timedelta(hours=2))
+    plan = a_plan(
+        a_push("push", "01:00", options=options),
+        a_sync("by_hand", "02:00", database="b", ensure=Ensure.DISABLED, options=options),
+    )
+    assert "waits" not in plan.as_text()
 
 
 def test_a_recovery_sync_says_so() -> None:

@@ -252,3 +252,19 @@ def test_but_no_failure_is_ever_hidden() -> None:
 
 def test_an_empty_night() -> None:
     assert lines() == ["0 CRITICAL, 0 WARNING, 0 OK", "Nothing ran."]
+
+
+def test_a_wait_for_the_dump_is_told_with_its_length() -> None:
+    gate = {"awaited": "a dump of signon begun at 22:00", "waited": 2040.0, "found": "key", "warnings": []}
+    made = report(results={"start_gate": gate, **RESULTS})
+    assert made.result is Result.OK
+    assert "600 s | before that 2040 s of waiting for a dump of signon begun at 22:00 | " in made.line()
+    heading, row = lines(made)[1:]
+    assert row[heading.index("WAITED") :].startswith("2040 s ")
+    assert "waiting" not in report().line()
+
+
+def test_a_pull_that_went_on_without_its_dump_is_a_warning() -> None:
+    gate = {"awaited": "a dump", "waited": 7200.0, "found": None, "warnings": ["it was awaited"]}
+    made = report(results={"start_gate": gate, **RESULTS})
+    assert (made.result, made.why) == (Result.WARNING, ("it was awaited",))

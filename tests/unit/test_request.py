@@ -1,10 +1,14 @@
 from typing import Any
 
 import pytest
+from attrs import evolve
 
+from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.errors import InvalidRequest
+from env_sync.hieradata.environment import Environment
+from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Ensure
-from env_sync.plan import Plan
+from env_sync.plan import Plan, make_plan
 from env_sync.request import NIGHTLY, Request, read_request
 from tests.unit.values import a_plan, a_push, a_recovery, a_sync
 
@@ -121,3 +125,82 @@ def test_all_never_means_a_recovery_sync() -> None:
     request = read_request({"only": ["all"], "confirm": "signon"}, plan)
     assert runs(request, plan) == []
     assert runs(NIGHTLY, plan) == []
+
+
+# Undo
+
+
+def test_an_undo_runs_the_first_pull_of_the_database_for_its_last_step() -> None:
+    plan = a_plan(
+        a_push("push_signon", "01:00"),
+        a_sync("pull_signon", "03:00", "05:00"),
+        a_sync("pull_again", "06:00", url="govuk-production-database-backups"),
+        a_sync("pull_other", database="other"),
+    )
+    request = read_request({"restore_previous": " signon "}, plan)
+    assert request == Request(nightly=False, restore_previous="signon", ignore_pauses=True)
+    assert runs(request, plan) == ["pull_signon__0300"]
+    assert request.steps(plan.groups[1]) == ("start_gate", "promote", "report")
+    assert request.why_not(plan.groups[0], plan) == "not selected in this run"
+    assert NIGHTLY.steps(plan.groups[0]) == plan.groups[0].steps
+
+
+@pytest.mark.parametrize("conf", [{"restore_previous": None}, {"restore_previous": ""}, {"only": []}])
+def test_no_database_is_no_undo(conf: dict[str, Any]) -> None:
+    request = read_request(conf, the_plan())
+    assert (request.restore_previous, request.ignore_pauses) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ({"restore_previous": "signon", "only": ["pull_signon"]}, "neither `only` nor `timestamp`"),
+        ({"restore_previous": "signon", "only": ["all"]}, "neither `only` nor `timestamp`"),
+        ({"restore_previous": "signon", "timestamp": "2026-11-23T010000Z"}, "neither `only` nor `timestamp`"),
+        ({"restore_previous": "sigon"}, "'sigon' (did you mean 'signon'?); there are: other, signon"),
+        ({"restore_previous": "pull_signon"}, "there are: other, signon"),
+        ({"restore_previous": ["signon"]}, "No pull of integration"),
+        ({"restore_previous": True}, "No pull of integration"),
+    ],
+)
+def test_an_undo_that_cannot_be_is_refused(conf: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        read_request(conf, the_plan())
+    assert said in str(refusal.value)
+    assert "Nothing was started" in str(refusal.value)
+
+
+def test_databases_of_one_name_are_told_apart_by_their_server() -> None:
+    plan = a_plan(
+        a_sync("one", database_hostname="a"),
+        a_sync("two", database_hostname="b"),
+        a_sync("three", database="other"),
+    )
+    assert plan.undo == {
+        "other": "three",
+        "signon on a (postgresql)": "one",
+        "signon on b (postgresql)": "two",
+    }
+    with pytest.raises(InvalidRequest, match="signon on a"):
+        read_request({"restore_previous": "signon"}, plan)
+    assert runs(read_request({"restore_previous": "signon on b (postgresql)"}, plan), plan) == ["two"]
+
+
+def test_an_engine_that_keeps_no_previous_offers_no_undo() -> None:
+    environment = Environment(
+        name="integration", settings=Settings(), syncs=(a_sync(),), bucket_syncs=(), problems=()
+    )
+    without = {"postgresql": evolve(CAPABILITIES["postgresql"], previous=False)}
+    plan = make_plan(environment, without)
+    assert plan.undo == {}
+    with pytest.raises(InvalidRequest, match="there are: none"):
+        read_request({"restore_previous": "signon"}, plan)
+
+
+@pytest.mark.parametrize("confirm", [None, "", "Signon", "all"])
+def test_an_undo_in_a_protected_environment_is_confirmed_by_the_databases_name(confirm: str | None) -> None:
+    plan = a_plan(a_recovery(), environment="production", protected=True)
+    with pytest.raises(InvalidRequest, match="Type the database's name, signon,"):
+        read_request({"restore_previous": "signon", "confirm": confirm}, plan)
+    request = read_request({"restore_previous": "signon", "confirm": "signon"}, plan)
+    assert runs(request, plan) == ["recover_signon"]

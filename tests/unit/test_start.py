@@ -9,8 +9,8 @@ from env_sync.pause import Pause, read_pause
 from env_sync.plan import Plan
 from env_sync.report import Result, Skip
 from env_sync.request import NIGHTLY, Request, read_request
-from env_sync.steps.start import Go, Wait, decide
-from tests.unit.values import a_plan, a_sync, moment
+from env_sync.steps.start import Go, Tonight, Wait, decide
+from tests.unit.values import a_plan, a_push, a_sync, moment
 
 OPENED = moment("2026-11-23 22:00")
 DUE = moment("2026-11-24 03:00")
@@ -123,3 +123,32 @@ def test_the_time_is_of_the_environments_zone() -> None:
     # The night in which the clock goes back is an hour longer.
     opened = moment("2026-10-24 21:00")
     assert decided(opened, plan, run_after=opened) == Wait(moment("2026-10-25 03:00"))
+
+
+WAITING = Options(wait_for_dump=dt.timedelta(hours=2))
+TONIGHT = Go(Tonight(opened=OPENED, due=DUE, until=moment("2026-11-24 05:00")))
+
+
+def test_a_nightly_pull_goes_once_tonights_dump_is_there() -> None:
+    plan = a_plan(a_sync("pull_signon", "03:00", options=WAITING))
+    assert decided(OPENED, plan) == Wait(DUE)
+    # However late it starts, the wait counts from its time.
+    for text in ("2026-11-24 03:00", "2026-11-24 04:30", "2026-11-24 05:01"):
+        assert decided(moment(text), plan) == TONIGHT
+
+
+@pytest.mark.parametrize("more", [{"request": BY_HAND}, {"rerun": True}])
+def test_runs_by_hand_and_reruns_wait_for_no_dump(more: dict[str, Any]) -> None:
+    plan = a_plan(a_sync("pull_signon", "03:00", options=WAITING))
+    assert decided(DUE, plan, **more) == Go()
+
+
+def test_nor_does_a_push_in_an_environment_that_waits() -> None:
+    plan = a_plan(a_push("push_signon", "03:00", options=WAITING))
+    assert decided(DUE, plan) == Go()
+
+
+def test_what_stops_a_pull_stops_it_before_it_waits_for_a_dump() -> None:
+    plan = a_plan(a_sync("pull_signon", "03:00", options=WAITING))
+    assert isinstance(decided(DUE, plan, pause=paused(None)), Skip)
+    assert isinstance(decided(moment("2026-11-24 07:01"), plan), Skip)

@@ -23,6 +23,7 @@ from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.pause import Pause
 from env_sync.report import Report, Result
+from env_sync.request import Request
 from env_sync.steps import finish as finish_module
 from env_sync.steps.session import Session
 from env_sync.steps.whole_group import run_group
@@ -294,3 +295,38 @@ def test_old_data_is_a_warning_that_says_where_it_comes_from(world: World, sync:
     assert report.result is Result.WARNING
     assert key in report.why[0]
     assert "2026-01-02 22:30 UTC" in report.why[0]
+
+
+def test_an_undo_on_the_command_line(world: World, sync: Sync) -> None:
+    run(open_memory_session(world, sync))
+    world.journal.clear()
+    request = Request(nightly=False, restore_previous="signon", ignore_pauses=True)
+    session = open_memory_session(
+        world, sync, run="command line/1", request=request, pause=lambda: Pause(by="ada", why="undo")
+    )
+    report, said = run(session)
+    assert said == ["start_gate", "promote", "report"]
+    assert world.journal == [
+        "take_lease at most 4",
+        "restore_previous",
+        "restored_previous",
+        "clean_up",
+        "release_lease",
+    ]
+    assert world.live == YESTERDAY
+    assert (report.result, report.what, report.unavailable) == (
+        Result.WARNING,
+        "previous is live again",
+        0.5,
+    )
+    assert "before the first pull" in report.why[1]
+    assert "env-sync pause integration signon --pull-only" in report.line()
+
+
+def test_an_undo_without_a_previous(world: World, sync: Sync) -> None:
+    request = Request(nightly=False, restore_previous="signon", ignore_pauses=True)
+    session = open_memory_session(world, sync, request=request)
+    report, _ = run(session)
+    is_whole_as_before(world, session)
+    assert (report.result, report.what) == (Result.CRITICAL, "promote failed, live was not replaced")
+    assert report.why[0].startswith("NoPrevious: ")

@@ -20,6 +20,8 @@ class Capabilities:
     pre_dump_transformation: bool
     """Runs a transformation on a copy before a dump."""
     excluded_tables: bool
+    previous: bool
+    """Keeps what live was as previous, and can make it live again."""
 
 
 CAPABILITIES: Mapping[str, Capabilities] = {
@@ -29,5 +31,6 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         transformation=True,
         pre_dump_transformation=False,
         excluded_tables=True,
+        previous=True,
     ),
 }

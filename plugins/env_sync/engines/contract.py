@@ -190,6 +190,10 @@ class Engine(ABC):
         """What live says about itself; None where it was never promoted by Env Sync, or is not there."""
 
     @abstractmethod
+    def made_live_by(self) -> Holder | None:
+        """Who last made live what it is, by `promote` or `restore_previous`; None where nobody did."""
+
+    @abstractmethod
     def incoming_stamp(self) -> Stamp | None:
         """What incoming says about itself; None where there is none."""
 
@@ -216,6 +220,16 @@ class Engine(ABC):
         `last_look` is called right before live is closed; what it raises stops the promotion.
         Where this attempt was promoted before (a rerun after a kill) what is left to do is done.
         Raises ProofMissing, PromoteFailed.
+        """
+
+    @abstractmethod
+    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+        """Swap live and previous back: what was live before is live again, what is live becomes previous.
+
+        Only a previous that was live here, in this environment, is made live again; owners, grants and
+        settings are those that each copy has. `last_look` as for `promote`. A run and group does this
+        once: a rerun, in whatever attempt, tells what was done. Offered where the capability `previous`
+        is. Raises NoPrevious, PreviousRefused, NoSuchDatabase, PromoteFailed.
         """
 
     @abstractmethod

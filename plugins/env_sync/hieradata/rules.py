@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from attrs import frozen
 
 from env_sync.hieradata.buckets import is_dump_bucket, own_bucket
+from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.nodes import Fault, shorten
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
@@ -16,6 +17,8 @@ GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
 """What Airflow takes as the id of a task group, with room for a suffix below its 250 characters."""
 RESERVED_NAMES = ("config_problems", "request", "night")
 """The tasks that stand beside the groups of syncs in each DAG."""
+WAITING = ("wait_for_dump", "wait_for_dump_then")
+"""The options that only a pull heeds."""
 SQL_ENGINES = ("postgresql", "mysql")
 COPIES = ("__incoming", "__previous")
 """What is added to a database's name for its two other copies."""
@@ -54,7 +57,10 @@ def broken_bucket_rules(
     sync: BucketSync, settings: Settings, places: Mapping[str, Place], unread: Set[str]
 ) -> tuple[Fault, ...]:
     """Return every rule that the bucket sync breaks; `unread` are the fields that could not be read."""
-    faults = list(bad_name(sync.name, sync.place))
+    faults = [
+        *bad_name(sync.name, sync.place),
+        *_waiting_where_nothing_waits(places, "a bucket sync"),
+    ]
     buckets = {"source_bucket": sync.source_bucket, "destination_bucket": sync.destination_bucket}
     if sync.source_bucket == sync.destination_bucket and not unread & buckets.keys():
         faults.append(
@@ -184,6 +190,33 @@ def _excluded_tables(judged: Judged) -> Iterator[Fault]:
         )
 
 
+def _waiting(judged: Judged) -> Iterator[Fault]:
+    sync, options = judged.sync, judged.sync.options
+    if sync.action is not Action.PULL:
+        yield from _waiting_where_nothing_waits(judged.places, f"a {sync.action}")
+        return
+    if options.wait_for_dump is None:
+        if "wait_for_dump_then" in judged.places:
+            yield judged.fault(
+                "wait_for_dump_then",
+                "`wait_for_dump_then` on a pull that does not wait",
+                "write `wait_for_dump` as well, or remove it",
+            )
+    elif options.wait_for_dump >= options.start_deadline:
+        yield judged.fault(
+            "wait_for_dump" if "wait_for_dump" in judged.places else "start_deadline",
+            f"`wait_for_dump` is {format_duration(options.wait_for_dump)} and `start_deadline` "
+            f"{format_duration(options.start_deadline)}: at the wait's end it would be too late to start",
+            "make `wait_for_dump` shorter than `start_deadline`, or that longer",
+        )
+
+
+def _waiting_where_nothing_waits(places: Mapping[str, Place], what: str) -> Iterator[Fault]:
+    for field in WAITING:
+        if field in places:
+            yield Fault(places[field], f"`{field}` on {what}", "remove it: only a pull waits for a dump")
+
+
 def _database(judged: Judged) -> Iterator[Fault]:
     sync = judged.sync
     shown = f"`database` is `{shorten(sync.database)}`"
@@ -217,6 +250,7 @@ RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = 
     (frozenset({"action", "url", "storagebackend"}), _push),
     (frozenset({"action", "url", "ensure", "dbms"}), _transformations),
     (frozenset({"action"}), _excluded_tables),
+    (frozenset({"action", *WAITING, "start_deadline"}), _waiting),
     (frozenset({"action", "dbms", "database"}), _database),
 )
 """Each rule with the fields that it judges by."""

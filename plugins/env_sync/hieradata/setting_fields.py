@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from env_sync.hieradata.settings import STEPS, Options, Settings
+from env_sync.hieradata.settings import FAIL, GO, STEPS, Options, Settings
 from env_sync.hieradata.values import (
     Reader,
     duration,
     mapping_of,
+    one_of,
     optional,
     read_acl,
     read_boolean,
@@ -45,6 +46,8 @@ OPTION_FIELDS: Mapping[str, SettingField] = {
     "keep_previous": SettingField(read_boolean, "`true` or `false`"),
     "start_deadline": SettingField(duration(MINUTE), DURATION),
     "max_dump_age": SettingField(duration(MINUTE), DURATION),
+    "wait_for_dump": SettingField(optional(duration(MINUTE)), f"{DURATION}, or null"),
+    "wait_for_dump_then": SettingField(one_of((GO, FAIL)), f"`{GO}` or `{FAIL}`"),
     "min_size_ratio": SettingField(read_ratio, "number from 0 to 1"),
     "lease_wait": SettingField(duration(), DURATION),
     "lease_lifetime": SettingField(duration(MINUTE), DURATION),

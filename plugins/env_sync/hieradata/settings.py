@@ -16,6 +16,9 @@ STEPS = ("dump", "upload", "download", "restore", "sanitise", "promote", "report
 
 DAY = dt.timedelta(days=1)
 
+GO, FAIL = "go", "fail"
+"""What a pull does whose wait for tonight's dump is over."""
+
 
 def _since_midnight(time: dt.time) -> dt.timedelta:
     return dt.timedelta(hours=time.hour, minutes=time.minute)
@@ -55,6 +58,22 @@ class Options:
     max_dump_age: dt.timedelta = field(
         default=dt.timedelta(hours=24),
         metadata={"doc": "Data older than this, counted from where it was born, is a WARNING."},
+    )
+    wait_for_dump: dt.timedelta | None = field(
+        default=None,
+        metadata={
+            "doc": "How long after its time a nightly pull waits for tonight's dump of its database: one "
+            "that was begun, by its timestamp, when the window of this run had opened, or later. Whoever "
+            "pushes before that needs a window here that opens earlier. Without a duration, a pull takes the "
+            "newest dump at once; so does every run by hand. Shorter than `start_deadline`."
+        },
+    )
+    wait_for_dump_then: str = field(
+        default=GO,
+        metadata={
+            "doc": "What a pull does when that wait is over: `go` on with the newest dump there is, as it "
+            "would without waiting, with a WARNING; or `fail`, CRITICAL, and leave live as it is."
+        },
     )
     min_size_ratio: float = field(
         default=0.5,
@@ -142,10 +161,12 @@ class Settings:
     )
     options: Options = field(factory=Options, metadata={"doc": ""})
 
-    def bucket_environment(self, bucket: str) -> str:
-        """The environment whose bucket of dumps this is, by its name; else words that say it is unknown."""
+    def owner_of(self, bucket: str) -> str | None:
+        """The environment whose bucket of dumps this is, by its name; None where the name does not tell."""
         before, mark, after = self.bucket.partition("{environment}")
         middle = bucket[len(before) : len(bucket) - len(after)]
-        if mark and middle and bucket == f"{before}{middle}{after}":
-            return middle
-        return f"unknown (bucket {bucket})"
+        return middle if mark and middle and bucket == f"{before}{middle}{after}" else None
+
+    def bucket_environment(self, bucket: str) -> str:
+        """The same; words that say that it is unknown where the name does not tell."""
+        return self.owner_of(bucket) or f"unknown (bucket {bucket})"

@@ -79,6 +79,7 @@ class ReportOperator(StepOperator):
                 promoted=finished.promoted,
                 notes=finished.notes,
                 failures=finished.failures,
+                undo=start.undo if start else False,
             ),
             now=dt.datetime.now(dt.UTC),
         )

@@ -30,6 +30,8 @@ class RequestOperator(BaseOperator):
             raise AirflowFailException(str(problem)) from None
         if request.nightly:
             answer = "the nightly run: every sync that is present, at its time"
+        elif request.restore_previous:
+            answer = f"previous of {request.restore_previous} is made live again"
         elif request.only:
             dump = f", the dump of {request.timestamp}" if request.timestamp else ""
             answer = f"a run by hand of {', '.join(request.only)}{dump}"

@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -15,11 +16,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from env_sync.errors import EnvSyncError, InvalidRequest, LeaseHeld, LeaseWaitOver
 from env_sync.operators.run_context import request_of
 from env_sync.operators.step import SKIP, StepOperator
-from env_sync.plain import to_plain
+from env_sync.plain import from_plain, to_plain
 from env_sync.report import Result, Skip
-from env_sync.steps.results import Started
+from env_sync.steps.awaiting import NotYet, judge
+from env_sync.steps.failure import described
+from env_sync.steps.results import Awaited, Started
 from env_sync.steps.session import Session
-from env_sync.steps.start import Go, Wait, decide
+from env_sync.steps.start import Go, Tonight, Wait, decide
+from env_sync.store import Survey
 from env_sync.variables import stored_pause
 
 SHORT = dt.timedelta(seconds=60)
@@ -27,14 +31,15 @@ SHORT = dt.timedelta(seconds=60)
 leave marks the task as failed."""
 
 LOOK_AGAIN = dt.timedelta(seconds=75)
-"""How often a gate looks whether the lease that it waits for is free."""
+"""How often a gate looks whether what it waits for, a dump or a lease, is there."""
 
 
 class StartGateOperator(StepOperator):
     """Waits (deferred: no worker is held) for the group's time and for the lease on its live database.
 
-    Skips, and says why: not selected, disabled, paused, too late. On a run by hand, and where somebody
-    cleared the group, it starts at once.
+    Between the two it waits for tonight's dump, where the sync is to (`wait_for_dump`). Skips, and says
+    why: not selected, disabled, paused, too late. On a run by hand, and where somebody cleared the group,
+    it starts at once.
     """
 
     ui_color = "#f3f2f1"
@@ -42,34 +47,48 @@ class StartGateOperator(StepOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._waiting_since: dt.datetime | None = None
+        self._awaiting_since: dt.datetime | None = None
+        self._awaited: Awaited | None = None
 
     def execute(self, context: Context) -> Any:
-        """Decide, wait, decide again, and take the lease."""
+        """Decide, wait, decide again, and take the lease. The result is what became of a wait for a dump."""
         try:
-            while isinstance(decision := self._decide(context), Wait):
-                self._wait(decision.until, f"{self._group.id} is due")
+            decision = self._wait_to_start(context)
         except EnvSyncError as problem:
             raise self._failure(context, problem) from None
         if isinstance(decision, Skip):
             self._skip(context, decision)
         # Left before the lease is taken, so that the report can give it back whatever happens here.
-        started = Started(attempt=uuid.uuid4().hex, started=dt.datetime.now(dt.UTC))
+        started = Started(
+            attempt=uuid.uuid4().hex,
+            started=dt.datetime.now(dt.UTC),
+            undo=request_of(context, self._plan).restore_previous is not None,
+        )
         context["ti"].xcom_push(key="started", value=to_plain(started))
         return super().execute(context)
 
-    def resume(self, context: Context, event: Any = None, waiting_since: str | None = None) -> Any:
-        """Goes on after a wait; everything is looked at again."""
+    def resume(
+        self,
+        context: Context,
+        event: Any = None,
+        waiting_since: str | None = None,
+        awaiting_since: str | None = None,
+        awaited: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Goes on after a wait; everything is looked at again, but for a wait for a dump that was over."""
         self._waiting_since = dt.datetime.fromisoformat(waiting_since) if waiting_since else None
+        self._awaiting_since = dt.datetime.fromisoformat(awaiting_since) if awaiting_since else None
+        self._awaited = from_plain(Awaited, awaited) if awaited else None
         return self.execute(context)
 
-    def work(self, session: Session, context: Context) -> None:
+    def work(self, session: Session, context: Context) -> Awaited | None:
         """Take the lease on live, waiting up to `lease_wait` while another sync has it."""
         settings, sync = self._plan.settings, session.sync
         since = self._waiting_since or dt.datetime.now(dt.UTC)
         while True:
             try:
                 session.engine.take_lease(at_most=settings.pool_sizes.get(sync.server, settings.pool_size))
-                return
+                return self._awaited
             except LeaseHeld as held:
                 now = dt.datetime.now(dt.UTC)
                 if now - since > sync.options.lease_wait:
@@ -80,6 +99,49 @@ class StartGateOperator(StepOperator):
                     ) from None
                 self._waiting_since = since
                 self._wait(now + LOOK_AGAIN, str(held))
+
+    def _wait_to_start(self, context: Context) -> Skip | Go:
+        while True:
+            decision = self._decide(context)
+            if isinstance(decision, Wait):
+                self._wait(decision.until, f"{self._group.id} is due")
+            elif isinstance(decision, Go) and decision.tonight and self._awaited is None:
+                self._look_for_dump(context, decision.tonight)
+            else:
+                return decision
+
+    def _look_for_dump(self, context: Context, tonight: Tonight) -> None:
+        """Look once, and wait until it is time to look again. Raises DumpNotThere.
+
+        The lease is not held: whoever pushes this live database meanwhile is not held up.
+        """
+        since = self._awaiting_since = self._awaiting_since or dt.datetime.now(dt.UTC)
+        sync = self._group.sync
+        try:
+            session = self.session_for(context, uuid.uuid4().hex)
+            seen: Survey | str = session.store.survey(sync.url, sync.path, sync.database)
+        except EnvSyncError as problem:
+            if not problem.passing:
+                raise
+            seen = described(problem)
+        verdict = judge(
+            seen,
+            sync=sync,
+            settings=self._plan.settings,
+            tonight=tonight,
+            since=since,
+            now=dt.datetime.now(dt.UTC),
+        )
+        if isinstance(verdict, NotYet):
+            self._wait(min(dt.datetime.now(dt.UTC) + LOOK_AGAIN, tonight.until), verdict.what)
+            return
+        self._awaited = verdict
+        if verdict.found:
+            self.log.info(
+                "%s is there, after %.0f s: %s/%s", verdict.awaited, verdict.waited, sync.url, verdict.found
+            )
+        for warning in verdict.warnings:
+            self.log.warning("%s. Going on with what there is.", warning)
 
     def _decide(self, context: Context) -> Skip | Wait | Go:
         try:
@@ -108,11 +170,14 @@ class StartGateOperator(StepOperator):
         left = until - dt.datetime.now(dt.UTC)
         self.log.info("%s; waiting until %s UTC", what, f"{until:%Y-%m-%d %H:%M:%S}")
         if left > SHORT:
-            since = self._waiting_since.isoformat() if self._waiting_since else None
             self.defer(
                 trigger=DateTimeTrigger(moment=until),
                 method_name="resume",
-                kwargs={"waiting_since": since},
+                kwargs={
+                    "waiting_since": self._waiting_since.isoformat() if self._waiting_since else None,
+                    "awaiting_since": self._awaiting_since.isoformat() if self._awaiting_since else None,
+                    "awaited": to_plain(self._awaited),
+                },
             )
         end = time.monotonic() + max(left.total_seconds(), 0)
         while (rest := end - time.monotonic()) > 0:

@@ -18,7 +18,7 @@ BETWEEN_ATTEMPTS = 10.0
 class Finished:
     """What the end of a group found.
 
-    `promoted`: whether live says that it is this attempt's; None where nobody could look.
+    `promoted`: whether live says that this attempt made it what it is; None where nobody could look.
     """
 
     promoted: bool | None
@@ -45,8 +45,7 @@ def finish(session: Session) -> Finished:
         try:
             with session.engine.at_work():
                 clean_up = session.engine.clean_up()
-                stamp = session.engine.live_stamp()
-            promoted = stamp is not None and stamp.holder == session.holder
+                promoted = session.engine.made_live_by() == session.holder
             session.engine.release_lease()
         except LeaseLost as lost:
             # Whoever has the lease now cleans up before it writes; this group never had it, or lost it.

@@ -1,13 +1,21 @@
-"""Swap incoming and live."""
+"""Make another copy live."""
 
 from __future__ import annotations
 
 import datetime as dt
 
 from env_sync.errors import PauseActive
-from env_sync.steps.results import Promoted
+from env_sync.steps.restore_previous import restore_previous
+from env_sync.steps.results import LiveAgain, Promoted
 from env_sync.steps.sanitise import transformations_of
 from env_sync.steps.session import Session
+
+
+def make_live(session: Session) -> Promoted | LiveAgain:
+    """Make another copy live: previous, where the run was asked for that, else incoming. See each."""
+    if session.request.restore_previous is not None:
+        return restore_previous(session, lambda: _last_look(session))
+    return promote(session)
 
 
 def promote(session: Session) -> Promoted:
@@ -15,14 +23,8 @@ def promote(session: Session) -> Promoted:
 
     Raises PauseActive where the sync was paused meanwhile; live is untouched then.
     """
-
-    def last_look() -> None:
-        pause = session.pause()
-        if pause is not None and not session.request.ignore_pauses and pause.active(dt.datetime.now(dt.UTC)):
-            raise PauseActive(f"{pause}; live is untouched")
-
     with session.engine.at_work():
-        promotion = session.engine.promote(transformations_of(session.sync), last_look)
+        promotion = session.engine.promote(transformations_of(session.sync), lambda: _last_look(session))
     for warning in promotion.warnings:
         session.log.warning(warning)
     session.log.info("Live was unavailable for %.3f s", promotion.unavailable)
@@ -32,3 +34,9 @@ def promote(session: Session) -> Promoted:
         previous_kept=promotion.previous_kept,
         warnings=promotion.warnings,
     )
+
+
+def _last_look(session: Session) -> None:
+    pause = session.pause()
+    if pause is not None and not session.request.ignore_pauses and pause.active(dt.datetime.now(dt.UTC)):
+        raise PauseActive(f"{pause}; live is untouched")

@@ -11,10 +11,25 @@ from env_sync.manifest import Transformation
 
 @frozen(kw_only=True)
 class Started:
-    """A start gate let its group through. `attempt` is new each time; `started` is UTC."""
+    """A start gate let its group through. `attempt` is new each time; `started` is UTC.
+
+    `undo`: this run makes previous live again.
+    """
 
     attempt: str
     started: dt.datetime
+    undo: bool = False
+
+
+@frozen(kw_only=True)
+class Awaited:
+    """A start gate waited for tonight's dump. `waited` is seconds; `found` is its key, if it came."""
+
+    awaited: str
+    """Which dump, in words."""
+    waited: float
+    found: str | None
+    warnings: tuple[str, ...]
 
 
 @frozen(kw_only=True)
@@ -53,6 +68,21 @@ class Promoted:
     unavailable: float
     first: bool
     previous_kept: bool
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class LiveAgain:
+    """Live is what previous was. `unavailable` is seconds; the rest is of the dump that it came from.
+
+    That is None where it was live before the first pull. `advice` is what to know and to do next.
+    """
+
+    unavailable: float
+    dump_key: str | None
+    source_environment: str | None
+    data_time: dt.datetime | None
+    advice: str
     warnings: tuple[str, ...]
 
 

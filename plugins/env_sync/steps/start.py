@@ -6,6 +6,7 @@ import datetime as dt
 
 from attrs import frozen
 
+from env_sync.hieradata.sync import Action
 from env_sync.pause import Pause
 from env_sync.plan import Group, Plan
 from env_sync.report import Result, Skip
@@ -20,9 +21,23 @@ class Wait:
     until: dt.datetime
 
 
+@frozen(kw_only=True)
+class Tonight:
+    """Which dump a pull waits for: one that was begun at `opened` (when the window opened) or later.
+
+    The wait began at `due`, when the sync was to start, and is over at `until`. All are UTC.
+    """
+
+    opened: dt.datetime
+    due: dt.datetime
+    until: dt.datetime
+
+
 @frozen
 class Go:
-    """Start now."""
+    """Start now; where `tonight` says which, once that dump is there."""
+
+    tonight: Tonight | None = None
 
 
 def decide(
@@ -59,4 +74,7 @@ def decide(
             "now",
             result=Result.WARNING,
         )
-    return Go()
+    wait = group.sync.options.wait_for_dump
+    if wait is None or group.sync.action is not Action.PULL:
+        return Go()
+    return Go(Tonight(opened=run_after, due=moment, until=moment + wait))

@@ -13,7 +13,7 @@ from env_sync.steps.download import download
 from env_sync.steps.dump import dump
 from env_sync.steps.failure import described
 from env_sync.steps.finish import finish
-from env_sync.steps.promote import promote
+from env_sync.steps.promote import make_live
 from env_sync.steps.restore import restore
 from env_sync.steps.sanitise import sanitise
 from env_sync.steps.session import Session
@@ -28,17 +28,17 @@ STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {
     "download": lambda session, results: download(session),
     "restore": lambda session, results: restore(session, results["download"]),
     "sanitise": lambda session, results: sanitise(session, results["download"]),
-    "promote": lambda session, results: promote(session),
+    "promote": lambda session, results: make_live(session),
 }
 
 
 def run_group(session: Session, say: Callable[[str], None]) -> Report:
-    """Do every step of the group, and its end whatever happens; the report tells how it went.
+    """Do the group's steps, those that the request asks for, and its end whatever happens; gives the report.
 
     `say` is told the name of each step as it starts. A cancel ends the step at work, then cleans up.
     """
     began = dt.datetime.now(dt.UTC)
-    steps = [step for step in session.group.steps if step != "report"]
+    steps = [step for step in session.request.steps(session.group) if step != "report"]
     states: dict[str, str | None] = dict.fromkeys(steps)
     results: Results = {}
     errors: dict[str, str] = {}
@@ -76,6 +76,7 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
             promoted=finished.promoted,
             notes=finished.notes,
             failures=finished.failures,
+            undo=session.request.restore_previous is not None,
         ),
         now=dt.datetime.now(dt.UTC),
     )

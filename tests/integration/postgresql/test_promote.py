@@ -271,7 +271,7 @@ def test_a_session_that_may_not_be_ended_is_named_and_live_never_closed(sanitise
 def test_live_is_reopened_when_it_cannot_be_swapped(
     sanitised: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("env_sync.engines.postgresql.promotion._wait_for_those_that_stay", lambda _work: None)
+    monkeypatch.setattr("env_sync.engines.postgresql.promotion.wait_for_those_that_stay", lambda _work: None)
     with sanitised.live() as connection:
         with pytest.raises(PromoteFailed, match=r"held by server process .* Live was reopened"):
             promote(sanitised, promote_wait=dt.timedelta(seconds=0.5))

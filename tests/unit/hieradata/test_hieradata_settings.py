@@ -40,6 +40,8 @@ def test_every_setting_is_read(hieradata) -> None:
 {N}keep_previous: "false"
 {N}start_deadline: 1h30m
 {N}max_dump_age: 2d
+{N}wait_for_dump: 45m
+{N}wait_for_dump_then: fail
 {N}min_size_ratio: .25
 {N}lease_wait: 0s
 {N}lease_lifetime: 10m
@@ -68,6 +70,8 @@ def test_every_setting_is_read(hieradata) -> None:
             keep_previous=False,
             start_deadline=1.5 * hour,
             max_dump_age=48 * hour,
+            wait_for_dump=0.75 * hour,
+            wait_for_dump_then="fail",
             min_size_ratio=0.25,
             lease_wait=0 * hour,
             lease_lifetime=hour / 6,

@@ -320,3 +320,53 @@ def test_a_long_or_strange_value_is_shown_in_one_line(hieradata, pull) -> None:
     assert len(str(problem)) < 300
     problem = hieradata.one({**pull, "dbms": '"a\\u001b[31m\\nb"'})
     assert str(problem).isprintable()
+
+
+def test_a_pull_may_wait_for_its_dump_as_its_environment_or_itself_says(hieradata, pull, push) -> None:
+    environment = hieradata.syncs(
+        {
+            "as_all": pull,
+            "itself": {**pull, "database": "b", "wait_for_dump": "30m", "wait_for_dump_then": "fail"},
+            "never": {**pull, "database": "c", "wait_for_dump": "null"},
+            "a_push": push,
+        },
+        top="govuk_env_sync::wait_for_dump: 2h",
+    )
+    assert environment.problems == ()
+    waits = {
+        sync.name: (sync.options.wait_for_dump, sync.options.wait_for_dump_then) for sync in environment.syncs
+    }
+    hours, minutes = dt.timedelta(hours=2), dt.timedelta(minutes=30)
+    assert waits["as_all"] == (hours, "go")
+    assert waits["itself"] == (minutes, "fail")
+    assert waits["never"] == (None, "go")
+
+
+@pytest.mark.parametrize(
+    ("fields", "read", "right"),
+    [
+        ({"wait_for_dump": "4h"}, "too late to start", "shorter than `start_deadline`"),
+        (
+            {"wait_for_dump": "1h", "start_deadline": "1h"},
+            "too late to start",
+            "shorter than `start_deadline`",
+        ),
+        ({"wait_for_dump": "59s"}, "59s", "1m or more"),
+        ({"wait_for_dump": "soon"}, "soon", "duration"),
+        ({"wait_for_dump": "1h", "wait_for_dump_then": "give up"}, "give up", "`go`, `fail`"),
+        ({"wait_for_dump_then": "fail"}, "that does not wait", "write `wait_for_dump`"),
+    ],
+)
+def test_a_wait_that_cannot_be_is_refused(
+    hieradata, pull, fields: dict[str, str], read: str, right: str
+) -> None:
+    problem = hieradata.one({**pull, **fields})
+    assert read in problem.read
+    assert right in problem.right
+
+
+@pytest.mark.parametrize("field", ["wait_for_dump", "wait_for_dump_then"])
+def test_only_a_pull_waits_for_a_dump(hieradata, push, mirror, field: str) -> None:
+    value = {"wait_for_dump": "1h", "wait_for_dump_then": "fail"}[field]
+    assert "on a push" in hieradata.one({**push, field: value}).read
+    assert "on a bucket sync" in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").read

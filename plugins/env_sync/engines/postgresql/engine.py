@@ -9,7 +9,17 @@ from pathlib import Path
 import psycopg
 from attrs import evolve
 
-from env_sync.engines.contract import CleanUp, CopyState, Dump, DumpFacts, Engine, Promotion, Stamp, Work
+from env_sync.engines.contract import (
+    CleanUp,
+    CopyState,
+    Dump,
+    DumpFacts,
+    Engine,
+    Holder,
+    Promotion,
+    Stamp,
+    Work,
+)
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
 from env_sync.engines.postgresql.database import read_database
@@ -25,12 +35,13 @@ from env_sync.engines.postgresql.incoming import (
 )
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies, copies_of
+from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.roles import read_roles
 from env_sync.engines.postgresql.sanitising import read_transformations, run_transformations, settle
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import read_comment, write_stamp
+from env_sync.engines.postgresql.stamp import Comment, read_comment, write_stamp
 from env_sync.engines.postgresql.verify import verify_archive
 from env_sync.errors import (
     EnvSyncError,
@@ -111,6 +122,12 @@ class PostgreSQLEngine(Engine):
         """What live says about itself. See the contract."""
         return self._stamp(self._database)
 
+    def made_live_by(self) -> Holder | None:
+        """Who last made live what it is. See the contract."""
+        comment = self._comment(self._database)
+        made = (comment.returned or comment.stamp) if comment else None
+        return made.holder if made else None
+
     def incoming_stamp(self) -> Stamp | None:
         """What incoming says about itself. See the contract."""
         return self._stamp(self._copies.incoming)
@@ -180,21 +197,14 @@ class PostgreSQLEngine(Engine):
         self._refuse_other_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("promote")
-            return promote(
-                Promoting(
-                    server=self._server,
-                    hold=self._held,
-                    leases=self._leases,
-                    copies=self._copies,
-                    holder=self.work.holder,
-                    environment=self.work.sync.environment,
-                    keep_previous=self.work.sync.options.keep_previous,
-                    wait=self.work.sync.options.promote_wait,
-                    log=self.work.log,
-                ),
-                transformations,
-                last_look,
-            )
+            return promote(self._promoting, transformations, last_look)
+
+    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+        """Swap live and previous back. See the contract."""
+        self._refuse_other_environment()
+        with self._errors(PromoteFailed):
+            self._held.note_step("restore_previous")
+            return restore_previous(self._promoting, last_look)
 
     def clean_up(self) -> CleanUp:
         """Put right what a killed step left. See the contract."""
@@ -205,6 +215,20 @@ class PostgreSQLEngine(Engine):
             copies = None
         with self._errors():
             return clean_up(self._server, self._held, self.work.holder, self._database, copies, self.work.log)
+
+    @property
+    def _promoting(self) -> Promoting:
+        return Promoting(
+            server=self._server,
+            hold=self._held,
+            leases=self._leases,
+            copies=self._copies,
+            holder=self.work.holder,
+            environment=self.work.sync.environment,
+            keep_previous=self.work.sync.options.keep_previous,
+            wait=self.work.sync.options.promote_wait,
+            log=self.work.log,
+        )
 
     @property
     def _copies(self) -> Copies:
@@ -276,13 +300,15 @@ class PostgreSQLEngine(Engine):
         return stamp
 
     def _stamp(self, database: str) -> Stamp | None:
+        comment = self._comment(database)
+        return comment.stamp if comment else None
+
+    def _comment(self, database: str) -> Comment | None:
         with self._errors():
             if self._hold is not None:
-                comment = read_comment(self._hold.session, database)
-            else:
-                with self._server.session(self._server.maintenance_database) as session:
-                    comment = read_comment(session, database)
-        return comment.stamp if comment else None
+                return read_comment(self._hold.session, database)
+            with self._server.session(self._server.maintenance_database) as session:
+                return read_comment(session, database)
 
     @contextlib.contextmanager
     def _dropping_incoming(self) -> Iterator[None]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import time
 from collections.abc import Callable, Sequence
 
-import psycopg
-from attrs import frozen
-from psycopg import errors, sql
+from attrs import evolve, frozen
+from psycopg import sql
 
 from env_sync.engines.contract import CopyState, Holder, Promotion, Stamp
 from env_sync.engines.postgresql.database import INVALID, Database, give_place, give_settings, read_database
@@ -19,14 +17,17 @@ from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Comment, Promoted, read_comment, write_comment
+from env_sync.engines.postgresql.stamp import Comment, Promoted, WasLive, read_comment, write_comment
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
+from env_sync.engines.postgresql.swap import (
+    Swap,
+    rename_database,
+    swap,
+    wait_for_those_that_stay,
+    when_nobody_is_there,
+)
 from env_sync.errors import AccessRefused, EnvSyncError, PromoteFailed, ProofMissing
 from env_sync.manifest import Transformation
-from env_sync.redact import describe_database_error
-
-PAUSE = 0.01
-"""Seconds between two looks at who is still in the database."""
 
 
 @frozen(kw_only=True)
@@ -42,6 +43,17 @@ class Promoting:
     keep_previous: bool
     wait: dt.timedelta
     log: logging.Logger
+
+    def swap_with(self, other: str) -> Swap:
+        """What swapping live with another copy works with."""
+        return Swap(
+            server=self.server,
+            hold=self.hold,
+            leases=self.leases,
+            databases=(self.copies.live, other),
+            wait=self.wait,
+            log=self.log,
+        )
 
 
 def promote(
@@ -64,10 +76,10 @@ def promote(
         return Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=warnings)
     if drop_database(session, copies.previous):
         work.log.info("Dropped %s.", copies.previous)
-    _wait_for_those_that_stay(work)
+    wait_for_those_that_stay(work.swap_with(copies.incoming))
     last_look()
     # Read again: preparing takes a while, and this is what the new live is given.
-    live = _still_there(work, live)
+    live = still_there(work, live)
     unavailable = _swap(work, live, incoming, stamp, roles, owner)
     work.log.info("%s was unavailable for %.3f s.", work.leases.where, unavailable)
     return _finish(
@@ -105,6 +117,19 @@ def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> S
     if differences:
         raise ProofMissing(f"{where} was sanitised, but {'; '.join(differences)}. {again}")
     return stamp
+
+
+def check_replaceable(live: Database, where: str) -> None:
+    """Raises PromoteFailed where live is broken, or was closed by somebody else."""
+    if live.connection_limit == INVALID:
+        raise PromoteFailed(
+            f"{where} is the rest of a DROP DATABASE that did not end: drop it, and run the group again."
+        )
+    if not live.open:
+        raise PromoteFailed(
+            f"{where} refuses connections, and Env Sync did not close it: somebody did. When it may be "
+            "replaced, ALTER DATABASE ... ALLOW_CONNECTIONS true and run the step again."
+        )
 
 
 def required_role(session: Session, live: Database, roles: Roles, where: str) -> None:
@@ -166,16 +191,7 @@ def _prepare(
                 "inside it; later pulls keep them."
             )
             return roles, owner, tuple(warnings)
-        if live.connection_limit == INVALID:
-            raise PromoteFailed(
-                f"{work.leases.where} is the rest of a DROP DATABASE that did not end: drop it, and run the "
-                "group again."
-            )
-        if not live.open:
-            raise PromoteFailed(
-                f"{work.leases.where} refuses connections, and Env Sync did not close it: somebody did. When "
-                "it may be replaced, ALTER DATABASE ... ALLOW_CONNECTIONS true and run the step again."
-            )
+        check_replaceable(live, work.leases.where)
         required_role(inside, live, roles, work.leases.where)
         with server.session(copies.live) as there:
             wanted = read_privileges(there)
@@ -203,7 +219,7 @@ def _name_first(work: Promoting, incoming: Database, stamp: Stamp, roles: Roles,
 
     def rename() -> None:
         work.leases.opened_by_rename(session)
-        session.execute(_rename(copies.incoming, copies.live))
+        session.execute(rename_database(copies.incoming, copies.live))
         if owner != incoming.owner:
             session.execute(
                 sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
@@ -214,10 +230,11 @@ def _name_first(work: Promoting, incoming: Database, stamp: Stamp, roles: Roles,
         promoted = Promoted(at=now, unavailable=0.0, first=True)
         write_comment(session, copies.live, Comment(person="", stamp=stamp, promoted=promoted))
 
-    _when_nobody_is_there(work, rename)
+    when_nobody_is_there(work.swap_with(copies.incoming), rename)
 
 
-def _still_there(work: Promoting, before: Database) -> Database:
+def still_there(work: Promoting, before: Database) -> Database:
+    """Live as it is now, right before it is closed. Raises PromoteFailed where it is another one by now."""
     live = read_database(work.hold.session, work.copies.live)
     if live is None or live.oid != before.oid or live.owner != before.owner or not live.open:
         raise PromoteFailed(
@@ -227,164 +244,29 @@ def _still_there(work: Promoting, before: Database) -> Database:
     return live
 
 
-def _wait_for_those_that_stay(work: Promoting) -> None:
-    """While live is still open: wait for what would keep it from being renamed and cannot be ended by us."""
-    deadline = time.monotonic() + work.wait.total_seconds()
-    while True:
-        staying = _blockers(work, only_staying=True)
-        if not staying:
-            return
-        if time.monotonic() > deadline:
-            raise PromoteFailed(
-                f"{work.leases.where} could not be closed within {work.wait.total_seconds():.0f} seconds, "
-                f"for this role may not end {', '.join(staying)}. Live was not closed and is as it was. End "
-                "them, or grant pg_signal_backend to the sync's role, and run the step again."
-            )
-        work.hold.session.execute("SELECT pg_catalog.pg_sleep(%s)", [0.2])
-
-
 def _swap(
     work: Promoting, live: Database, incoming: Database, stamp: Stamp, roles: Roles, owner: int
 ) -> float:
-    """Close live, end its sessions, rename; gives the seconds for which it was closed.
-
-    Whatever is raised, live is open afterwards: as it was, or, where only the answer to the commit was
-    lost, as the new one.
-    """
-    session, leases, copies = work.hold.session, work.leases, work.copies
-    try:
-        closed = leases.close_live(session)
-        comment = read_comment(session, copies.live)
-
-        def rename() -> None:
-            leases.opened_by_rename(session)
-            session.execute(_rename(copies.live, copies.previous))
-            session.execute(_rename(copies.incoming, copies.live))
-            give_place(session, live, incoming, roles, owner)
-            now: dt.datetime = session.value("SELECT pg_catalog.clock_timestamp()")
-            promoted = Promoted(at=now, unavailable=(now - closed).total_seconds(), first=False)
-            person = comment.person if comment else ""
-            write_comment(session, copies.live, Comment(person=person, stamp=stamp, promoted=promoted))
-
-        _when_nobody_is_there(work, rename)
-        with session.uninterrupted():
-            after: dt.datetime = session.value("SELECT pg_catalog.clock_timestamp()")
-    except BaseException:
-        _reopen(work)
-        raise
-    return (after - closed).total_seconds()
-
-
-def _when_nobody_is_there(work: Promoting, rename: Callable[[], None]) -> None:
-    """Run `rename` in one transaction, as often as it takes until nobody is in live or incoming.
-
-    Raises PromoteFailed once `work.wait` is over.
-    """
-    session = work.hold.session
-    deadline = time.monotonic() + work.wait.total_seconds()
-    while True:
-        _empty(work, deadline)
-        try:
-            with session.transaction():
-                session.execute("SET LOCAL lock_timeout = '2s'")
-                rename()
-        except (errors.ObjectInUse, errors.LockNotAvailable, errors.DeadlockDetected):
-            # Somebody was let in just before it was closed.
-            if time.monotonic() > deadline:
-                _give_up(work)
-        else:
-            return
-
-
-def _empty(work: Promoting, deadline: float) -> None:
-    """End all sessions in live and incoming, and wait until they are gone."""
-    session = work.hold.session
-    while True:
-        _end_sessions(work)
-        if not _blockers(work, only_staying=False):
-            return
-        if time.monotonic() > deadline:
-            _give_up(work)
-        session.execute("SELECT pg_catalog.pg_sleep(%s)", [PAUSE])
-
-
-def _end_sessions(work: Promoting) -> None:
-    session = work.hold.session
-    for (pid,) in session.execute(
-        "SELECT pid FROM pg_catalog.pg_stat_activity WHERE datname = ANY(%s) AND usesysid IS NOT NULL",
-        [[work.copies.live, work.copies.incoming]],
-    ):
-        try:
-            session.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [pid])
-        except errors.InsufficientPrivilege:
-            work.log.debug("Server process %d may not be ended by this role.", pid)
-
-
-def _give_up(work: Promoting) -> None:
-    who = ", ".join(_blockers(work, only_staying=False)) or "sessions that came and went"
-    raise PromoteFailed(
-        f"{work.leases.where} could not be swapped within {work.wait.total_seconds():.0f} seconds, for it "
-        f"was held by {who}. Live was reopened and is as it was. End them and run the step again."
-    )
-
-
-def _blockers(work: Promoting, *, only_staying: bool) -> list[str]:
-    """Who keeps live or incoming from being renamed; `only_staying`: of those, whom we may not end."""
+    """Make incoming live, and live previous; gives the seconds for which it was closed. See `swap`."""
     session, copies = work.hold.session, work.copies
-    databases = [copies.live, copies.incoming]
-    found = [
-        f"server process {pid} of {user} in {database} ({application or 'no application name'})"
-        for pid, user, database, application, endable in session.execute(
-            # Without a user they are the server's own, and end by themselves when a rename wants them to.
-            "SELECT a.pid, a.usename, a.datname, a.application_name, "
-            "me.rolsuper OR (NOT r.rolsuper AND (pg_catalog.pg_has_role(r.oid, 'USAGE') "
-            "OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))) "
-            "FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid "
-            "CROSS JOIN pg_catalog.pg_roles me WHERE me.rolname = current_user "
-            "AND a.datname = ANY(%s) ORDER BY a.pid",
-            [databases],
-        )
-        if not (only_staying and endable)
-    ]
-    found += [
-        f"prepared transaction {gid} of {owner} in {database}"
-        for gid, owner, database in session.execute(
-            "SELECT gid, owner, database FROM pg_catalog.pg_prepared_xacts WHERE database = ANY(%s)",
-            [databases],
-        )
-    ]
-    return found
+
+    def rename(closed: dt.datetime) -> None:
+        before = read_comment(session, copies.live) or Comment(person="", stamp=None)
+        session.execute(rename_database(copies.live, copies.previous))
+        session.execute(rename_database(copies.incoming, copies.live))
+        give_place(session, live, incoming, roles, owner)
+        now: dt.datetime = session.value("SELECT pg_catalog.clock_timestamp()")
+        promoted = Promoted(at=now, unavailable=(now - closed).total_seconds(), first=False)
+        write_comment(session, copies.live, Comment(person=before.person, stamp=stamp, promoted=promoted))
+        write_comment(session, copies.previous, no_longer_live(work, before, live, now))
+
+    return swap(work.swap_with(copies.incoming), rename)
 
 
-def _reopen(work: Promoting) -> None:
-    """Reopen live after an error, on a session of its own where the one that was used cannot be."""
-    session, leases = work.hold.session, work.leases
-    session.abandon()
-    try:
-        if session.usable:
-            with session.uninterrupted():
-                reopened = leases.reopen_live(session)
-        else:
-            with work.server.session(work.server.lease_database) as other, other.uninterrupted():
-                reopened = leases.reopen_alone(other)
-    except psycopg.Error as error:
-        work.log.error(
-            "%s is closed and could not be reopened: %s. The next step that takes the lease reopens it; by "
-            "hand: ALTER DATABASE ... ALLOW_CONNECTIONS true.",
-            leases.where,
-            describe_database_error(error),
-        )
-    except EnvSyncError as problem:
-        work.log.error(
-            "%s is closed and could not be reopened: %s The next step that takes the lease reopens it; by "
-            "hand: "
-            "ALTER DATABASE ... ALLOW_CONNECTIONS true.",
-            leases.where,
-            problem,
-        )
-    else:
-        if reopened:
-            work.log.warning("%s was closed for the swap, and is open again as it was.", leases.where)
+def no_longer_live(work: Promoting, comment: Comment, live: Database, until: dt.datetime) -> Comment:
+    """What the comment on live becomes when it is made previous: by this it is known again, for undo."""
+    was_live = WasLive(database=live.name, oid=live.oid, environment=work.environment, until=until)
+    return evolve(comment, returned=None, was_live=was_live)
 
 
 def _finish(work: Promoting, promotion: Promotion) -> Promotion:
@@ -406,10 +288,6 @@ def _finish(work: Promoting, promotion: Promotion) -> Promotion:
         previous_kept=False,
         warnings=promotion.warnings,
     )
-
-
-def _rename(database: str, to: str) -> sql.Composed:
-    return sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(database), sql.Identifier(to))
 
 
 def _named(transformations: Sequence[Transformation]) -> str:

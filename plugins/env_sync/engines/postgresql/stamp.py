@@ -15,7 +15,7 @@ from typing import Any
 from attrs import frozen
 from psycopg import sql
 
-from env_sync.engines.contract import Stamp
+from env_sync.engines.contract import Holder, Stamp
 from env_sync.engines.postgresql.session import Session
 from env_sync.plain import from_plain, to_plain
 
@@ -32,20 +32,49 @@ class Promoted:
 
 
 @frozen(kw_only=True)
+class Returned:
+    """What an undo adds to the comment on what it made live again; `unavailable` in seconds, `at` in UTC."""
+
+    holder: Holder
+    at: dt.datetime
+    unavailable: float
+
+
+@frozen(kw_only=True)
+class WasLive:
+    """What is added to the comment on live when it becomes previous: that it was live, where, until when.
+
+    `oid` is the database's own, which a copy of it, or of its comment, does not have.
+    """
+
+    database: str
+    oid: int
+    environment: str
+    until: dt.datetime
+
+
+@frozen(kw_only=True)
 class Comment:
     """The comment on a database, taken apart; `person` is what somebody else wrote, "" for nothing."""
 
     person: str
     stamp: Stamp | None
     promoted: Promoted | None = None
+    returned: Returned | None = None
+    was_live: WasLive | None = None
 
     def text(self) -> str:
         """The comment as one text."""
         lines = [self.person] if self.person else []
-        if self.stamp:
-            added = {"promoted": to_plain(self.promoted)} if self.promoted else {}
-            lines.append(MARK + json.dumps({**to_plain(self.stamp), **added}))
+        ours = to_plain(self.stamp) if self.stamp else {}
+        ours |= {name: to_plain(added) for name in ADDED if (added := getattr(self, name)) is not None}
+        if ours:
+            lines.append(MARK + json.dumps(ours))
         return "\n".join(lines)
+
+
+ADDED: Mapping[str, type[Any]] = {"promoted": Promoted, "returned": Returned, "was_live": WasLive}
+"""What may stand beside a stamp, by the name of its field."""
 
 
 def take_apart(text: str | None) -> Comment:
@@ -56,12 +85,15 @@ def take_apart(text: str | None) -> Comment:
     if not marked:
         return Comment(person=person, stamp=None)
     try:
-        plain: Mapping[str, Any] = json.loads(marked[-1].removeprefix(MARK))
-        stamp = from_plain(Stamp, plain)
-        promoted = from_plain(Promoted, plain["promoted"]) if "promoted" in plain else None
+        plain: object = json.loads(marked[-1].removeprefix(MARK))
+        if not isinstance(plain, dict):
+            raise TypeError("not an object")
+        added = {name: from_plain(kind, plain[name]) for name, kind in ADDED.items() if name in plain}
+        # A database that was live before the first pull has no stamp, yet it is known that it was live.
+        stamp = None if plain.keys() <= ADDED.keys() else from_plain(Stamp, plain)
     except (ValueError, TypeError):
         return Comment(person=person, stamp=None)
-    return Comment(person=person, stamp=stamp, promoted=promoted)
+    return Comment(person=person, stamp=stamp, **added)
 
 
 def read_comment(session: Session, database: str) -> Comment | None:
