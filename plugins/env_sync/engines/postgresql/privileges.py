@@ -95,7 +95,8 @@ SELECT o.kind, i.identity, n.nspname, o.owner::bigint, o.letter, o.follows,
 FROM objects o
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.namespace
 CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.class, o.oid, 0) i
-WHERE (o.oid >= 16384 OR n.nspname = 'public')
+-- The server's own objects have low oids; so may large objects have, whose oids anybody can choose.
+WHERE (o.oid >= 16384 OR n.nspname = 'public' OR o.kind = 'LARGE OBJECT')
 AND coalesce(n.nspname, '') !~ '^pg_' AND coalesce(n.nspname, '') <> 'information_schema'
 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = o.class AND m.objid = o.oid)
 ORDER BY o.kind, i.identity
@@ -286,9 +287,8 @@ class _Plan:
         ours = self._roles.names[self._roles.ours]
         found = [
             f"{count} objects belong in live to {self._roles.names.get(role, role)}, as which {ours} may "
-            "not act; "
-            f"they now belong to {self._roles.names[self._owner]}, with grants for the former owner. To keep "
-            f"them: GRANT {self._roles.names.get(role, role)} TO {ours}"
+            f"not act; they now belong to {self._roles.names[self._owner]}, with grants for the former "
+            f"owner. To keep them: GRANT {self._roles.names.get(role, role)} TO {ours}"
             for role, count in sorted(self._unusable.items())
         ]
         if self._fixed:
