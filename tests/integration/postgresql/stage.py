@@ -126,7 +126,7 @@ class Stage:
     def with_dump(self, sql_text: str = SOURCE) -> Stage:
         """The same with a dump of a database that was made with this SQL."""
         # One for each server will do for most tests.
-        name = hashlib.sha256(sql_text.encode()).hexdigest()[:12]
+        name = hashlib.sha256(f"{self.database} {sql_text}".encode()).hexdigest()[:12]
         file = self.server.folder / f"{name}.dump"
         if not file.exists():
             self._dump(sql_text, file)
@@ -146,18 +146,20 @@ class Stage:
         )
 
     def _dump(self, sql_text: str, file: Path) -> None:
-        with self.server.temporary_database(prefix="source") as source:
-            self.server.execute(sql_text, None, source)
-            as_superuser = evolve(self, login="postgres", password=self.server.password).connection()
-            dump_database(
-                as_superuser,
-                source,
-                file,
-                compression="gzip:1",
-                cancellation=Cancellation(),
-                progress=LogProgress(LOG),
-                log=LOG,
-            )
+        # It must say that it is this database's.
+        self.server.create_database(self.database)
+        self.server.execute(sql_text, None, self.database)
+        as_superuser = evolve(self, login="postgres", password=self.server.password).connection()
+        dump_database(
+            as_superuser,
+            self.database,
+            file,
+            compression="gzip:1",
+            cancellation=Cancellation(),
+            progress=LogProgress(LOG),
+            log=LOG,
+        )
+        self.server.drop_database(self.database)
 
     def transformation(
         self, text: str = "SET search_path = app;\n" + REDACT, name: str = "redact.sql"

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from env_sync import command
 from env_sync.cancellation import Cancellation
+from env_sync.dump_format import describe_format
 from env_sync.errors import DumpDamaged, ToolMissing
 
 FOLDERS = "ENV_SYNC_POSTGRESQL_TOOLS"
@@ -123,8 +124,12 @@ def _needed(archive: Path) -> int:
     with archive.open("rb") as file:
         header = file.read(len(MAGIC) + 2)
     if len(header) < len(MAGIC) + 2 or not header.startswith(MAGIC):
-        what = "is empty" if not header else "is not an archive of pg_dump (format custom)"
-        raise DumpDamaged(f"{archive.name} {what}: choose another dump by its timestamp, or push it again.")
+        what = describe_format(archive)
+        told = "is empty" if not header else "is not an archive of pg_dump (format custom)"
+        raise DumpDamaged(
+            f"{archive.name} {told}{f' but {what}' if what else ''}: choose another dump by its timestamp, "
+            "or push it again."
+        )
     version = (header[5], header[6])
     for known, major in _READ_SINCE:
         if version <= known:

@@ -44,6 +44,7 @@ from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, read_comment, write_stamp
 from env_sync.engines.postgresql.verify import verify_archive
 from env_sync.errors import (
+    DumpDamaged,
     EnvSyncError,
     LeaseLost,
     NameRefused,
@@ -137,6 +138,7 @@ class PostgreSQLEngine(Engine):
         self._refuse_other_environment()
         copies, session = self._copies, self._held.session
         archive = read_archive(dump.file, cancellation=self.work.cancellation, log=self.work.log)
+        self._refuse_other_database(archive, dump)
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
             live = read_database(session, copies.live)
@@ -255,6 +257,14 @@ class PostgreSQLEngine(Engine):
                 f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
                 f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
                 "connection's extra, or the sync."
+            )
+
+    def _refuse_other_database(self, archive: Archive, dump: Dump) -> None:
+        if archive.database != self._database:
+            raise DumpDamaged(
+                f"{dump.key} is a dump of {archive.database}, another database than {self._database}: it was "
+                "put there under a wrong name. Choose another dump by its timestamp, or push it again. "
+                "Nothing was touched."
             )
 
     def _make_incoming(self, session: Session, copies: Copies, archive: Archive) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from psycopg import errors, pq
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.script import Script, read_script
-from env_sync.engines.postgresql.session import Server, Session
+from env_sync.engines.postgresql.session import Server, Session, plain_error, server_is_gone
 from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
 from env_sync.errors import Cancelled, EnvSyncError, TransformationFailed
@@ -54,8 +54,8 @@ def run_transformations(
 ) -> Stamp:
     """Run them in one transaction in incoming, with the proof at its end; gives the proof.
 
-    Raises TransformationFailed: the transaction is rolled back, or, where a transformation ended it, what
-    it did is there without a proof; the caller drops the database in either case.
+    Raises TransformationFailed, ServerUnreachable: the transaction is rolled back, or, where a
+    transformation ended it, what it did is there without a proof; the caller drops the database in any case.
     """
     file = ""
     try:
@@ -72,6 +72,8 @@ def run_transformations(
             write_stamp(session, database, stamp)
     except psycopg.Error as error:
         where = f"Transformation {file}" if file else "The transaction of the transformations"
+        if server_is_gone(error):
+            raise plain_error(error, f"{where} in {database}", TransformationFailed) from None
         raise TransformationFailed(
             f"{where} failed: {describe_database_error(error)}. Incoming is dropped, live is untouched."
         ) from None
@@ -93,6 +95,8 @@ def _run(session: Session, script: Script, number: int) -> None:
         )
     if last is not None and last.status == pq.ExecStatus.FATAL_ERROR:
         error = errors.error_from_result(last)
+        if server_is_gone(error):
+            raise error
         said = describe_database_error(error, names_in(script.text))
         position = error.diag.statement_position
         line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)

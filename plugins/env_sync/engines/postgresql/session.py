@@ -248,12 +248,18 @@ def plain_errors(where: str, otherwise: type[EnvSyncError] = EnvSyncError) -> It
         raise plain_error(error, where, otherwise) from None
 
 
+def server_is_gone(error: psycopg.Error) -> bool:
+    """Whether an error tells that the server, or the connection to it, went away."""
+    state = error.sqlstate or ""
+    gone = state.startswith("08") or state in ("57P01", "57P02", "57P03")
+    return gone or (not state and isinstance(error, psycopg.OperationalError))
+
+
 def plain_error(error: psycopg.Error, where: str, otherwise: type[EnvSyncError]) -> EnvSyncError:
     """The error of Env Sync for one of psycopg; `where` begins its message."""
     text = f"{where}: {describe_database_error(error)}"
     state = error.sqlstate or ""
-    gone = state.startswith("08") or state in ("57P01", "57P02", "57P03")
-    if gone or (not state and isinstance(error, psycopg.OperationalError)):
+    if server_is_gone(error):
         return ServerUnreachable(text)
     if state == "42501" or state.startswith("28"):
         return AccessRefused(text)
