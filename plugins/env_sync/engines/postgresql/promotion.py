@@ -329,9 +329,11 @@ def _give_up(work: Promoting) -> None:
 
 
 def _blockers(work: Promoting, *, only_staying: bool) -> list[str]:
-    """Who keeps live or incoming from being renamed; `only_staying`: of those, whom we may not end."""
-    session, copies = work.hold.session, work.copies
-    databases = [copies.live, copies.incoming]
+    return blockers(work.hold.session, [work.copies.live, work.copies.incoming], only_staying=only_staying)
+
+
+def blockers(session: Session, databases: Sequence[str], *, only_staying: bool) -> list[str]:
+    """Who keeps databases from being renamed; `only_staying`: of those, whom we may not end."""
     found = [
         f"server process {pid} of {user} in {database} ({application or 'no application name'})"
         for pid, user, database, application, endable in session.execute(
@@ -342,7 +344,7 @@ def _blockers(work: Promoting, *, only_staying: bool) -> list[str]:
             "FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid "
             "CROSS JOIN pg_catalog.pg_roles me WHERE me.rolname = current_user "
             "AND a.datname = ANY(%s) ORDER BY a.pid",
-            [databases],
+            [list(databases)],
         )
         if not (only_staying and endable)
     ]
@@ -350,7 +352,7 @@ def _blockers(work: Promoting, *, only_staying: bool) -> list[str]:
         f"prepared transaction {gid} of {owner} in {database}"
         for gid, owner, database in session.execute(
             "SELECT gid, owner, database FROM pg_catalog.pg_prepared_xacts WHERE database = ANY(%s)",
-            [databases],
+            [list(databases)],
         )
     ]
     return found
