@@ -6,11 +6,12 @@ bucket could not be looked at are not tried against it, so that nobody waits for
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import shutil
 import socket
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -70,7 +71,7 @@ def preflight(
     targets = _targets(plans, access, only)
     by_bucket = _grouped(targets, lambda target: target.bucket)
     by_address = _grouped(targets, lambda target: target.address)
-    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="preflight") as pool:
+    with _pool() as pool:
         buckets = dict(
             zip(by_bucket, pool.map(_look_at_bucket, [same[0] for same in by_bucket.values()]), strict=True)
         )
@@ -89,6 +90,17 @@ def preflight(
         )
     checked = [shared.checked for shared in (*buckets.values(), *servers.values())] + syncs
     return tuple(one for plan in plans for one in checked if one.environment == plan.environment)
+
+
+@contextlib.contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads that begin nothing more once the block was interrupted."""
+    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="preflight") as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @frozen(kw_only=True)

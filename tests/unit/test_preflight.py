@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -213,6 +214,18 @@ def test_whatever_is_raised_hides_nothing_of_the_others_and_tells_no_value(serve
     assert "ValueError" in problems(found["sync push_a"])[0]
     assert row not in str(found)
     assert found["sync push_b"].findings == ()
+
+
+def test_an_interrupt_ends_it_without_trying_the_rest(servers: Servers) -> None:
+    syncs = [a_push(f"push_{n:03}", database=f"d{n}") for n in range(200)]
+    servers.worlds["push_000"] = World(live=Database(""), trouble={"preflight": raises(KeyboardInterrupt())})
+    # Those that are begun meanwhile take a moment each, as with real servers.
+    began = threading.Event()
+    for sync in syncs[1:]:
+        servers.worlds[sync.name] = World(trouble={"preflight": lambda: began.wait(0.05) and None})
+    with pytest.raises(KeyboardInterrupt):
+        look(servers, a_plan(*syncs))
+    assert len(servers.journal("preflight")) < 200
 
 
 # The dump

@@ -49,6 +49,7 @@ _CHANGES_NOTHING = frozenset(
 )
 _ENDS_TRANSACTION = frozenset({"COMMIT", "END", "ABORT", "ROLLBACK"})
 _BEFORE_TABLES = frozenset({"TABLE", "MATERIALIZED", "FOREIGN", "VIEW", "CONCURRENTLY", "ONLY"})
+_BEFORE_NEW_NAME = frozenset({"IF", "NOT", "EXISTS", "TEMPORARY", "TEMP", "UNLOGGED", "TABLE"})
 _NAME = r'(?:"(?:[^"]|"")+"|[A-Za-z_\x80-\U0010ffff][\w$]*)'
 _DOTTED = re.compile(rf"{_NAME}(?:\s*\.\s*{_NAME})*")
 _PART = re.compile(_NAME)
@@ -207,12 +208,12 @@ class _Rehearsal:
 
     def _remember(self, statement: _Statement, line: int, *, parsed: bool) -> None:
         words = statement.words
+        if parsed and (name := _name_of_new_table(statement)) is not None:
+            self.made.add(_parts(name)[-1])
+            return
         if words[0] in _LOOKED_UP or words[0] in _CHANGES_NOTHING:
             return
         if words[0] in ("TRUNCATE", "REFRESH", "LOCK"):
-            return
-        if parsed and (name := _name_of_new_table(statement)) is not None:
-            self.made.add(_parts(name)[-1])
             return
         self.made |= _names(statement)
         if words[0] in ("DO", "CALL", "EXECUTE"):
@@ -230,8 +231,8 @@ def _statements(script: Script) -> Iterator[_Statement]:
         words: list[str] = []
         depth = 0
         for token in found:
-            if token.kind == "closing":
-                depth = max(depth - 1, 0)
+            if token.kind == "closing" and depth:
+                depth -= 1
             elif depth == 0 and token.kind != "semicolon":
                 words.append(token.text.upper() if token.kind == "word" else token.text)
             if token.kind == "opening":
@@ -259,7 +260,7 @@ def _cannot_run(words: Sequence[str]) -> str | None:
 
 def _sets_search_path(words: Sequence[str]) -> bool:
     rest = [word for word in words[:3] if word not in ("LOCAL", "SESSION")]
-    return rest[0] == "SET" and rest[1:2] in (["SEARCH_PATH"], ["SCHEMA"])
+    return rest[:1] == ["SET"] and rest[1:2] in (["SEARCH_PATH"], ["SCHEMA"])
 
 
 def _tables_named(statement: _Statement) -> Iterator[tuple[int, str]]:
@@ -283,14 +284,21 @@ def _tables_named(statement: _Statement) -> Iterator[tuple[int, str]]:
 
 
 def _name_of_new_table(statement: _Statement) -> str | None:
-    """The table that a CREATE TABLE ... AS makes, whose query was looked up; None for what else."""
+    """The table that CREATE TABLE ... AS or SELECT ... INTO makes, whose query was looked up; else None."""
     words = statement.words
-    if words[0] != "CREATE" or "TABLE" not in words[:4] or "AS" not in words:
+    if words[0] == "CREATE" and "TABLE" in words[:4] and "AS" in words:
+        before = "TABLE"
+    elif words[0] in ("SELECT", "WITH") and "INTO" in words and not {"INSERT", "MERGE"} & set(words):
+        before = "INTO"
+    else:
         return None
-    for token in statement.tokens[words.index("TABLE") + 1 :]:
-        if token.text.upper() not in ("IF", "NOT", "EXISTS"):
+    found = False
+    for token in statement.tokens:
+        word = token.text.upper()
+        if found and word not in _BEFORE_NEW_NAME:
             match = _DOTTED.match(statement.text, token.start)
             return match.group() if match else None
+        found = found or word == before
     return None
 
 
