@@ -261,7 +261,8 @@ def _connect(plans: Sequence[Plan], only: Sequence[str]) -> int:
             f"{', '.join(plan.environment for plan in plans)} has no sync {', '.join(unknown)} that can run. "
             f"There are: {', '.join(known)}."
         )
-    checked = preflight(plans, airflow_access(), only=only, now=dt.datetime.now(dt.UTC))
+    with Console(stderr=True).status("Trying servers, buckets and syncs"):
+        checked = preflight(plans, airflow_access(), only=only, now=dt.datetime.now(dt.UTC))
     print_checked(Console(), checked)
     counts = {level: sum(one.count(level) for one in checked) for level in Level}
     typer.echo(
