@@ -29,7 +29,8 @@ def server_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _run(make: Callable[[], Server]) -> Iterator[Server]:
+def run_server(make: Callable[[], Server]) -> Iterator[Server]:
+    """Start a server, give it, and stop it; without it the test is skipped, or failed in CI."""
     try:
         server = make().start()
     except process.ServerMissing as missing:
@@ -45,28 +46,28 @@ def _run(make: Callable[[], Server]) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def postgresql15(server_folder: Path) -> Iterator[PostgreSQLServer]:
     """PostgreSQL 15 from Debian."""
-    yield from _run(lambda: PostgreSQLServer(server_folder / "postgresql15", "debian15"))
+    yield from run_server(lambda: PostgreSQLServer(server_folder / "postgresql15", "debian15"))
 
 
 @pytest.fixture(scope="session")
 def postgresql16(server_folder: Path) -> Iterator[PostgreSQLServer]:
     """PostgreSQL 16 from PyPI."""
-    yield from _run(lambda: PostgreSQLServer(server_folder / "postgresql16", "pypi16"))
+    yield from run_server(lambda: PostgreSQLServer(server_folder / "postgresql16", "pypi16"))
 
 
 @pytest.fixture(scope="session")
 def postgresql18(server_folder: Path) -> Iterator[PostgreSQLServer]:
     """PostgreSQL 18 from PyPI."""
-    yield from _run(lambda: PostgreSQLServer(server_folder / "postgresql18", "pypi18"))
+    yield from run_server(lambda: PostgreSQLServer(server_folder / "postgresql18", "pypi18"))
 
 
 @pytest.fixture(scope="session")
 def s3(server_folder: Path) -> Iterator[VersityGW]:
     """An S3 server that checks signatures and accounts."""
-    yield from _run(lambda: VersityGW(server_folder / "versitygw"))
+    yield from run_server(lambda: VersityGW(server_folder / "versitygw"))
 
 
 @pytest.fixture(scope="session")
 def moto(server_folder: Path) -> Iterator[MotoS3]:
     """An S3 server that answers with an object's encryption and ACL."""
-    yield from _run(lambda: MotoS3(server_folder / "moto"))
+    yield from run_server(lambda: MotoS3(server_folder / "moto"))

@@ -1,7 +1,7 @@
 """env-sync: check the configuration, show plans and dumps, run a sync, undo a pull, pause and resume.
 
-`check` and `plan` read files only. The other commands use Airflow's connections and variables, so
-they import Airflow, which takes seconds: inside the command, not here.
+`plan`, and `check` without --connect, read files only. The other commands use Airflow's connections and
+variables, so they import Airflow, which takes seconds: inside the command, not here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,9 +53,26 @@ def options(
 
 
 @app.command()
-def check() -> None:
-    """Read the whole configuration; print every problem with its file and line. Exit 1 if there is any."""
-    plans = [read_plan(environment) for environment in chosen_environments()]
+def check(
+    environments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ENV]...", help="Only these environments.")
+    ] = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also try servers and buckets; writes nothing anywhere.")
+    ] = False,
+    sync: Annotated[
+        list[str] | None, typer.Option("--sync", metavar="NAME", help="With --connect: only this sync.")
+    ] = None,
+) -> None:
+    """Read the whole configuration; print every problem with its file and line. Exit 1 if there is any.
+
+    With --connect it also tries, with real connections and for every sync, what would stop it tonight:
+    connections, rights, programs, disks, dumps, transformations.
+    """
+    if sync and not connect:
+        raise InvalidRequest("--sync chooses what is tried with --connect: add that, or leave --sync out.")
+    chosen = dict.fromkeys(environments or chosen_environments())
+    plans = [read_plan(environment) for environment in chosen]
     problems = [problem for plan in plans for problem in plan.problems]
     for problem in problems:
         typer.echo(problem)
@@ -63,7 +81,8 @@ def check() -> None:
         for left in plan.left_out:
             typer.echo(f"note: {plan.environment}: {left}")
     typer.echo(f"{len(plans)} environments, {groups} groups, {len(problems)} problems")
-    raise typer.Exit(1 if problems else 0)
+    found = _connect(plans, sync or []) if connect else 0
+    raise typer.Exit(1 if problems or found else 0)
 
 
 @app.command()
@@ -259,6 +278,30 @@ def _run(session: Session) -> None:
     report = run_group(session, lambda step: console.print(f"[{next(counted)}/{steps}] {step}", markup=False))
     typer.echo(report.line())
     raise typer.Exit(1 if report.result is Result.CRITICAL else 0)
+
+
+def _connect(plans: Sequence[Plan], only: Sequence[str]) -> int:
+    """Try what the syncs of the plans need, print what was found, and give the number of problems."""
+    _use_airflow()
+    from env_sync.finding import Level
+    from env_sync.preflight import airflow_access, preflight
+    from env_sync.terminal import print_checked
+
+    known = sorted({name for plan in plans for name in plan.names()})
+    if unknown := [name for name in only if name not in known]:
+        raise UnknownSync(
+            f"{', '.join(plan.environment for plan in plans)} has no sync {', '.join(unknown)} that can run. "
+            f"There are: {', '.join(known)}."
+        )
+    with Console(stderr=True).status("Trying servers, buckets and syncs"):
+        checked = preflight(plans, airflow_access(), only=only, now=dt.datetime.now(dt.UTC))
+    print_checked(Console(), checked)
+    counts = {level: sum(one.count(level) for one in checked) for level in Level}
+    typer.echo(
+        f"\n{len(checked)} servers, buckets and syncs tried: {counts[Level.PROBLEM]} problems, "
+        f"{counts[Level.NOTE]} notes. Nothing was written."
+    )
+    return counts[Level.PROBLEM]
 
 
 def _group(plan: Plan, sync: str) -> Group:

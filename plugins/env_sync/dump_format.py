@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
 
 BEGINNING = 4096
-"""Bytes that are looked at."""
+"""Bytes of a file that are enough to tell."""
 
 _BEGINNINGS = (
     (b"PGDMP", "an archive of pg_dump"),
@@ -20,10 +19,8 @@ _BEGINNINGS = (
 )
 
 
-def describe_format(file: Path) -> str:
-    """What the file is, e.g. "a dump of MySQL, gzipped"; "" where nothing known begins so. Raises OSError."""
-    with file.open("rb") as raw:
-        beginning = raw.read(BEGINNING)
+def describe_format(beginning: bytes) -> str:
+    """What begins so, e.g. "a dump of MySQL, gzipped"; "" where nothing known does."""
     if not beginning.startswith(b"\x1f\x8b"):
         return _named(beginning)
     try:

@@ -1,8 +1,11 @@
-"""Progress bars in a terminal."""
+"""What people see in a terminal: progress bars, and what a preflight found."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -13,6 +16,11 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
+
+from env_sync.finding import Checked, Level
+
+STYLES = {Level.PROBLEM: "bold red", Level.NOTE: "yellow"}
 
 
 class TerminalProgress:
@@ -50,3 +58,25 @@ class TerminalProgress:
         if self._bars is not None:
             self._bars.stop()
         self._bars = self._bar = None
+
+
+def print_checked(console: Console, checked: Sequence[Checked]) -> None:
+    """Print what was found, by environment and subject, with what to do about it."""
+    environment = ""
+    for one in checked:
+        if one.environment != environment:
+            environment = one.environment
+            console.print(Text(environment, style="bold"))
+        failed = one.count(Level.PROBLEM) > 0
+        line = Text("  ").append("FAIL" if failed else "ok  ", style="bold red" if failed else "green")
+        line.append(f"  {one.subject}")
+        if one.said:
+            line.append(f"  {one.said}", style="dim")
+        console.print(line, soft_wrap=True)
+        for finding in one.findings:
+            text = Text.assemble((str(finding.level), STYLES[finding.level]), f": {finding.what}")
+            console.print(Padding(text, (0, 0, 0, 8), expand=False))
+            if finding.fix:
+                console.print(
+                    Padding(Text.assemble(("fix", "bold"), f": {finding.fix}"), (0, 0, 0, 8), expand=False)
+                )

@@ -488,6 +488,48 @@ def test_server_that_stays_busy_is_an_error_in_the_end(s3: VersityGW) -> None:
         assert proxy.counts == {"Busy": 3}
 
 
+@pytest.mark.parametrize("size", [0, 5, 64, 1000])
+def test_the_first_bytes_of_a_dump_are_read_alone(
+    server: S3Server, bucket: str, tmp_path: Path, size: int
+) -> None:
+    file, manifest = make_dump(tmp_path, size)
+    store(server).upload_dump(bucket, file, manifest)
+    choice = store(server).choose(bucket, PATH, "licensify")
+    assert store(server).read_head(bucket, choice, 64) == file.read_bytes()[:64]
+
+
+def test_first_bytes_of_a_dump_that_was_replaced_or_is_gone(
+    server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    file, manifest = make_dump(tmp_path)
+    store(server).upload_dump(bucket, file, manifest)
+    choice = store(server).choose(bucket, PATH, "licensify")
+    server.client().put_object(Bucket=bucket, Key=choice.key, Body=b"other")
+    with pytest.raises(TransferFailed, match="was replaced"):
+        store(server).read_head(bucket, choice, 64)
+    server.client().delete_object(Bucket=bucket, Key=choice.key)
+    with pytest.raises(TransferFailed, match="is not there"):
+        store(server).read_head(bucket, choice, 64)
+
+
+def test_a_look_at_a_bucket(server: S3Server, bucket: str) -> None:
+    store(server).look_at_bucket(bucket)
+    with pytest.raises((NoSuchBucket, AccessRefused)):
+        store(server).look_at_bucket(f"{bucket}-not")
+
+
+def test_several_threads_may_look_at_the_same_time(server: S3Server, bucket: str, tmp_path: Path) -> None:
+    file, manifest = make_dump(tmp_path)
+    store(server).upload_dump(bucket, file, manifest)
+    shared = store(server)
+
+    def look(_: int) -> bytes:
+        return shared.read_head(bucket, shared.choose(bucket, PATH, "licensify"), 64)
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert set(pool.map(look, range(40))) == {file.read_bytes()[:64]}
+
+
 def test_no_such_bucket(server: S3Server, tmp_path: Path) -> None:
     for ask in (
         lambda: store(server).choose("not-there", PATH, "licensify"),

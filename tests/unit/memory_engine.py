@@ -23,8 +23,10 @@ from env_sync.engines.contract import (
     CopyState,
     Dump,
     DumpFacts,
+    DumpHead,
     Engine,
     Holder,
+    Preflight,
     Promotion,
     ServerConnection,
     Stamp,
@@ -39,6 +41,7 @@ from env_sync.errors import (
     ProofMissing,
     TransformationFailed,
 )
+from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Manifest, Transformation
@@ -243,12 +246,33 @@ class MemoryEngine(Engine):
             self.world.incoming = None
         return CleanUp(live_reopened=reopened, incoming_dropped=ours, notes=())
 
+    def preflight_server(self) -> tuple[Finding, ...]:
+        self._does("preflight_server", at_work=False)
+        return ()
+
+    def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
+        self._does("preflight", at_work=False)
+        findings = [problem(f"{file.name} is not there") for file in transformations if not file.exists()]
+        if self.world.live is None:
+            findings.append(note("there is no live"))
+        if head is not None and head.first == DAMAGED:
+            findings.append(problem(f"{head.key} is damaged"))
+        size = len(self.world.live.content) if self.world.live else None
+        return Preflight(findings=tuple(findings), live_size=size)
+
 
 class MemoryStore:
     """What the steps ask of a store; which dump is chosen is decided as for a real bucket."""
 
     def __init__(self, world: World) -> None:
         self.world = world
+
+    def look_at_bucket(self, bucket: str) -> None:
+        self.world.happens("look_at_bucket")
+
+    def read_head(self, bucket: str, choice: Choice, count: int) -> bytes:
+        self.world.happens("read_head")
+        return self.world.objects[choice.key][:count]
 
     def choose(
         self,

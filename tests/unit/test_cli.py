@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from env_sync import cli
 from env_sync.cli import app, main
-from env_sync.errors import InvalidRequest, UnknownSync
+from env_sync.errors import InvalidRequest, UnknownEnvironment, UnknownSync
+from env_sync.finding import Checked, note, problem
+from env_sync.plan import Plan
 from tests.unit.values import a_plan, a_push, a_sync, moment
 
 NOW = moment("2026-11-23 12:00")
@@ -55,6 +57,89 @@ def test_check_with_a_problem_of_one_environment_shows_it_and_exits_1(tmp_path: 
     assert output.startswith("other.yaml:3: ")
     assert "25" in output.splitlines()[0]
     assert output.splitlines()[-1] == "2 environments, 1 groups, 1 problems"
+
+
+def test_check_of_chosen_environments(tmp_path: Path) -> None:
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    (tmp_path / "other.yaml").write_text(BAD.replace("testing", "other"))
+    code, output = run(tmp_path, "check", "testing")
+    assert code == 0
+    assert output.splitlines()[-1] == "1 environments, 1 groups, 0 problems"
+    with pytest.raises(UnknownEnvironment):
+        run(tmp_path, "check", "nowhere")
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """A preflight that finds what the environment's name says, and notes what it was asked for."""
+    asked: list[tuple[str, ...]] = []
+
+    def preflight(plans: list[Plan], access: object, *, only: list[str], now: dt.datetime) -> object:
+        asked.append((*(plan.environment for plan in plans), *only))
+        found = {
+            "testing": (note("previous is [large]", "Drop it."),),
+            "failing": (problem("Role env_sync may not make databases.", "ALTER ROLE env_sync CREATEDB;"),),
+        }
+        return tuple(
+            Checked(
+                environment=plan.environment,
+                subject="sync push_signon",
+                findings=found[plan.environment],
+                said="live takes 1.0 MB",
+            )
+            for plan in plans
+        )
+
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    monkeypatch.setattr("env_sync.preflight.preflight", preflight)
+    return asked
+
+
+def test_check_with_connections_prints_what_was_found_and_what_to_do(
+    tmp_path: Path, looked: list[tuple[str, ...]]
+) -> None:
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    (tmp_path / "failing.yaml").write_text(GOOD.replace("testing", "failing"))
+    code, output = run(tmp_path, "check", "--connect")
+    assert code == 1
+    assert [line.strip() for line in output.splitlines()[-10:]] == [
+        "failing",
+        "FAIL  sync push_signon  live takes 1.0 MB",
+        "problem: Role env_sync may not make databases.",
+        "fix: ALTER ROLE env_sync CREATEDB;",
+        "testing",
+        "ok    sync push_signon  live takes 1.0 MB",
+        "note: previous is [large]",
+        "fix: Drop it.",
+        "",
+        "2 servers, buckets and syncs tried: 1 problems, 1 notes. Nothing was written.",
+    ]
+    assert looked == [("failing", "testing")]
+
+
+def test_notes_alone_are_no_failure_and_a_sync_can_be_chosen(
+    tmp_path: Path, looked: list[tuple[str, ...]]
+) -> None:
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    code, _ = run(tmp_path, "check", "--connect", "testing", "--sync", "push_signon")
+    assert code == 0
+    assert looked == [("testing", "push_signon")]
+    with pytest.raises(UnknownSync, match=r"no sync push_mongo that can run\. There are: push_signon"):
+        run(tmp_path, "check", "--connect", "--sync", "push_mongo")
+
+
+def test_a_problem_of_the_configuration_is_one_with_connections_as_well(
+    tmp_path: Path, looked: list[tuple[str, ...]]
+) -> None:
+    (tmp_path / "testing.yaml").write_text(BAD)
+    assert run(tmp_path, "check", "--connect")[0] == 1
+    assert looked == [("testing",)]
+
+
+def test_a_sync_is_chosen_only_with_connections(tmp_path: Path) -> None:
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    with pytest.raises(InvalidRequest, match="--connect"):
+        run(tmp_path, "check", "--sync", "push_signon")
 
 
 def test_plan(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.postgresql.script import Script, read_script
+from env_sync.engines.postgresql.script import Script, read_script, tokens
 from env_sync.errors import TransformationFailed
 
 FILE = Path("redact.sql")
@@ -77,3 +77,23 @@ def test_lines_of_statements_that_are_not_there() -> None:
     script = Script(file=FILE, text="a;\nb;", statements=(0, 3))
     assert [script.line_of_statement(number) for number in (0, 1, 2)] == [1, 2, 2]
     assert Script(file=FILE, text="", statements=()).line_of_statement(0) == 1
+
+
+def test_the_parts_are_the_statements_with_what_follows_them() -> None:
+    script = read_script(FILE, b"-- x\nSELECT 1; -- one\nDO $$ ; $$;")
+    assert list(script.parts()) == [(5, "SELECT 1; -- one\n"), (22, "DO $$ ; $$;")]
+    assert list(read_script(FILE, b"-- nothing").parts()) == []
+
+
+def test_tokens_are_what_means_something() -> None:
+    text = 'SELECT -- no\n "A b".c /* /* */ */, $x$ ; $x$ ;'
+    assert [(token.kind, token.text) for token in tokens(text)] == [
+        ("word", "SELECT"),
+        ("identifier", '"A b"'),
+        ("other", "."),
+        ("word", "c"),
+        ("other", ","),
+        ("dollar", "$x$ ; $x$"),
+        ("semicolon", ";"),
+    ]
+    assert all(text[token.start : token.end] == token.text for token in tokens(text))

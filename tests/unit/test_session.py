@@ -7,7 +7,7 @@ from env_sync.engines.contract import Holder
 from env_sync.errors import ConfirmationMissing, ProtectedEnvironment, WorkFolderRefused
 from env_sync.hieradata.settings import Settings
 from env_sync.request import NIGHTLY, Request
-from env_sync.steps.session import check_allowed, make_folder, remove_folder, work_folder
+from env_sync.steps.session import check_allowed, check_folder, make_folder, remove_folder, work_folder
 from tests.unit.memory_engine import World, open_memory_session
 from tests.unit.values import a_push, a_recovery, a_sync
 
@@ -106,6 +106,37 @@ def test_a_root_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ENV_SYNC_WORK_FOLDER", str(tmp_path / "file" / "work"))
     with pytest.raises(WorkFolderRefused, match="Not a directory"):
         make_folder(work_folder(a_sync(), HOLDER))
+
+
+def test_a_folder_is_looked_at_without_making_it(folder: Path, tmp_path: Path) -> None:
+    assert check_folder(folder) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    make_folder(folder)
+    assert check_folder(folder) == folder
+    remove_folder(folder)
+    assert check_folder(folder) == folder.parent
+
+
+@pytest.mark.parametrize("trick", ["link", "dangling link", "file", "open to others"])
+def test_looking_refuses_what_making_would(folder: Path, tmp_path: Path, trick: str) -> None:
+    place = folder.parents[2]
+    place.parent.mkdir()
+    if trick == "open to others":
+        place.mkdir(mode=0o701)
+    elif trick == "file":
+        place.touch(0o600)
+    else:
+        place.symlink_to(tmp_path if trick == "link" else tmp_path / "nowhere")
+    for look in (check_folder, make_folder):
+        with pytest.raises(WorkFolderRefused, match="ENV_SYNC_WORK_FOLDER"):
+            look(folder)
+
+
+def test_looking_refuses_a_root_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ENV_SYNC_WORK_FOLDER", str(tmp_path / "file" / "work"))
+    with pytest.raises(WorkFolderRefused, match="no folder"):
+        check_folder(work_folder(a_sync(), HOLDER))
 
 
 def test_it_is_removed_with_all_that_is_in_it(folder: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from attrs import frozen
 
 from env_sync.cancellation import Cancellation
+from env_sync.finding import Finding
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Parent, Transformation
 from env_sync.progress import Progress
@@ -132,6 +133,22 @@ class CleanUp:
 
 
 @frozen(kw_only=True)
+class DumpHead:
+    """The dump that a pull would restore now, of which only the first bytes were read."""
+
+    key: str
+    first: bytes
+
+
+@frozen(kw_only=True)
+class Preflight:
+    """What an engine found out about one sync. `live_size` is in bytes; None where it could not be told."""
+
+    findings: tuple[Finding, ...]
+    live_size: int | None
+
+
+@frozen(kw_only=True)
 class Work:
     """All that an engine is given to work with on one sync, in one step."""
 
@@ -170,8 +187,8 @@ class Engine(ABC):
     def at_work(self) -> AbstractContextManager[None]:
         """Hold the lease for the length of a step: checked at its start, kept alive, one process at a time.
 
-        Every method below is called inside it, but for `verify`. Raises LeaseLost where another
-        holder took the lease, or none was taken.
+        Every method below is called inside it, but for `verify` and the preflights. Raises LeaseLost
+        where another holder took the lease, or none was taken.
         """
 
     @abstractmethod
@@ -237,4 +254,19 @@ class Engine(ABC):
         """Put right what a killed step of this run and group left: reopen live, drop incoming.
 
         Ends what earlier processes of this group still run on the server. Safe to call at any time.
+        """
+
+    @abstractmethod
+    def preflight_server(self) -> tuple[Finding, ...]:
+        """Try what would stop every sync that has this connection and this action; writes nothing anywhere.
+
+        Looks at the server, the rights of the role, and the programs of this machine; never at live. What it
+        raises is a problem of all these syncs, so that none of them is tried.
+        """
+
+    @abstractmethod
+    def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
+        """Try what would stop this sync alone, as far as it can be tried; writes nothing anywhere.
+
+        `head` is of the dump that would be restored; None for a push, and where there is none.
         """

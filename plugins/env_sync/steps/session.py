@@ -127,12 +127,17 @@ def check_allowed(sync: Sync, settings: Settings, request: Request) -> None:
         )
 
 
+def work_root(sync: Sync) -> Path:
+    """The folder in which the private folders of a sync's groups are made."""
+    return Path(os.environ.get(WORK_FOLDER) or sync.temppath or tempfile.gettempdir())
+
+
 def work_folder(sync: Sync, holder: Holder) -> Path:
     """The private folder of one group in one run; the same one for each of its steps.
 
     Each user has folders of its own, so that several can share a root such as /tmp.
     """
-    root = Path(os.environ.get(WORK_FOLDER) or sync.temppath or tempfile.gettempdir())
+    root = work_root(sync)
     run = hashlib.sha256(holder.run.encode()).hexdigest()[:16]
     readable = re.sub(r"[^A-Za-z0-9]+", "_", holder.run)[-40:]
     return root / f"env_sync_{os.getuid()}" / sync.environment / holder.group / f"{readable}_{run}"
@@ -158,6 +163,27 @@ def make_folder(folder: Path) -> None:
             f"The work folder {folder} cannot be made: {problem.strerror}. Make room and let this user write "
             f"there, or set {WORK_FOLDER} to another folder."
         ) from None
+
+
+def check_folder(folder: Path) -> Path:
+    """See whether `make_folder` could make it, without making anything; gives the lowest that is there.
+
+    Raises WorkFolderRefused.
+    """
+    root, *ours = reversed([folder, *folder.parents[:LEVELS]])
+    there = root
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    for each in ours:
+        if each.is_symlink() or each.exists():
+            _check_private(each)
+            there = each
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise WorkFolderRefused(
+            f"The work folder {folder} cannot be made: this user may not write to {there}, or it is no "
+            f"folder. Let this user write there, or set {WORK_FOLDER} to another folder."
+        )
+    return there
 
 
 def _check_private(folder: Path) -> None:

@@ -17,7 +17,7 @@ from env_sync.manifest import Manifest, from_json, to_json
 from env_sync.progress import LogProgress, Progress
 from env_sync.store.choice import Choice, StoredDump, Survey, choose
 from env_sync.store.crew import Crew
-from env_sync.store.faults import ABSENT, Access, Request, code_of, no_s3
+from env_sync.store.faults import ABSENT, Access, Request, code_of, no_s3, replaced
 from env_sync.store.keys import (
     MANIFESTS,
     dump_of_manifest,
@@ -44,8 +44,8 @@ SHA256 = "env-sync-sha256"
 class S3Store:
     """The buckets that one Airflow connection (of type `aws`) reaches; one step's view of them.
 
-    Every method may raise NoSuchBucket, AccessRefused, ServerUnreachable, TransferFailed and Cancelled. The
-    methods may be called by one thread at a time.
+    Every method may raise NoSuchBucket, AccessRefused, ServerUnreachable, TransferFailed and Cancelled.
+    Uploads and downloads are for one thread at a time; what only looks may be called by several.
     """
 
     def __init__(
@@ -62,6 +62,42 @@ class S3Store:
         self._log = log or logging.getLogger(__name__)
         self._progress = progress or LogProgress(self._log)
         self._requests = _requests(connection, tuning or Tuning(), self._log)
+
+    def look_at_bucket(self, bucket: str) -> None:
+        """See whether the bucket is there and may be listed; returns where both are so, else raises."""
+        request = Request(operation="list_objects_v2", bucket=bucket, key="")
+        with Crew(1, self._cancellation) as crew:
+            page = crew.do(
+                lambda: self._requests.attempt(
+                    crew,
+                    request,
+                    lambda: self._requests.client.list_objects_v2(Bucket=bucket, MaxKeys=1),
+                )
+            )
+        if "Name" not in page:
+            raise no_s3(self._requests.access)
+
+    def read_head(self, bucket: str, choice: Choice, count: int) -> bytes:
+        """The first `count` bytes of the chosen dump, fewer where it has not as many.
+
+        Raises TransferFailed where it is gone or was replaced since it was chosen.
+        """
+        with Crew(1, self._cancellation) as crew:
+            head = crew.do(lambda: self._requests.make(crew, "head_object", bucket=bucket, key=choice.key))
+            if head["ETag"].strip('"') != choice.etag.strip('"'):
+                raise replaced(bucket, choice.key)
+            if not head["ContentLength"]:
+                return b""  # there is no first byte to ask for
+
+            def once() -> bytes:
+                answer = self._requests.client.get_object(
+                    Bucket=bucket, Key=choice.key, Range=f"bytes=0-{count - 1}"
+                )
+                with closing(answer["Body"]) as body:
+                    return bytes(body.read(count))
+
+            request = Request(operation="get_object", bucket=bucket, key=choice.key)
+            return crew.do(lambda: self._requests.attempt(crew, request, once))
 
     def list_dumps(self, bucket: str, path: str, database: str) -> tuple[StoredDump, ...]:
         """The dumps of exactly this database under this path, newest first, whole or not."""

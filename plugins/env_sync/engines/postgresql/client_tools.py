@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import logging
@@ -14,7 +15,7 @@ from attrs import frozen
 
 from env_sync import command
 from env_sync.cancellation import Cancellation
-from env_sync.dump_format import describe_format
+from env_sync.dump_format import BEGINNING, describe_format
 from env_sync.errors import DumpDamaged, ToolMissing
 
 FOLDERS = "ENV_SYNC_POSTGRESQL_TOOLS"
@@ -25,6 +26,8 @@ TRANSACTION_TIMEOUT = 17
 """pg_restore of this version and later sets transaction_timeout, which earlier servers do not know."""
 
 MAGIC = b"PGDMP"
+HEADER = len(MAGIC) + 2
+"""Bytes at the beginning of an archive that tell which versions read it."""
 # The version of the format, in pg_dump's pg_backup_archiver.h, and the first major version that writes it.
 _READ_SINCE = (((1, 14), 12), ((1, 15), 16), ((1, 16), 17))
 
@@ -73,6 +76,16 @@ def find_client_tools(*, cancellation: Cancellation, log: logging.Logger) -> tup
     return tuple(tools for major, tools in sorted(found.items()) if major >= OLDEST)
 
 
+def known_client_tools() -> tuple[ClientTools, ...]:
+    """The same without running every program again for each of many syncs: once for the same folders."""
+    return _found_in(tuple(_folders()))
+
+
+@functools.lru_cache(maxsize=8)
+def _found_in(_: tuple[Path, ...]) -> tuple[ClientTools, ...]:
+    return find_client_tools(cancellation=Cancellation(), log=logging.getLogger(__name__))
+
+
 def tools_to_dump(found: Sequence[ClientTools], server_major: int) -> ClientTools:
     """The tools that dump a server: of its own major version, else of the lowest newer one.
 
@@ -95,9 +108,18 @@ def tools_to_read(
     Those of the target's own version where they can read it, else the nearest newer ones, else the nearest
     older ones; without a target, the oldest that can. Raises ToolMissing, DumpDamaged.
     """
+    with archive.open("rb") as file:
+        header = file.read(BEGINNING)
+    return tools_to_read_header(found, header, archive.name, target_major=target_major)
+
+
+def tools_to_read_header(
+    found: Sequence[ClientTools], header: bytes, name: str, *, target_major: int | None = None
+) -> ClientTools:
+    """The same for an archive of which only its first bytes, HEADER or more, are there; `name` is for errors."""
     if target_major is not None:
         check_server_version(target_major)
-    needed = _needed(archive)
+    needed = _needed(header, name)
     able = [tools for tools in found if tools.major >= needed]
     wanted = target_major or needed
     newer = [tools for tools in able if tools.major >= wanted]
@@ -106,7 +128,7 @@ def tools_to_read(
     if able:
         return able[-1]
     raise ToolMissing(
-        f"No pg_restore on this worker can read {archive.name}, which pg_dump {needed} or later wrote. "
+        f"No pg_restore on this worker can read {name}, which pg_dump {needed} or later wrote. "
         f"{_advice(found, max(needed, wanted))}"
     )
 
@@ -119,16 +141,14 @@ def check_server_version(major: int) -> None:
         )
 
 
-def _needed(archive: Path) -> int:
+def _needed(header: bytes, name: str) -> int:
     """The lowest major version whose pg_restore reads the archive, from its first bytes."""
-    with archive.open("rb") as file:
-        header = file.read(len(MAGIC) + 2)
-    if len(header) < len(MAGIC) + 2 or not header.startswith(MAGIC):
-        what = describe_format(archive)
+    if len(header) < HEADER or not header.startswith(MAGIC):
+        what = describe_format(header)
         told = "is empty" if not header else "is not an archive of pg_dump (format custom)"
         raise DumpDamaged(
-            f"{archive.name} {told}{f' but {what}' if what else ''}: choose another dump by its timestamp, "
-            "or push it again."
+            f"{name} {told}{f' but {what}' if what else ''}: choose another dump by its timestamp, or push "
+            "it again."
         )
     version = (header[5], header[6])
     for known, major in _READ_SINCE:

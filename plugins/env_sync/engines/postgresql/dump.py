@@ -19,6 +19,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import DumpFacts, ServerConnection
 from env_sync.engines.postgresql import libpq
 from env_sync.engines.postgresql.client_tools import find_client_tools, tools_to_dump
+from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, without_match
 from env_sync.errors import AccessRefused, DiskFull, EnvSyncError
 from env_sync.progress import Progress
 from env_sync.redact import redact_tool_line
@@ -33,7 +34,7 @@ NO_STATISTICS = 18
 class _Source:
     version: str
     major: int
-    relations: frozenset[str]
+    relations: tuple[Relation, ...]
     names: frozenset[str]
 
 
@@ -52,18 +53,15 @@ def dump_database(
     """Write a consistent dump of a database to the file `to`, whole or not at all.
 
     `compression` is "none" or "gzip:1" to "gzip:9". `excluded_tables` are patterns as pg_dump's
-    `--exclude-table` takes them: `name` in any schema, `schema.name`, with `*` and `?`; without double quotes
-    they are lower case. Subscriptions and statistics are never in the dump: the one may hold a password,
-    the other quotes rows. Raises NoSuchDatabase, AccessRefused, ServerUnreachable, ToolMissing, ToolFailed,
-    DiskFull, Cancelled.
+    `--exclude-table` takes them: `schema.name`, or `name` for what needs no schema on the role's search_path,
+    with `*` and `?`; without double quotes they are lower case. Subscriptions and statistics are never in the
+    dump: the one may hold a password, the other quotes rows. Raises NoSuchDatabase, AccessRefused,
+    ServerUnreachable, ToolMissing, ToolFailed, DiskFull, Cancelled.
     """
     source = _look_at(connection, database, application_name)
     tools = tools_to_dump(find_client_tools(cancellation=cancellation, log=log), source.major)
-    for pattern in excluded_tables:
-        if not _may_match(pattern, source.relations):
-            log.warning(
-                "excluded_tables: database %s has no table %s, so it excludes nothing", database, pattern
-            )
+    for pattern in without_match(excluded_tables, source.relations):
+        log.warning("excluded_tables: database %s has no table %s, so it excludes nothing", database, pattern)
     log.info("pg_dump %s dumps %s (PostgreSQL %s)", tools.version, database, source.version)
     known = source.names | {database, connection.host, connection.login}
     said: list[str] = []
@@ -108,22 +106,16 @@ def _look_at(connection: ServerConnection, database: str, application_name: str)
     with contextlib.closing(
         libpq.connect(connection, database, application_name=application_name)
     ) as session:
-        relations = {name for (name,) in session.execute("SELECT relname FROM pg_catalog.pg_class")}
+        relations = tuple(Relation(*row) for row in session.execute(RELATIONS))
+        names = {name for (name,) in session.execute("SELECT relname FROM pg_catalog.pg_class")}
         schemas = {name for (name,) in session.execute("SELECT nspname FROM pg_catalog.pg_namespace")}
         number = session.info.server_version
         return _Source(
             version=f"{number // 10000}.{number % 10000}",
             major=number // 10000,
-            relations=frozenset(relations),
-            names=frozenset(relations | schemas),
+            relations=relations,
+            names=frozenset(names | schemas),
         )
-
-
-def _may_match(pattern: str, relations: frozenset[str]) -> bool:
-    """Whether the pattern could be a table's; those with wildcards or quotes are not looked into."""
-    if re.search(r'[*?\[\]()|+"$]', pattern):
-        return True
-    return pattern.rpartition(".")[2].lower() in relations
 
 
 def _level(compression: str) -> int:
@@ -179,7 +171,7 @@ def _failure(
     unconnected = libpq.tool_connection_error(said, connection, database)
     if unconnected is not None:
         return unconnected
-    if "permission denied" in said:
+    if "permission denied" in said or "failed to get data for sequence" in said:
         return AccessRefused(
             f"Role {connection.login} may not read all of {database}: make it a member of the owner (or of "
             f"pg_read_all_data){result.said}"

@@ -14,8 +14,10 @@ from env_sync.engines.contract import (
     CopyState,
     Dump,
     DumpFacts,
+    DumpHead,
     Engine,
     Holder,
+    Preflight,
     Promotion,
     Stamp,
     Work,
@@ -35,6 +37,9 @@ from env_sync.engines.postgresql.incoming import (
 )
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies, copies_of
+from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
+from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
+from env_sync.engines.postgresql.preflight_push import look_at_push
 from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
 from env_sync.engines.postgresql.restore_data import restore_archive
@@ -54,6 +59,7 @@ from env_sync.errors import (
     TransformationFailed,
     WrongEnvironment,
 )
+from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
 from env_sync.manifest import Transformation
 
@@ -217,6 +223,34 @@ class PostgreSQLEngine(Engine):
             copies = None
         with self._errors():
             return clean_up(self._server, self._held, self.work.holder, self._database, copies, self.work.log)
+
+    def preflight_server(self) -> tuple[Finding, ...]:
+        """Try what would stop every sync with this connection. See the contract."""
+        return tuple(look_at_server(self._looked_at, self.work.sync.action))
+
+    def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
+        """Try what would stop this sync alone. See the contract."""
+        sync = self.work.sync
+        if sync.action is Action.PUSH:
+            return look_at_push(self._looked_at, self._database, sync.excluded_tables)
+        try:
+            copies = self._copies
+        except NameRefused as refused:
+            return Preflight(findings=(problem(str(refused)),), live_size=None)
+        return look_at_pull(
+            Pulling(
+                server=self._looked_at,
+                copies=copies,
+                transformations=transformations,
+                head=head,
+                keep_previous=sync.options.keep_previous,
+                wait=sync.options.promote_wait,
+            )
+        )
+
+    @property
+    def _looked_at(self) -> Server:
+        return evolve(self._server, connect_timeout=CONNECT_TIMEOUT)
 
     @property
     def _promoting(self) -> Promoting:

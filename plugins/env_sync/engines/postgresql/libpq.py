@@ -62,9 +62,14 @@ def connection_string(database: str) -> str:
 
 
 def connect(
-    connection: ServerConnection, database: str, *, application_name: str = "env_sync", options: str = ""
+    connection: ServerConnection,
+    database: str,
+    *,
+    application_name: str = "env_sync",
+    options: str = "",
+    timeout: int = CONNECT_TIMEOUT,
 ) -> psycopg.Connection[tuple[Any, ...]]:
-    """A session in autocommit, for the caller to close.
+    """A session in autocommit, for the caller to close. `timeout` is how many seconds the server is given.
 
     Raises NoSuchDatabase, AccessRefused, ServerUnreachable.
     """
@@ -79,7 +84,7 @@ def connect(
     }
     given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
     try:
-        return psycopg.connect(dbname=database, autocommit=True, connect_timeout=CONNECT_TIMEOUT, **given)
+        return psycopg.connect(dbname=database, autocommit=True, connect_timeout=timeout, **given)
     except psycopg.Error as error:
         raise connection_error(str(error), connection, database) from None
 

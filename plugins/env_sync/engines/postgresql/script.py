@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -32,12 +34,29 @@ COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 @frozen(kw_only=True)
+class Token:
+    """A part of SQL that means something: no space, no comment. A text between dollars is one token."""
+
+    kind: str
+    """The name of its group in TOKEN."""
+    text: str
+    start: int
+    """Characters before it, and before its end, in the text that it is from."""
+    end: int
+
+
+@frozen(kw_only=True)
 class Script:
     """The text of a transformation, and where its statements begin (counted in characters from 0)."""
 
     file: Path
     text: str
     statements: tuple[int, ...]
+
+    def parts(self) -> Iterator[tuple[int, str]]:
+        """Each statement: where it begins, and its text up to the beginning of the next one."""
+        for begin, end in itertools.zip_longest(self.statements, self.statements[1:]):
+            yield begin, self.text[begin:end]
 
     def line_of_statement(self, number: int) -> int:
         """The line, counted from 1, of a statement counted from 0; of the last one where there are fewer."""
@@ -67,41 +86,49 @@ def read_script(file: Path, content: bytes) -> Script:
     return Script(file=file, text=text, statements=tuple(_statements(file, text)))
 
 
-def _statements(file: Path, text: str) -> list[int]:
-    begins: list[int] = []
-    inside = False
-    """Whether a statement has begun and not ended."""
-    depth = body = 0
-    words: list[str] = []
+def tokens(text: str) -> Iterator[Token]:
+    """The tokens of SQL, in order."""
     position = 0
     while position < len(text):
-        token = TOKEN.match(text, position)
-        kind = token.lastgroup if token else None
-        if token is None or kind is None:
-            break
-        start, position = position, token.end()
+        match = TOKEN.match(text, position)
+        kind = match.lastgroup if match else None
+        if match is None or kind is None:
+            return
+        start, position = position, match.end()
         if kind in ("space", "line_comment"):
             continue
         if kind == "block_comment":
             position = _end_of_comment(text, position)
             continue
         if kind == "dollar":
-            end = text.find(token.group(), position)
-            position = len(text) if end < 0 else end + len(token.group())
-        if kind == "semicolon" and depth == 0 and body == 0:
+            end = text.find(match.group(), position)
+            position = len(text) if end < 0 else end + len(match.group())
+        yield Token(kind=kind, text=text[start:position], start=start, end=position)
+
+
+def _statements(file: Path, text: str) -> list[int]:
+    begins: list[int] = []
+    inside = False
+    """Whether a statement has begun and not ended."""
+    depth = body = 0
+    words: list[str] = []
+    for token in tokens(text):
+        if token.kind == "semicolon" and depth == 0 and body == 0:
             inside, words = False, []
             continue
         if not inside:
-            begins.append(start)
+            begins.append(token.start)
             inside, depth, body = True, 0, 0
-        if kind == "backslash":
-            _refuse(file, text, start, "commands of psql (they begin with a backslash) cannot be run here")
-        elif kind == "opening":
+        if token.kind == "backslash":
+            _refuse(
+                file, text, token.start, "commands of psql (they begin with a backslash) cannot be run here"
+            )
+        elif token.kind == "opening":
             depth += 1
-        elif kind == "closing":
+        elif token.kind == "closing":
             depth = max(depth - 1, 0)
-        elif kind == "word":
-            word = token.group().upper()
+        elif token.kind == "word":
+            word = token.text.upper()
             if word == "ATOMIC" and words[-1:] == ["BEGIN"]:
                 body = 1
             elif body and word == "CASE":
@@ -109,7 +136,9 @@ def _statements(file: Path, text: str) -> list[int]:
             elif body and word == "END":
                 body -= 1
             if words[:1] == ["COPY"] and words[-1] == "FROM" and word == "STDIN" and depth == 0:
-                _refuse(file, text, start, "COPY ... FROM stdin cannot be run here: write INSERT ... VALUES")
+                _refuse(
+                    file, text, token.start, "COPY ... FROM stdin cannot be run here: write INSERT ... VALUES"
+                )
             words.append(word)
         else:
             words.append("")

@@ -6,7 +6,7 @@ import _thread
 import contextlib
 import select
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -75,10 +75,25 @@ class Session:
         The last one tells the error, if there is one. Where a statement wants to copy from or to the
         client the results end there, and the session is closed.
         """
+        return self._sent(lambda pgconn: pgconn.send_query(text.encode()))
+
+    def single(self, text: str) -> pq.abc.PGresult:
+        """Send text as it is, which the server refuses where it is more than one statement; the result."""
+        return self._sent(lambda pgconn: pgconn.send_query_params(text.encode(), None))[-1]
+
+    def parse(self, text: str) -> pq.abc.PGresult:
+        """Have the server read one statement and look up what it names; nothing is run. The result.
+
+        Tables, columns, functions and types are looked up in SELECT, INSERT, UPDATE, DELETE, MERGE and
+        CREATE TABLE ... AS; of any other statement only the grammar is checked.
+        """
+        return self._sent(lambda pgconn: pgconn.send_prepare(b"", text.encode()))[-1]
+
+    def _sent(self, send: Callable[[pq.abc.PGconn], None]) -> list[pq.abc.PGresult]:
         pgconn = self._connection.pgconn
         results: list[pq.abc.PGresult] = []
         with self._stopping():
-            pgconn.send_query(text.encode())
+            send(pgconn)
             while True:
                 while pgconn.flush():
                     select.select([pgconn.socket], [pgconn.socket], [])
@@ -180,11 +195,12 @@ class Session:
 
 @frozen(kw_only=True)
 class Server:
-    """A server, and how this step's sessions on it are called."""
+    """A server, and how this step's sessions on it are called; `connect_timeout` in seconds."""
 
     connection: ServerConnection
     group: str
     cancellation: Cancellation
+    connect_timeout: int = libpq.CONNECT_TIMEOUT
 
     @property
     def application_name(self) -> str:
@@ -207,7 +223,12 @@ class Server:
 
     def open(self, database: str) -> Session:
         """A session for the caller to close. Raises NoSuchDatabase, AccessRefused, ServerUnreachable."""
-        connection = libpq.connect(self.connection, database, application_name=self.application_name)
+        connection = libpq.connect(
+            self.connection,
+            database,
+            application_name=self.application_name,
+            timeout=self.connect_timeout,
+        )
         try:
             connection.prepare_threshold = None
             session = Session(connection, self.cancellation)

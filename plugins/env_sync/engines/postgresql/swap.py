@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg
 from attrs import frozen
 from psycopg import errors, sql
 
 from env_sync.engines.postgresql.lease import Hold, Leases
-from env_sync.engines.postgresql.session import Server
+from env_sync.engines.postgresql.session import Server, Session
 from env_sync.errors import EnvSyncError, PromoteFailed
 from env_sync.redact import describe_database_error
 
@@ -58,9 +58,10 @@ def swap(work: Swap, rename: Callable[[dt.datetime], None]) -> float:
 
 def wait_for_those_that_stay(work: Swap) -> None:
     """While live is still open: wait for what would keep it from being renamed and cannot be ended by us."""
+    session = work.hold.session
     deadline = time.monotonic() + work.wait.total_seconds()
     while True:
-        staying = _blockers(work, only_staying=True)
+        staying = blockers(session, work.databases, only_staying=True)
         if not staying:
             return
         if time.monotonic() > deadline:
@@ -69,7 +70,7 @@ def wait_for_those_that_stay(work: Swap) -> None:
                 f"for this role may not end {', '.join(staying)}. Live was not closed and is as it was. End "
                 "them, or grant pg_signal_backend to the sync's role, and run the step again."
             )
-        work.hold.session.execute("SELECT pg_catalog.pg_sleep(%s)", [0.2])
+        session.execute("SELECT pg_catalog.pg_sleep(%s)", [0.2])
 
 
 def when_nobody_is_there(work: Swap, rename: Callable[[], None]) -> None:
@@ -98,7 +99,7 @@ def _empty(work: Swap, deadline: float) -> None:
     session = work.hold.session
     while True:
         _end_sessions(work)
-        if not _blockers(work, only_staying=False):
+        if not blockers(session, work.databases, only_staying=False):
             return
         if time.monotonic() > deadline:
             _give_up(work)
@@ -118,16 +119,18 @@ def _end_sessions(work: Swap) -> None:
 
 
 def _give_up(work: Swap) -> None:
-    who = ", ".join(_blockers(work, only_staying=False)) or "sessions that came and went"
+    who = (
+        ", ".join(blockers(work.hold.session, work.databases, only_staying=False))
+        or "sessions that came and went"
+    )
     raise PromoteFailed(
         f"{work.leases.where} could not be swapped within {work.wait.total_seconds():.0f} seconds, for it "
         f"was held by {who}. Live was reopened and is as it was. End them and run the step again."
     )
 
 
-def _blockers(work: Swap, *, only_staying: bool) -> list[str]:
-    """Who keeps the two from being renamed; `only_staying`: of those, whom we may not end."""
-    session, databases = work.hold.session, list(work.databases)
+def blockers(session: Session, databases: Sequence[str], *, only_staying: bool) -> list[str]:
+    """Who keeps databases from being renamed; `only_staying`: of those, whom we may not end."""
     found = [
         f"server process {pid} of {user} in {database} ({application or 'no application name'})"
         for pid, user, database, application, endable in session.execute(
@@ -138,7 +141,7 @@ def _blockers(work: Swap, *, only_staying: bool) -> list[str]:
             "FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid "
             "CROSS JOIN pg_catalog.pg_roles me WHERE me.rolname = current_user "
             "AND a.datname = ANY(%s) ORDER BY a.pid",
-            [databases],
+            [list(databases)],
         )
         if not (only_staying and endable)
     ]
@@ -146,7 +149,7 @@ def _blockers(work: Swap, *, only_staying: bool) -> list[str]:
         f"prepared transaction {gid} of {owner} in {database}"
         for gid, owner, database in session.execute(
             "SELECT gid, owner, database FROM pg_catalog.pg_prepared_xacts WHERE database = ANY(%s)",
-            [databases],
+            [list(databases)],
         )
     ]
     return found
@@ -173,8 +176,7 @@ def _reopen(work: Swap) -> None:
     except EnvSyncError as problem:
         work.log.error(
             "%s is closed and could not be reopened: %s The next step that takes the lease reopens it; by "
-            "hand: "
-            "ALTER DATABASE ... ALLOW_CONNECTIONS true.",
+            "hand: ALTER DATABASE ... ALLOW_CONNECTIONS true.",
             leases.where,
             problem,
         )

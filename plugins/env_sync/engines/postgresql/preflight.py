@@ -1,0 +1,141 @@
+"""What would stop every sync with one connection: the server's version, the role's rights, the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from env_sync.engines.postgresql.client_tools import check_server_version, known_client_tools, tools_to_dump
+from env_sync.engines.postgresql.reading import reading
+from env_sync.engines.postgresql.session import Server, Session
+from env_sync.errors import AccessRefused, ToolMissing
+from env_sync.finding import Finding, problem
+from env_sync.hieradata.sync import Action
+
+CONNECT_TIMEOUT = 5
+"""Seconds that a server is given to answer: it is only looked at, and there may be many."""
+
+
+def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
+    """Look at the server as whoever pushes from it or pulls into it; nothing is written.
+
+    Raises NoSuchDatabase, AccessRefused, ServerUnreachable, EnvSyncError.
+    """
+    with reading(server, server.maintenance_database) as session:
+        yield from _version(session.version, action)
+        superuser, may_make = session.execute(
+            "SELECT rolsuper, rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+        )[0]
+        if action is Action.PULL:
+            yield from _rights(session, server, may_make=may_make)
+            if not superuser:
+                yield from _members(session, server)
+        yield from _lease(session, server, may_make=may_make)
+
+
+def _version(major: int, action: Action) -> Iterator[Finding]:
+    try:
+        if action is Action.PUSH:
+            tools_to_dump(known_client_tools(), major)
+        else:
+            check_server_version(major)
+    except ToolMissing as missing:
+        yield problem(str(missing))
+
+
+def _rights(session: Session, server: Server, *, may_make: bool) -> Iterator[Finding]:
+    ours, signals, standby = session.execute(
+        "SELECT pg_catalog.quote_ident(current_user), pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'), "
+        "pg_catalog.pg_is_in_recovery()"
+    )[0]
+    if standby:
+        yield problem(
+            f"{server} is a standby, which nothing can be written to.",
+            f"Name the primary server in connection {server.connection.connection_id}.",
+        )
+    if not may_make:
+        yield problem(
+            f"Role {ours} may not make databases on {server}, so there can be no incoming.",
+            f"As an administrator: ALTER ROLE {ours} CREATEDB;",
+        )
+    if not signals:
+        yield problem(
+            f"Role {ours} may not end the sessions of other roles on {server}, so live cannot be swapped "
+            "while anybody is in it.",
+            f"As an administrator: GRANT pg_signal_backend TO {ours};",
+        )
+
+
+def _members(session: Session, server: Server) -> Iterator[Finding]:
+    """Who is a member of our role could read incoming, or give itself the right to."""
+    # Since 16 a membership says whether its rights are inherited and whether SET ROLE works.
+    become = "SET" if session.version >= 16 else "MEMBER"
+    rows = session.execute(
+        "SELECT pg_catalog.quote_ident(r.rolname), pg_catalog.quote_ident(current_user) "
+        "FROM pg_catalog.pg_roles r CROSS JOIN pg_catalog.pg_roles me WHERE me.rolname = current_user "
+        "AND r.oid <> me.oid AND NOT r.rolsuper AND r.rolcanlogin "
+        "AND (pg_catalog.pg_has_role(r.oid, me.oid, 'USAGE') OR pg_catalog.pg_has_role(r.oid, me.oid, %s)) "
+        "ORDER BY r.rolname",
+        [become],
+    )
+    for member, ours in rows:
+        yield problem(
+            f"Role {member} is a member of {ours} on {server}: it could read what is not sanitised yet, "
+            "so a pull refuses to start.",
+            f"As an administrator: REVOKE {ours} FROM {member}; (or from the role between), or a role for "
+            "Env Sync alone.",
+        )
+
+
+def _lease(session: Session, server: Server, *, may_make: bool) -> Iterator[Finding]:
+    """The lease database, as far as it is there; where it is not, the first sync makes it, or needs none."""
+    name, login = server.lease_database, server.connection.login
+    rows = session.execute(
+        "SELECT datallowconn, pg_catalog.pg_has_role(datdba, 'USAGE'), "
+        "pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(datdba)) "
+        "FROM pg_catalog.pg_database WHERE datname = %s",
+        [name],
+    )
+    if not rows:
+        return
+    is_open, as_owner, owner = rows[0]
+    if not is_open:
+        if not (as_owner and may_make):
+            yield problem(
+                f"The lease database {name} on {server} was not made to its end, and role {login} may not "
+                "end that.",
+                f"Drop it as {owner}: the next sync makes it anew.",
+            )
+        return
+    try:
+        with reading(server, name) as inside:
+            lacking = _lacking(inside)
+    except AccessRefused as refused:
+        yield problem(
+            f"Role {login} may not use the lease database {name} on {server}, which says who may "
+            f"touch which database: {refused}",
+            f"As {owner}: GRANT CONNECT ON DATABASE to {login}, and what it needs of table lease in it.",
+        )
+        return
+    if lacking:
+        yield problem(
+            f"Role {login} lacks {lacking} in the lease database {name} on {server}, which says who may "
+            "touch which database.",
+            f"As {owner}, in database {name}: GRANT {lacking} TO {login}; or sync with the role that made "
+            "it.",
+        )
+
+
+def _lacking(session: Session) -> str:
+    """What our role would need in the lease database and has not; "" where it has all."""
+    there, may_create = session.execute(
+        "SELECT pg_catalog.to_regclass('public.lease') IS NOT NULL, "
+        "pg_catalog.has_schema_privilege('public', 'CREATE')"
+    )[0]
+    if not there:
+        return "" if may_create else "CREATE ON SCHEMA public"
+    rights = [
+        right
+        for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
+        if not session.value("SELECT pg_catalog.has_table_privilege('public.lease', %s)", [right])
+    ]
+    return f"{', '.join(rights)} ON public.lease" if rights else ""

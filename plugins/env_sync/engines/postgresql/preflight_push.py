@@ -1,0 +1,140 @@
+"""What would stop a push of one database: whether all of it could be read, as pg_dump will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+from psycopg import errors
+
+from env_sync.engines.contract import Preflight
+from env_sync.engines.postgresql.database import read_database
+from env_sync.engines.postgresql.reading import reading
+from env_sync.engines.postgresql.session import Server, Session
+from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, matches, without_match
+from env_sync.errors import NoSuchDatabase
+from env_sync.finding import Finding, note, problem
+
+SHOWN = 5
+"""How many names a finding lists."""
+
+_DUMPED = """
+SELECT n.nspname, c.relname, pg_catalog.pg_table_is_visible(c.oid),
+    pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind = 'S',
+    CASE WHEN c.relkind = 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+        ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END,
+    pg_catalog.row_security_active(c.oid), pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
+AND n.nspname <> 'information_schema'
+AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    AND d.refclassid = 'pg_catalog.pg_extension'::regclass
+    AND NOT c.oid = ANY (coalesce(e.extconfig, '{}'))
+)
+ORDER BY 4
+"""
+_LARGE_OBJECTS_SINCE_18 = (
+    "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata "
+    "WHERE NOT pg_catalog.has_largeobject_privilege(oid, 'SELECT')"
+)
+_LARGE_OBJECTS = (
+    "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata l "
+    "WHERE NOT pg_catalog.pg_has_role(l.lomowner, 'USAGE') AND NOT EXISTS (SELECT FROM "
+    "pg_catalog.aclexplode(l.lomacl) a WHERE a.privilege_type = 'SELECT' "
+    "AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))"
+)
+
+
+@frozen
+class _Dumped:
+    """A table or sequence that pg_dump reads, and whether our role could."""
+
+    relation: Relation
+    name: str
+    is_sequence: bool
+    readable: bool
+    filtered: bool
+    schema_usable: bool
+
+
+def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) -> Preflight:
+    """Look at live as pg_dump will; nothing is written.
+
+    Raises AccessRefused, ServerUnreachable, EnvSyncError.
+    """
+    where = f"{database} on {server}"
+    with reading(server, server.maintenance_database) as session:
+        live = read_database(session, database)
+    if live is not None and not live.open:
+        closed = problem(
+            f"Database {where} refuses connections.",
+            f"If nobody wants it closed: ALTER DATABASE {database} ALLOW_CONNECTIONS true.",
+        )
+        return Preflight(findings=(closed,), live_size=None)
+    try:
+        with reading(server, database) as session:
+            findings = tuple(_looked_into(session, where, excluded_tables))
+            size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
+    except NoSuchDatabase:
+        missing = problem(
+            f"There is no database {where} to push.", "Correct `database` or `database_hostname`, or make it."
+        )
+        return Preflight(findings=(missing,), live_size=None)
+    return Preflight(findings=findings, live_size=size)
+
+
+def _looked_into(session: Session, where: str, excluded_tables: Sequence[str]) -> Iterator[Finding]:
+    ours = session.value("SELECT pg_catalog.quote_ident(current_user)")
+    with session.transaction():
+        # As pg_dump looks tables up.
+        session.execute("SET LOCAL search_path TO DEFAULT")
+        relations = [Relation(*row) for row in session.execute(RELATIONS)]
+        dumped = [_Dumped(Relation(*row[:3]), *row[3:]) for row in session.execute(_DUMPED)]
+    dumped = [one for one in dumped if not any(matches(pattern, one.relation) for pattern in excluded_tables)]
+    lacking = {
+        "schemas": sorted({one.relation.schema for one in dumped if not one.schema_usable}),
+        "tables": [one.name for one in dumped if not one.is_sequence and not one.readable],
+        "sequences": [one.name for one in dumped if one.is_sequence and not one.readable],
+    }
+    if any(lacking.values()):
+        which = "; ".join(f"{len(names)} {kind} ({_some(names)})" for kind, names in lacking.items() if names)
+        everything = "pg_read_all_data" if session.version >= 14 else "SELECT on each"
+        yield problem(
+            f"Role {ours} may not read all of {where}: {which}. pg_dump would stop at the first.",
+            f"As an administrator: GRANT {everything} TO {ours}; or the role that owns them.",
+        )
+    if hidden := [one.name for one in dumped if one.filtered]:
+        yield problem(
+            f"Row security would hide rows of {len(hidden)} tables of {where} from role {ours}, and pg_dump "
+            f"refuses to dump a part: {_some(hidden)}.",
+            f"As an administrator: ALTER ROLE {ours} BYPASSRLS; or use a role that owns them.",
+        )
+    yield from _large_objects(session, where, ours)
+    for pattern in without_match(excluded_tables, relations):
+        yield note(
+            f"excluded_tables: {where} has no table {pattern}, so it excludes nothing.",
+            "Correct the name or the schema before it, or take it out.",
+        )
+
+
+def _large_objects(session: Session, where: str, ours: str) -> Iterator[Finding]:
+    if session.value("SELECT pg_catalog.current_setting('lo_compat_privileges')") == "on":
+        return
+    try:
+        lacking = session.value(_LARGE_OBJECTS_SINCE_18 if session.version >= 18 else _LARGE_OBJECTS)
+    except errors.QueryCanceled:
+        yield note(f"{where} holds too many large objects to see in time whether role {ours} may read them.")
+        return
+    if lacking:
+        yield problem(
+            f"Role {ours} may not read {lacking} large objects of {where}, which pg_read_all_data does not "
+            "cover. pg_dump would stop at the first.",
+            f"GRANT SELECT ON LARGE OBJECT ... TO {ours}, or make it a member of their owner.",
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
