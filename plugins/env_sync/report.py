@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+
+from env_sync.stopwatch import Spent
 
 MEGABYTE = 1_000_000
 SUCCESS = "success"
@@ -60,6 +62,8 @@ class Report:
     data_time: dt.datetime | None
     unavailable: float | None
     reported: dt.datetime
+    spent: Mapping[str, Spent] = field(factory=dict)
+    """Where the time went, by step."""
 
     def line(self) -> str:
         """The report as one line of a log."""
@@ -84,6 +88,9 @@ class Report:
             )
         if self.unavailable is not None:
             figures.append(f"live unavailable for {self.unavailable:.2f} s")
+        if self.spent:
+            went = ", ".join(f"{step} {spent}" for step, spent in self.spent.items())
+            figures.append(f"where the time went: {went}")
         return figures
 
 
@@ -92,9 +99,9 @@ class Outcome:
     """What is known at the end of a group: the states of its steps and what they left.
 
     `states`: step -> Airflow's state of its task. `results`: step -> the small result that it gave.
-    `errors`: step -> the message it failed with. `promoted`: whether live itself says that this attempt
-    replaced it; None where nobody could look. `notes`: what the last step itself put right;
-    `failures`: what it could not.
+    `errors`: step -> the message it failed with. `spent`: step -> how long it took. `promoted`: whether
+    live itself says that this attempt replaced it; None where nobody could look. `notes`: what the last
+    step itself put right; `failures`: what it could not.
     """
 
     states: Mapping[str, str | None]
@@ -102,6 +109,7 @@ class Outcome:
     errors: Mapping[str, str]
     skip: Skip | None
     started: dt.datetime | None
+    spent: Mapping[str, Spent] = field(factory=dict)
     promoted: bool | None = None
     notes: Sequence[str] = ()
     failures: Sequence[str] = ()
@@ -159,6 +167,7 @@ def make_report(
         data_time=data_time,
         unavailable=facts.get("unavailable"),
         reported=now,
+        spent=outcome.spent,
     )
 
 

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "plugins" / "env_sync"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "redact", "secret", "guard"),
     ("hieradata",),
-    ("schedule", "cancellation", "progress", "plain", "manifest", "terminal", "pause", "report"),
+    ("schedule", "cancellation", "progress", "plain", "manifest", "stopwatch", "terminal", "pause", "report"),
     ("command",),
     ("engines.__init__", "engines.capabilities", "engines.contract"),
     ("plan",),

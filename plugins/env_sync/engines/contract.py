@@ -16,13 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Parent, Transformation
 from env_sync.progress import Progress
 from env_sync.secret import Secret
+from env_sync.stopwatch import Stopwatch
 
 
 @frozen(kw_only=True)
@@ -143,6 +144,8 @@ class Work:
     cancellation: Cancellation
     progress: Progress
     log: logging.Logger
+    stopwatch: Stopwatch = field(factory=Stopwatch)
+    """Told how long the parts of a step take."""
 
 
 class Engine(ABC):

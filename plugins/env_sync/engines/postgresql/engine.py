@@ -141,6 +141,7 @@ class PostgreSQLEngine(Engine):
                 jobs=self.work.sync.options.jobs,
                 cancellation=self.work.cancellation,
                 progress=self.work.progress,
+                stopwatch=self.work.stopwatch,
                 log=self.work.log,
                 application_name=self._server.application_name,
             )
@@ -161,7 +162,10 @@ class PostgreSQLEngine(Engine):
             with self._errors(TransformationFailed):
                 started = self._now(session, raw, CopyState.SANITISING)
                 write_stamp(session, copies.incoming, started)
-                with self._server.session(copies.incoming) as inside:
+                with (
+                    self._server.session(copies.incoming) as inside,
+                    self.work.stopwatch.part("transformations"),
+                ):
                     stamp = run_transformations(
                         inside,
                         copies.incoming,
@@ -171,7 +175,7 @@ class PostgreSQLEngine(Engine):
                             transformations=tuple(one.said for one in read),
                         ),
                     )
-        with self._errors():
+        with self._errors(), self.work.stopwatch.part("vacuum and analyze"):
             settle(self._server, copies.incoming, self.work.sync.options.jobs, self.work.log)
         return stamp
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from env_sync.engines.postgresql.verify import read_failure
 from env_sync.errors import EnvSyncError, RestoreFailed
 from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in, redact_text, redact_tool_line
+from env_sync.stopwatch import Stopwatch
 
 SESSION = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
 """Settings of the sessions that restore: after a crash the database is restored anew in any case."""
@@ -39,6 +41,9 @@ SECTIONS = (BEFORE_ROWS, ("data", "post-data"))
 _ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
 _DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")
 _DONE_BY_MANY = re.compile(r"pg_restore: (?:processing|finished) item \d+ ")
+_ROWS = ("TABLE DATA", "BLOBS", "BLOB METADATA", "SEQUENCE SET")
+_LAUNCHED = re.compile(r"pg_restore: launching item (\d+) (.*)")
+_FINISHED = re.compile(r"pg_restore: finished item (\d+) ")
 _ERROR = re.compile(r"pg_restore: error: (.*)")
 _UNREADABLE = re.compile(
     r"could not (?:read from|find block|uncompress|close|seek)|(?:un)?expected (?:end of file|block|section)|"
@@ -55,6 +60,7 @@ def restore_archive(
     jobs: int,
     cancellation: Cancellation,
     progress: Progress,
+    stopwatch: Stopwatch,
     log: logging.Logger,
     application_name: str = "env_sync",
 ) -> tuple[str, ...]:
@@ -84,6 +90,12 @@ def restore_archive(
     done = _DONE_BY_MANY if jobs > 1 else _DONE_BY_ONE
     heard = _Heard(archive, progress, len(selection.dump_ids), done=done, tolerant=tolerant)
     progress.start(f"restore into {database}", len(selection.dump_ids), "items")
+    parts = _Parts(stopwatch)
+
+    def hear(line: str) -> None:
+        heard.line(line)
+        parts.line(line)
+
     with _list_file(archive.file.parent, selection) as list_file:
         known = archive.names | {database, connection.host, connection.login}
         for sections in SECTIONS:
@@ -110,10 +122,11 @@ def restore_archive(
                 ),
                 cancellation=cancellation,
                 log=log,
-                on_line=heard.line,
+                on_line=hear,
                 redact=lambda line: None if _UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
                 check=False,
             )
+            parts.end()
             if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
                 raise _failure(result, heard, archive, connection, database)
             if sections == BEFORE_ROWS:
@@ -154,6 +167,37 @@ class _Heard:
                 self.entry = self._entries.get(int(match[1]))
         elif (match := _ERROR.match(line)) and not (self._tolerant and _UNKNOWN_SETTING.match(line)):
             self.errors.append(match[1])
+
+
+class _Parts:
+    """Counts the time of a pg_restore: what several connections do at once shares it between them."""
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self._stopwatch = stopwatch
+        self._running: dict[str, str] = {}
+        self._since = time.monotonic()
+
+    def line(self, line: str) -> None:
+        """Hear a line that pg_restore says."""
+        if match := _LAUNCHED.match(line):
+            self._count()
+            data = match[2].startswith(_ROWS)
+            self._running[match[1]] = "rows" if data else "indexes and constraints"
+        elif match := _FINISHED.match(line):
+            self._count()
+            self._running.pop(match[1], None)
+
+    def end(self) -> None:
+        """Hear that it ended."""
+        self._count()
+        self._running.clear()
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        parts = list(self._running.values()) or ["tables and the like"]
+        for part in parts:
+            self._stopwatch.add(part, (now - self._since) / len(parts))
+        self._since = now
 
 
 def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:
