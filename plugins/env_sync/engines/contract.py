@@ -90,6 +90,8 @@ class CopyState(StrEnum):
     RESTORING = "restoring"
     RAW = "raw"
     SANITISING = "sanitising"
+    TRANSFORMED = "transformed"
+    """The transformations are done, but something that live needs is still to be built."""
     SANITISED = "sanitised"
 
 

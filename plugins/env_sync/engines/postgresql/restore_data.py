@@ -7,7 +7,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -22,7 +22,8 @@ from env_sync.engines.postgresql.client_tools import (
     find_client_tools,
     tools_to_read,
 )
-from env_sync.engines.postgresql.selection import Selection, Target, select_entries
+from env_sync.engines.postgresql.kept_statements import Kept, keep
+from env_sync.engines.postgresql.selection import Target, select_entries
 from env_sync.engines.postgresql.session import plain_errors
 from env_sync.engines.postgresql.statistics import hold_autovacuum_back
 from env_sync.engines.postgresql.verify import read_failure
@@ -58,6 +59,7 @@ def restore_archive(
     database: str,
     *,
     jobs: int,
+    waiting: Sequence[Entry] = (),
     cancellation: Cancellation,
     progress: Progress,
     stopwatch: Stopwatch,
@@ -66,7 +68,8 @@ def restore_archive(
 ) -> tuple[str, ...]:
     """Restore into a database that is there and empty; every object will belong to the connection's role.
 
-    `jobs` is the number of connections. What cannot or must not be restored is left out (see
+    `jobs` is the number of connections. The entries in `waiting` are not made, but kept in the database
+    as statements (see kept_statements.py). What cannot or must not be restored is left out (see
     selection.py); returns a warning for each kind of it. The database is half full after any error: the
     caller drops it. Raises RestoreFailed, DumpDamaged, ToolMissing, AccessRefused, ServerUnreachable,
     NoSuchDatabase, Cancelled.
@@ -76,6 +79,9 @@ def restore_archive(
     ) as session:
         server_major = session.info.server_version // 10000
         selection = select_entries(archive, _look_at(session))
+    # What is left out altogether does not wait either.
+    later = tuple(entry for entry in waiting if entry.dump_id in set(selection.dump_ids))
+    now = tuple(number for number in selection.dump_ids if number not in {entry.dump_id for entry in later})
     found = find_client_tools(cancellation=cancellation, log=log)
     tools = tools_to_read(found, archive.file, target_major=server_major)
     # A newer pg_restore sets a setting that this server does not know, which cannot be turned off. Only
@@ -85,18 +91,18 @@ def restore_archive(
         log.info("pg_restore %s sets transaction_timeout, which this server does not know yet", tools.version)
     log.info(
         "pg_restore %s restores %d entries into %s (PostgreSQL %d) over %d connections",
-        *(tools.version, len(selection.dump_ids), database, server_major, jobs),
+        *(tools.version, len(now), database, server_major, jobs),
     )
     done = _DONE_BY_MANY if jobs > 1 else _DONE_BY_ONE
-    heard = _Heard(archive, progress, len(selection.dump_ids), done=done, tolerant=tolerant)
-    progress.start(f"restore into {database}", len(selection.dump_ids), "items")
+    heard = _Heard(archive, progress, len(now), done=done, tolerant=tolerant)
+    progress.start(f"restore into {database}", len(now), "items")
     parts = _Parts(stopwatch)
 
     def hear(line: str) -> None:
         heard.line(line)
         parts.line(line)
 
-    with _list_file(archive.file.parent, selection) as list_file:
+    with _list_file(archive.file.parent, now) as list_file:
         known = archive.names | {database, connection.host, connection.login}
         for sections in SECTIONS:
             result = command.run(
@@ -139,7 +145,21 @@ def restore_archive(
                     hold_autovacuum_back(session)
     progress.finish()
     _run(selection.statements, archive, connection, database, application_name)
+    if later:
+        log.info("%d indexes, and what follows on them, wait for the transformation", len(later))
+        with (
+            contextlib.closing(
+                libpq.connect(connection, database, application_name=application_name)
+            ) as session,
+            plain_errors(f"Database {database}", RestoreFailed),
+        ):
+            keep(session, tuple(_kept(entry) for entry in later))
     return selection.warnings
+
+
+def _kept(entry: Entry) -> Kept:
+    name = entry.name if entry.type == "INDEX" else ""
+    return Kept(schema=entry.schema, index=name, sql=entry.definition)
 
 
 class _Heard:
@@ -212,10 +232,10 @@ def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:
 
 
 @contextlib.contextmanager
-def _list_file(folder: Path, selection: Selection) -> Iterator[Path]:
+def _list_file(folder: Path, dump_ids: Sequence[int]) -> Iterator[Path]:
     """A file for `--use-list`; only the numbers in it are read."""
     with tempfile.NamedTemporaryFile("w", dir=folder, prefix="restore-", suffix=".list") as file:
-        file.writelines(f"{dump_id};\n" for dump_id in selection.dump_ids)
+        file.writelines(f"{dump_id};\n" for dump_id in dump_ids)
         file.flush()
         yield Path(file.name)
 
