@@ -15,7 +15,7 @@ from env_sync.engines.contract import CopyState
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
 from env_sync.engines.postgresql.kept_statements import SCHEMA
 from env_sync.engines.postgresql.session import Session
-from env_sync.errors import Cancelled, ProofMissing, TransformationFailed
+from env_sync.errors import Cancelled, EnvSyncError, ProofMissing, ServerUnreachable, TransformationFailed
 from env_sync.hieradata.settings import IndexesAfterTransformation
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import OWNER, SECRET, SOURCE, Stage, said, working
@@ -180,7 +180,10 @@ def test_an_index_that_cannot_be_built_drops_incoming(stage: Stage, caplog: pyte
     assert "home.example" not in f"{failed.value}{caplog.text}"
 
 
-def test_a_cancel_while_indexes_are_built_drops_incoming(stage: Stage) -> None:
+@pytest.mark.parametrize("raised", [Cancelled, ServerUnreachable])
+def test_a_cancel_or_a_lost_session_while_indexes_are_built_drops_incoming(
+    stage: Stage, raised: type[EnvSyncError]
+) -> None:
     stage = restored(stage)
     cancellation = Cancellation()
     # Holds the build up until the cancel has come.
@@ -193,18 +196,21 @@ def test_a_cancel_while_indexes_are_built_drops_incoming(stage: Stage) -> None:
         )
 
         def cancel_when_it_waits() -> None:
-            wait_for(
+            [(pid,)] = wait_for(
                 lambda: stage.server.execute(
-                    "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX late%' "
+                    "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX late%' "
                     "AND wait_event_type = 'Lock'"
                 ),
                 "an index to be built",
             )
-            cancellation.cancel()
+            if raised is Cancelled:
+                cancellation.cancel()
+            else:
+                stage.server.execute("SELECT pg_terminate_backend(%s)", [pid])
 
         canceller = threading.Thread(target=cancel_when_it_waits)
         canceller.start()
-        with pytest.raises(Cancelled):
+        with pytest.raises(raised):
             sanitise(stage, cancellation=cancellation)
         canceller.join()
     assert stage.server.databases() == {"env_sync"}

@@ -42,6 +42,10 @@ SECTIONS = (BEFORE_ROWS, ("data", "post-data"))
 _ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
 _DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")
 _DONE_BY_MANY = re.compile(r"pg_restore: (?:processing|finished) item \d+ ")
+_BEFORE_ROWS_PART, _ROWS_PART, _AFTER_ROWS_PART = ("tables and the like", "rows", "indexes and constraints")
+_BEGUN_BY_ONE = re.compile(
+    r"pg_restore: (?:(processing data for )|creating (INDEX|[A-Z ]*CONSTRAINT|TRIGGER)|creating |executing )"
+)
 _ROWS = ("TABLE DATA", "BLOBS", "BLOB METADATA", "SEQUENCE SET")
 _LAUNCHED = re.compile(r"pg_restore: launching item (\d+) (.*)")
 _FINISHED = re.compile(r"pg_restore: finished item (\d+) ")
@@ -80,8 +84,9 @@ def restore_archive(
         server_major = session.info.server_version // 10000
         selection = select_entries(archive, _look_at(session))
     # What is left out altogether does not wait either.
-    later = tuple(entry for entry in waiting if entry.dump_id in set(selection.dump_ids))
-    now = tuple(number for number in selection.dump_ids if number not in {entry.dump_id for entry in later})
+    selected = frozenset(selection.dump_ids)
+    later = {entry.dump_id: entry for entry in waiting if entry.dump_id in selected}
+    now = tuple(number for number in selection.dump_ids if number not in later)
     found = find_client_tools(cancellation=cancellation, log=log)
     tools = tools_to_read(found, archive.file, target_major=server_major)
     # A newer pg_restore sets a setting that this server does not know, which cannot be turned off. Only
@@ -96,7 +101,7 @@ def restore_archive(
     done = _DONE_BY_MANY if jobs > 1 else _DONE_BY_ONE
     heard = _Heard(archive, progress, len(now), done=done, tolerant=tolerant)
     progress.start(f"restore into {database}", len(now), "items")
-    parts = _Parts(stopwatch)
+    parts = _Parts(stopwatch, alone=jobs == 1)
 
     def hear(line: str) -> None:
         heard.line(line)
@@ -153,7 +158,7 @@ def restore_archive(
             ) as session,
             plain_errors(f"Database {database}", RestoreFailed),
         ):
-            keep(session, tuple(_kept(entry) for entry in later))
+            keep(session, tuple(_kept(entry) for entry in later.values()))
     return selection.warnings
 
 
@@ -192,17 +197,21 @@ class _Heard:
 class _Parts:
     """Counts the time of a pg_restore: what several connections do at once shares it between them."""
 
-    def __init__(self, stopwatch: Stopwatch) -> None:
+    def __init__(self, stopwatch: Stopwatch, *, alone: bool) -> None:
         self._stopwatch = stopwatch
+        self._alone = alone
         self._running: dict[str, str] = {}
         self._since = time.monotonic()
 
     def line(self, line: str) -> None:
         """Hear a line that pg_restore says."""
-        if match := _LAUNCHED.match(line):
+        if self._alone:
+            if match := _BEGUN_BY_ONE.match(line):
+                self._count()
+                self._running = {"": _ROWS_PART} if match[1] else {"": _AFTER_ROWS_PART} if match[2] else {}
+        elif match := _LAUNCHED.match(line):
             self._count()
-            data = match[2].startswith(_ROWS)
-            self._running[match[1]] = "rows" if data else "indexes and constraints"
+            self._running[match[1]] = _ROWS_PART if match[2].startswith(_ROWS) else _AFTER_ROWS_PART
         elif match := _FINISHED.match(line):
             self._count()
             self._running.pop(match[1], None)
@@ -214,7 +223,7 @@ class _Parts:
 
     def _count(self) -> None:
         now = time.monotonic()
-        parts = list(self._running.values()) or ["tables and the like"]
+        parts = list(self._running.values()) or [_BEFORE_ROWS_PART]
         for part in parts:
             self._stopwatch.add(part, (now - self._since) / len(parts))
         self._since = now

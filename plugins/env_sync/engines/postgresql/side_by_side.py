@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 from attrs import frozen
 
-from env_sync.engines.postgresql.session import Server
+from env_sync.engines.postgresql.session import Server, plain_error, plain_errors
 from env_sync.errors import Cancelled, EnvSyncError
 from env_sync.redact import describe_database_error, names_in
 
@@ -37,8 +37,8 @@ def run_side_by_side(
 ) -> list[Failed]:
     """Run each statement by itself, in their order, over at most `jobs` sessions; gives what failed.
 
-    Unless `go_on`, nothing more is begun once one has failed. `on_done` is told how many are done. Raises
-    Cancelled; what else a session dies of is a failure like any other.
+    Unless `go_on`, nothing more is begun once one has failed, and what a session dies of is raised: see
+    `Server.open` and `plain_error`. `on_done` is told how many are done. Raises Cancelled.
     """
     waiting = list(reversed(statements))
     failed: list[Failed] = []
@@ -46,7 +46,8 @@ def run_side_by_side(
 
     def work() -> None:
         with server.session(database) as session:
-            session.execute(SETTINGS)
+            with plain_errors(f"Database {database} on {server}"):
+                session.execute(SETTINGS)
             while go_on or not failed:
                 server.cancellation.check()
                 try:
@@ -56,10 +57,10 @@ def run_side_by_side(
                 try:
                     session.execute(statement)
                 except psycopg.Error as error:
+                    if not session.usable:
+                        raise plain_error(error, f"Database {database} on {server}", EnvSyncError) from None
                     why = describe_database_error(error, names_in(statement))
                     failed.append(Failed(statement, why))
-                    if not session.usable:
-                        return
                 done.append(statement)
                 on_done(len(done))
 
@@ -70,8 +71,8 @@ def run_side_by_side(
             future.result()
         except Cancelled:
             raise
-        except psycopg.Error as error:
-            failed.append(Failed("", describe_database_error(error)))
         except EnvSyncError as problem:
+            if not go_on:
+                raise
             failed.append(Failed("", str(problem)))
     return failed

@@ -9,6 +9,7 @@ transformation names never wait; the others wait where nothing looks rows up, or
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from env_sync.engines.postgresql.archive import Archive, Entry
@@ -46,14 +47,15 @@ def waiting_indexes(
         return ()
     named = {word.text.lower() for statement in statements for word in statement}
     tables = dict(_tables(archive.entries, named))
+    dependents = defaultdict[int, list[Entry]](list)
+    for entry in archive.entries:
+        for number in entry.dependencies:
+            dependents[number].append(entry)
     waiting: set[int] = set()
     for family in _families(archive.entries):
         rewritten = any(tables.get(number, "").lower() in named for number in family)
-        followers = [
-            entry
-            for entry in archive.entries
-            if entry.dump_id not in family and family.intersection(entry.dependencies)
-        ]
+        depending = [entry for number in family for entry in dependents[number]]
+        followers = [entry for entry in depending if entry.dump_id not in family]
         if rewritten and family <= tables.keys() and all(entry.type in _FOLLOWS for entry in followers):
             waiting |= family | {entry.dump_id for entry in followers}
     return tuple(entry for entry in archive.entries if entry.dump_id in waiting)
