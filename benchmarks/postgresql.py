@@ -46,7 +46,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
 from sandbox import process  # noqa: E402
 from sandbox.postgresql import SYNC_ROLE, PostgreSQLServer  # noqa: E402
-from sandbox.s3 import MotoS3, S3Server, VersityGW  # noqa: E402
+from sandbox.s3 import MotoS3, S3Server, VersityGW, versitygw  # noqa: E402
 
 DATABASE = "app_production"
 BUCKET = "govuk-production-database-backups"
@@ -540,9 +540,10 @@ def _seconds(run: Run) -> float:
 def _s3(folder: Path) -> S3Server:
     """versitygw; moto where it is not there and cannot be built."""
     try:
-        return VersityGW(folder / "s3")
+        versitygw()
     except process.ServerMissing:
         return MotoS3(folder / "s3")
+    return VersityGW(folder / "s3")
 
 
 if __name__ == "__main__":

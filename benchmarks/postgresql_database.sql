@@ -1,5 +1,6 @@
--- The database that benchmarks/postgresql.py copies, made by the server alone and the same each time. `{scale}` is
--- 1.0 for about 830 MB of rows: 800,000 email addresses, emails that were sent to them, editions; and 13 indexes.
+-- The database that benchmarks/postgresql.py copies, made by the server alone and the same each time. "scale" is
+-- 1.0 for about 1 GB, 730 MB of it rows: 800,000 email addresses, emails that were sent to them, editions; and 13
+-- indexes.
 
 -- Text that compresses as an application's does, about five to one: words out of a small dictionary, and whole
 -- sentences that come again.
