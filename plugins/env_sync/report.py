@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+
+from env_sync.stopwatch import Spent
 
 MEGABYTE = 1_000_000
 SUCCESS = "success"
@@ -63,6 +65,8 @@ class Report:
     """The dump for which a pull waited, in words."""
     waited: float | None
     reported: dt.datetime
+    spent: Mapping[str, Spent] = field(factory=dict)
+    """Where the time went, by step."""
 
     def line(self) -> str:
         """The report as one line of a log."""
@@ -89,6 +93,9 @@ class Report:
             )
         if self.unavailable is not None:
             figures.append(f"live unavailable for {self.unavailable:.2f} s")
+        if self.spent:
+            went = ", ".join(f"{step} {spent}" for step, spent in self.spent.items())
+            figures.append(f"where the time went: {went}")
         return figures
 
 
@@ -97,9 +104,9 @@ class Outcome:
     """What is known at the end of a group: the states of its steps and what they left.
 
     `states`: step -> Airflow's state of its task. `results`: step -> the small result that it gave.
-    `errors`: step -> the message it failed with. `promoted`: whether live itself says that this attempt
-    replaced it; None where nobody could look. `notes`: what the last step itself put right;
-    `failures`: what it could not. `undo`: the run was to make previous live again.
+    `errors`: step -> the message it failed with. `spent`: step -> how long it took. `promoted`: whether
+    live itself says that this attempt replaced it; None where nobody could look. `notes`: what the last
+    step itself put right; `failures`: what it could not. `undo`: the run was to make previous live again.
     """
 
     states: Mapping[str, str | None]
@@ -107,6 +114,7 @@ class Outcome:
     errors: Mapping[str, str]
     skip: Skip | None
     started: dt.datetime | None
+    spent: Mapping[str, Spent] = field(factory=dict)
     promoted: bool | None = None
     notes: Sequence[str] = ()
     failures: Sequence[str] = ()
@@ -168,6 +176,7 @@ def make_report(
         awaited=facts.get("awaited"),
         waited=facts.get("waited"),
         reported=now,
+        spent=outcome.spent,
     )
 
 

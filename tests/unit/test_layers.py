@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "plain",
         "manifest",
         "dump_format",
+        "stopwatch",
         "terminal",
         "pause",
         "report",

@@ -181,6 +181,8 @@ def test_a_pull_from_gate_to_report(run: Run) -> None:
     assert run.world.live is not None
     assert run.world.live.content == "raw;clean;"
     assert run.world.lease is None
+    assert list(report["spent"]) == ["download", "restore", "sanitise", "promote"]
+    assert {"download", "reading through"} <= report["spent"]["download"]["parts"].keys()
 
 
 def test_every_result_is_small_and_plain(run: Run) -> None:

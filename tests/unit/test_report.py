@@ -6,6 +6,7 @@ from attrs import evolve
 
 from env_sync.plain import from_plain, to_plain
 from env_sync.report import Outcome, Report, Result, Skip, make_report, night_table
+from env_sync.stopwatch import Spent
 from tests.unit.values import moment
 
 NOW = moment("2026-11-24 03:10")
@@ -60,6 +61,19 @@ def report(action: str = "pull", **outcome: Any) -> Report:
         outcome=Outcome(**values),
         now=NOW,
     )
+
+
+def test_where_the_time_went_is_told() -> None:
+    spent = {
+        "download": Spent(seconds=3.21, parts={"download": 1.0, "reading through": 2.14}),
+        "promote": Spent(seconds=0.24, parts={"swap": 0.01}),
+    }
+    made = report(spent=spent)
+    assert made.line().endswith(
+        "| where the time went: download 3.2 s (download 1.0, reading through 2.1), promote 0.2 s"
+    )
+    assert from_plain(Report, to_plain(made)) == made
+    assert "where the time went" not in report().line()
 
 
 def test_a_good_pull() -> None:

@@ -216,7 +216,7 @@ class TestSanitise:
         assert world.incoming.stamp is not None
         assert world.incoming.stamp.state is CopyState.SANITISED
 
-    @pytest.mark.parametrize("state", [CopyState.RESTORING, CopyState.SANITISING])
+    @pytest.mark.parametrize("state", [CopyState.RESTORING, CopyState.SANITISING, CopyState.TRANSFORMED])
     def test_a_copy_that_was_touched_is_restored_first(
         self, world: World, sql: Path, state: CopyState
     ) -> None:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
 from env_sync.finding import Finding
@@ -24,6 +24,7 @@ from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Parent, Transformation
 from env_sync.progress import Progress
 from env_sync.secret import Secret
+from env_sync.stopwatch import Stopwatch
 
 
 @frozen(kw_only=True)
@@ -90,6 +91,8 @@ class CopyState(StrEnum):
     RESTORING = "restoring"
     RAW = "raw"
     SANITISING = "sanitising"
+    TRANSFORMED = "transformed"
+    """The transformations are done, but something that live needs is still to be built."""
     SANITISED = "sanitised"
 
 
@@ -160,6 +163,8 @@ class Work:
     cancellation: Cancellation
     progress: Progress
     log: logging.Logger
+    stopwatch: Stopwatch = field(factory=Stopwatch)
+    """Told how long the parts of a step take."""
 
 
 class Engine(ABC):

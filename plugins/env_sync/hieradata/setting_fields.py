@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from env_sync.hieradata.settings import FAIL, GO, STEPS, Options, Settings
+from env_sync.hieradata.settings import FAIL, GO, STEPS, IndexesAfterTransformation, Options, Settings
 from env_sync.hieradata.values import (
     Reader,
     duration,
@@ -60,6 +60,10 @@ OPTION_FIELDS: Mapping[str, SettingField] = {
     ),
     "compression": SettingField(read_compression, "`none`, or `gzip:1` to `gzip:9`"),
     "jobs": SettingField(whole_number(1, 64), "whole number from 1 to 64"),
+    "indexes_after_transformation": SettingField(
+        lambda node: IndexesAfterTransformation(one_of(IndexesAfterTransformation)(node)),
+        "`auto`, `always` or `never`",
+    ),
     "upload_acl": SettingField(
         optional(read_acl), "`private`, `bucket-owner-read` or `bucket-owner-full-control`"
     ),

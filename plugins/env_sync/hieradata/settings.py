@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from enum import StrEnum
 
 from attrs import Factory, field, frozen
 
@@ -22,6 +23,14 @@ GO, FAIL = "go", "fail"
 
 def _since_midnight(time: dt.time) -> dt.timedelta:
     return dt.timedelta(hours=time.hour, minutes=time.minute)
+
+
+class IndexesAfterTransformation(StrEnum):
+    """Whether plain indexes are built only after the transformation has run."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 @frozen(kw_only=True)
@@ -116,6 +125,17 @@ class Options:
     )
     jobs: int = field(
         default=4, metadata={"doc": "How many connections restore one database at the same time."}
+    )
+    indexes_after_transformation: IndexesAfterTransformation = field(
+        default=IndexesAfterTransformation.AUTO,
+        metadata={
+            "doc": "Whether a pull builds the plain indexes of the tables that the transformation names only "
+            "after it, which is faster where it rewrites many rows (`postgresql`). Unique indexes, those of "
+            "constraints and those on columns of foreign keys never wait. `auto`: where the transformation "
+            "is UPDATE, DELETE, INSERT and TRUNCATE without joins and subqueries, and the database has "
+            "neither triggers nor materialised views. `always`: elsewhere too; what looks rows up by such "
+            "an index then takes very long."
+        },
     )
     upload_acl: str | None = field(
         default=None,

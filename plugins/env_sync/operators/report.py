@@ -10,12 +10,13 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from env_sync.operators.run_context import run_name, started, task_id
-from env_sync.operators.step import ERROR, SKIP, StepOperator
+from env_sync.operators.step import ERROR, SKIP, SPENT, StepOperator
 from env_sync.plain import from_plain, to_plain
 from env_sync.report import Outcome, Report, Result, Skip, make_report
 from env_sync.steps.failure import described
 from env_sync.steps.finish import Finished, finish
 from env_sync.steps.session import Session
+from env_sync.stopwatch import Spent
 
 RETURN_VALUE = "return_value"
 FAILED = frozenset({"failed", "upstream_failed"})
@@ -76,6 +77,7 @@ class ReportOperator(StepOperator):
                 errors=self._left(context, ERROR, states, "failed"),
                 skip=from_plain(Skip, skips[0]) if skips else None,
                 started=start.started if start else None,
+                spent=self._spent(context, states),
                 promoted=finished.promoted,
                 notes=finished.notes,
                 failures=finished.failures,
@@ -83,6 +85,14 @@ class ReportOperator(StepOperator):
             ),
             now=dt.datetime.now(dt.UTC),
         )
+
+    def _spent(self, context: Context, states: Mapping[str, str | None]) -> dict[str, Spent]:
+        """How long each step took that ended, well or not."""
+        left = self._left(context, SPENT, states, "success") | self._left(context, SPENT, states, "failed")
+        # In the order of the steps; the start gate's time is that of its wait.
+        return {
+            step: from_plain(Spent, left[step]) for step in states if step in left and step != "start_gate"
+        }
 
     def _left(
         self, context: Context, key: str, states: Mapping[str, str | None], state: str

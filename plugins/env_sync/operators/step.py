@@ -23,6 +23,7 @@ from env_sync.variables import stored_pause
 
 ERROR = "error"
 SKIP = "skip"
+SPENT = "spent"
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Do the step; its result is plain data in XCom, its error a message there without row values."""
+        session = None
         try:
             session = self.open_session(context)
             step = self.task_id.rpartition(".")[2]
@@ -75,6 +77,9 @@ class StepOperator(BaseOperator):
             raise
         except Exception as problem:  # noqa: BLE001 - raised again without any value of a row
             raise self._failure(context, problem) from None
+        finally:
+            if session is not None:
+                context["ti"].xcom_push(key=SPENT, value=to_plain(session.stopwatch.take()))
         return to_plain(result)
 
     def on_kill(self) -> None:

@@ -30,7 +30,8 @@ def make_dump(session: Session) -> Manifest:
     remove_note(session.dump_file)
     with session.engine.at_work():
         stamp = session.engine.live_stamp()
-        facts = session.engine.dump(session.dump_file)
+        with session.stopwatch.part("dump"):
+            facts = session.engine.dump(session.dump_file)
     manifest = _manifest(session, facts, stamp)
     write_note(session.dump_file, manifest)
     return manifest
@@ -38,7 +39,7 @@ def make_dump(session: Session) -> Manifest:
 
 def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manifest:
     sync = session.sync
-    with session.dump_file.open("rb") as file:
+    with session.stopwatch.part("checksum"), session.dump_file.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     # A database that was pulled holds data as old as its dump was; one that was born here, or that a
     # recovery sync brought back to where it was born, is written to by its applications all the time.

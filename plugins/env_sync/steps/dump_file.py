@@ -17,9 +17,11 @@ def fetch(session: Session, choice: Choice) -> Dump:
     """
     make_folder(session.folder)
     remove_note(session.dump_file)
-    sha256 = session.store.download_dump(session.sync.url, choice, session.dump_file)
+    with session.stopwatch.part("download"):
+        sha256 = session.store.download_dump(session.sync.url, choice, session.dump_file)
     try:
-        session.engine.verify(session.dump_file)
+        with session.stopwatch.part("reading through"):
+            session.engine.verify(session.dump_file)
     except DumpDamaged as damage:
         session.dump_file.unlink(missing_ok=True)
         raise DumpDamaged(f"{session.sync.url}/{choice.key}: {damage}") from None

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, store_connection
@@ -27,6 +27,7 @@ from env_sync.pause import Pause
 from env_sync.plan import Group
 from env_sync.progress import Progress
 from env_sync.request import Request
+from env_sync.stopwatch import Stopwatch
 from env_sync.store import S3Store
 
 WORK_FOLDER = "ENV_SYNC_WORK_FOLDER"
@@ -49,6 +50,7 @@ class Session:
     log: logging.Logger
     engine: Engine
     open_store: Callable[[], S3Store]
+    stopwatch: Stopwatch = field(factory=Stopwatch)
 
     @property
     def sync(self) -> Sync:
@@ -85,6 +87,7 @@ def open_session(
     sync = group.sync
     check_allowed(sync, settings, request)
     folder = work_folder(sync, holder)
+    stopwatch = Stopwatch()
     work = Work(
         sync=sync,
         holder=holder,
@@ -93,6 +96,7 @@ def open_session(
         cancellation=cancellation,
         progress=progress,
         log=log,
+        stopwatch=stopwatch,
     )
     return Session(
         group=group,
@@ -108,6 +112,7 @@ def open_session(
         open_store=lambda: S3Store(
             store_connection(sync.environment), cancellation=cancellation, progress=progress, log=log
         ),
+        stopwatch=stopwatch,
     )
 
 

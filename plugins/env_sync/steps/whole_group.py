@@ -18,6 +18,7 @@ from env_sync.steps.restore import restore
 from env_sync.steps.sanitise import sanitise
 from env_sync.steps.session import Session
 from env_sync.steps.upload import upload
+from env_sync.stopwatch import Spent
 
 Results = dict[str, Any]
 
@@ -42,9 +43,11 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
     states: dict[str, str | None] = dict.fromkeys(steps)
     results: Results = {}
     errors: dict[str, str] = {}
+    spent: dict[str, Spent] = {}
     skip: Skip | None = None
     for step in steps:
         say(step)
+        session.stopwatch.take()
         try:
             results[step] = STEP_WORK[step](session, results)
             states[step] = "success"
@@ -55,6 +58,8 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
             cancelled = session.cancellation.cancelled and not isinstance(problem, Cancelled)
             states[step], errors[step] = "failed", described(Cancelled() if cancelled else problem)
             break
+        finally:
+            spent[step] = session.stopwatch.take()
     session.cancellation.reset()
     say("report")
     finished = finish(session)
@@ -73,6 +78,7 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
             errors=errors,
             skip=skip,
             started=began,
+            spent={step: each for step, each in spent.items() if step != "start_gate"},
             promoted=finished.promoted,
             notes=finished.notes,
             failures=finished.failures,

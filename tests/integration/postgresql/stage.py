@@ -109,11 +109,12 @@ class Stage:
         attempt: str = "1",
         action: Action = Action.PULL,
         cancellation: Cancellation | None = None,
+        transformation: Path | None = None,
         **options: Any,
     ) -> PostgreSQLEngine:
         return PostgreSQLEngine(
             Work(
-                sync=sync_of(self.database, action, **options),
+                sync=evolve(sync_of(self.database, action, **options), transformation=transformation),
                 holder=Holder(run=run, group=group, attempt=attempt),
                 connection=self.connection(),
                 folder=self.folder,

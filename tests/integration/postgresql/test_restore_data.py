@@ -13,6 +13,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.postgresql import client_tools
 from env_sync.errors import Cancelled, DumpDamaged, RestoreFailed, ServerUnreachable
 from env_sync.secret import Secret
+from env_sync.stopwatch import Stopwatch
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
 from tests.integration.postgresql.tools import Steps, connection, dump, restore
@@ -64,11 +65,12 @@ def test_a_dump_comes_back_whole(server: PostgreSQLServer, tmp_path: Path, jobs:
     fill(server)
     dump(server, "source", tmp_path / "dump")
     target = "tar=get 'q\"\\"
-    progress = Steps()
-    assert (
-        restore(server, tmp_path / "dump", target, jobs=jobs, progress=progress, **sync_role(server, target))
-        == ()
-    )
+    progress, stopwatch = Steps(), Stopwatch()
+    options = {"jobs": jobs, "progress": progress, "stopwatch": stopwatch, **sync_role(server, target)}
+    assert restore(server, tmp_path / "dump", target, **options) == ()
+    spent = stopwatch.take()
+    assert spent.parts.keys() == {"tables and the like", "rows", "indexes and constraints"}
+    assert sum(spent.parts.values()) <= spent.seconds
     look = (
         "SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM visits), (SELECT count FROM m),"
         " (SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'), nextval('visits_id_seq'),"

@@ -13,6 +13,7 @@ from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.verify import verify_archive
 from env_sync.secret import Secret
+from env_sync.stopwatch import Stopwatch
 from sandbox.postgresql import SUPERUSER, PostgreSQLServer
 
 LOG = logging.getLogger("env_sync.tests")
@@ -77,6 +78,7 @@ def restore(server: PostgreSQLServer, file: Path, database: str, **options: Any)
         "jobs": 2,
         "cancellation": Cancellation(),
         "progress": Steps(),
+        "stopwatch": Stopwatch(),
         "log": LOG,
     }
     wanted |= options

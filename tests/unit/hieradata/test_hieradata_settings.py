@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS, attributes
-from env_sync.hieradata.settings import Options, Settings, Window
+from env_sync.hieradata.settings import IndexesAfterTransformation, Options, Settings, Window
 from env_sync.hieradata.settings_reader import read_settings
 
 N = "govuk_env_sync::"
@@ -52,6 +52,7 @@ def test_every_setting_is_read(hieradata) -> None:
 {N}compression: none
 {N}jobs: 2
 {N}upload_acl: bucket-owner-full-control
+{N}indexes_after_transformation: always
 """,
     )
     environment = hieradata.read()
@@ -82,6 +83,7 @@ def test_every_setting_is_read(hieradata) -> None:
             compression="none",
             jobs=2,
             upload_acl="bucket-owner-full-control",
+            indexes_after_transformation=IndexesAfterTransformation.ALWAYS,
         ),
     )
 
@@ -119,6 +121,7 @@ def test_every_setting_is_read(hieradata) -> None:
         ("timeouts", "{restore: 3}", "for `restore`"),
         ("compression", "gzip:0", "gzip:1"),
         ("upload_acl", "public-read", "bucket-owner-full-control"),
+        ("indexes_after_transformation", "auot", "`auto`"),
         ("retry_delay", "", "write a value"),
     ],
 )

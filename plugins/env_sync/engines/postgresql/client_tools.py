@@ -116,7 +116,7 @@ def tools_to_read(
 def tools_to_read_header(
     found: Sequence[ClientTools], header: bytes, name: str, *, target_major: int | None = None
 ) -> ClientTools:
-    """The same for an archive of which only its first bytes, HEADER or more, are there; `name` is for errors."""
+    """The same for an archive of which only the first bytes, HEADER or more, are there; errors say `name`."""
     if target_major is not None:
         check_server_version(target_major)
     needed = _needed(header, name)

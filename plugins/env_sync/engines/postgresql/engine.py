@@ -22,7 +22,7 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
-from env_sync.engines.postgresql.archive import Archive, read_archive
+from env_sync.engines.postgresql.archive import Archive, Entry, read_archive
 from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
 from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.dump import dump_database
@@ -35,6 +35,7 @@ from env_sync.engines.postgresql.incoming import (
     open_for_us,
     storage_of,
 )
+from env_sync.engines.postgresql.kept_statements import Kept, missing, take
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies, copies_of
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
@@ -44,10 +45,16 @@ from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.roles import read_roles
-from env_sync.engines.postgresql.sanitising import read_transformations, run_transformations, settle
+from env_sync.engines.postgresql.sanitising import (
+    build_indexes,
+    read_transformations,
+    run_transformations,
+    settle,
+)
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, read_comment, write_stamp
 from env_sync.engines.postgresql.verify import verify_archive
+from env_sync.engines.postgresql.waiting_indexes import waiting_indexes
 from env_sync.errors import (
     DumpDamaged,
     EnvSyncError,
@@ -164,8 +171,10 @@ class PostgreSQLEngine(Engine):
                 self.work.connection,
                 copies.incoming,
                 jobs=self.work.sync.options.jobs,
+                waiting=self._waiting(archive),
                 cancellation=self.work.cancellation,
                 progress=self.work.progress,
+                stopwatch=self.work.stopwatch,
                 log=self.work.log,
                 application_name=self._server.application_name,
             )
@@ -186,17 +195,32 @@ class PostgreSQLEngine(Engine):
             with self._errors(TransformationFailed):
                 started = self._now(session, raw, CopyState.SANITISING)
                 write_stamp(session, copies.incoming, started)
-                with self._server.session(copies.incoming) as inside:
+                with (
+                    self._server.session(copies.incoming) as inside,
+                    self.work.stopwatch.part("transformations"),
+                ):
+                    kept = take(inside)
+                    state = CopyState.TRANSFORMED if kept else CopyState.SANITISED
                     stamp = run_transformations(
                         inside,
                         copies.incoming,
                         read,
                         lambda: evolve(
-                            self._now(inside, started, CopyState.SANITISED),
+                            self._now(inside, started, state),
                             transformations=tuple(one.said for one in read),
                         ),
                     )
-        with self._errors():
+                if kept:
+                    with self.work.stopwatch.part("indexes"):
+                        build_indexes(
+                            self._server,
+                            copies.incoming,
+                            kept,
+                            self.work.sync.options.jobs,
+                            self.work.progress,
+                        )
+                    stamp = self._complete(session, stamp, kept)
+        with self._errors(), self.work.stopwatch.part("vacuum and analyze"):
             settle(self._server, copies.incoming, self.work.sync.options.jobs, self.work.log)
         return stamp
 
@@ -342,6 +366,37 @@ class PostgreSQLEngine(Engine):
         if stamp.state is not CopyState.RAW:
             raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
         return stamp
+
+    def _waiting(self, archive: Archive) -> tuple[Entry, ...]:
+        """What the restore leaves for after the transformation."""
+        file = self.work.sync.transformation
+        try:
+            script = read_transformations([file])[0].script if file else None
+        except TransformationFailed:
+            # The step that runs it says so.
+            return ()
+        return waiting_indexes(archive, script, self.work.sync.options.indexes_after_transformation)
+
+    def _complete(self, session: Session, stamp: Stamp, kept: tuple[Kept, ...]) -> Stamp:
+        """Write the proof for a copy that proves itself to be transformed, once nothing of it is missing."""
+        incoming = self._copies.incoming
+        with self._server.session(incoming) as inside:
+            absent = missing(inside, kept)
+        if absent:
+            raise TransformationFailed(
+                f"{incoming} lacks indexes that were built after the transformations: {', '.join(absent)}. "
+                "Something else works in it. Incoming is dropped, live is untouched; run the group again."
+            )
+        with session.transaction():
+            comment = read_comment(session, incoming)
+            if comment is None or comment.stamp != stamp:
+                raise ProofMissing(
+                    f"{incoming} on {self._server} no longer says what the transformations wrote into it: "
+                    "something else works on it. Run the group again from restore; live is untouched."
+                )
+            sanitised = self._now(session, stamp, CopyState.SANITISED)
+            write_stamp(session, incoming, sanitised)
+        return sanitised
 
     def _stamp(self, database: str) -> Stamp | None:
         comment = self._comment(database)

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -21,13 +22,15 @@ from env_sync.engines.postgresql.client_tools import (
     find_client_tools,
     tools_to_read,
 )
-from env_sync.engines.postgresql.selection import Selection, Target, select_entries
+from env_sync.engines.postgresql.kept_statements import Kept, keep
+from env_sync.engines.postgresql.selection import Target, select_entries
 from env_sync.engines.postgresql.session import plain_errors
 from env_sync.engines.postgresql.statistics import hold_autovacuum_back
 from env_sync.engines.postgresql.verify import read_failure
 from env_sync.errors import EnvSyncError, RestoreFailed
 from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in, redact_text, redact_tool_line
+from env_sync.stopwatch import Stopwatch
 
 SESSION = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
 """Settings of the sessions that restore: after a crash the database is restored anew in any case."""
@@ -39,6 +42,13 @@ SECTIONS = (BEFORE_ROWS, ("data", "post-data"))
 _ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
 _DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")
 _DONE_BY_MANY = re.compile(r"pg_restore: (?:processing|finished) item \d+ ")
+_BEFORE_ROWS_PART, _ROWS_PART, _AFTER_ROWS_PART = ("tables and the like", "rows", "indexes and constraints")
+_BEGUN_BY_ONE = re.compile(
+    r"pg_restore: (?:(processing data for )|creating (INDEX|[A-Z ]*CONSTRAINT|TRIGGER)|creating |executing )"
+)
+_ROWS = ("TABLE DATA", "BLOBS", "BLOB METADATA", "SEQUENCE SET")
+_LAUNCHED = re.compile(r"pg_restore: launching item (\d+) (.*)")
+_FINISHED = re.compile(r"pg_restore: finished item (\d+) ")
 _ERROR = re.compile(r"pg_restore: error: (.*)")
 _UNREADABLE = re.compile(
     r"could not (?:read from|find block|uncompress|close|seek)|(?:un)?expected (?:end of file|block|section)|"
@@ -53,14 +63,17 @@ def restore_archive(
     database: str,
     *,
     jobs: int,
+    waiting: Sequence[Entry] = (),
     cancellation: Cancellation,
     progress: Progress,
+    stopwatch: Stopwatch,
     log: logging.Logger,
     application_name: str = "env_sync",
 ) -> tuple[str, ...]:
     """Restore into a database that is there and empty; every object will belong to the connection's role.
 
-    `jobs` is the number of connections. What cannot or must not be restored is left out (see
+    `jobs` is the number of connections. The entries in `waiting` are not made, but kept in the database
+    as statements (see kept_statements.py). What cannot or must not be restored is left out (see
     selection.py); returns a warning for each kind of it. The database is half full after any error: the
     caller drops it. Raises RestoreFailed, DumpDamaged, ToolMissing, AccessRefused, ServerUnreachable,
     NoSuchDatabase, Cancelled.
@@ -70,6 +83,10 @@ def restore_archive(
     ) as session:
         server_major = session.info.server_version // 10000
         selection = select_entries(archive, _look_at(session))
+    # What is left out altogether does not wait either.
+    selected = frozenset(selection.dump_ids)
+    later = {entry.dump_id: entry for entry in waiting if entry.dump_id in selected}
+    now = tuple(number for number in selection.dump_ids if number not in later)
     found = find_client_tools(cancellation=cancellation, log=log)
     tools = tools_to_read(found, archive.file, target_major=server_major)
     # A newer pg_restore sets a setting that this server does not know, which cannot be turned off. Only
@@ -79,12 +96,18 @@ def restore_archive(
         log.info("pg_restore %s sets transaction_timeout, which this server does not know yet", tools.version)
     log.info(
         "pg_restore %s restores %d entries into %s (PostgreSQL %d) over %d connections",
-        *(tools.version, len(selection.dump_ids), database, server_major, jobs),
+        *(tools.version, len(now), database, server_major, jobs),
     )
     done = _DONE_BY_MANY if jobs > 1 else _DONE_BY_ONE
-    heard = _Heard(archive, progress, len(selection.dump_ids), done=done, tolerant=tolerant)
-    progress.start(f"restore into {database}", len(selection.dump_ids), "items")
-    with _list_file(archive.file.parent, selection) as list_file:
+    heard = _Heard(archive, progress, len(now), done=done, tolerant=tolerant)
+    progress.start(f"restore into {database}", len(now), "items")
+    parts = _Parts(stopwatch, alone=jobs == 1)
+
+    def hear(line: str) -> None:
+        heard.line(line)
+        parts.line(line)
+
+    with _list_file(archive.file.parent, now) as list_file:
         known = archive.names | {database, connection.host, connection.login}
         for sections in SECTIONS:
             result = command.run(
@@ -110,10 +133,11 @@ def restore_archive(
                 ),
                 cancellation=cancellation,
                 log=log,
-                on_line=heard.line,
+                on_line=hear,
                 redact=lambda line: None if _UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
                 check=False,
             )
+            parts.end()
             if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
                 raise _failure(result, heard, archive, connection, database)
             if sections == BEFORE_ROWS:
@@ -126,7 +150,21 @@ def restore_archive(
                     hold_autovacuum_back(session)
     progress.finish()
     _run(selection.statements, archive, connection, database, application_name)
+    if later:
+        log.info("%d indexes, and what follows on them, wait for the transformation", len(later))
+        with (
+            contextlib.closing(
+                libpq.connect(connection, database, application_name=application_name)
+            ) as session,
+            plain_errors(f"Database {database}", RestoreFailed),
+        ):
+            keep(session, tuple(_kept(entry) for entry in later.values()))
     return selection.warnings
+
+
+def _kept(entry: Entry) -> Kept:
+    name = entry.name if entry.type == "INDEX" else ""
+    return Kept(schema=entry.schema, index=name, sql=entry.definition)
 
 
 class _Heard:
@@ -156,6 +194,41 @@ class _Heard:
             self.errors.append(match[1])
 
 
+class _Parts:
+    """Counts the time of a pg_restore: what several connections do at once shares it between them."""
+
+    def __init__(self, stopwatch: Stopwatch, *, alone: bool) -> None:
+        self._stopwatch = stopwatch
+        self._alone = alone
+        self._running: dict[str, str] = {}
+        self._since = time.monotonic()
+
+    def line(self, line: str) -> None:
+        """Hear a line that pg_restore says."""
+        if self._alone:
+            if match := _BEGUN_BY_ONE.match(line):
+                self._count()
+                self._running = {"": _ROWS_PART} if match[1] else {"": _AFTER_ROWS_PART} if match[2] else {}
+        elif match := _LAUNCHED.match(line):
+            self._count()
+            self._running[match[1]] = _ROWS_PART if match[2].startswith(_ROWS) else _AFTER_ROWS_PART
+        elif match := _FINISHED.match(line):
+            self._count()
+            self._running.pop(match[1], None)
+
+    def end(self) -> None:
+        """Hear that it ended."""
+        self._count()
+        self._running.clear()
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        parts = list(self._running.values()) or [_BEFORE_ROWS_PART]
+        for part in parts:
+            self._stopwatch.add(part, (now - self._since) / len(parts))
+        self._since = now
+
+
 def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:
     superuser = session.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
     roles = session.execute("SELECT rolname FROM pg_catalog.pg_roles")
@@ -168,10 +241,10 @@ def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:
 
 
 @contextlib.contextmanager
-def _list_file(folder: Path, selection: Selection) -> Iterator[Path]:
+def _list_file(folder: Path, dump_ids: Sequence[int]) -> Iterator[Path]:
     """A file for `--use-list`; only the numbers in it are read."""
     with tempfile.NamedTemporaryFile("w", dir=folder, prefix="restore-", suffix=".list") as file:
-        file.writelines(f"{dump_id};\n" for dump_id in selection.dump_ids)
+        file.writelines(f"{dump_id};\n" for dump_id in dump_ids)
         file.flush()
         yield Path(file.name)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -14,14 +13,19 @@ from psycopg import errors, pq
 
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.incoming import check_closed
+from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.script import Script, read_script
 from env_sync.engines.postgresql.session import Server, Session, plain_error, server_is_gone
+from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
 from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
-from env_sync.errors import Cancelled, EnvSyncError, TransformationFailed
+from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
+from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in
 
+SETTINGS = f"SET work_mem = '64MB'; SET maintenance_work_mem = '{MEMORY}'"
+"""Of the session of the transformations, which may set others."""
 COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
@@ -59,6 +63,7 @@ def run_transformations(
     """
     file = ""
     try:
+        session.execute(SETTINGS)
         with session.transaction():
             number = session.value("SELECT pg_catalog.txid_current()")
             for transformation in transformations:
@@ -137,43 +142,41 @@ def settle(server: Server, database: str, jobs: int, log: logging.Logger) -> Non
                 "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p' ORDER BY 1"
             )
         ]
-    waiting = [f"VACUUM (ANALYZE) {name}" for name in reversed(tables)]
-    _each(server, database, waiting, jobs, log)
-    _each(server, database, [f"ANALYZE {name}" for name in trees], 1, log)
-
-
-def _each(server: Server, database: str, waiting: list[str], jobs: int, log: logging.Logger) -> None:
-    failed: list[str] = []
-
-    def work() -> None:
-        with server.session(database) as session:
-            while True:
-                server.cancellation.check()
-                try:
-                    statement = waiting.pop()
-                except IndexError:
-                    return
-                try:
-                    session.execute(statement)
-                except psycopg.Error as error:
-                    failed.append(f"{statement}: {describe_database_error(error)}")
-                    if not session.usable:
-                        return
-
-    with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(waiting)))) as pool:
-        futures = [pool.submit(work) for _ in range(min(jobs, len(waiting)))]
-    for future in futures:
-        try:
-            future.result()
-        except Cancelled:
-            raise
-        except EnvSyncError as problem:
-            failed.append(str(problem))
+    failed = run_side_by_side(
+        server, database, [f"VACUUM (ANALYZE) {name}" for name in tables], jobs, go_on=True
+    )
+    failed += run_side_by_side(server, database, [f"ANALYZE {name}" for name in trees], 1, go_on=True)
     if failed:
         log.warning(
             "%d of the VACUUM and ANALYZE statements in %s failed; queries may be slow at first. The "
             "first: %s",
             len(failed),
             database,
-            failed[0],
+            f"{failed[0].statement}: {failed[0].why}",
         )
+
+
+def build_indexes(
+    server: Server, database: str, kept: tuple[Kept, ...], jobs: int, progress: Progress
+) -> None:
+    """Build what waited for the transformations: indexes side by side, then what joins and describes them.
+
+    Raises TransformationFailed, with the name of the index; the caller drops the database.
+    """
+    indexes = [each for each in kept if each.index]
+    progress.start(f"indexes of {database}", len(indexes), "items")
+    failed = run_side_by_side(
+        server, database, [each.sql for each in indexes], jobs, go_on=False, on_done=progress.advance
+    )
+    if not failed:
+        others = [each.sql for each in kept if not each.index]
+        failed = run_side_by_side(server, database, others, 1, go_on=False)
+    if failed:
+        # Named, not quoted: an index may have a condition.
+        name = next((f"{each.schema}.{each.index}" for each in kept if each.sql == failed[0].statement), "")
+        raise TransformationFailed(
+            f"Index {name} waited for the transformations and could not be built on what they left: "
+            f"{failed[0].why}. Incoming is dropped, live is untouched. Correct the transformation, or set "
+            "indexes_after_transformation to `never`, which shows the statement that stands against it."
+        )
+    progress.finish()

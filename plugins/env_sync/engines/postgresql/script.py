@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from env_sync.engines.postgresql.identifiers import unquoted
 from env_sync.errors import TransformationFailed
 
 TOKEN = re.compile(
@@ -67,6 +68,36 @@ class Script:
     def line_at(self, position: int) -> int:
         """The line of a character."""
         return self.text.count("\n", 0, position) + 1
+
+
+@frozen
+class Word:
+    """A word or a name in a script, without its quotes, and how many brackets are open around it."""
+
+    text: str
+    depth: int
+
+
+def words_of(script: Script) -> list[list[Word]]:
+    """The words of each statement that has any, without those in comments and literals."""
+    statements: list[list[Word]] = [[]]
+    depth = position = 0
+    while (token := TOKEN.match(script.text, position)) is not None:
+        kind, position = token.lastgroup, token.end()
+        if kind == "block_comment":
+            position = _end_of_comment(script.text, position)
+        elif kind == "dollar":
+            end = script.text.find(token.group(), position)
+            position = len(script.text) if end < 0 else end + len(token.group())
+        elif kind == "semicolon" and depth == 0:
+            statements.append([])
+        elif kind == "opening":
+            depth += 1
+        elif kind == "closing":
+            depth = max(depth - 1, 0)
+        elif kind in ("word", "identifier"):
+            statements[-1].append(Word(unquoted(token.group()), depth))
+    return [words for words in statements if words]
 
 
 def read_script(file: Path, content: bytes) -> Script:

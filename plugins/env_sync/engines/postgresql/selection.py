@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from attrs import frozen
 
 from env_sync.engines.postgresql.archive import Archive, Entry
+from env_sync.engines.postgresql.identifiers import IDENTIFIER, unquoted
 from env_sync.errors import RestoreFailed
 
 SHOWN = 20
@@ -54,10 +55,9 @@ _POINTS_BACK = {
     "USER MAPPING": "user mappings",
     "FOREIGN TABLE": "foreign tables",
 }
-_IDENTIFIER = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _POLICY = re.compile(
-    rf"(?P<before>CREATE POLICY {_IDENTIFIER} ON {_IDENTIFIER}(?:\.{_IDENTIFIER})?"
-    rf"(?: AS \w+)?(?: FOR \w+)? TO )(?P<roles>{_IDENTIFIER}(?:, {_IDENTIFIER})*)(?P<after>.*)",
+    rf"(?P<before>CREATE POLICY {IDENTIFIER} ON {IDENTIFIER}(?:\.{IDENTIFIER})?"
+    rf"(?: AS \w+)?(?: FOR \w+)? TO )(?P<roles>{IDENTIFIER}(?:, {IDENTIFIER})*)(?P<after>.*)",
     re.DOTALL,
 )
 
@@ -140,15 +140,11 @@ def _policy(entry: Entry, roles: Collection[str]) -> str | None:
     match = _POLICY.fullmatch(entry.definition)
     if match is None:
         return None
-    named = re.findall(_IDENTIFIER, match["roles"])
-    there = [name for name in named if _unquoted(name) in roles or name.upper() == "PUBLIC"]
+    named = re.findall(IDENTIFIER, match["roles"])
+    there = [name for name in named if unquoted(name) in roles or name.upper() == "PUBLIC"]
     if len(there) == len(named):
         return None
     return f"{match['before']}{', '.join(there)}{match['after']}" if there else ""
-
-
-def _unquoted(identifier: str) -> str:
-    return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
 
 
 def _check_extensions(selected: Iterable[Entry], target: Target, archive: Archive) -> None:

@@ -1,0 +1,64 @@
+"""What waits until the transformations have run: kept in incoming, which outlives the worker that restored.
+
+It is taken out again before the first transformation, so that none can see it or change it, and it never
+becomes part of live.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from attrs import frozen
+
+from env_sync.engines.postgresql.session import Session
+
+SCHEMA = "env_sync_waiting"
+_TABLE = f"{SCHEMA}.statement"
+
+
+@frozen(kw_only=True)
+class Kept:
+    """SQL that makes an index, with its schema and name, or what follows on one; then `index` is ""."""
+
+    schema: str
+    index: str
+    sql: str
+
+
+def keep(connection: psycopg.Connection[tuple[object, ...]], statements: tuple[Kept, ...]) -> None:
+    """Put them into a copy that was just restored. Raises psycopg.Error."""
+    if not statements:
+        return
+    connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())
+    connection.execute(
+        f"CREATE TABLE {_TABLE} (number int PRIMARY KEY, schema text, index text, sql text)".encode()
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {_TABLE} VALUES (%s, %s, %s, %s)".encode(),
+            [(number, each.schema, each.index, each.sql) for number, each in enumerate(statements)],
+        )
+
+
+def take(session: Session) -> tuple[Kept, ...]:
+    """Take them out of a copy, in their order; none where nothing waits. Raises psycopg.Error."""
+    if session.value("SELECT pg_catalog.to_regclass(%s)", [_TABLE]) is None:
+        return ()
+    with session.transaction():
+        rows = session.execute(f"SELECT schema, index, sql FROM {_TABLE} ORDER BY number")
+        session.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+    return tuple(Kept(schema=schema, index=index, sql=sql) for schema, index, sql in rows)
+
+
+def missing(session: Session, statements: tuple[Kept, ...]) -> list[str]:
+    """The indexes among them that are not there, as `schema.name`. Raises psycopg.Error."""
+    rows = session.execute(
+        "SELECT w.schema || '.' || w.name FROM unnest(%s::text[], %s::text[]) w (schema, name) "
+        "WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+        "ON n.oid = c.relnamespace WHERE n.nspname = w.schema AND c.relname = w.name "
+        "AND c.relkind IN ('i', 'I')) ORDER BY 1",
+        [
+            [each.schema for each in statements if each.index],
+            [each.index for each in statements if each.index],
+        ],
+    )
+    return [name for (name,) in rows]
