@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from env_sync.errors import DiskFull
 from env_sync.plain import from_plain, to_plain
 
 
@@ -21,10 +23,21 @@ T = TypeVar("T", bound=Known)
 
 
 def write_note(dump: Path, known: Known) -> None:
-    """Note what is known of a dump; whole or not at all, since a step may be killed at any instant."""
+    """Note what is known of a dump; whole or not at all, since a step may be killed at any instant.
+
+    Raises DiskFull, OSError.
+    """
     written = dump.with_suffix(".new")
-    written.write_text(json.dumps(to_plain(known)))
-    written.replace(_note(dump))
+    try:
+        written.write_text(json.dumps(to_plain(known)))
+        written.replace(_note(dump))
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"The work folder {dump.parent} is full: not even a note of the dump fits in it. Make room, or "
+            "set temppath to a larger disk, and run the step again."
+        ) from None
 
 
 def read_note(kind: type[T], dump: Path) -> T | None:

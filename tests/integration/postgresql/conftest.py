@@ -5,17 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.postgresql import SUPERUSER, PostgreSQLServer
-from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, Stage
-
-
-def _set_up(server: PostgreSQLServer, folder: Path, *, superuser: bool, database: str = "app") -> Stage:
-    server.create_role(OWNER, SECRET)
-    server.create_role(READER, SECRET)
-    server.create_role(STRANGER, SECRET)
-    server.create_sync_role(SECRET, member_of=[OWNER])
-    login, password = (SUPERUSER, server.password) if superuser else ("env_sync", SECRET)
-    return Stage(server=server, database=database, folder=folder, login=login, password=password)
+from sandbox.postgresql import PostgreSQLServer
+from tests.integration.postgresql.stage import Stage, set_up
 
 
 @pytest.fixture(
@@ -31,19 +22,19 @@ def any_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]
     """A server of each version, and a superuser's or an RDS-like role for the sync."""
     name, superuser = request.param
     server: PostgreSQLServer = request.getfixturevalue(name)
-    yield _set_up(server, tmp_path, superuser=superuser)
+    yield set_up(server, tmp_path, superuser=superuser)
     server.clear()
 
 
 @pytest.fixture
 def stage(postgresql18: PostgreSQLServer, tmp_path: Path) -> Iterator[Stage]:
     """A server of the newest version, and an RDS-like role for the sync."""
-    yield _set_up(postgresql18, tmp_path, superuser=False)
+    yield set_up(postgresql18, tmp_path, superuser=False)
     postgresql18.clear()
 
 
 @pytest.fixture
 def named_stage(postgresql18: PostgreSQLServer, tmp_path: Path) -> Iterator[Callable[[str], Stage]]:
     """The same for a database of any name."""
-    yield lambda name: _set_up(postgresql18, tmp_path, superuser=False, database=name)
+    yield lambda name: set_up(postgresql18, tmp_path, superuser=False, database=name)
     postgresql18.clear()

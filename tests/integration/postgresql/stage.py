@@ -22,7 +22,7 @@ from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
 from env_sync.manifest import Transformation
 from env_sync.progress import LogProgress
 from env_sync.secret import Secret
-from sandbox.postgresql import PostgreSQLServer
+from sandbox.postgresql import SUPERUSER, PostgreSQLServer
 
 LOG = logging.getLogger("env_sync.test")
 SECRET = "sync secret"  # of a role on a server of this test alone
@@ -204,3 +204,13 @@ def pull(stage: Stage, engine: PostgreSQLEngine, *files: Path) -> Promotion:
         assert not engine.clean_up().live_reopened
     engine.release_lease()
     return promotion
+
+
+def set_up(server: PostgreSQLServer, folder: Path, *, superuser: bool, database: str = "app") -> Stage:
+    """A stage on a server that has nothing in it yet."""
+    server.create_role(OWNER, SECRET)
+    server.create_role(READER, SECRET)
+    server.create_role(STRANGER, SECRET)
+    server.create_sync_role(SECRET, member_of=[OWNER])
+    login, password = (SUPERUSER, server.password) if superuser else ("env_sync", SECRET)
+    return Stage(server=server, database=database, folder=folder, login=login, password=password)

@@ -83,7 +83,7 @@ def test_nothing_is_found_where_nothing_is_wrong(any_stage: Stage) -> None:
 
 def test_nothing_is_found_after_a_pull_either(any_stage: Stage) -> None:
     """Then there is a lease database, and a previous that is kept on purpose."""
-    stage = with_live(any_stage).with_dump()
+    stage = with_live(any_stage.with_dump())
     file = stage.transformation()
     pull(stage, stage.engine(), file)
     assert on_server(stage) == ()
@@ -310,7 +310,7 @@ def test_a_session_that_may_not_be_ended_is_a_note(stage: Stage) -> None:
 
 
 def test_what_an_earlier_pull_left_is_a_note_with_age_and_size(stage: Stage) -> None:
-    stage = with_live(stage).with_dump()
+    stage = with_live(stage.with_dump())
     with working(stage.engine()) as engine:
         assert stage.dump
         engine.restore(stage.dump)

@@ -5,6 +5,7 @@ import datetime as dt
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from env_sync.engines.contract import CopyState, Stamp
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.errors import Cancelled, NameRefused, ProofMissing, RestoreFailed, TransformationFailed
+from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import (
     DATA_TIME,
@@ -27,6 +29,7 @@ from tests.integration.postgresql.stage import (
     Stage,
     pull,
     said,
+    set_up,
     working,
 )
 
@@ -476,3 +479,22 @@ def prove_by_hand(stage: Stage) -> None:
     )
     with stage.engine()._server.session("postgres") as session:
         write_stamp(session, "app__incoming", stamp)
+
+
+def test_a_dump_of_a_newer_server_is_refused(
+    postgresql15: PostgreSQLServer, stage: Stage, tmp_path: Path
+) -> None:
+    newer = stage.with_dump()
+    older = set_up(postgresql15, tmp_path, superuser=False)
+    older = evolve(older, dump=newer.dump)
+    older.server.create_database("app", OWNER)
+    assert older.dump
+    try:
+        with (
+            working(older.engine()) as engine,
+            pytest.raises(RestoreFailed, match="is PostgreSQL 15"),
+        ):
+            engine.restore(older.dump)
+        assert older.server.databases() == {"app", "env_sync"}
+    finally:
+        older.server.clear()

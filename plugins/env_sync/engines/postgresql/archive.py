@@ -11,7 +11,7 @@ from attrs import frozen
 
 from env_sync import command
 from env_sync.cancellation import Cancellation
-from env_sync.engines.postgresql.client_tools import find_client_tools, tools_to_read
+from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_read
 from env_sync.engines.postgresql.verify import read_failure
 from env_sync.errors import DumpDamaged
 from env_sync.redact import names_in, redact_tool_line
@@ -105,7 +105,7 @@ _DATA_TYPES = (
 
 def read_archive(file: Path, *, cancellation: Cancellation, log: logging.Logger) -> Archive:
     """Read the table of contents, not the data. Raises DumpDamaged, ToolMissing, ToolFailed, Cancelled."""
-    tools = tools_to_read(find_client_tools(cancellation=cancellation, log=log), file)
+    tools = tools_to_read(known_client_tools(), file)
 
     def read(*options: str) -> list[str]:
         lines: list[str] = []

@@ -77,7 +77,7 @@ def find_client_tools(*, cancellation: Cancellation, log: logging.Logger) -> tup
 
 
 def known_client_tools() -> tuple[ClientTools, ...]:
-    """The same without running every program again for each of many syncs: once for the same folders."""
+    """The same without running every program again for each use: once in a process for the same folders."""
     return _found_in(tuple(_folders()))
 
 

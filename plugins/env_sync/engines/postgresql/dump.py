@@ -18,7 +18,7 @@ from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import DumpFacts, ServerConnection
 from env_sync.engines.postgresql import libpq
-from env_sync.engines.postgresql.client_tools import find_client_tools, tools_to_dump
+from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_dump
 from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, without_match
 from env_sync.errors import AccessRefused, DiskFull, EnvSyncError
 from env_sync.progress import Progress
@@ -59,7 +59,7 @@ def dump_database(
     ServerUnreachable, ToolMissing, ToolFailed, DiskFull, Cancelled.
     """
     source = _look_at(connection, database, application_name)
-    tools = tools_to_dump(find_client_tools(cancellation=cancellation, log=log), source.major)
+    tools = tools_to_dump(known_client_tools(), source.major)
     for pattern in without_match(excluded_tables, source.relations):
         log.warning("excluded_tables: database %s has no table %s, so it excludes nothing", database, pattern)
     log.info("pg_dump %s dumps %s (PostgreSQL %s)", tools.version, database, source.version)

@@ -152,6 +152,7 @@ class PostgreSQLEngine(Engine):
         copies, session = self._copies, self._held.session
         archive = read_archive(dump.file, cancellation=self.work.cancellation, log=self.work.log)
         self._refuse_other_database(archive, dump)
+        self._refuse_older_server(session, archive)
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
             live = read_database(session, copies.live)
@@ -323,6 +324,15 @@ class PostgreSQLEngine(Engine):
                 f"{dump.key} is a dump of {archive.database}, another database than {self._database}: it was "
                 "put there under a wrong name. Choose another dump by its timestamp, or push it again. "
                 "Nothing was touched."
+            )
+
+    def _refuse_older_server(self, session: Session, archive: Archive) -> None:
+        dumped = int(archive.server_version.partition(".")[0] or 0)
+        if dumped > session.version:
+            raise RestoreFailed(
+                f"The dump is of PostgreSQL {dumped}, and {self._server} is PostgreSQL {session.version}: a "
+                "dump does not go into an older server, which may lack what is in it. Upgrade this server "
+                "first. Nothing was touched."
             )
 
     def _make_incoming(self, session: Session, copies: Copies, archive: Archive) -> tuple[str, ...]:

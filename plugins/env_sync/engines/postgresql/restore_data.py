@@ -7,7 +7,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -19,11 +19,11 @@ from env_sync.engines.postgresql import libpq
 from env_sync.engines.postgresql.archive import Archive, Entry
 from env_sync.engines.postgresql.client_tools import (
     TRANSACTION_TIMEOUT,
-    find_client_tools,
+    known_client_tools,
     tools_to_read,
 )
 from env_sync.engines.postgresql.kept_statements import Kept, keep
-from env_sync.engines.postgresql.selection import Target, select_entries
+from env_sync.engines.postgresql.selection import Target, one_at_a_time, select_entries
 from env_sync.engines.postgresql.session import plain_errors
 from env_sync.engines.postgresql.statistics import hold_autovacuum_back
 from env_sync.engines.postgresql.verify import read_failure
@@ -36,8 +36,9 @@ SESSION = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
 """Settings of the sessions that restore: after a crash the database is restored anew in any case."""
 
 BEFORE_ROWS = ("pre-data",)
-SECTIONS = (BEFORE_ROWS, ("data", "post-data"))
-"""What is restored in one go, in pg_restore's words; autovacuum is held back between."""
+ROWS_AND_AFTER = ("data", "post-data")
+AFTER_ROWS = ("post-data",)
+"""What is restored in one go, in pg_restore's words; autovacuum is held back after the first."""
 
 _ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
 _DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")
@@ -82,12 +83,19 @@ def restore_archive(
         libpq.connect(connection, database, application_name=application_name)
     ) as session:
         server_major = session.info.server_version // 10000
+        options = f"{SESSION}{_check_of_connection(session)}"
         selection = select_entries(archive, _look_at(session))
     # What is left out altogether does not wait either.
     selected = frozenset(selection.dump_ids)
     later = {entry.dump_id: entry for entry in waiting if entry.dump_id in selected}
     now = tuple(number for number in selection.dump_ids if number not in later)
-    found = find_client_tools(cancellation=cancellation, log=log)
+    alone = one_at_a_time(archive.entries) if jobs > 1 else frozenset()
+    runs = [
+        (BEFORE_ROWS, now, jobs),
+        (ROWS_AND_AFTER, tuple(number for number in now if number not in alone), jobs),
+        (AFTER_ROWS, tuple(number for number in now if number in alone), 1),
+    ]
+    found = known_client_tools()
     tools = tools_to_read(found, archive.file, target_major=server_major)
     # A newer pg_restore sets a setting that this server does not know, which cannot be turned off. Only
     # then it goes on after an error, and any other error than that is found at its end.
@@ -98,24 +106,20 @@ def restore_archive(
         "pg_restore %s restores %d entries into %s (PostgreSQL %d) over %d connections",
         *(tools.version, len(now), database, server_major, jobs),
     )
-    done = _DONE_BY_MANY if jobs > 1 else _DONE_BY_ONE
-    heard = _Heard(archive, progress, len(now), done=done, tolerant=tolerant)
+    heard = _Heard(archive, progress, len(now), tolerant=tolerant)
     progress.start(f"restore into {database}", len(now), "items")
-    parts = _Parts(stopwatch, alone=jobs == 1)
-
-    def hear(line: str) -> None:
-        heard.line(line)
-        parts.line(line)
-
-    with _list_file(archive.file.parent, now) as list_file:
-        known = archive.names | {database, connection.host, connection.login}
-        for sections in SECTIONS:
+    known = archive.names | {database, connection.host, connection.login}
+    for sections, numbers, connections in runs:
+        if not numbers:
+            continue
+        parts = _Parts(stopwatch, alone=connections == 1)
+        with _list_file(archive.file.parent, numbers) as list_file:
             result = command.run(
                 [
                     tools.pg_restore,
                     f"--dbname={libpq.connection_string(database)}",
                     "--no-password",
-                    f"--jobs={jobs}",
+                    f"--jobs={connections}",
                     *(f"--section={section}" for section in sections),
                     f"--use-list={list_file}",
                     "--no-owner",
@@ -129,25 +133,25 @@ def restore_archive(
                     archive.file,
                 ],
                 env=libpq.client_environment(
-                    connection, database, application_name=application_name, options=SESSION
+                    connection, database, application_name=application_name, options=options
                 ),
                 cancellation=cancellation,
                 log=log,
-                on_line=hear,
+                on_line=_both(heard.within(connections), parts.line),
                 redact=lambda line: None if _UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
                 check=False,
             )
-            parts.end()
-            if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
-                raise _failure(result, heard, archive, connection, database)
-            if sections == BEFORE_ROWS:
-                with (
-                    contextlib.closing(
-                        libpq.connect(connection, database, application_name=application_name)
-                    ) as session,
-                    plain_errors(f"Database {database}", RestoreFailed),
-                ):
-                    hold_autovacuum_back(session)
+        parts.end()
+        if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
+            raise _failure(result, heard, archive, connection, database)
+        if sections == BEFORE_ROWS:
+            with (
+                contextlib.closing(
+                    libpq.connect(connection, database, application_name=application_name)
+                ) as session,
+                plain_errors(f"Database {database}", RestoreFailed),
+            ):
+                hold_autovacuum_back(session)
     progress.finish()
     _run(selection.statements, archive, connection, database, application_name)
     if later:
@@ -162,6 +166,14 @@ def restore_archive(
     return selection.warnings
 
 
+def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:
+    def hear(line: str) -> None:
+        first(line)
+        second(line)
+
+    return hear
+
+
 def _kept(entry: Entry) -> Kept:
     name = entry.name if entry.type == "INDEX" else ""
     return Kept(schema=entry.schema, index=name, sql=entry.definition)
@@ -170,19 +182,22 @@ def _kept(entry: Entry) -> Kept:
 class _Heard:
     """What pg_restore said: how far it is, and what went wrong. Raw, so never shown as it is."""
 
-    def __init__(
-        self, archive: Archive, progress: Progress, total: int, *, done: re.Pattern[str], tolerant: bool
-    ) -> None:
+    def __init__(self, archive: Archive, progress: Progress, total: int, *, tolerant: bool) -> None:
         self.errors: list[str] = []
         self.entry: Entry | None = None
         self._entries: Mapping[int, Entry] = {entry.dump_id: entry for entry in archive.entries}
         self._progress = progress
         self._tolerant = tolerant
         self._total = total
-        self._pattern = done
+        self._pattern = _DONE_BY_ONE
         self._done = 0
 
-    def line(self, line: str) -> None:
+    def within(self, connections: int) -> Callable[[str], None]:
+        """What hears the lines of a run over so many connections."""
+        self._pattern = _DONE_BY_MANY if connections > 1 else _DONE_BY_ONE
+        return self._line
+
+    def _line(self, line: str) -> None:
         if self._pattern.match(line):
             # It also tells of a few entries of its own, which nobody chose.
             self._done = min(self._done + 1, self._total)
@@ -238,6 +253,19 @@ def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:
         roles=frozenset(str(name) for (name,) in roles),
         extensions=frozenset(str(name) for (name,) in extensions),
     )
+
+
+def _check_of_connection(session: psycopg.Connection[tuple[object, ...]]) -> str:
+    """The option that ends a statement within a second of its program, where the server can do that.
+
+    pg_restore that is killed, and now and then one that is told to end, leaves its statements running.
+    """
+    option = "client_connection_check_interval"
+    try:
+        session.execute(f"SET {option} = '1s'")
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedObject):
+        return ""
+    return f" -c {option}=1000"
 
 
 @contextlib.contextmanager

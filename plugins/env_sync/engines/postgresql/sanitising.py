@@ -15,7 +15,7 @@ from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.script import Script, read_script
-from env_sync.engines.postgresql.session import Server, Session, plain_error, server_is_gone
+from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
 from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
@@ -26,6 +26,7 @@ from env_sync.redact import describe_database_error, names_in
 
 SETTINGS = f"SET work_mem = '64MB'; SET maintenance_work_mem = '{MEMORY}'"
 """Of the session of the transformations, which may set others."""
+COMMITTING = (b"COMMIT", b"PREPARE TRANSACTION")
 COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
@@ -58,8 +59,8 @@ def run_transformations(
 ) -> Stamp:
     """Run them in one transaction in incoming, with the proof at its end; gives the proof.
 
-    Raises TransformationFailed, ServerUnreachable: the transaction is rolled back, or, where a
-    transformation ended it, what it did is there without a proof; the caller drops the database in any case.
+    Raises TransformationFailed, and psycopg.Error where the server went away: the transaction is rolled back,
+    or, where a transformation ended it, what it did is there without a proof; the caller drops the database.
     """
     file = ""
     try:
@@ -76,9 +77,9 @@ def run_transformations(
             stamp = proof()
             write_stamp(session, database, stamp)
     except psycopg.Error as error:
-        where = f"Transformation {file}" if file else "The transaction of the transformations"
         if server_is_gone(error):
-            raise plain_error(error, f"{where} in {database}", TransformationFailed) from None
+            raise
+        where = f"Transformation {file}" if file else "The transaction of the transformations"
         raise TransformationFailed(
             f"{where} failed: {describe_database_error(error)}. Incoming is dropped, live is untouched."
         ) from None
@@ -102,6 +103,9 @@ def _run(session: Session, script: Script, number: int) -> None:
         error = errors.error_from_result(last)
         if server_is_gone(error):
             raise error
+        if any(result.command_status in COMMITTING for result in results):
+            # What comes after a commit fails in ways that say little.
+            raise _ended_its_transaction(name)
         said = describe_database_error(error, names_in(script.text))
         position = error.diag.statement_position
         line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)
@@ -112,10 +116,14 @@ def _run(session: Session, script: Script, number: int) -> None:
     if session.status != pq.TransactionStatus.INTRANS or number != session.value(
         "SELECT pg_catalog.txid_current()"
     ):
-        raise TransformationFailed(
-            f"Transformation {name} ended the transaction that it runs in: take COMMIT, ROLLBACK and the "
-            "like out of it. Incoming is dropped, live is untouched."
-        )
+        raise _ended_its_transaction(name)
+
+
+def _ended_its_transaction(name: str) -> TransformationFailed:
+    return TransformationFailed(
+        f"Transformation {name} ended the transaction that it runs in: take COMMIT, ROLLBACK and the like "
+        "out of it. Incoming is dropped, live is untouched."
+    )
 
 
 def settle(server: Server, database: str, jobs: int, log: logging.Logger) -> None:

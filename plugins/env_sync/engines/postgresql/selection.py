@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
 
@@ -104,6 +104,23 @@ def select_entries(archive: Archive, target: Target) -> Selection:
         statements=tuple(statements),
         warnings=tuple(warnings),
     )
+
+
+def one_at_a_time(entries: Sequence[Entry]) -> frozenset[int]:
+    """The entries that are restored one after another, at the end: their dump ids.
+
+    An index on which its table is clustered, or by which it is replicated, first locks the table as every
+    index does and then asks for more: two such indexes of one table, built side by side, wait for each other.
+    """
+    found = {
+        entry.dump_id for entry in entries if entry.type == "INDEX" and "\nALTER TABLE " in entry.definition
+    }
+    grew = bool(found)
+    while grew:
+        depending = {entry.dump_id for entry in entries if found.intersection(entry.dependencies)} - found
+        found |= depending
+        grew = bool(depending)
+    return frozenset(found)
 
 
 def _goes_without_saying(entry: Entry) -> bool:

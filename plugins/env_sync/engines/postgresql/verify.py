@@ -9,7 +9,7 @@ from pathlib import Path
 
 from env_sync import command
 from env_sync.cancellation import Cancellation
-from env_sync.engines.postgresql.client_tools import find_client_tools, tools_to_read
+from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_read
 from env_sync.errors import DumpDamaged
 from env_sync.progress import Progress
 from env_sync.redact import redact_tool_line
@@ -23,7 +23,7 @@ def verify_archive(
     What is compressed is checked against the checksums in it; what is not (`compression: none`) only for
     being whole. Raises DumpDamaged, ToolMissing, ToolFailed, Cancelled.
     """
-    tools = tools_to_read(find_client_tools(cancellation=cancellation, log=log), file)
+    tools = tools_to_read(known_client_tools(), file)
     said: list[str] = []
     with file.open("rb") as archive:
         size = os.fstat(archive.fileno()).st_size

@@ -1,0 +1,168 @@
+"""Subjects of the conformance suite, and its table: scenario by engine."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from env_sync.steps import finish as finish_module
+from sandbox.postgresql import PostgreSQLServer
+from sandbox.s3 import VersityGW
+from tests.conftest import run_server
+from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
+from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
+from tests.integration.conformance.subject import SOURCE, TARGET, Subject
+
+Servers = Callable[[str, str], PostgreSQLServer]
+
+SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
+    "PostgreSQL 15": lambda name, servers: PostgreSQLSubject(
+        name, servers("debian15", SOURCE), servers("debian15", TARGET)
+    ),
+    "PostgreSQL 16": lambda name, servers: PostgreSQLSubject(
+        name, servers("pypi16", SOURCE), servers("pypi16", TARGET)
+    ),
+    "PostgreSQL 18": lambda name, servers: PostgreSQLSubject(
+        name, servers("pypi18", SOURCE), servers("pypi18", TARGET)
+    ),
+    "PostgreSQL 15 to 18": lambda name, servers: PostgreSQLSubject(
+        name, servers("debian15", SOURCE), servers("pypi18", TARGET)
+    ),
+}
+
+
+VARIANTS = {"PostgreSQL 16": "PostgreSQL 18", "PostgreSQL 15 to 18": "PostgreSQL 15"}
+"""Subjects that differ from another by the version of a server alone: these run what a version can change."""
+OF_EVERY_VERSION = ("test_round_trip", "test_promote", "test_one_at_a_time")
+
+
+@pytest.fixture(scope="session")
+def servers(server_folder: Path) -> Iterator[Servers]:
+    """Database servers, each started when it is first asked for: one a version and environment."""
+    running: dict[str, Iterator[PostgreSQLServer]] = {}
+    started: dict[str, PostgreSQLServer] = {}
+
+    def server(installation: str, environment: str) -> PostgreSQLServer:
+        name = f"conformance-{installation}-{environment}"
+        if name not in started:
+            running[name] = run_server(lambda: PostgreSQLServer(server_folder / name, installation))
+            started[name] = next(running[name])
+        return started[name]
+
+    yield server
+    for one in running.values():
+        next(one, None)
+
+
+@pytest.fixture(scope="session", params=SUBJECTS)
+def subject(request: pytest.FixtureRequest, servers: Servers) -> Subject:
+    """Each engine in turn."""
+    return SUBJECTS[request.param](request.param, servers)
+
+
+@pytest.fixture
+def bare_stage(
+    subject: Subject,
+    s3: VersityGW,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Stage]:
+    """Two environments with nothing in them yet."""
+    monkeypatch.setattr(finish_module, "BETWEEN_ATTEMPTS", 0.2)
+    database = "conf_" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+    stage = Stage(
+        subject=subject,
+        s3=s3,
+        database=database,
+        folder=tmp_path,
+        monkeypatch=monkeypatch,
+        log=tmp_path / "everything.log",
+    )
+    stage.set_up()
+    handler = logging.FileHandler(stage.log)
+    handler.setLevel(logging.DEBUG)
+    ours, root = logging.getLogger("env_sync"), logging.getLogger()
+    ours.setLevel(logging.DEBUG)
+    root.addHandler(handler)
+    yield stage
+    root.removeHandler(handler)
+    handler.close()
+    for environment in (SOURCE, TARGET):
+        subject.start(environment)
+        subject.drop(environment, stage.database)
+
+
+@pytest.fixture
+def stage(bare_stage: Stage) -> Stage:
+    """The same with new, raw data above, and old, sanitised data below."""
+    subject, database = bare_stage.subject, bare_stage.database
+    subject.fill(SOURCE, database, NEW, NEW_ROWS, private=True)
+    subject.fill(TARGET, database, OLD, OLD_ROWS, private=False)
+    return bare_stage
+
+
+# The table
+
+RESULTS = pytest.StashKey[dict[str, dict[str, str]]]()
+SCENARIO, SUBJECT, SAID = "conformance scenario", "conformance subject", "said"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RESULTS] = {}
+    config.pluginmanager.register(_Table(config.stash[RESULTS]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each report say for itself which scenario it is of: it may come from another process."""
+    items[:] = [item for item in items if not _same_as_another(item)]
+    for item in items:
+        if isinstance(item, pytest.Function) and "subject" in getattr(item, "callspec", _NONE).params:
+            parts = [str(value) for name, value in item.callspec.params.items() if name != "subject"]
+            scenario = item.originalname.removeprefix("test_").replace("_", " ")
+            item.user_properties.append((SCENARIO, ": ".join([scenario, *parts])))
+            item.user_properties.append((SUBJECT, item.callspec.params["subject"]))
+
+
+def _same_as_another(item: pytest.Item) -> bool:
+    params = getattr(item, "callspec", _NONE).params
+    return params.get("subject") in VARIANTS and item.path.stem not in OF_EVERY_VERSION
+
+
+class _None:
+    params: Mapping[str, Any] = {}
+
+
+_NONE = _None()
+
+
+class _Table:
+    """Collects the results of all scenarios."""
+
+    def __init__(self, results: dict[str, dict[str, str]]) -> None:
+        self._results = results
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        told = dict(report.user_properties)
+        if SCENARIO in told and (report.when == "call" or not report.passed):
+            said = str(told.get(SAID, "ok")) if report.passed else report.outcome.upper()
+            self._results.setdefault(str(told[SCENARIO]), {})[str(told[SUBJECT])] = said
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    results = config.stash[RESULTS]
+    if not results:
+        return
+    columns = [name for name in SUBJECTS if any(name in row for row in results.values())]
+    rows = [["Scenario", *columns]]
+    rows += [[scenario, *(row.get(name, "") for name in columns)] for scenario, row in results.items()]
+    widths = [max(len(row[number]) for row in rows) for number in range(len(columns) + 1)]
+    terminalreporter.section("conformance")
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        terminalreporter.write_line(line.rstrip())

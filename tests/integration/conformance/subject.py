@@ -1,0 +1,175 @@
+"""What an engine's module supplies to the conformance suite: servers, databases, and eyes.
+
+The suite supplies every scenario. It knows two environments: `staging`, from which data comes, and
+`integration`, into which it is pulled. Each has a server of its own. A subject says how to make databases
+there, how to look at them as an application or a stranger would, and how to compare two of them whole.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+from attrs import field, frozen
+
+SOURCE = "staging"
+TARGET = "integration"
+
+PRIVATE = "zq-private"
+"""Stands in every personal value of every sample, and nowhere else."""
+
+
+@frozen
+class Reading:
+    """What one query of an application sees in live: of which generation the rows are, how many there are,
+    and how many of them hold a personal value. A mixture of generations is told as one joined by `+`.
+    """
+
+    generation: str
+    rows: int
+    private: int
+
+
+@frozen(kw_only=True)
+class BadTransformation:
+    """A transformation that must fail, and what the error must say."""
+
+    text: str
+    says: str
+    seconds: float | None = None
+    """A limit for the step, in seconds, where it fails by taking too long."""
+
+
+@frozen(kw_only=True)
+class BadDump:
+    """A dump that must be refused: its bytes, and what the error must say."""
+
+    content: bytes = field(repr=False)
+    says: str
+
+
+class Subject(ABC):
+    """One engine with its servers. Databases are made by name; no two tests use the same one."""
+
+    name: str
+    """Heads its column in the table of results."""
+    dbms: str
+    tools: frozenset[str] = frozenset()
+    """The outside programs that the engine runs, by the names of their processes."""
+    closes_live: bool = False
+    """Whether live lets nobody in for the moment of the swap."""
+
+    # Servers
+
+    @abstractmethod
+    def connection(self, environment: str) -> dict[str, object]:
+        """An Airflow connection of the sync's role, as Airflow reads it from JSON."""
+
+    @abstractmethod
+    def connection_without_rights(self, environment: str, database: str) -> dict[str, object]:
+        """The same for a role that can log in and may do nothing."""
+
+    @abstractmethod
+    def stop(self, environment: str) -> None:
+        """Stop a server as a crash would."""
+
+    @abstractmethod
+    def start(self, environment: str) -> None:
+        """Start it again, if it is stopped, on the same port, and wait until it answers."""
+
+    # Databases
+
+    @abstractmethod
+    def fill(self, environment: str, database: str, generation: str, rows: int, *, private: bool) -> None:
+        """Make a small database in which `read` finds this, open to its application."""
+
+    @abstractmethod
+    def fill_rich(self, environment: str, database: str) -> None:
+        """Make a database with everything in it that the engine knows, with owners and grants."""
+
+    @abstractmethod
+    def change_rich(self, environment: str, database: str) -> None:
+        """Change rows in each of its corners; can be done again."""
+
+    @abstractmethod
+    def add_rich(self, environment: str, database: str) -> None:
+        """Add objects that it did not have."""
+
+    @abstractmethod
+    def fill_empty(self, environment: str, database: str) -> None:
+        """Make a database with nothing in it."""
+
+    @abstractmethod
+    def fill_tables(self, environment: str, database: str, count: int) -> None:
+        """Make a database with so many small tables."""
+
+    @abstractmethod
+    def drop(self, environment: str, database: str) -> None:
+        """Drop a database and its copies, where they are there."""
+
+    @abstractmethod
+    def picture(self, environment: str, database: str) -> Mapping[str, str]:
+        """All that there is in a database: its objects by name, each with its definition and a hash of its
+        rows. Without what never comes down with the data.
+        """
+
+    @abstractmethod
+    def never_comes_down(self, environment: str, database: str) -> list[str]:
+        """The names of the objects in it that point back at another environment."""
+
+    @abstractmethod
+    def whole_text(self, environment: str, database: str) -> bytes:
+        """Everything that can be read in a database, as text, statistics and comments included."""
+
+    @abstractmethod
+    def transformation(self) -> str:
+        """A transformation that takes every personal value out of what `fill` and `fill_rich` make."""
+
+    @abstractmethod
+    def bad_transformations(self) -> Mapping[str, BadTransformation]:
+        """Transformations that fail, each in its way, by name. They suit what `fill` makes."""
+
+    @abstractmethod
+    def bad_dumps(self, good: bytes, other: bytes) -> Mapping[str, BadDump]:
+        """Dumps that are whole for the store and wrong for the engine; `other` is one of another database."""
+
+    # Watching
+
+    @abstractmethod
+    def read(self, environment: str, database: str) -> Reading:
+        """Read live as its application does, over a connection of its own. Raises `refusals`."""
+
+    @abstractmethod
+    def reader(self, environment: str, database: str) -> Callable[[], Reading]:
+        """The same again and again over one connection, reconnecting where it breaks. Raises `refusals`."""
+
+    @abstractmethod
+    def write(self, environment: str, database: str) -> None:
+        """Write a row to live as its application does, where `read` does not look. Raises `refusals`."""
+
+    refusals: tuple[type[Exception], ...] = ()
+    """What a client gets while it is not let in."""
+
+    @abstractmethod
+    def intruders(self, environment: str, database: str) -> Mapping[str, Callable[[], None]]:
+        """One attempt for each other role to read incoming or previous; raises `refusals` where it fails."""
+
+    @abstractmethod
+    def copies(self, environment: str, database: str) -> set[str]:
+        """Which of `incoming`, `live` and `previous` there are."""
+
+    @abstractmethod
+    def is_open(self, environment: str, database: str) -> bool:
+        """Whether live lets applications in."""
+
+    @abstractmethod
+    def sessions(self, environment: str, database: str) -> list[str]:
+        """What the sync's role is doing in the copies of a database, as the server sees it."""
+
+    @abstractmethod
+    def forge_proof(self, environment: str, database: str) -> None:
+        """Put a proof of another attempt on incoming."""
+
+    @abstractmethod
+    def watch_statements(self, before: Callable[[], None]) -> Callable[[], None]:
+        """Have `before` called before each statement of the engine in this process; gives what ends that."""

@@ -1,0 +1,164 @@
+"""Live is swapped under clients that read and write all the time, while strangers try the other copies."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from env_sync.report import Result
+from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, Stage
+from tests.integration.conformance.subject import SOURCE, TARGET, Reading
+
+READERS = 3
+
+
+class Clients:
+    """Threads that do something again and again until the end; what went wrong is raised there."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._problems: list[Exception] = []
+
+    def start(self, work: Callable[[], None]) -> None:
+        def loop() -> None:
+            try:
+                while not self._stop.is_set():
+                    work()
+            except Exception as problem:  # noqa: BLE001 - raised where the test ends
+                self._problems.append(problem)
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        self._threads.append(thread)
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        for problem in self._problems:
+            raise problem
+
+
+@pytest.fixture
+def clients() -> Iterator[Clients]:
+    running = Clients()
+    yield running
+    running.end()
+
+
+class Watcher:
+    """One application: what it read, and for how long at most it could not."""
+
+    def __init__(self, read: Callable[[], Reading], refusals: tuple[type[Exception], ...]) -> None:
+        self.seen: list[Reading] = []
+        self.outage = 0.0
+        self._read = read
+        self._refusals = refusals
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        try:
+            reading = self._read()
+        except self._refusals:
+            return
+        now = time.monotonic()
+        if self.seen:
+            self.outage = max(self.outage, now - self._last)
+        self._last = now
+        self.seen.append(reading)
+
+
+def test_clients_see_the_old_data_and_then_the_new(
+    stage: Stage, clients: Clients, record_property: Callable[[str, str], None]
+) -> None:
+    subject, database = stage.subject, stage.database
+    stage.push()
+    watchers = [Watcher(subject.reader(TARGET, database), subject.refusals) for _ in range(READERS)]
+    got_in: list[str] = []
+
+    def intrude() -> None:
+        for name, attempt in subject.intruders(TARGET, database).items():
+            with contextlib.suppress(*subject.refusals):
+                attempt()
+                got_in.append(name)
+
+    def write() -> None:
+        with contextlib.suppress(*subject.refusals):
+            subject.write(TARGET, database)
+
+    for watcher in watchers:
+        clients.start(watcher)
+    clients.start(write)
+    clients.start(intrude)
+    _wait_until(lambda: all(watcher.seen for watcher in watchers))
+    report = stage.pull()
+    _wait_until(lambda: all(watcher.seen[-1] == NEW_LIVE for watcher in watchers))
+    clients.end()
+    assert got_in == []
+    for watcher in watchers:
+        seen = [watcher.seen[0]]
+        for reading in watcher.seen:
+            if reading != seen[-1]:
+                seen.append(reading)
+        assert seen == [OLD_LIVE, NEW_LIVE]
+    assert report.unavailable is not None
+    outage = max(watcher.outage for watcher in watchers)
+    record_property("said", f"{outage:.2f} s outage")
+    stage.settled(NEW_LIVE)
+
+
+def test_a_second_pull_under_load_keeps_the_one_before_as_previous(stage: Stage, clients: Clients) -> None:
+    subject, database = stage.subject, stage.database
+    stage.push()
+    stage.pull()
+    watcher = Watcher(subject.reader(TARGET, database), subject.refusals)
+    clients.start(watcher)
+    _wait_until(lambda: bool(watcher.seen))
+    assert stage.do(PULL).result is Result.OK
+    clients.end()
+    assert set(watcher.seen) == {NEW_LIVE}
+    assert subject.copies(TARGET, database) == {"live", "previous"}
+    stage.settled(NEW_LIVE)
+
+
+def test_previous_is_dropped_where_it_is_not_wanted(stage: Stage) -> None:
+    stage.options = {"keep_previous": False}
+    stage.configure()
+    stage.push()
+    stage.pull()
+    assert stage.subject.copies(TARGET, stage.database) == {"live"}
+    stage.settled(NEW_LIVE)
+
+
+def test_what_others_left_is_cleared_away(stage: Stage) -> None:
+    stage.push()
+    crashed = stage.attempt(PULL)
+    crashed.run_until("promote")
+    # Its machine is gone: nobody reports. The next one takes over once the lease has lapsed.
+    crashed.session.engine.release_lease()
+    assert stage.subject.copies(TARGET, stage.database) == {"live", "incoming"}
+    stage.pull()
+    assert stage.subject.copies(TARGET, stage.database) == {"live", "previous"}
+    # Its machine comes back, and reports late.
+    assert crashed.end().result is Result.CRITICAL
+    stage.settled(NEW_LIVE)
+
+
+def test_a_push_while_clients_write(stage: Stage, clients: Clients) -> None:
+    clients.start(lambda: stage.subject.write(SOURCE, stage.database))
+    stage.push()
+    clients.end()
+    stage.pull()
+    stage.settled(NEW_LIVE)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,90 @@
+"""What goes up comes down: every type, index, view, constraint, owner and grant."""
+
+from __future__ import annotations
+
+import pytest
+
+from env_sync.report import Result
+from tests.integration.conformance.stage import PULL, PUSH, Stage
+from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET
+
+
+@pytest.fixture
+def rich(bare_stage: Stage) -> Stage:
+    """The same rich database on both sides; above it has been worked in since."""
+    for environment in (SOURCE, TARGET):
+        bare_stage.subject.fill_rich(environment, bare_stage.database)
+    bare_stage.subject.change_rich(SOURCE, bare_stage.database)
+    bare_stage.subject.add_rich(SOURCE, bare_stage.database)
+    return bare_stage
+
+
+def test_everything_comes_down_twice(rich: Stage) -> None:
+    rich.transformation = ""
+    rich.configure()
+    subject, database = rich.subject, rich.database
+    for _ in range(2):
+        wanted = subject.picture(SOURCE, database)
+        rich.push()
+        rich.pull()
+        got = subject.picture(TARGET, database)
+        assert got == wanted
+        assert subject.never_comes_down(SOURCE, database) != []
+        assert subject.never_comes_down(TARGET, database) == []
+        subject.change_rich(SOURCE, database)
+
+
+def test_nothing_personal_comes_down(rich: Stage) -> None:
+    subject, database = rich.subject, rich.database
+    before = subject.picture(TARGET, database)
+    rich.push()
+    rich.pull()
+    assert PRIVATE.encode() in subject.whole_text(SOURCE, database)
+    assert PRIVATE.encode() not in subject.whole_text(TARGET, database)
+    after = subject.picture(TARGET, database)
+    assert before.keys() <= after.keys()
+    rich.nothing_was_told()
+
+
+def test_a_first_pull_makes_live(rich: Stage) -> None:
+    subject, database = rich.subject, rich.database
+    subject.drop(TARGET, database)
+    rich.push()
+    report = rich.do(PULL)
+    assert report.result is Result.WARNING
+    assert report.unavailable == 0
+    assert subject.copies(TARGET, database) == {"live"}
+    assert PRIVATE.encode() not in subject.whole_text(TARGET, database)
+    wanted, got = subject.picture(SOURCE, database), subject.picture(TARGET, database)
+    rows = {name for name in wanted if name.startswith("rows of")}
+    assert rows == {name for name in got if name.startswith("rows of")}
+    with pytest.raises(subject.refusals):
+        subject.read(TARGET, database)
+
+
+def test_an_empty_database(bare_stage: Stage) -> None:
+    subject, database = bare_stage.subject, bare_stage.database
+    for environment in (SOURCE, TARGET):
+        subject.fill_empty(environment, database)
+    bare_stage.transformation = ""
+    bare_stage.configure()
+    bare_stage.push()
+    bare_stage.pull()
+    assert subject.picture(TARGET, database) == subject.picture(SOURCE, database)
+
+
+def test_two_thousand_tables(bare_stage: Stage) -> None:
+    subject, database = bare_stage.subject, bare_stage.database
+    for environment in (SOURCE, TARGET):
+        subject.fill_tables(environment, database, 2000)
+    bare_stage.transformation = ""
+    bare_stage.configure()
+    bare_stage.push()
+    bare_stage.pull()
+    assert subject.picture(TARGET, database) == subject.picture(SOURCE, database)
+
+
+def test_a_push_changes_nothing_above(rich: Stage) -> None:
+    before = rich.subject.picture(SOURCE, rich.database)
+    assert rich.do(PUSH).result is Result.OK
+    assert rich.subject.picture(SOURCE, rich.database) == before

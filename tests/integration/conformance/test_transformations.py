@@ -1,0 +1,63 @@
+"""A transformation that fails, in whatever way, leaves live as it was and nothing else."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+
+from env_sync.report import Result
+from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, Stage
+from tests.integration.conformance.subject import PRIVATE, TARGET
+
+WAYS = (
+    *("first", "middle", "last", "unique", "row", "raise", "not closed", "commit", "commit and begin"),
+    *("rollback", "open", "vacuum", "copy", "missing table", "endless"),
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_transformation_that_fails(stage: Stage, way: str) -> None:
+    bad = stage.subject.bad_transformations().get(way)
+    if bad is None:
+        pytest.skip(f"{stage.subject.name} has nothing of the kind")
+    stage.push()
+    stage.transformation = bad.text
+    stage.configure()
+    attempt = stage.attempt(PULL)
+    attempt.run_until("sanitise")
+    if bad.seconds:
+        # As Airflow does it when a step's time is over.
+        timer = threading.Timer(bad.seconds, attempt.session.cancellation.cancel)
+        timer.start()
+    assert not attempt.run("sanitise")
+    attempt.session.cancellation.reset()
+    report = attempt.end()
+    assert report.result is Result.CRITICAL
+    assert "live was not replaced" in report.what
+    assert re.search(bad.says, report.why[0]), report.why
+    stage.settled(OLD_LIVE)
+    # It is mended, and all is well.
+    stage.transformation = None
+    stage.configure()
+    stage.pull()
+    stage.settled(NEW_LIVE)
+
+
+def test_a_transformation_that_fails_tells_no_row(stage: Stage) -> None:
+    stage.push()
+    for bad in stage.subject.bad_transformations().values():
+        if bad.seconds:
+            continue
+        stage.transformation = bad.text
+        stage.configure()
+        assert stage.do(PULL).result is Result.CRITICAL
+    stage.settled(OLD_LIVE)
+
+
+def test_only_what_is_sanitised_is_live(stage: Stage) -> None:
+    stage.push()
+    stage.pull()
+    stage.settled(NEW_LIVE)
+    assert PRIVATE.encode() not in stage.subject.whole_text(TARGET, stage.database)
