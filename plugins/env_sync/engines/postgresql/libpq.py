@@ -91,7 +91,7 @@ def connect(
 
 def connection_error(said: str, connection: ServerConnection, database: str) -> EnvSyncError:
     """The error for what libpq `said` when it could not connect; no row is read before that."""
-    server = f"{connection.host}{f':{connection.port}' if connection.port else ''}"
+    server = _address(connection)
     if _NO_SUCH_DATABASE.search(said):
         return NoSuchDatabase(
             f"Server {server} has no database {database} (connection {connection.connection_id})."
@@ -116,7 +116,7 @@ def tool_connection_error(said: str, connection: ServerConnection, database: str
             return connection_error(line, connection, database)
         if _LOST.search(line):
             return ServerUnreachable(
-                f"The connection to database {database} on {connection.host} was lost half-way: the server "
+                f"The connection to database {database} on {_address(connection)} was lost half-way: the server "
                 "went away, or ended the session. Run the step again; see the server's log for the reason."
             )
     return None
@@ -124,3 +124,7 @@ def tool_connection_error(said: str, connection: ServerConnection, database: str
 
 def _ssl(connection: ServerConnection) -> dict[str, str]:
     return {name: str(connection.extra[name]) for name in SSL_SETTINGS if connection.extra.get(name)}
+
+
+def _address(connection: ServerConnection) -> str:
+    return f"{connection.host}{f':{connection.port}' if connection.port else ''}"
