@@ -117,7 +117,8 @@ def tool_connection_error(said: str, connection: ServerConnection, database: str
         if _LOST.search(line):
             return ServerUnreachable(
                 f"The connection to database {database} on {_address(connection)} was lost half-way: the "
-                "server went away, or ended the session. Run the step again; see the server's log for the reason."
+                "server went away, or ended the session. Run the step again; see the server's log for the "
+                "reason."
             )
     return None
 
