@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 import pytest
 
@@ -18,7 +18,16 @@ from sandbox import process
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3, VersityGW
 
-Server = TypeVar("Server", PostgreSQLServer, VersityGW, MotoS3)
+
+class Startable(Protocol):
+    """What a server of the sandbox can do, whatever it serves."""
+
+    def start(self) -> Self: ...
+
+    def stop(self) -> None: ...
+
+
+Server = TypeVar("Server", bound=Startable)
 
 
 @pytest.fixture(scope="session")

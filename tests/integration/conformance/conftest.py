@@ -13,26 +13,49 @@ import pytest
 from env_sync.steps import finish as finish_module
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
-from tests.conftest import run_server
+from tests.conftest import Server, run_server
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
 
-Servers = Callable[[str, str], PostgreSQLServer]
+
+class Servers:
+    """Servers, each started when it is first asked for, under a name of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, Iterator[Any]] = {}
+        self._started: dict[str, Any] = {}
+
+    def get(self, name: str, make: Callable[[Path], Server]) -> Server:
+        """The server of this name; `make` is given its folder."""
+        if name not in self._started:
+            self._running[name] = run_server(lambda: make(self._folder / f"conformance-{name}"))
+            self._started[name] = next(self._running[name])
+        server: Server = self._started[name]
+        return server
+
+    def stop(self) -> None:
+        """Stop them all."""
+        for one in self._running.values():
+            next(one, None)
+
+
+def _postgresql(source: str, target: str) -> Callable[[str, Servers], Subject]:
+    def server(servers: Servers, installation: str, environment: str) -> PostgreSQLServer:
+        name = f"{installation}-{environment}"
+        return servers.get(name, lambda folder: PostgreSQLServer(folder, installation))
+
+    return lambda name, servers: PostgreSQLSubject(
+        name, server(servers, source, SOURCE), server(servers, target, TARGET)
+    )
+
 
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
-    "PostgreSQL 15": lambda name, servers: PostgreSQLSubject(
-        name, servers("debian15", SOURCE), servers("debian15", TARGET)
-    ),
-    "PostgreSQL 16": lambda name, servers: PostgreSQLSubject(
-        name, servers("pypi16", SOURCE), servers("pypi16", TARGET)
-    ),
-    "PostgreSQL 18": lambda name, servers: PostgreSQLSubject(
-        name, servers("pypi18", SOURCE), servers("pypi18", TARGET)
-    ),
-    "PostgreSQL 15 to 18": lambda name, servers: PostgreSQLSubject(
-        name, servers("debian15", SOURCE), servers("pypi18", TARGET)
-    ),
+    "PostgreSQL 15": _postgresql("debian15", "debian15"),
+    "PostgreSQL 16": _postgresql("pypi16", "pypi16"),
+    "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
+    "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
 }
 
 
@@ -43,20 +66,10 @@ OF_EVERY_VERSION = ("test_round_trip", "test_promote", "test_one_at_a_time")
 
 @pytest.fixture(scope="session")
 def servers(server_folder: Path) -> Iterator[Servers]:
-    """Database servers, each started when it is first asked for: one a version and environment."""
-    running: dict[str, Iterator[PostgreSQLServer]] = {}
-    started: dict[str, PostgreSQLServer] = {}
-
-    def server(installation: str, environment: str) -> PostgreSQLServer:
-        name = f"conformance-{installation}-{environment}"
-        if name not in started:
-            running[name] = run_server(lambda: PostgreSQLServer(server_folder / name, installation))
-            started[name] = next(running[name])
-        return started[name]
-
-    yield server
-    for one in running.values():
-        next(one, None)
+    """The servers of all subjects."""
+    servers = Servers(server_folder)
+    yield servers
+    servers.stop()
 
 
 @pytest.fixture(scope="session", params=SUBJECTS)
