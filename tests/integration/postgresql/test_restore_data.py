@@ -6,9 +6,11 @@ import importlib.util
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.engines.postgresql import client_tools
 from env_sync.errors import Cancelled, DumpDamaged, RestoreFailed, ServerUnreachable
@@ -363,6 +365,29 @@ def test_an_archive_that_breaks_off_is_damaged(server18: PostgreSQLServer, tmp_p
     (tmp_path / "dump").write_bytes(whole[: len(whole) * 3 // 4])
     server18.create_database("target")
     with pytest.raises(DumpDamaged):
+        restore(server18, tmp_path / "dump", "target")
+
+
+def test_a_worker_that_dies_without_a_word_over_half_an_archive_means_damage(
+    server18: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server18)
+    dump(server18, "source", tmp_path / "dump")
+    whole = (tmp_path / "dump").read_bytes()
+    (tmp_path / "dump").write_bytes(whole[: len(whole) * 3 // 4])
+    server18.create_database("target")
+    run = command.run
+
+    def say_less(arguments: list[str], **options: Any) -> command.Result:
+        on_line = options.pop("on_line")
+
+        def hear(line: str) -> None:
+            on_line("pg_restore: error: a worker process died unexpectedly" if "error: " in line else line)
+
+        return run(arguments, on_line=hear if "--jobs=2" in arguments else on_line, **options)
+
+    monkeypatch.setattr(command, "run", say_less)
+    with pytest.raises(DumpDamaged, match=r"dump \(\d+ bytes\) is damaged or not whole"):
         restore(server18, tmp_path / "dump", "target")
 
 

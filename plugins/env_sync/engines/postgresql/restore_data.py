@@ -26,7 +26,7 @@ from env_sync.engines.postgresql.kept_statements import Kept, keep
 from env_sync.engines.postgresql.selection import Target, one_at_a_time, select_entries
 from env_sync.engines.postgresql.session import plain_errors
 from env_sync.engines.postgresql.statistics import hold_autovacuum_back
-from env_sync.engines.postgresql.verify import read_failure
+from env_sync.engines.postgresql.verify import read_failure, verify_archive
 from env_sync.errors import EnvSyncError, RestoreFailed
 from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in, redact_text, redact_tool_line
@@ -55,6 +55,7 @@ _UNREADABLE = re.compile(
     r"could not (?:read from|find block|uncompress|close|seek)|(?:un)?expected (?:end of file|block|section)|"
     r"did not find magic string|unsupported version|input file|corrupt|is not a valid|out of memory"
 )
+_DIED = "a worker process died unexpectedly"
 _UNKNOWN_SETTING = re.compile(r'pg_restore: error: could not execute query: .*"transaction_timeout"')
 
 
@@ -143,6 +144,9 @@ def restore_archive(
             )
         parts.end()
         if heard.errors or (result.exit_code != 0 and not (tolerant and result.exit_code == 1)):
+            if _DIED in heard.errors:
+                # The worker was gone before it could say why; most often it met the end of half a file.
+                verify_archive(archive.file, cancellation=cancellation, progress=progress, log=log)
             raise _failure(result, heard, archive, connection, database)
         if sections == BEFORE_ROWS:
             with (
