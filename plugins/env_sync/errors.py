@@ -81,6 +81,10 @@ class DumpNotThere(EnvSyncError):
     """Tonight's dump did not appear while a pull waited for it; live is untouched."""
 
 
+class DumpOfAnotherEnvironment(EnvSyncError):
+    """The dump's manifest names another environment than the one whose bucket it is in."""
+
+
 class DumpTooSmall(EnvSyncError):
     """The dump is much smaller than the one before it; ask for it by timestamp if it is right."""
 

@@ -28,6 +28,7 @@ from env_sync.hieradata.sync import Action, Sync
 from env_sync.plan import Plan
 from env_sync.progress import LogProgress
 from env_sync.request import Request
+from env_sync.steps.dump_file import pushed_by_another
 from env_sync.steps.failure import described
 from env_sync.steps.sanitise import transformation_files
 from env_sync.steps.session import check_allowed, check_folder, work_folder
@@ -273,13 +274,12 @@ def _look_at_dump(
                 "Unless a newer dump comes before the pull, look at the pushes above.",
             )
         )
-    whose = target.settings.bucket_environment(sync.url)
-    if manifest is not None and not whose.startswith("unknown ") and manifest.environment != whose:
+    foreign = pushed_by_another(manifest, target.settings, sync.url)
+    if foreign:
         findings.append(
             problem(
-                f"{sync.url} is the bucket of {whose}, but the manifest of {choice.key} says that "
-                f"{manifest.environment} pushed it.",
-                "Find out who wrote it there, and whether it is sanitised as this pull expects.",
+                foreign,
+                "The pull will refuse it: find out who wrote it there, and take it out of the bucket.",
             )
         )
     try:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "plugins" / "env_sync"
 # From the lowest to the highest. A new module is placed here, or the first test fails. A folder stands
 # for all that is in it; a module may import what is in its own layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors", "redact", "secret", "guard", "finding"),
+    ("__init__", "errors", "redact", "secret", "guard", "finding", "disk"),
     ("hieradata",),
     (
         "schedule",

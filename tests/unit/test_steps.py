@@ -11,6 +11,7 @@ from attrs import evolve
 from env_sync.engines.contract import CopyState
 from env_sync.errors import (
     DumpDamaged,
+    DumpOfAnotherEnvironment,
     DumpTooSmall,
     LeaseLost,
     NothingToRestore,
@@ -144,6 +145,14 @@ class TestDownload:
         world.lease = None
         with pytest.raises(LeaseLost):
             download(session)
+
+    def test_a_dump_that_another_environment_pushed_into_this_bucket_is_refused(self, world: World) -> None:
+        session = pulling(world)
+        put(world, "2026-11-23 22:30", SECRET_ROWS, session.sync, environment="production")
+        with pytest.raises(DumpOfAnotherEnvironment, match=r"of staging, but .* production pushed it"):
+            download(session)
+        assert not list(session.folder.glob("*"))
+        assert world.live == Database(content="yesterday;")
 
 
 class TestRestore:

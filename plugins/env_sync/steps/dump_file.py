@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from env_sync.engines.contract import Dump
-from env_sync.errors import DumpDamaged
+from env_sync.errors import DumpDamaged, DumpOfAnotherEnvironment
+from env_sync.hieradata.settings import Settings
+from env_sync.manifest import Manifest
 from env_sync.steps.note import read_note, remove_note, write_note
 from env_sync.steps.results import Downloaded
 from env_sync.steps.session import Session, make_folder
@@ -13,8 +15,15 @@ from env_sync.store import Choice
 def fetch(session: Session, choice: Choice) -> Dump:
     """Download the chosen dump, compare it with its manifest, and read it through to its end.
 
-    Raises what the store's download and the engine's verify raise; no file is left behind then.
+    Raises DumpOfAnotherEnvironment, and what the store's download and the engine's verify raise; no file is
+    left behind then.
     """
+    foreign = pushed_by_another(choice.manifest, session.settings, session.sync.url)
+    if foreign:
+        raise DumpOfAnotherEnvironment(
+            f"{foreign} It was not restored, and live is untouched. Find out who put it there; take it and "
+            "its manifest out of the bucket, or ask for another dump by its timestamp."
+        )
     make_folder(session.folder)
     remove_note(session.dump_file)
     with session.stopwatch.part("download"):
@@ -39,6 +48,20 @@ def fetch(session: Session, choice: Choice) -> Dump:
     )
     write_note(session.dump_file, dump)
     return dump
+
+
+def pushed_by_another(manifest: Manifest | None, settings: Settings, bucket: str) -> str | None:
+    """What is wrong where another environment than the bucket's owner pushed a dump; None where all is well.
+
+    What a pull expects of a dump, raw or sanitised, it knows by whose bucket it comes from.
+    """
+    owner = settings.owner_of(bucket)
+    if manifest is None or owner is None or manifest.environment == owner:
+        return None
+    return (
+        f"{bucket} is the bucket of {owner}, but the manifest of {manifest.key} says that "
+        f"{manifest.environment} pushed it."
+    )
 
 
 def obtain(session: Session, downloaded: Downloaded) -> Dump:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from env_sync.disk import is_full
 from env_sync.errors import DiskFull
 from env_sync.plain import from_plain, to_plain
 
@@ -32,7 +32,7 @@ def write_note(dump: Path, known: Known) -> None:
         written.write_text(json.dumps(to_plain(known)))
         written.replace(_note(dump))
     except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full(problem):
             raise
         raise DiskFull(
             f"The work folder {dump.parent} is full: not even a note of the dump fits in it. Make room, or "

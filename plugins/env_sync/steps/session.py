@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import logging
@@ -18,6 +17,7 @@ from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, store_connection
+from env_sync.disk import is_full
 from env_sync.engines.contract import Engine, Holder, Work
 from env_sync.engines.registry import ENGINES
 from env_sync.errors import ConfirmationMissing, DiskFull, ProtectedEnvironment, WorkFolderRefused
@@ -163,7 +163,7 @@ def make_folder(folder: Path) -> None:
             except FileExistsError:
                 _check_private(each)
     except OSError as problem:
-        kind = DiskFull if problem.errno in (errno.ENOSPC, errno.EDQUOT) else WorkFolderRefused
+        kind = DiskFull if is_full(problem) else WorkFolderRefused
         raise kind(
             f"The work folder {folder} cannot be made: {problem.strerror}. Make room and let this user write "
             f"there, or set {WORK_FOLDER} to another folder."

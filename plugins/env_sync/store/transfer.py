@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
@@ -19,6 +18,7 @@ from typing import Any
 from attrs import frozen
 
 from env_sync.cancellation import Cancellation
+from env_sync.disk import is_full
 from env_sync.errors import Cancelled, DiskFull, TransferFailed
 from env_sync.progress import Progress
 from env_sync.store.crew import Crew, walk_away
@@ -384,7 +384,7 @@ def writing(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(problem):
             raise DiskFull(
                 f"{file.parent} became full while a dump was written. Make room there, "
                 "or have the work folder elsewhere"

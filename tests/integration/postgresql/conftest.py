@@ -6,16 +6,11 @@ from pathlib import Path
 import pytest
 
 from sandbox.postgresql import PostgreSQLServer
-from tests.integration.postgresql.stage import Stage, set_up
+from tests.integration.postgresql.stage import VERSIONS, Stage, set_up
 
 
 @pytest.fixture(
-    params=[
-        ("postgresql15", False),
-        ("postgresql16", False),
-        ("postgresql18", False),
-        ("postgresql18", True),
-    ],
+    params=[*((version, False) for version in VERSIONS), ("postgresql18", True)],
     ids=lambda param: f"{param[0]}-{'superuser' if param[1] else 'rds'}",
 )
 def any_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:

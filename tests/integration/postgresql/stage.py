@@ -6,7 +6,8 @@ import contextlib
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from env_sync.manifest import Transformation
 from env_sync.progress import LogProgress
 from env_sync.secret import Secret
 from sandbox.postgresql import SUPERUSER, PostgreSQLServer
+
+VERSIONS = ("postgresql15", "postgresql18")
+"""The oldest and the newest server; those between take part in the conformance suite."""
 
 LOG = logging.getLogger("env_sync.test")
 SECRET = "sync secret"  # of a role on a server of this test alone
@@ -182,6 +186,43 @@ def working(engine: PostgreSQLEngine, at_most: int = 9) -> Iterator[PostgreSQLEn
     engine.take_lease(at_most=at_most)
     with engine.at_work():
         yield engine
+
+
+@contextlib.contextmanager
+def clients(stage: Stage, count: int = 3) -> Iterator[Callable[[int], list[int]]]:
+    """Applications that count the people in live all the time, reconnecting at once where they are cut off.
+
+    Gives what waits until they have seen so many ten times more, and tells all counts in their order.
+    """
+    seen, stop = list[int](), threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            try:
+                with stage.server.connect(stage.database, OWNER, SECRET) as connection:
+                    while not stop.is_set():
+                        [row] = connection.execute("SELECT count(*) FROM app.people").fetchall()
+                        seen.append(row[0])
+            except psycopg.Error:
+                continue
+
+    def until(wanted: int) -> list[int]:
+        before = len(seen)
+        while not seen or seen[-1] != wanted or len(seen) < before + 10:
+            stop.wait(0.01)
+        return seen
+
+    threads = [threading.Thread(target=client) for _ in range(count)]
+    for one in threads:
+        one.start()
+    try:
+        while not seen:
+            stop.wait(0.01)
+        yield until
+    finally:
+        stop.set()
+        for one in threads:
+            one.join()
 
 
 def said(*files: Path) -> tuple[Transformation, ...]:

@@ -8,10 +8,11 @@ import pytest
 from env_sync.engines.postgresql.archive import Locale
 from env_sync.errors import DumpDamaged
 from sandbox.postgresql import PostgreSQLServer
+from tests.integration.postgresql.stage import VERSIONS
 from tests.integration.postgresql.tools import Steps, dump, read, verify
 
 
-@pytest.fixture(params=["postgresql15", "postgresql16", "postgresql18"])
+@pytest.fixture(params=VERSIONS)
 def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQLServer]:
     server: PostgreSQLServer = request.getfixturevalue(request.param)
     yield server

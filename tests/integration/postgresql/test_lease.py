@@ -306,11 +306,15 @@ def test_a_role_that_may_not_use_the_lease_database_is_told_what_to_grant(stage:
     stage.engine().take_lease(at_most=1)
     stage.server.create_role("second", SECRET, create_database=True)
     second = evolve(stage, login="second", database="other")
-    with pytest.raises(AccessRefused, match="grant the role that owns database env_sync to second"):
+    with pytest.raises(AccessRefused, match="grant second CONNECT ON DATABASE env_sync"):
         second.engine().take_lease(at_most=9)
-    stage.server.grant("env_sync", "second")
+    stage.server.execute("GRANT CONNECT ON DATABASE env_sync TO second")
+    with pytest.raises(AccessRefused, match="in it, SELECT, INSERT, UPDATE, DELETE ON lease"):
+        second.engine().take_lease(at_most=9)
+    stage.query("GRANT SELECT, INSERT, UPDATE, DELETE ON lease TO second", "env_sync")
     with working(second.engine()):
         pass
+    second.engine().release_lease()
 
 
 def test_the_lease_database_can_have_another_name(stage: Stage) -> None:

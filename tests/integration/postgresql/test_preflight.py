@@ -18,11 +18,21 @@ from env_sync.engines.postgresql.reading import reading
 from env_sync.errors import AccessRefused, ServerUnreachable
 from env_sync.finding import Finding, Level
 from env_sync.hieradata.sync import Action
-from tests.integration.postgresql.stage import OWNER, READER, SECRET, SOURCE, STRANGER, Stage, pull, working
+from tests.integration.postgresql.stage import (
+    OWNER,
+    READER,
+    SECRET,
+    SOURCE,
+    STRANGER,
+    VERSIONS,
+    Stage,
+    pull,
+    working,
+)
 
 OF_EACH_VERSION = pytest.mark.parametrize(
     "any_stage",
-    [(name, False) for name in ("postgresql15", "postgresql16", "postgresql18")],
+    [(name, False) for name in VERSIONS],
     indirect=True,
     ids=["15", "16", "18"],
 )

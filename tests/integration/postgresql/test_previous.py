@@ -31,7 +31,7 @@ from env_sync.errors import (
     PromoteFailed,
     WrongEnvironment,
 )
-from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, Stage, pull, working
+from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, Stage, clients, pull, working
 from tests.integration.postgresql.test_promote import FORK, Killer, is_open, rows, rows_if_open
 from tests.integration.postgresql.test_pull import LIVE, WHO_MAY
 
@@ -146,32 +146,9 @@ def test_the_next_pull_goes_on_as_ever(pulled: Stage) -> None:
 
 
 def test_clients_see_the_new_data_and_then_the_old(pulled: Stage) -> None:
-    server, seen, stop = pulled.server, list[int](), threading.Event()
-
-    def client() -> None:
-        while not stop.is_set():
-            try:
-                with server.connect("app", OWNER, SECRET) as connection:
-                    while not stop.is_set():
-                        [row] = connection.execute("SELECT count(*) FROM app.people").fetchall()
-                        seen.append(row[0])
-            except psycopg.Error:
-                continue
-
-    clients = [threading.Thread(target=client) for _ in range(3)]
-    for one in clients:
-        one.start()
-    try:
-        while not seen:
-            stop.wait(0.01)
+    with clients(pulled) as until:
         undo(pulled)
-        before = len(seen)
-        while seen[-1] != 1 or len(seen) < before + 10:
-            stop.wait(0.01)
-    finally:
-        stop.set()
-        for one in clients:
-            one.join()
+        seen = until(1)
     assert seen == sorted(seen, reverse=True)
     assert set(seen) == {1, 500}
 

@@ -4,7 +4,6 @@ import datetime as dt
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,16 @@ from env_sync.engines.postgresql.lease import Leases
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import Comment, take_apart
 from env_sync.errors import AccessRefused, PauseActive, PromoteFailed, ProofMissing, WrongEnvironment
-from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, Stage, pull, said, working
+from tests.integration.postgresql.stage import (
+    OWNER,
+    READER,
+    STRANGER,
+    Stage,
+    clients,
+    pull,
+    said,
+    working,
+)
 
 FORK = multiprocessing.get_context("fork")
 
@@ -57,32 +65,9 @@ def is_open(stage: Stage) -> bool:
 
 
 def test_clients_see_the_old_data_and_then_the_new(sanitised: Stage) -> None:
-    server, seen, stop = sanitised.server, list[int](), threading.Event()
-
-    def client() -> None:
-        while not stop.is_set():
-            try:
-                with server.connect("app", OWNER, SECRET) as connection:
-                    while not stop.is_set():
-                        [row] = connection.execute("SELECT count(*) FROM app.people").fetchall()
-                        seen.append(row[0])
-            except psycopg.Error:
-                continue
-
-    clients = [threading.Thread(target=client) for _ in range(3)]
-    for one in clients:
-        one.start()
-    try:
-        while not seen:
-            stop.wait(0.01)
+    with clients(sanitised) as until:
         promotion = promote(sanitised)
-        before = len(seen)
-        while seen[-1] != 500 or len(seen) < before + 10:
-            stop.wait(0.01)
-    finally:
-        stop.set()
-        for one in clients:
-            one.join()
+        seen = until(500)
     assert seen == sorted(seen)
     assert set(seen) <= {1, 500}
     assert not promotion.first

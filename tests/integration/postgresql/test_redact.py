@@ -11,6 +11,7 @@ from psycopg import sql
 
 from env_sync.redact import describe_database_error, names_in
 from sandbox.postgresql import PostgreSQLServer
+from tests.integration.postgresql.stage import VERSIONS
 
 # Each holds the word that is looked for in any case, and what is special.
 VALUES = (
@@ -25,7 +26,7 @@ VALUES = (
 )
 
 
-@pytest.fixture(params=["postgresql15", "postgresql16", "postgresql18"])
+@pytest.fixture(params=VERSIONS)
 def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQLServer]:
     server: PostgreSQLServer = request.getfixturevalue(request.param)
     yield server

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import errno
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from attrs import frozen
 
 from env_sync import command
 from env_sync.cancellation import Cancellation
+from env_sync.disk import is_full
 from env_sync.engines.contract import DumpFacts, ServerConnection
 from env_sync.engines.postgresql import libpq
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_dump
@@ -145,7 +145,7 @@ def _whole(to: Path) -> Iterator[Path]:
                 os.close(descriptor)
         part.rename(to)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_full(error):
             part.unlink(missing_ok=True)
             raise _disk_full(to) from None
         raise

@@ -477,11 +477,11 @@ class Leases:
         return session
 
     def _refused(self, refused: AccessRefused) -> AccessRefused:
-        name = self.server.lease_database
+        name, login = self.server.lease_database, self.server.connection.login
         return AccessRefused(
             f"{refused} Env Sync keeps in database {name} who may touch which database, and all roles with "
-            f"which it works on this server must be able to write there: grant the role that owns database "
-            f"{name} to {self.server.connection.login}."
+            f"which it works on this server must be able to write there. As the owner of {name}, grant "
+            f"{login} CONNECT ON DATABASE {name} and, in it, SELECT, INSERT, UPDATE, DELETE ON lease."
         )
 
     def _half_made(self) -> bool:

@@ -6,8 +6,7 @@ import contextlib
 import logging
 import re
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -23,6 +22,7 @@ from env_sync.engines.postgresql.client_tools import (
     tools_to_read,
 )
 from env_sync.engines.postgresql.kept_statements import Kept, keep
+from env_sync.engines.postgresql.restore_output import UNKNOWN_SETTING, Heard, Parts
 from env_sync.engines.postgresql.selection import Target, one_at_a_time, select_entries
 from env_sync.engines.postgresql.session import plain_errors
 from env_sync.engines.postgresql.statistics import hold_autovacuum_back
@@ -40,23 +40,11 @@ ROWS_AND_AFTER = ("data", "post-data")
 AFTER_ROWS = ("post-data",)
 """What is restored in one go, in pg_restore's words; autovacuum is held back after the first."""
 
-_ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
-_DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")
-_DONE_BY_MANY = re.compile(r"pg_restore: (?:processing|finished) item \d+ ")
-_BEFORE_ROWS_PART, _ROWS_PART, _AFTER_ROWS_PART = ("tables and the like", "rows", "indexes and constraints")
-_BEGUN_BY_ONE = re.compile(
-    r"pg_restore: (?:(processing data for )|creating (INDEX|[A-Z ]*CONSTRAINT|TRIGGER)|creating |executing )"
-)
-_ROWS = ("TABLE DATA", "BLOBS", "BLOB METADATA", "SEQUENCE SET")
-_LAUNCHED = re.compile(r"pg_restore: launching item (\d+) (.*)")
-_FINISHED = re.compile(r"pg_restore: finished item (\d+) ")
-_ERROR = re.compile(r"pg_restore: error: (.*)")
 _UNREADABLE = re.compile(
     r"could not (?:read from|find block|uncompress|close|seek)|(?:un)?expected (?:end of file|block|section)|"
     r"did not find magic string|unsupported version|input file|corrupt|is not a valid|out of memory"
 )
 _DIED = "a worker process died unexpectedly"
-_UNKNOWN_SETTING = re.compile(r'pg_restore: error: could not execute query: .*"transaction_timeout"')
 
 
 def restore_archive(
@@ -107,13 +95,13 @@ def restore_archive(
         "pg_restore %s restores %d entries into %s (PostgreSQL %d) over %d connections",
         *(tools.version, len(now), database, server_major, jobs),
     )
-    heard = _Heard(archive, progress, len(now), tolerant=tolerant)
+    heard = Heard(archive, progress, len(now), tolerant=tolerant)
     progress.start(f"restore into {database}", len(now), "items")
     known = archive.names | {database, connection.host, connection.login}
     for sections, numbers, connections in runs:
         if not numbers:
             continue
-        parts = _Parts(stopwatch, alone=connections == 1)
+        parts = Parts(stopwatch, alone=connections == 1)
         with _list_file(archive.file.parent, numbers) as list_file:
             result = command.run(
                 [
@@ -139,7 +127,7 @@ def restore_archive(
                 cancellation=cancellation,
                 log=log,
                 on_line=_both(heard.within(connections), parts.line),
-                redact=lambda line: None if _UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
+                redact=lambda line: None if UNKNOWN_SETTING.match(line) else redact_tool_line(line, known),
                 check=False,
             )
         parts.end()
@@ -181,71 +169,6 @@ def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callab
 def _kept(entry: Entry) -> Kept:
     name = entry.name if entry.type == "INDEX" else ""
     return Kept(schema=entry.schema, index=name, sql=entry.definition)
-
-
-class _Heard:
-    """What pg_restore said: how far it is, and what went wrong. Raw, so never shown as it is."""
-
-    def __init__(self, archive: Archive, progress: Progress, total: int, *, tolerant: bool) -> None:
-        self.errors: list[str] = []
-        self.entry: Entry | None = None
-        self._entries: Mapping[int, Entry] = {entry.dump_id: entry for entry in archive.entries}
-        self._progress = progress
-        self._tolerant = tolerant
-        self._total = total
-        self._pattern = _DONE_BY_ONE
-        self._done = 0
-
-    def within(self, connections: int) -> Callable[[str], None]:
-        """What hears the lines of a run over so many connections."""
-        self._pattern = _DONE_BY_MANY if connections > 1 else _DONE_BY_ONE
-        return self._line
-
-    def _line(self, line: str) -> None:
-        if self._pattern.match(line):
-            # It also tells of a few entries of its own, which nobody chose.
-            self._done = min(self._done + 1, self._total)
-            self._progress.advance(self._done)
-        elif match := _ENTRY.match(line):
-            if not self.errors:
-                self.entry = self._entries.get(int(match[1]))
-        elif (match := _ERROR.match(line)) and not (self._tolerant and _UNKNOWN_SETTING.match(line)):
-            self.errors.append(match[1])
-
-
-class _Parts:
-    """Counts the time of a pg_restore: what several connections do at once shares it between them."""
-
-    def __init__(self, stopwatch: Stopwatch, *, alone: bool) -> None:
-        self._stopwatch = stopwatch
-        self._alone = alone
-        self._running: dict[str, str] = {}
-        self._since = time.monotonic()
-
-    def line(self, line: str) -> None:
-        """Hear a line that pg_restore says."""
-        if self._alone:
-            if match := _BEGUN_BY_ONE.match(line):
-                self._count()
-                self._running = {"": _ROWS_PART} if match[1] else {"": _AFTER_ROWS_PART} if match[2] else {}
-        elif match := _LAUNCHED.match(line):
-            self._count()
-            self._running[match[1]] = _ROWS_PART if match[2].startswith(_ROWS) else _AFTER_ROWS_PART
-        elif match := _FINISHED.match(line):
-            self._count()
-            self._running.pop(match[1], None)
-
-    def end(self) -> None:
-        """Hear that it ended."""
-        self._count()
-        self._running.clear()
-
-    def _count(self) -> None:
-        now = time.monotonic()
-        parts = list(self._running.values()) or [_BEFORE_ROWS_PART]
-        for part in parts:
-            self._stopwatch.add(part, (now - self._since) / len(parts))
-        self._since = now
 
 
 def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:
@@ -306,7 +229,7 @@ def _run(
 
 
 def _failure(
-    result: command.Result, heard: _Heard, archive: Archive, connection: ServerConnection, database: str
+    result: command.Result, heard: Heard, archive: Archive, connection: ServerConnection, database: str
 ) -> Exception:
     said = "\n".join(heard.errors)
     unconnected = libpq.tool_connection_error(said, connection, database)
@@ -317,7 +240,7 @@ def _failure(
     return _restore_failed(result, heard, archive, database)
 
 
-def _restore_failed(result: command.Result, heard: _Heard, archive: Archive, database: str) -> EnvSyncError:
+def _restore_failed(result: command.Result, heard: Heard, archive: Archive, database: str) -> EnvSyncError:
     known = archive.names
     where = f" at {redact_text(str(heard.entry), known)}" if heard.entry else ""
     return RestoreFailed(
@@ -326,7 +249,7 @@ def _restore_failed(result: command.Result, heard: _Heard, archive: Archive, dat
     )
 
 
-def _advice(heard: _Heard) -> str:
+def _advice(heard: Heard) -> str:
     said = "\n".join(heard.errors)
     if "No space left on device" in said:
         return ". The disk of the database server is full: free some, or set keep_previous to false"
