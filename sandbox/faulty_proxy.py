@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -48,7 +49,14 @@ class Garble:
     after: int
 
 
-Fault = Pass | Busy | Cut | Stall | Garble
+@frozen
+class Slow:
+    """Pass on no more than so many bytes a second, in small pieces, in either direction."""
+
+    rate: int
+
+
+Fault = Pass | Busy | Cut | Stall | Garble | Slow
 
 
 class FaultyProxy:
@@ -126,8 +134,17 @@ class FaultyProxy:
                         break
                     self.stalled.set()
                     continue
-                sink.sendall(chunk)
+                pieces = _slowly(chunk, fault.rate) if isinstance(fault, Slow) else [chunk]
+                for piece in pieces:
+                    sink.sendall(piece)
         _close(source, sink)
+
+
+def _slowly(chunk: bytes, rate: int) -> Iterator[bytes]:
+    size = max(rate // 20, 1)
+    for start in range(0, len(chunk), size):
+        time.sleep(1 / 20)
+        yield chunk[start : start + size]
 
 
 def _close(*sockets: socket.socket) -> None:

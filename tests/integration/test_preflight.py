@@ -135,7 +135,7 @@ class World:
         return servers, buckets, sorted(self.folder.rglob("*"))
 
 
-@pytest.fixture(scope="module", params=["debian15", "pypi16", "pypi18"], ids=["15", "16", "18"])
+@pytest.fixture(scope="module", params=["debian15", "pypi18"], ids=["15", "18"])
 def servers(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[Mapping[str, PostgreSQLServer]]:
     """Two servers on which nothing happens by itself that would take a transaction id."""
     installation: str = request.param

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from env_sync.report import Result
-from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Stall
+from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Slow, Stall
 from tests.integration.conformance.stage import (
     NEW_LIVE,
     OLD_LIVE,
@@ -132,6 +132,18 @@ def test_a_store_that_is_busy_and_cuts_connections(stage: Stage, name: str) -> N
         stage.connect_store(environment, proxy.endpoint)
         assert stage.do(name).result is not Result.CRITICAL
         assert proxy.counts["Busy"] > 0
+    stage.connect_store(environment, stage.s3.endpoint)
+    stage.settled(NEW_LIVE if name == PULL else OLD_LIVE)
+
+
+@BOTH
+def test_a_store_that_is_slow(stage: Stage, name: str) -> None:
+    stage.push()
+    environment = environment_of(name)
+    with FaultyProxy(stage.s3.port, lambda number: Slow(rate=10_000)) as proxy:
+        stage.connect_store(environment, proxy.endpoint)
+        assert stage.do(name).result is Result.OK
+        assert proxy.counts["Slow"] > 0
     stage.connect_store(environment, stage.s3.endpoint)
     stage.settled(NEW_LIVE if name == PULL else OLD_LIVE)
 

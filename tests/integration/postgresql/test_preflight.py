@@ -34,7 +34,7 @@ OF_EACH_VERSION = pytest.mark.parametrize(
     "any_stage",
     [(name, False) for name in VERSIONS],
     indirect=True,
-    ids=["15", "16", "18"],
+    ids=VERSIONS,
 )
 """The RDS-like role on a server of each version: a superuser lacks nothing."""
 NO_LONGER_ALL = "REVOKE pg_read_all_data FROM pusher; GRANT USAGE ON SCHEMA app TO pusher; GRANT SELECT"
