@@ -32,6 +32,8 @@ def test_a_transformation_that_fails(stage: Stage, way: str) -> None:
         timer = threading.Timer(bad.seconds, attempt.session.cancellation.cancel)
         timer.start()
     assert not attempt.run("sanitise")
+    # The step itself drops it, not only the end of the group.
+    assert stage.subject.copies(TARGET, stage.database) == {"live"}
     attempt.session.cancellation.reset()
     report = attempt.end()
     assert report.result is Result.CRITICAL
