@@ -21,6 +21,7 @@ from env_sync.operators.report import ReportOperator
 from env_sync.operators.request import RequestOperator
 from env_sync.operators.restore import RestoreOperator
 from env_sync.operators.sanitise import SanitiseOperator
+from env_sync.operators.selection import SelectionOperator
 from env_sync.operators.start_gate import StartGateOperator
 from env_sync.operators.step import StepOperator
 from env_sync.operators.upload import UploadOperator
@@ -64,6 +65,7 @@ def make_dag(plan: Plan) -> DAG:
     )
     with dag:
         RequestOperator(task_id="request", plan=plan)
+        selection = SelectionOperator(task_id="selection", plan=plan)
         if plan.problems:
             ConfigProblemsOperator(task_id="config_problems", plan=plan)
         night = NightOperator(task_id="night", plan=plan, trigger_rule=TriggerRule.ALL_DONE)
@@ -71,6 +73,8 @@ def make_dag(plan: Plan) -> DAG:
         for group in plan.groups:
             for before in group.after:
                 _follow(tasks[before]["report"], tasks[group.id]["start_gate"])
+            if not group.after:
+                _follow(selection, tasks[group.id]["start_gate"])
             _follow(tasks[group.id]["report"], night)
         _make_teardown(night)
     for task in dag.tasks:

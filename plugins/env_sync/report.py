@@ -221,14 +221,17 @@ def _left_behind(action: str, step: str, outcome: Outcome) -> str:
     return "live was not replaced"
 
 
-def night_table(reports: Iterable[Report]) -> str:
-    """The table of a night: the worst first, then by sync; those not asked for are only counted."""
+def night_table(reports: Iterable[Report], *, not_asked_for: int = 0) -> str:
+    """The table of a night: the worst first, then by sync; those not asked for are only counted.
+
+    `not_asked_for` counts those that left no report since the run was not about them.
+    """
     everything = list(reports)
     shown = sorted(
         (report for report in everything if not report.quiet or report.result is not Result.OK),
         key=lambda report: (-_GRAVITY[report.result], report.group),
     )
-    quiet = len(everything) - len(shown)
+    quiet = len(everything) - len(shown) + not_asked_for
     counts = ", ".join(
         f"{sum(report.result is result for report in shown)} {result}" for result in reversed(list(Result))
     )

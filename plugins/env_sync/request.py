@@ -40,6 +40,10 @@ class Request:
             return group.steps
         return tuple(step for step in group.steps if step in UNDO_STEPS)
 
+    def asks_for(self, group: Group, plan: Plan) -> bool:
+        """Whether the group has anything to say in this run: the night asks for all of them."""
+        return self.nightly or self.why_not(group, plan) is None
+
     def why_not(self, group: Group, plan: Plan) -> str | None:
         """Why the group does not run in this run; None where it does."""
         sync = group.sync

@@ -78,7 +78,12 @@ INTEGRATION = "\n".join(
 )
 
 PRODUCTION = "\n".join(
-    ["govuk_env_sync::tasks:", *(_push(f"push_{database}", database) for database in DATABASES)]
+    [
+        # One more than fit in would wait a minute before it looks again.
+        f"govuk_env_sync::pool_size: {len(DATABASES)}",
+        "govuk_env_sync::tasks:",
+        *(_push(f"push_{database}", database) for database in DATABASES),
+    ]
 )
 
 

@@ -31,7 +31,7 @@ def test_one_sync_runs_alone_and_leaves_live_sanitised(scene: Scene) -> None:
     states = scene.api.states(DAG, run)
     assert states["pull_shop.promote"] == "success"
     assert states["pull_library_badly.start_gate"] == "skipped"
-    assert states["pull_library_badly.download"] == "skipped"
+    assert states["pull_library_badly.report"] == "skipped"
     report = scene.report("integration", run, "pull_shop")
     assert report["result"] == "OK", report
     assert report["bytes"] > 0

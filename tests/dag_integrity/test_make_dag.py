@@ -64,13 +64,13 @@ def test_the_edges(dag: Any) -> None:
     assert upstream["pull_signon__0300.start_gate"] == {"push_early.report"}
     assert upstream["pull_signon__0500.start_gate"] == {"pull_signon__0300.report"}
     assert upstream["apart.start_gate"] == {"pull_signon__0300.report", "pull_signon__0500.report"}
-    assert upstream["by_hand.start_gate"] == upstream["push_early.start_gate"] == set()
+    assert upstream["by_hand.start_gate"] == upstream["push_early.start_gate"] == {"selection"}
     assert upstream["pull_signon__0300.report"] == {
         "pull_signon__0300.promote",
         "pull_signon__0300.start_gate",
     }
     assert upstream["night"] == {name for name in upstream if name.endswith(".report")}
-    assert upstream["request"] == set()
+    assert upstream["request"] == upstream["selection"] == set()
 
 
 def test_clearing_one_step_takes_its_gate_and_report_along_and_no_other_group(dag: Any) -> None:
@@ -207,7 +207,7 @@ def test_a_group_shows_its_configuration_in_full_whatever_it_holds() -> None:
 
 def test_an_environment_without_groups_is_a_dag_all_the_same() -> None:
     dag = as_scheduled(a_plan(a_sync(dbms="mysql")))
-    assert {task.task_id for task in dag.tasks} == {"request", "night"}
+    assert {task.task_id for task in dag.tasks} == {"request", "selection", "night"}
     assert "no engine for mysql" in dag.doc_md
 
 

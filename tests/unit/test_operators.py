@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
     AirflowTaskTimeout,
+    DownstreamTasksSkipped,
     TaskDeferred,
 )
 from attrs import define, evolve, field
@@ -28,6 +29,7 @@ from env_sync.operators import start_gate, step
 from env_sync.operators.config_problems import ConfigProblemsOperator
 from env_sync.operators.night import NightOperator
 from env_sync.operators.request import RequestOperator
+from env_sync.operators.selection import SelectionOperator
 from env_sync.operators.step import StepOperator
 from env_sync.pause import Pause
 from env_sync.plan import Plan
@@ -723,13 +725,36 @@ class TestOfTheRun:
         run.scheduled, run.conf = False, {"only": ["pull_signon"]}
         for each in (*PULL, "report"):
             run.do(each, pull_group)
-        table = self.night(run)
-        assert "0 CRITICAL, 0 WARNING, 1 OK" in table
-        assert "CRITICAL: no report of push_other" in table
+        assert self.night(run).startswith("0 CRITICAL, 0 WARNING, 1 OK; 1 not asked for\n")
+        assert "no report" not in self.night(run)
+        run.conf = {"only": ["all"]}
+        assert "CRITICAL: no report of push_other" in self.night(run)
 
     def test_the_night_of_a_refused_request_says_so(self, run: Run) -> None:
         run.scheduled, run.conf = False, {"only": ["nobody"]}
         assert "CRITICAL: the run's request was refused" in self.night(run)
+
+    def skipped(self, run: Run) -> list[str]:
+        """The ids of the tasks that the selection skips."""
+        try:
+            SelectionOperator(task_id="selection", plan=run.plan).execute(run.context("selection"))
+        except DownstreamTasksSkipped as skip:
+            return list(skip.tasks)
+        return []
+
+    def test_what_is_not_asked_for_is_skipped_at_once(self, run: Run) -> None:
+        run.plan = a_plan(*[group.sync for group in run.plan.groups], a_push("push_other", database="other"))
+        assert self.skipped(run) == []
+        run.scheduled, run.conf = False, {"only": ["pull_signon"]}
+        assert self.skipped(run) == [
+            f"push_other.{step}" for step in ("start_gate", "dump", "upload", "report")
+        ]
+        run.conf = {"only": ["all"]}
+        assert self.skipped(run) == []
+        run.conf = {}
+        assert {task.split(".")[0] for task in self.skipped(run)} == {"pull_signon", "push_other"}
+        run.conf = {"only": ["nobody"]}
+        assert self.skipped(run) == []
 
     def request(self, run: Run) -> str:
         return str(RequestOperator(task_id="request", plan=run.plan).execute(run.context("request")))

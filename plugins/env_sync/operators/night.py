@@ -26,14 +26,19 @@ class NightOperator(BaseOperator):
         """Make the table; it is in the log and in XCom."""
         groups = self._plan.groups
         left = {group.id: context["ti"].xcom_pull(task_ids=task_id(group, "report")) for group in groups}
-        missing = [group for group, report in left.items() if report is None]
-        table = night_table(from_plain(Report, report) for report in left.values() if report is not None)
-        if missing:
-            table += f"\nCRITICAL: no report of {', '.join(missing)}: see the logs of their report tasks"
+        missing = [group for group in groups if left[group.id] is None]
+        refused = None
         try:
-            request_of(context, self._plan)
+            request = request_of(context, self._plan)
+            others = [group for group in missing if not request.asks_for(group, self._plan)]
         except InvalidRequest as problem:
-            table = f"CRITICAL: the run's request was refused: {problem}\n{table}"
+            refused, others = problem, []
+        reports = [from_plain(Report, report) for report in left.values() if report is not None]
+        table = night_table(reports, not_asked_for=len(others))
+        if lost := [group.id for group in missing if group not in others]:
+            table += f"\nCRITICAL: no report of {', '.join(lost)}: see the logs of their report tasks"
+        if refused is not None:
+            table = f"CRITICAL: the run's request was refused: {refused}\n{table}"
         for line in table.splitlines():
             self.log.info(line)
         return table
