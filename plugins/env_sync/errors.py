@@ -137,6 +137,10 @@ class NoSuchDatabase(EnvSyncError):
     """The server has no database of this name."""
 
 
+class ContentRefused(EnvSyncError):
+    """There is something in it that cannot be copied to another machine, or cannot be replaced."""
+
+
 class RestoreFailed(EnvSyncError):
     """The dump could not be restored; live is untouched."""
 

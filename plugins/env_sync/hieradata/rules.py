@@ -220,8 +220,9 @@ def _waiting_where_nothing_waits(places: Mapping[str, Place], what: str) -> Iter
 def _database(judged: Judged) -> Iterator[Fault]:
     sync = judged.sync
     shown = f"`database` is `{shorten(sync.database)}`"
-    if sync.dbms != "files" and "/" in sync.database:
-        yield judged.fault("database", shown, "a name with `/` cannot be part of the dump's key")
+    if "/" in sync.database:
+        where = "; `root` in the extra of its connection says where it is" if sync.dbms == "files" else ""
+        yield judged.fault("database", shown, f"a name with `/` cannot be part of the dump's key{where}")
     if sync.database.endswith(COPIES):
         yield judged.fault("database", shown, f"names ending in {' or '.join(COPIES)} are kept for copies")
     if sync.action is Action.PULL and sync.database in SYSTEM_DATABASES.get(sync.dbms, ()):

@@ -100,7 +100,12 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         doc="Where dumps are kept.",
         default=None,
     ),
-    "database": SyncField(reader=read_text, values="name", doc="The name of the database.", default=None),
+    "database": SyncField(
+        reader=read_text,
+        values="name",
+        doc="The name of the database; with `files`, of the directory.",
+        default=None,
+    ),
     "database_hostname": SyncField(
         reader=optional(read_text),
         values="host name",
@@ -140,7 +145,8 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "excluded_tables": SyncField(
         reader=read_tables,
         values="list of tables, or their names with commas",
-        doc="The tables whose rows a push leaves out.",
+        doc="The tables whose rows a push leaves out; with `files`, globs of what it leaves out, such as "
+        "`cache/*` or `*.tmp`.",
         default="none",
     ),
 }

@@ -14,6 +14,7 @@ from env_sync.steps import finish as finish_module
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
 from tests.conftest import Server, run_server
+from tests.integration.conformance.files.subject import FilesSubject, Roots, can_be_others
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
@@ -51,7 +52,14 @@ def _postgresql(source: str, target: str) -> Callable[[str, Servers], Subject]:
     )
 
 
+def _files(name: str, servers: Servers) -> Subject:
+    if not can_be_others():
+        pytest.skip("only root can be an application and the sync's user at the same time")
+    return FilesSubject(name, servers.get("files", Roots))
+
+
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
+    "Files": _files,
     "PostgreSQL 15": _postgresql("debian15", "debian15"),
     "PostgreSQL 16": _postgresql("pypi16", "pypi16"),
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
@@ -87,6 +95,8 @@ def bare_stage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stage]:
     """Two environments with nothing in them yet."""
+    if (reason := subject.not_applicable.get(getattr(request.node, "originalname", ""))) is not None:
+        pytest.skip(reason)
     monkeypatch.setattr(finish_module, "BETWEEN_ATTEMPTS", 0.2)
     database = "conf_" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
     stage = Stage(

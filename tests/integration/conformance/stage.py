@@ -325,7 +325,7 @@ class Stage:
             "url": BUCKET.format(SOURCE),
             "minute": "0",
         }
-        push = {**common, "action": "push", "hour": "1"}
+        push = {**common, "action": "push", "hour": "1", **self.subject.push_options}
         pull = {**common, "action": "pull", "hour": "2", "promote_wait": "20s", **self.options}
         if text:
             (transformations / "sanitise.sql").write_text(text)

@@ -60,6 +60,10 @@ class Subject(ABC):
     """Whether both servers describe one object in the same words, as two of one version do."""
     closes_live: bool = False
     """Whether live lets nobody in for the moment of the swap."""
+    push_options: Mapping[str, object] = {}
+    """Fields of the push beside those of every engine: what leaves personal values out, where that does."""
+    not_applicable: Mapping[str, str] = {}
+    """Scenarios that cannot be for this engine, by the name of their test, each with the reason."""
 
     # Servers
 

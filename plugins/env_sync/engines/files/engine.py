@@ -1,0 +1,355 @@
+"""The engine for directories of files: the contract, put together from the modules beside this one."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import evolve
+
+from env_sync.engines.contract import (
+    CleanUp,
+    CopyState,
+    Dump,
+    DumpFacts,
+    DumpHead,
+    Engine,
+    Holder,
+    Preflight,
+    Promotion,
+    Stamp,
+    Work,
+)
+from env_sync.engines.files.copies import remove, settle
+from env_sync.engines.files.kernel import write_out
+from env_sync.engines.files.lease import Hold, Leases
+from env_sync.engines.files.looking import look_at_pull, look_at_push, look_at_root
+from env_sync.engines.files.pack import pack
+from env_sync.engines.files.place import Place, check_folder, check_live, place_of, plain_errors
+from env_sync.engines.files.promotion import Promoting, promote, restore_previous
+from env_sync.engines.files.record import Record, read_record, write_record
+from env_sync.engines.files.unpack import check_dump, unpack
+from env_sync.errors import (
+    ContentRefused,
+    EnvSyncError,
+    LeaseLost,
+    NoSuchDatabase,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    ToolFailed,
+    TransformationFailed,
+    WrongEnvironment,
+)
+from env_sync.finding import Finding
+from env_sync.hieradata.sync import Action
+from env_sync.manifest import Transformation
+
+
+class FilesEngine(Engine):
+    """One directory on the machine of this worker.
+
+    A connection's extra must hold `root`: the directory in which the directory called `database` is. Where
+    the connection names a host, this machine must be that.
+    """
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._hold: Hold | None = None
+        self._settled = False
+
+    def take_lease(self, *, at_most: int) -> None:
+        """Take, or renew, the lease on live. See the contract."""
+        self._leases.take(at_most=at_most)
+
+    def release_lease(self) -> None:
+        """Give the lease back. See the contract."""
+        self._leases.release()
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Hold the lease for the length of a step. See the contract."""
+        with self._leases.at_work() as hold:
+            self._hold = hold
+            try:
+                with self._errors():
+                    self._settled = settle(self._place, self.work.log)
+                yield
+            finally:
+                self._hold = None
+
+    def dump(self, to: Path) -> DumpFacts:
+        """Dump live to a file. See the contract."""
+        place, progress = self._place, self.work.progress
+        self._held.note_step("dump")
+        started = dt.datetime.now(dt.UTC)
+        written = to.with_name(f"{to.name}.new")
+        written.unlink(missing_ok=True)
+        if not place.live.is_symlink() and not place.live.is_dir():
+            raise NoSuchDatabase(f"There is no directory {place}, so nothing to push.")
+        if place.live.is_symlink():
+            check_live(place)
+        progress.start(f"dump of {place.live}", None, "bytes")
+        try:
+            with plain_errors(f"The dump of {place} into {to.parent}", ToolFailed):
+                pack(
+                    place.live,
+                    written,
+                    excluded=self.work.sync.excluded_tables,
+                    compression=self.work.sync.options.compression,
+                    pulse=self._pulse_of(progress.advance),
+                    log=self.work.log,
+                )
+                self._held.check()
+                written.replace(to)
+        except BaseException:
+            written.unlink(missing_ok=True)
+            raise
+        progress.finish()
+        return DumpFacts(
+            engine_version=f"tar of Python {platform.python_version()}",
+            server_version=f"{platform.system()} {platform.release()}",
+            started=started,
+            finished=dt.datetime.now(dt.UTC),
+        )
+
+    def verify(self, dump: Path) -> None:
+        """Read a dump through to its end. See the contract."""
+        with plain_errors(f"Reading {dump}", ToolFailed):
+            count = check_dump(dump, self.work.sync.database, self.work.cancellation.check)
+        self.work.log.info("%s is whole and holds %d files, directories and links", dump.name, count)
+
+    def live_stamp(self) -> Stamp | None:
+        """What live says about itself. See the contract."""
+        return self._stamp(self._place.live)
+
+    def made_live_by(self) -> Holder | None:
+        """Who last made live what it is. See the contract."""
+        record = self._record(self._place.live)
+        made = (record.returned or record.stamp) if record else None
+        return made.holder if made else None
+
+    def incoming_stamp(self) -> Stamp | None:
+        """What incoming says about itself. See the contract."""
+        return self._stamp(self._place.incoming)
+
+    def restore(self, dump: Dump) -> tuple[str, ...]:
+        """Make incoming anew from a dump. See the contract."""
+        self._refuse_other_environment()
+        place, progress = self._place, self.work.progress
+        self._held.note_step("restore")
+        check_folder(place)
+        with self._errors(RestoreFailed):
+            # What would stop the swap in the end had better stop it now.
+            self._check_live(RestoreFailed)
+            if remove(place, place.incoming):
+                self.work.log.info("Removed a %s that an earlier step left.", place.incoming)
+        stamp = self._first_stamp(dump)
+        progress.start(f"restore of {place.live}", None, "items")
+        with self._dropping_incoming(), self._errors(RestoreFailed):
+            place.incoming.mkdir(mode=0o700)
+            write_record(place, place.incoming, Record(stamp=stamp))
+            with self.work.stopwatch.part("files"):
+                warnings = unpack(dump.file, place.incoming, place.database, self._pulse_of(progress.advance))
+            with self.work.stopwatch.part("writing to disk"):
+                write_out(place.folder)
+            self._held.check()
+            write_record(place, place.incoming, Record(stamp=_now(stamp, CopyState.RAW)))
+        progress.finish()
+        return warnings
+
+    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+        """Write the proof; files are not transformed. See the contract."""
+        self._refuse_other_environment()
+        place = self._place
+        self._held.note_step("sanitise")
+        raw = self._raw_stamp()
+        with self._dropping_incoming(), self._errors(TransformationFailed):
+            if transformations:
+                raise TransformationFailed(
+                    f"{transformations[0].name} cannot be run on files. Incoming was removed and live is "
+                    "untouched; take transformation_sql_filename out of the sync."
+                )
+            self.work.cancellation.check()
+            self._held.check()
+            stamp = _now(raw, CopyState.SANITISED)
+            write_record(place, place.incoming, Record(stamp=stamp))
+        self.work.log.info("%s needed no transformation, and proves it.", place.incoming)
+        return stamp
+
+    def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
+        """Swap incoming with live. See the contract."""
+        self._refuse_other_environment()
+        self._held.note_step("promote")
+        with self._errors(PromoteFailed):
+            return promote(self._promoting, transformations, last_look)
+
+    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+        """Swap live and previous back. See the contract."""
+        self._refuse_other_environment()
+        self._held.note_step("restore_previous")
+        with self._errors(PromoteFailed):
+            return restore_previous(self._promoting, last_look)
+
+    def clean_up(self) -> CleanUp:
+        """Put right what a killed step left. See the contract."""
+        place = self._place
+        dropped, notes = False, []
+        with self._errors():
+            if (record := read_record(place, place.incoming)) is not None:
+                stamp = record.stamp
+                holder = self.work.holder
+                if stamp is None or (stamp.holder.run, stamp.holder.group) == (holder.run, holder.group):
+                    dropped = remove(place, place.incoming)
+                    notes.append(
+                        f"removed {place.incoming}, which was {stamp.state if stamp else 'without a stamp'}"
+                    )
+                else:
+                    notes.append(f"{place.incoming} belongs to {stamp.holder} and was left alone")
+        for said in notes:
+            self.work.log.info("Clean-up of %s: %s.", place, said)
+        return CleanUp(live_reopened=self._settled, incoming_dropped=dropped, notes=tuple(notes))
+
+    def preflight_server(self) -> tuple[Finding, ...]:
+        """Try what would stop every sync with this connection. See the contract."""
+        return tuple(look_at_root(self._place, self.work.sync.action))
+
+    def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
+        """Try what would stop this sync alone. See the contract."""
+        sync = self.work.sync
+        with self._errors():
+            if sync.action is Action.PUSH:
+                return look_at_push(self._place, sync.excluded_tables)
+            return look_at_pull(self._place, transformations, head, keep_previous=sync.options.keep_previous)
+
+    @functools.cached_property
+    def _place(self) -> Place:
+        return place_of(self.work.connection, self.work.sync.database)
+
+    @functools.cached_property
+    def _leases(self) -> Leases:
+        work = self.work
+        return Leases(self._place, work.holder, work.sync.options.lease_lifetime, work.cancellation, work.log)
+
+    @property
+    def _promoting(self) -> Promoting:
+        return Promoting(
+            place=self._place,
+            hold=self._held,
+            holder=self.work.holder,
+            environment=self.work.sync.environment,
+            keep_previous=self.work.sync.options.keep_previous,
+            check=self.work.cancellation.check,
+            log=self.work.log,
+        )
+
+    @property
+    def _held(self) -> Hold:
+        if self._hold is None:
+            raise LeaseLost(f"No step is at work on {self._place}: this may only be done with its lease.")
+        return self._hold
+
+    def _errors(
+        self, otherwise: type[EnvSyncError] = EnvSyncError
+    ) -> contextlib.AbstractContextManager[None]:
+        return plain_errors(f"{self._place}", otherwise)
+
+    def _pulse_of(self, advance: Callable[[int], None]) -> Callable[..., None]:
+        """What long work calls again and again: stops it where it was cancelled, or the lease is lost."""
+        hold = self._held
+        count = 0
+
+        def pulse(done: int | None = None) -> None:
+            nonlocal count
+            count += 1
+            self.work.cancellation.check()
+            hold.check_now_and_then()
+            advance(count if done is None else done)
+
+        return pulse
+
+    def _check_live(self, otherwise: type[EnvSyncError]) -> None:
+        try:
+            check_live(self._place)
+        except ContentRefused as refused:
+            raise otherwise(str(refused)) from None
+
+    def _refuse_other_environment(self) -> None:
+        wanted, said = self.work.sync.environment, self.work.connection.environment
+        if said != wanted:
+            raise WrongEnvironment(
+                f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
+                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
+                "connection's extra, or the sync."
+            )
+
+    def _first_stamp(self, dump: Dump) -> Stamp:
+        return Stamp(
+            state=CopyState.RESTORING,
+            holder=self.work.holder,
+            sync=self.work.sync.name,
+            environment=self.work.sync.environment,
+            source_environment=dump.environment,
+            dump_key=dump.key,
+            dump_sha256=dump.sha256,
+            data_time=dump.data_time,
+            born_in=dump.born_in,
+            parents=dump.parents,
+            transformations=(),
+            changed=dt.datetime.now(dt.UTC),
+        )
+
+    def _raw_stamp(self) -> Stamp:
+        where = self._place.incoming
+        again = "Nothing was done; run the group again from restore."
+        record = self._record(where)
+        if record is None:
+            raise ProofMissing(f"There is no directory {where} to sanitise. {again}")
+        stamp = record.stamp
+        if (
+            stamp is None
+            or stamp.holder != self.work.holder
+            or stamp.environment != self.work.sync.environment
+        ):
+            whose = f"of {stamp.holder}, attempt {stamp.holder.attempt}" if stamp else "without a stamp"
+            raise ProofMissing(f"{where} is a copy {whose}, not of this attempt. {again}")
+        if stamp.state is not CopyState.RAW:
+            raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
+        return stamp
+
+    def _stamp(self, copy: Path) -> Stamp | None:
+        record = self._record(copy)
+        return record.stamp if record else None
+
+    def _record(self, copy: Path) -> Record | None:
+        with self._errors():
+            return read_record(self._place, copy)
+
+    @contextlib.contextmanager
+    def _dropping_incoming(self) -> Iterator[None]:
+        """Remove incoming where the block raises: nobody may find it half done."""
+        try:
+            yield
+        except LeaseLost:
+            # Whoever has the lease now may be making another one.
+            raise
+        except BaseException:
+            try:
+                remove(self._place, self._place.incoming)
+            except OSError as problem:
+                self.work.log.error(
+                    "%s could not be removed after a failure (%s); the end of the group tries again. Nobody "
+                    "else can enter it.",
+                    self._place.incoming,
+                    os.strerror(problem.errno or 0),
+                )
+            raise
+
+
+def _now(stamp: Stamp, state: CopyState) -> Stamp:
+    return evolve(stamp, state=state, changed=dt.datetime.now(dt.UTC))
