@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from env_sync.engines.contract import Engine
+from env_sync.engines.mongo.engine import MongoEngine
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
 
-ENGINES: Mapping[str, type[Engine]] = {"postgresql": PostgreSQLEngine}
+ENGINES: Mapping[str, type[Engine]] = {
+    "postgresql": PostgreSQLEngine,
+    "mongo": MongoEngine,
+    "documentdb": MongoEngine,
+}
