@@ -194,11 +194,12 @@ def _told(promoted: Promoted) -> Promotion:
 
 def _warnings(entries: Sequence[Entry], work: Promoting, *, first: bool) -> tuple[str, ...]:
     if first:
-        return (
+        warning = (
             f"there was no database {work.copies.live} on {work.server}, so it was made: see that its "
             "application's "
-            "user has a role on it",
+            "user has a role on it"
         )
+        return (warning,)
     series = [shown(entry.name) for entry in entries if entry.definition.kind is Kind.TIMESERIES]
     if not series:
         return ()

@@ -143,9 +143,7 @@ def fill_rich(database: Database[Any]) -> None:
     database.command("insert", "validated", documents=[{"_id": 1}], bypassDocumentValidation=True)
     database.command("create", "french", collation={"locale": "fr", "strength": 2})
     database.french.insert_one({"_id": "é"})
-    database.command(
-        "create", "clustered", clusteredIndex={"key": {"_id": 1}, "unique": True, "name": "by id"}
-    )
+    database.command("create", "clustered", clusteredIndex={"key": {"_id": 1}, "unique": True})
     database.clustered.insert_many({"_id": number} for number in range(3))
     database.command("create", "empty")
     database.command("create", "measured", timeseries={"timeField": "at", "metaField": "sensor"})
@@ -193,5 +191,3 @@ def add_rich(database: Database[Any]) -> None:
     database.command("collMod", "empty", validator={"x": {"$exists": True}}, validationLevel="moderate")
     database.drop_collection("view of a view")
     database["view of a view"].insert_one({"_id": "a collection now"})
-    database.drop_collection("UPPER")
-    database.command("create", "UPPER", viewOn="added", pipeline=[{"$limit": 1}])

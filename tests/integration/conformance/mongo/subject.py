@@ -51,6 +51,8 @@ class MongoDBSubject(Subject):
     dbms = "mongo"
     refusals = (PyMongoError, NothingThereError)
     keeps_previous = False
+    # A role names the database by its name, and is there before it.
+    closed_at_first = False
 
     def __init__(self, name: str, source: MongoDBServer, target: MongoDBServer) -> None:
         self.name = name
