@@ -60,6 +60,10 @@ class Manifest:
     """From the nearest to the oldest."""
     transformations: tuple[Transformation, ...]
     """Applied to a copy before the dump was taken."""
+    consistent: bool = True
+    """Whether all of it is of one moment."""
+    read_from: str = ""
+    """Which member of a replica set was read; "" where there is nothing to tell."""
     format: int = FORMAT
 
 
@@ -127,6 +131,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(dt.datetime, _time)
     converter.register_structure_hook(str, _exactly)
     converter.register_structure_hook(int, _exactly)
+    converter.register_structure_hook(bool, _exactly)
     converter.register_structure_hook_factory(
         lambda kind: kind in (tuple[Transformation, ...], tuple[Parent, ...]),
         lambda kind: _tuple_hook(converter, kind),

@@ -206,9 +206,9 @@ def test_a_group_shows_its_configuration_in_full_whatever_it_holds() -> None:
 
 
 def test_an_environment_without_groups_is_a_dag_all_the_same() -> None:
-    dag = as_scheduled(a_plan(a_sync(dbms="mysql")))
+    dag = as_scheduled(a_plan(a_sync(dbms="elasticsearch")))
     assert {task.task_id for task in dag.tasks} == {"request", "selection", "night"}
-    assert "no engine for mysql" in dag.doc_md
+    assert "no engine for elasticsearch" in dag.doc_md
 
 
 def test_nothing_of_a_plan_is_kept_in_what_is_serialised(dag: Any) -> None:

@@ -21,9 +21,9 @@ govuk_env_sync::tasks:
   push_signon:
     {hour: 1, minute: 0, action: push, dbms: postgresql, storagebackend: s3, database: signon,
      url: govuk-testing-database-backups, path: signon}
-  push_mongo:
-    {hour: 1, minute: 0, action: push, dbms: mongo, storagebackend: s3, database: router,
-     url: govuk-testing-database-backups, path: router}
+  push_search:
+    {hour: 1, minute: 0, action: push, dbms: elasticsearch, storagebackend: elasticsearch, database: router,
+     url: govuk-testing-database-backups}
 """
 BAD = GOOD.replace("hour: 1", "hour: 25", 1)
 
@@ -44,7 +44,7 @@ def test_check_without_problems(tmp_path: Path) -> None:
     code, output = run(tmp_path, "check")
     assert code == 0
     assert output.splitlines() == [
-        "note: testing: 1 mongo sync left out: no engine for mongo is installed",
+        "note: testing: 1 elasticsearch sync left out: no engine for elasticsearch is installed",
         "1 environments, 1 groups, 0 problems",
     ]
 
@@ -124,8 +124,8 @@ def test_notes_alone_are_no_failure_and_a_sync_can_be_chosen(
     code, _ = run(tmp_path, "check", "--connect", "testing", "--sync", "push_signon")
     assert code == 0
     assert looked == [("testing", "push_signon")]
-    with pytest.raises(UnknownSync, match=r"no sync push_mongo that can run\. There are: push_signon"):
-        run(tmp_path, "check", "--connect", "--sync", "push_mongo")
+    with pytest.raises(UnknownSync, match=r"no sync push_search that can run\. There are: push_signon"):
+        run(tmp_path, "check", "--connect", "--sync", "push_search")
 
 
 def test_a_problem_of_the_configuration_is_one_with_connections_as_well(

@@ -117,7 +117,7 @@ def test_a_circle_through_two_databases_loses_one_edge_only() -> None:
 
 
 def test_an_after_of_a_sync_without_an_engine_is_no_edge() -> None:
-    plan = a_plan(a_sync("pull", after=("mongo_pull",)), a_sync("mongo_pull", dbms="mongo"))
+    plan = a_plan(a_sync("pull", after=("search_pull",)), a_sync("search_pull", dbms="elasticsearch"))
     assert after(plan) == {"pull": ()}
 
 
@@ -137,13 +137,13 @@ def test_syncs_without_an_engine_are_left_out_once_per_engine() -> None:
         a_sync("m1", dbms="mysql"),
         a_sync("pg"),
         a_sync("m2", dbms="mysql"),
-        a_sync("mongo", dbms="mongo"),
+        a_sync("search", dbms="elasticsearch"),
         a_bucket_sync(),
     )
     assert ids(plan) == ["pg"]
     assert [str(left) for left in plan.left_out] == [
         "1 bucket sync left out: no engine for bucket sync is installed",
-        "1 mongo sync left out: no engine for mongo is installed",
+        "1 elasticsearch sync left out: no engine for elasticsearch is installed",
         "2 mysql syncs left out: no engine for mysql is installed",
     ]
     assert not plan.problems

@@ -24,6 +24,15 @@ class Capabilities:
     """Keeps what live was as previous, and can make it live again."""
 
 
+_MONGO = Capabilities(
+    actions=frozenset({Action.PUSH, Action.PULL}),
+    storagebackends=frozenset({"s3"}),
+    transformation=True,
+    pre_dump_transformation=False,
+    excluded_tables=True,
+    previous=False,
+)
+
 CAPABILITIES: Mapping[str, Capabilities] = {
     "files": Capabilities(
         actions=frozenset({Action.PUSH, Action.PULL}),
@@ -41,4 +50,6 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         excluded_tables=True,
         previous=True,
     ),
+    "mongo": _MONGO,
+    "documentdb": _MONGO,
 }

@@ -83,6 +83,10 @@ class DumpFacts:
     server_version: str
     started: dt.datetime
     finished: dt.datetime
+    consistent: bool = True
+    """Whether all of it is of one moment."""
+    read_from: str = ""
+    """Which member of a replica set was read; "" where there is nothing to tell."""
 
 
 class CopyState(StrEnum):

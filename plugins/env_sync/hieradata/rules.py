@@ -15,11 +15,12 @@ from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
 """What Airflow takes as the id of a task group, with room for a suffix below its 250 characters."""
-RESERVED_NAMES = ("config_problems", "request", "night")
+RESERVED_NAMES = ("config_problems", "request", "selection", "night")
 """The tasks that stand beside the groups of syncs in each DAG."""
 WAITING = ("wait_for_dump", "wait_for_dump_then")
 """The options that only a pull heeds."""
-SQL_ENGINES = ("postgresql", "mysql")
+TRANSFORMING_ENGINES = ("postgresql", "mysql", "mongo", "documentdb")
+"""Those that have transformations: of SQL, or of database commands."""
 COPIES = ("__incoming", "__previous")
 """What is added to a database's name for its two other copies."""
 LONGEST_POSTGRESQL_NAME = 63
@@ -173,11 +174,11 @@ def _transformations(judged: Judged) -> Iterator[Fault]:
     )
     if _transformation(sync, wrong) and not sync.recovery:
         yield judged.fault(wrong, f"`{wrong}` on a {sync.action}, which never runs it", f"write `{instead}`")
-    elif _transformation(sync, instead) and sync.dbms not in SQL_ENGINES:
+    elif _transformation(sync, instead) and sync.dbms not in TRANSFORMING_ENGINES:
         yield judged.fault(
             instead,
-            f"`{instead}` for `{sync.dbms}`, which runs no SQL",
-            f"remove it; only {' and '.join(SQL_ENGINES)} run transformations",
+            f"`{instead}` for `{sync.dbms}`, which has no transformations",
+            f"remove it; only {', '.join(TRANSFORMING_ENGINES)} run them",
         )
 
 

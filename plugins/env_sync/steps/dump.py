@@ -61,6 +61,8 @@ def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manife
         born_in=stamp.born_in if pulled and stamp else sync.environment,
         parents=(_parent(stamp), *stamp.parents) if stamp else (),
         transformations=(),
+        consistent=facts.consistent,
+        read_from=facts.read_from,
     )
 
 

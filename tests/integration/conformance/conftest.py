@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from env_sync.steps import finish as finish_module
+from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
 from tests.conftest import Server, run_server
 from tests.integration.conformance.files.subject import FilesSubject, Roots, can_be_others
+from tests.integration.conformance.mongo.subject import MongoDBSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
@@ -58,12 +60,21 @@ def _files(name: str, servers: Servers) -> Subject:
     return FilesSubject(name, servers.get("files", Roots))
 
 
+def _mongodb(name: str, servers: Servers) -> Subject:
+    return MongoDBSubject(
+        name,
+        servers.get(f"mongodb-{SOURCE}", lambda folder: MongoDBServer(folder)),
+        servers.get(f"mongodb-{TARGET}", lambda folder: MongoDBServer(folder)),
+    )
+
+
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     "Files": _files,
     "PostgreSQL 15": _postgresql("debian15", "debian15"),
     "PostgreSQL 16": _postgresql("pypi16", "pypi16"),
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
     "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
+    "MongoDB": _mongodb,
 }
 
 

@@ -58,6 +58,10 @@ class Subject(ABC):
     """The outside programs that the engine runs, by the names of their processes."""
     same_words: bool = True
     """Whether both servers describe one object in the same words, as two of one version do."""
+    keeps_previous: bool = True
+    """Whether what live was is kept beside it, for an undo."""
+    closed_at_first: bool = True
+    """Whether a database that a first pull makes lets no application in yet."""
     closes_live: bool = False
     """Whether live lets nobody in for the moment of the swap."""
     push_options: Mapping[str, object] = {}

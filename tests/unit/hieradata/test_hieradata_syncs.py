@@ -184,11 +184,13 @@ def test_names_of_databases_that_fit(hieradata, pull, push) -> None:
 
 
 def test_a_transformation_that_is_never_run_is_a_problem(hieradata, pull) -> None:
-    fields = {**pull, "dbms": "mongo", "transformation_sql_filename": "sanitise.sql"}
-    assert "only postgresql and mysql" in hieradata.one(fields).right
+    fields = {**pull, "dbms": "files", "transformation_sql_filename": "sanitise.sql"}
+    assert "only postgresql, mysql, mongo, documentdb" in hieradata.one(fields).right
 
 
-@pytest.mark.parametrize("name", ["a b", "a.b", "é", "x" * 181, "config_problems", "request", "night", "''"])
+@pytest.mark.parametrize(
+    "name", ["a b", "a.b", "é", "x" * 181, "config_problems", "request", "selection", "night", "''"]
+)
 def test_a_name_that_cannot_be_a_task_group(hieradata, pull, name: str) -> None:
     environment = hieradata.syncs({name: pull})
     assert environment.syncs == ()

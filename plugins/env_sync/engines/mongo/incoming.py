@@ -1,0 +1,121 @@
+"""Incoming: filling it from a dump, carrying it beside live once it is sanitised, and dropping it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from attrs import frozen
+
+from env_sync.engines.mongo.archive import BUCKETS, Documents
+from env_sync.engines.mongo.bson_stream import BATCH
+from env_sync.engines.mongo.catalogue import Entry, write_catalogue
+from env_sync.engines.mongo.creating import build_indexes, create
+from env_sync.engines.mongo.definitions import Kind, shown
+from env_sync.engines.mongo.loading import load
+from env_sync.engines.mongo.names import STAGED, Copies, Place
+from env_sync.engines.mongo.session import Session
+from env_sync.errors import RestoreFailed
+from env_sync.progress import Progress
+from env_sync.stopwatch import Stopwatch
+
+
+@frozen(kw_only=True)
+class Filling:
+    """All that filling a place works with."""
+
+    session: Session
+    place: Place
+    entries: Sequence[Entry]
+    jobs: int
+    progress: Progress
+    stopwatch: Stopwatch
+
+
+def fill(work: Filling, batches: Callable[[], Iterator[Documents]], *, unique: bool | None) -> None:
+    """Make every collection, load the documents, then build the indexes: all, or with `unique` only those.
+
+    Raises RestoreFailed where a collection does not have what it was given, and PyMongoError.
+    """
+    session, place = work.session, work.place
+    write_catalogue(session, place, work.entries)
+    filled = [entry for entry in work.entries if entry.filled]
+    names = {entry.name: place.name(entry.number, entry.name) for entry in filled}
+    with work.stopwatch.part("collections"):
+        for entry in filled:
+            create(session, place.database, names[entry.name], entry.definition)
+    with work.stopwatch.part("documents"):
+        work.progress.start(f"documents of {place.database}", None, "bytes")
+        counts = load(
+            session,
+            place.database,
+            names,
+            _with_buckets_refused(batches()),
+            in_order=frozenset(each.name for each in filled if each.definition.options.get("capped")),
+            jobs=work.jobs,
+            progress=work.progress,
+        )
+        work.progress.finish()
+        for entry in filled:
+            _check_count(session, place, entry, names[entry.name], counts[entry.name])
+    with work.stopwatch.part("indexes"):
+        work.progress.start(f"indexes of {place.database}", len(filled), "items")
+        for entry in filled:
+            build_indexes(session, place.database, names[entry.name], entry.definition, unique=unique)
+            work.progress.advance(1)
+        work.progress.finish()
+
+
+def documents_of(session: Session, place: Place, entries: Sequence[Entry]) -> Iterator[Documents]:
+    """Every document of a place, collection by collection, under its name in live."""
+    for entry in entries:
+        if not entry.filled:
+            continue
+        parts: list[bytes] = []
+        size = 0
+        for batch in session.cursor(place.database, {"find": place.name(entry.number, entry.name)}):
+            parts += [bytes(each.raw) for each in batch]
+            size += sum(len(each.raw) for each in batch)
+            if size >= BATCH:
+                yield Documents(entry.name, b"".join(parts))
+                parts, size = [], 0
+        if parts:
+            yield Documents(entry.name, b"".join(parts))
+
+
+def drop_incoming(session: Session, copies: Copies) -> tuple[str, ...]:
+    """Drop incoming wherever it is; gives what was dropped."""
+    dropped = []
+    # The raw one first: whatever stops this, nobody is to find that.
+    if session.names(copies.alone.database):
+        session.drop_database(copies.alone.database)
+        dropped.append(copies.alone.database)
+    staged = sorted(name for name in session.names(copies.live) if name.startswith(STAGED))
+    for name in staged:
+        session.drop(copies.live, name)
+    if staged:
+        dropped.append(f"{len(staged)} collections {STAGED}* of {copies.live}")
+    return tuple(dropped)
+
+
+def _with_buckets_refused(batches: Iterator[Documents]) -> Iterator[Documents]:
+    for batch in batches:
+        if batch.collection.startswith(BUCKETS):
+            raise RestoreFailed(
+                f"The dump holds time series {shown(batch.collection.removeprefix(BUCKETS))} in mongodump's "
+                "buckets, which Env Sync does not load: push it with Env Sync, which dumps measurements, "
+                "or leave "
+                "the collection out of the dump. Live is untouched."
+            )
+        yield batch
+
+
+def _check_count(session: Session, place: Place, entry: Entry, name: str, loaded: int) -> None:
+    """Whatever else wrote there, or was lost on the way, is found out before it can be live."""
+    if entry.definition.kind is Kind.TIMESERIES or entry.definition.options.get("capped"):
+        return
+    there = session.count(place.database, name)
+    if there != loaded:
+        raise RestoreFailed(
+            f"Collection {shown(entry.name)} of incoming holds {there} documents, and {loaded} were loaded: "
+            "something else writes there. Live is untouched; run the group again."
+        )

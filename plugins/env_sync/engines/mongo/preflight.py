@@ -1,0 +1,216 @@
+"""What would stop syncs, found before the night: the server, the role's rights, live, the transformations."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attrs import frozen
+from pymongo.errors import OperationFailure
+
+from env_sync.dump_format import describe_format
+from env_sync.engines.contract import DumpHead, Preflight
+from env_sync.engines.mongo.archive import MAGIC
+from env_sync.engines.mongo.definitions import Kind, described, shown
+from env_sync.engines.mongo.lease import COLLECTION
+from env_sync.engines.mongo.names import OURS, STAGED, Copies
+from env_sync.engines.mongo.promotion import JOURNAL
+from env_sync.engines.mongo.readers import other_readers
+from env_sync.engines.mongo.server_errors import REFUSED, describe
+from env_sync.engines.mongo.session import Server, Session
+from env_sync.engines.mongo.transformation import read_transformations, unknown_collections
+from env_sync.errors import TransformationFailed
+from env_sync.finding import Finding, note, problem
+from env_sync.hieradata.sync import Action
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds that a server is given to answer: it is only looked at, and there may be many."""
+SHOWN = 5
+"""How many names a finding lists."""
+
+
+@frozen(kw_only=True)
+class Looking:
+    """What a look at one sync works with."""
+
+    server: Server
+    action: Action
+    copies: Copies
+    transformations: Sequence[Path]
+    excluded: tuple[str, ...]
+    head: DumpHead | None
+
+    @property
+    def where(self) -> str:
+        """Live, and where it is."""
+        return f"{self.copies.live} on {self.server}"
+
+
+def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
+    """Look at the server as whoever pushes from it or pulls into it. Raises EnvSyncError."""
+    with server.session() as session, server.errors("Looking around"):
+        hello = session.hello()
+        if not hello.get("isWritablePrimary"):
+            yield problem(
+                f"{server} is no primary, and nothing can be written to it.",
+                f"Name the primary, or leave `direct_connection` out of connection "
+                f"{server.connection.connection_id}.",
+            )
+        if action is Action.PUSH:
+            yield from _secondaries(server, session)
+            if not server.features.snapshot or not hello.get("setName"):
+                yield note(
+                    f"{server} cannot be read as of one moment: each collection is dumped as it is when it "
+                    "is read, "
+                    "and the manifest says so."
+                )
+        yield from _may_use_leases(server, session)
+
+
+def _secondaries(server: Server, session: Session) -> Iterator[Finding]:
+    if server.read_preference != "primary" and not session.secondaries():
+        finding = problem if server.read_preference == "secondary" else note
+        yield finding(
+            f"The replica set of {server} has no secondary that answers, and connection "
+            f"{server.connection.connection_id} wants dumps from one.",
+            "Look at the replica set, or take `read_preference` out of the connection's extra.",
+        )
+
+
+def _may_use_leases(server: Server, session: Session) -> Iterator[Finding]:
+    for collection in (COLLECTION, JOURNAL):
+        try:
+            session.find_one(server.lease_database, collection, "none")
+        except OperationFailure as error:
+            if error.code not in REFUSED:
+                raise
+            yield problem(
+                f"{server.connection.login} may not read database {server.lease_database} on {server}, "
+                "where Env Sync "
+                "keeps who may touch which database.",
+                f"Give it the role readWrite on {server.lease_database}.",
+            )
+            return
+
+
+def look_at_sync(looking: Looking) -> Preflight:
+    """Look at live, at what an earlier sync left, and at the transformations. Raises EnvSyncError."""
+    findings: list[Finding] = []
+    with looking.server.session() as session, looking.server.errors(f"Looking at {looking.copies.live}"):
+        listed = session.collections(looking.copies.live)
+        ours = [str(each["name"]) for each in listed if str(each["name"]).startswith(OURS)]
+        live = [described(each, ()) for each in listed if not str(each["name"]).startswith((OURS, "system."))]
+        size = _size(session, looking.copies.live) if live else None
+        names = {each.name for each in live if each.kind is Kind.COLLECTION}
+        if looking.action is Action.PUSH:
+            findings += _push(looking, {each.name for each in live})
+        else:
+            findings += _head(looking)
+            findings += _transformations(looking, names)
+            findings += _readers(looking, session)
+            findings += _leftovers(looking, session, ours)
+            if not live:
+                findings.append(note(f"There is no database {looking.where}: the first pull makes it."))
+            findings += [
+                note(
+                    f"Time series {shown(each.name)} of {looking.where} is emptied and filled again by a "
+                    "pull."
+                )
+                for each in live
+                if each.kind is Kind.TIMESERIES
+            ]
+    return Preflight(findings=tuple(findings), live_size=size)
+
+
+def _size(session: Session, database: str) -> int | None:
+    try:
+        return int(session.command(database, {"dbStats": 1})["dataSize"])
+    except OperationFailure:
+        # A look does not fail for what is only worth knowing.
+        return None
+
+
+def _push(looking: Looking, names: set[str]) -> Iterator[Finding]:
+    if not names:
+        yield problem(f"There is no database {looking.where}, or nothing in it, so there is nothing to push.")
+        return
+    for pattern in looking.excluded:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            yield problem(
+                f"`excluded_tables` has {shown(pattern)}, and no collection of {looking.where} is called "
+                "so: what it "
+                "was to keep out is in the dump.",
+                "Correct it. Names are case sensitive; `*` and `?` stand for any text and any character.",
+            )
+
+
+def _head(looking: Looking) -> Iterator[Finding]:
+    if looking.head is None:
+        return
+    what = describe_format(looking.head.first)
+    if looking.head.first.startswith(MAGIC) or what.startswith(("an archive of mongodump", "a tar archive")):
+        return
+    yield problem(
+        f"{looking.head.key} is no dump of MongoDB{f', but {what}' if what else ''}.",
+        "Push it again, or take away what was put there.",
+    )
+
+
+def _transformations(looking: Looking, names: set[str]) -> Iterator[Finding]:
+    try:
+        read = read_transformations(looking.transformations)
+    except TransformationFailed as failed:
+        yield problem(str(failed))
+        return
+    if not names:
+        if read:
+            yield note("The transformations could not be compared with live: there is none.")
+        return
+    for command, name in unknown_collections(read, names):
+        yield problem(
+            f"{command}: there is no collection {shown(name)} in {looking.where}.",
+            "Correct the transformation, unless the next dump brings that collection.",
+        )
+
+
+def _readers(looking: Looking, session: Session) -> Iterator[Finding]:
+    if not looking.transformations:
+        return
+    database = looking.copies.alone.database
+    readers = other_readers(session, database)
+    if readers is None:
+        yield note(
+            f"{looking.server} does not tell {looking.server.connection.login} who else could read "
+            f"{database}, where a "
+            "dump is before it is sanitised.",
+            "Give it the actions viewUser and viewRole on admin, and see that no application has a role "
+            "such as "
+            "readAnyDatabase.",
+        )
+    elif readers:
+        yield problem(
+            f"{', '.join(readers[:SHOWN])} could read {database} on {looking.server}, where a dump is "
+            "before it is "
+            "sanitised, so a pull refuses to start.",
+            "Give them roles on their own databases instead.",
+        )
+    try:
+        session.collections(database)
+    except OperationFailure as error:
+        yield problem(
+            f"{looking.server.connection.login} may not look into {database} on {looking.server} "
+            f"({describe(error)}).",
+            f"Give it the roles readWrite and dbAdmin on {database}.",
+        )
+
+
+def _leftovers(looking: Looking, session: Session, ours: Sequence[str]) -> Iterator[Finding]:
+    if any(name.startswith(STAGED) for name in ours):
+        yield note(f"An earlier pull left its incoming in {looking.where}; the next one removes it.")
+    if session.find_one(looking.server.lease_database, JOURNAL, looking.copies.live) is not None:
+        yield note(
+            f"A promotion of {looking.where} did not end; the next sync of it, or the report of its group, "
+            "brings it to "
+            "its end."
+        )

@@ -1,0 +1,58 @@
+"""Sanitising incoming: the commands of the transformations, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from env_sync.engines.mongo.catalogue import Entry
+from env_sync.engines.mongo.definitions import Kind, shown
+from env_sync.engines.mongo.names import Place
+from env_sync.engines.mongo.server_errors import describe, is_gone
+from env_sync.engines.mongo.session import Session
+from env_sync.engines.mongo.transformation import NOTHING_DONE, Command, Read, unknown_collections
+from env_sync.errors import AccessRefused, TransformationFailed
+from env_sync.progress import Progress
+
+
+def run_transformations(
+    session: Session,
+    place: Place,
+    entries: Sequence[Entry],
+    transformations: Sequence[Read],
+    progress: Progress,
+) -> None:
+    """Run every command. Any error, also of one document, stops it; the caller drops incoming.
+
+    Raises TransformationFailed, AccessRefused, and PyMongoError where the server went away.
+    """
+    known = {entry.name for entry in entries if entry.definition.kind is Kind.COLLECTION}
+    for command, name in unknown_collections(transformations, known):
+        raise TransformationFailed(
+            f"{command}: there is no collection {shown(name)} in what was restored. {NOTHING_DONE}"
+        )
+    commands = [command for each in transformations for command in each.commands]
+    progress.start(f"transformations of {place.database}", len(commands), "items")
+    for command in commands:
+        try:
+            session.write(place.database, _as_run(command))
+        except (OperationFailure, BulkWriteError) as error:
+            if is_gone(error):
+                raise
+            if error.code == 13:
+                raise AccessRefused(
+                    f"{command}: the server refused {session.server.connection.login} ({describe(error)}). "
+                    "Give it "
+                    f"the role readWrite on {place.database}."
+                ) from None
+            raise TransformationFailed(f"{command} failed: {describe(error)}. {NOTHING_DONE}") from None
+        progress.advance(1)
+    progress.finish()
+
+
+def _as_run(command: Command) -> dict[str, object]:
+    if command.name == "aggregate":
+        return {**command.body, "cursor": {}}
+    # Stopping at the first error that a document makes.
+    return {**command.body, "ordered": True}
