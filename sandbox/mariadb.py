@@ -85,6 +85,8 @@ class MariaDBServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Others may enter, for the server is another user when this is root, but see nothing.
         self.folder.chmod(0o711)
+        # A server that starts removes what it takes for its own in there: no two may have one folder.
+        process.give_folder(self.folder / "tmp", self._user)
         if not (self.folder / "data").exists():
             self._make()
         self.password = (self.folder / "password").read_text()
@@ -93,6 +95,7 @@ class MariaDBServer:
             **self._settings,
             "port": str(self.port),
             "datadir": str(self.folder / "data"),
+            "tmpdir": str(self.folder / "tmp"),
             "socket": str(self.folder / "data" / "socket"),
             "pid-file": str(self.folder / "data" / "pid"),
         }
@@ -121,7 +124,7 @@ class MariaDBServer:
     def connect(
         self, database: str | None = None, user: str = ADMINISTRATOR, password: str | None = None
     ) -> pymysql.Connection[Any]:
-        """A connection in autocommit, for the caller to close; others than the administrator need a password."""
+        """A connection in autocommit, for the caller to close; `password` is needed for other users."""
         return pymysql.connect(
             host=self.host,
             port=self.port,
@@ -168,7 +171,10 @@ class MariaDBServer:
         """Makes an account, where there is none, with grants such as "SELECT ON `signon`.*"."""
         self.run(
             [
-                f"CREATE USER IF NOT EXISTS {account(name)} IDENTIFIED BY {pymysql.converters.escape_str(password)}",
+                (
+                    f"CREATE USER IF NOT EXISTS {account(name)} IDENTIFIED BY "
+                    f"{pymysql.converters.escape_str(password)}"
+                ),
                 *(f"GRANT {grant} TO {account(name)}" for grant in grants),
             ]
         )
@@ -204,6 +210,7 @@ class MariaDBServer:
                 find_program("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={making}",
+                f"--tmpdir={self.folder / 'tmp'}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--innodb-flush-method=nosync",
@@ -229,6 +236,7 @@ class MariaDBServer:
                     self._program,
                     "--no-defaults",
                     f"--datadir={making}",
+                    f"--tmpdir={self.folder / 'tmp'}",
                     f"--init-file={first}",
                     "--skip-networking",
                     f"--socket={making / 'socket'}",
@@ -252,9 +260,11 @@ class MariaDBServer:
 
 
 SYNC_GRANTS = (
-    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, "
-    "LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, PROCESS, "
-    "SHOW DATABASES, SET USER ON *.*",
+    (
+        "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, "
+        "LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, "
+        "PROCESS, SHOW DATABASES, SET USER ON *.*"
+    ),
 )
 
 

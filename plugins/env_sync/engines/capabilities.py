@@ -25,6 +25,14 @@ class Capabilities:
 
 
 CAPABILITIES: Mapping[str, Capabilities] = {
+    "mysql": Capabilities(
+        actions=frozenset({Action.PUSH, Action.PULL}),
+        storagebackends=frozenset({"s3"}),
+        transformation=True,
+        pre_dump_transformation=False,
+        excluded_tables=True,
+        previous=True,
+    ),
     "postgresql": Capabilities(
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),

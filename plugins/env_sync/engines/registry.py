@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from env_sync.engines.contract import Engine
+from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
 
-ENGINES: Mapping[str, type[Engine]] = {"postgresql": PostgreSQLEngine}
+ENGINES: Mapping[str, type[Engine]] = {"mysql": MySQLEngine, "postgresql": PostgreSQLEngine}

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from env_sync.steps import finish as finish_module
+from sandbox.mariadb import MariaDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
 from tests.conftest import Server, run_server
+from tests.integration.conformance.mysql.subject import MySQLSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
@@ -51,11 +53,19 @@ def _postgresql(source: str, target: str) -> Callable[[str, Servers], Subject]:
     )
 
 
+def _mariadb(name: str, servers: Servers) -> Subject:
+    source, target = (
+        servers.get(f"mariadb-{environment}", MariaDBServer) for environment in (SOURCE, TARGET)
+    )
+    return MySQLSubject(name, source, target)
+
+
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     "PostgreSQL 15": _postgresql("debian15", "debian15"),
     "PostgreSQL 16": _postgresql("pypi16", "pypi16"),
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
     "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
+    "MariaDB 10.11": _mariadb,
 }
 
 
