@@ -16,8 +16,6 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.mysql.server_version import Family, ServerVersion, check_supported, read_version
 from env_sync.errors import ToolMissing
 
-FOLDERS = "ENV_SYNC_MYSQL_TOOLS"
-"""The environment variable that names folders of client programs, before all others."""
 PROGRAMS = ("mariadb-dump", "mysqldump")
 INSTALL = {
     Family.MARIADB: "apt-get install mariadb-client",
@@ -37,7 +35,7 @@ class DumpTool:
 
 
 def find_dump_tools(*, cancellation: Cancellation, log: logging.Logger) -> tuple[DumpTool, ...]:
-    """All of them on this machine: in the folders of ENV_SYNC_MYSQL_TOOLS, and on PATH."""
+    """All of them on this machine: in each folder of PATH, for one may have MySQL's and another MariaDB's."""
     found: dict[Path, DumpTool] = {}
     for folder in dict.fromkeys(_folders()):
         for name in PROGRAMS:
@@ -76,14 +74,11 @@ def tool_to_dump(found: Sequence[DumpTool], server: ServerVersion) -> DumpTool:
     have = ", ".join(f"{tool.version} in {tool.program.parent}" for tool in found) or "none"
     raise ToolMissing(
         f"No mysqldump or mariadb-dump on this worker can dump {server}. Found: {have}. Install one of that "
-        f"version or later ({INSTALL[server.family]}), or name its folder in {FOLDERS}."
+        f"version or later ({INSTALL[server.family]}), and put its folder on PATH."
     )
 
 
 def _folders() -> Iterator[Path]:
-    for folder in os.environ.get(FOLDERS, "").split(os.pathsep):
-        if folder:
-            yield Path(folder)
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         if (folder and shutil.which("mysqldump", path=folder)) or shutil.which("mariadb-dump", path=folder):
             yield Path(folder)

@@ -33,7 +33,8 @@ _DEFINER = re.compile(rf"\bDEFINER\s*=\s*(?P<user>{_NAME}(?:\(\s*\))?)(?:\s*@\s*
 _HEAD = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:ALGORITHM\s*=\s*\w+\s+)?"
     rf"(?:DEFINER\s*=\s*{_NAME}(?:\(\s*\))?(?:\s*@\s*{_NAME})?\s*)?(?:SQL\s+SECURITY\s+\w+\s+)?"
-    rf"(?:AGGREGATE\s+)?(?P<kind>VIEW|TRIGGER|PROCEDURE|FUNCTION|EVENT)\s+(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>{_NAME})",
+    r"(?:AGGREGATE\s+)?(?P<kind>VIEW|TRIGGER|PROCEDURE|FUNCTION|EVENT)\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    r"(?P<name>`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\"|[\w$]+)",
     re.I,
 )
 

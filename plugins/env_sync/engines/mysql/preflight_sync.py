@@ -10,7 +10,7 @@ from pathlib import Path
 import pymysql
 
 from env_sync.engines.contract import DumpHead, Preflight
-from env_sync.engines.mysql.connecting import described
+from env_sync.engines.mysql.connecting import code_of, described
 from env_sync.engines.mysql.dump import matches
 from env_sync.engines.mysql.dump_file import check_header
 from env_sync.engines.mysql.grants import accesses
@@ -24,7 +24,8 @@ from env_sync.finding import Finding, note, problem
 from env_sync.redact import names_in
 
 _SIZE = "SELECT SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
-_EXPLAINED = ("SELECT", "UPDATE", "DELETE", "INSERT", "REPLACE")
+_NOT_PREPARED = 1295
+"""The number of the error for a statement that cannot be prepared; its grammar was right then."""
 
 
 def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) -> Preflight:
@@ -159,17 +160,20 @@ def _leftovers(session: Session, server: Server, copies: Copies) -> Iterator[Fin
 
 
 def _rehearsed(session: Session, live: str, script: Script) -> Iterator[Finding]:
-    """Have the server explain what it can: it looks up what a transformation names, and runs nothing."""
+    """Have the server prepare each statement: it looks up what that names, and runs nothing."""
     made = any(
         step.text.lstrip().upper().startswith(("CREATE", "ALTER", "DROP", "RENAME")) for step in script.steps
     )
+    # A read-only session refuses to prepare what would write; prepared statements are never run here.
+    session.execute("SET SESSION TRANSACTION READ WRITE")
     for step in script.steps:
-        if not step.text.lstrip().upper().startswith(_EXPLAINED):
-            continue
         try:
-            session.execute("EXPLAIN " + step.text.replace("%", "%%"), [])
+            session.execute("PREPARE env_sync_look FROM %s", [step.text])
+            session.execute("DEALLOCATE PREPARE env_sync_look")
         except pymysql.err.MySQLError as error:
-            why = described(error, names_in(script.text))
+            if code_of(error) == _NOT_PREPARED:
+                continue
+            why = described(error, {live, *names_in(script.text)})
             said = f"{script.name}, line {step.line}, on {live} as it is now: {why}"
             if made:
                 yield note(said, "It also changes definitions, so this may be right once those are run.")

@@ -38,7 +38,7 @@ def run_transformations(
             except pymysql.err.MySQLError as error:
                 if server_is_gone(error):
                     raise
-                said = described(error, names_in(script.text))
+                said = described(error, {incoming, *names_in(script.text)})
                 raise TransformationFailed(
                     f"Transformation {script.name}, line {step.line}: {said}. Incoming is dropped, live is "
                     "untouched; correct the transformation and run the group again."

@@ -22,7 +22,7 @@ _ROWS_BEGIN = re.compile(
 )
 """An INSERT as dumps have it, into a table without a database before it, up to its rows."""
 _LITERALS = (
-    rb"(?:[-+0-9.,()\s]++|NULL|[xXbB]?'%s'|_binary\s?+|(?<=[(,\s]0)x[0-9A-Fa-f]++"
+    rb"(?:[-+0-9.,)\s]++|(?<![0-9.'])\(|NULL(?=[,)\s])|[xXbB]?'%s'|_binary\s?+|(?<=[(,\s]0)x[0-9A-Fa-f]++"
     rb"|(?<=[0-9.])[eE](?=[-+0-9]))*+"
 )
 LITERALS = re.compile(_LITERALS % rb"(?:[^'\\]++|\\.|'')*+", re.DOTALL)
@@ -30,7 +30,7 @@ LITERALS = re.compile(_LITERALS % rb"(?:[^'\\]++|\\.|'')*+", re.DOTALL)
 LITERALS_WITHOUT_BACKSLASH = re.compile(_LITERALS % rb"(?:[^']++|'')*+", re.DOTALL)
 _QUICK = 1 << 26
 """Bytes of rows that are looked at in a quicker way, which needs several times as much memory."""
-_NO_MARK = re.compile(rb"'[-+0-9.(]")
+_NO_MARK = re.compile(rb"'[-+0-9.(]|[0-9.]\(")
 _BARE = re.compile(rb"(?:[-+0-9.,()'\s]++|(?<=[(,\s]0)x[0-9A-Fa-f]++(?=[,)])|(?<=[0-9.])[eE](?=[-+0-9]))*+")
 _LONGEST_HEAD = 400_000
 """Bytes: names of 4,096 columns, each as long as it may be, in UTF-8, fit."""
