@@ -15,6 +15,7 @@ from typing import Protocol, Self, TypeVar
 import pytest
 
 from sandbox import process
+from sandbox.mariadb import MariaDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3, VersityGW
 
@@ -68,6 +69,12 @@ def postgresql16(server_folder: Path) -> Iterator[PostgreSQLServer]:
 def postgresql18(server_folder: Path) -> Iterator[PostgreSQLServer]:
     """PostgreSQL 18 from PyPI."""
     yield from run_server(lambda: PostgreSQLServer(server_folder / "postgresql18", "pypi18"))
+
+
+@pytest.fixture(scope="session")
+def mariadb(server_folder: Path) -> Iterator[MariaDBServer]:
+    """MariaDB from Debian."""
+    yield from run_server(lambda: MariaDBServer(server_folder / "mariadb"))
 
 
 @pytest.fixture(scope="session")

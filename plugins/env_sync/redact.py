@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection
 
 import psycopg
+from pymysql.constants import CR, ER
 
 WITHHELD = "[withheld: may be a value]"
 
@@ -215,3 +216,110 @@ def _is_known(word: str, known: Collection[str]) -> bool:
 def _is_known_name(name: str, known: Collection[str]) -> bool:
     """Whether a quoted name is known, as a whole or word by word (`public.people`)."""
     return name in known or (name.isascii() and all(_is_known(word, known) for word in _WORD.findall(name)))
+
+
+_MYSQL_NUMBERS = {
+    number: name.lower()
+    for constants in (ER, CR)
+    for name, number in vars(constants).items()
+    if isinstance(number, int) and not name.startswith("ERROR_")
+}
+# Errors whose text speaks of accounts, objects, sessions and the server rather than of values.
+_MYSQL_SPEAKS_OF_NO_VALUES = frozenset(
+    {
+        *(
+            1005,
+            1007,
+            1008,
+            1010,
+            1021,
+            1022,
+            1025,
+            1030,
+            1044,
+            1045,
+            1046,
+            1049,
+            1050,
+            1051,
+            1054,
+            1064,
+            1072,
+        ),
+        *(
+            1091,
+            1095,
+            1109,
+            1114,
+            1118,
+            1129,
+            1130,
+            1142,
+            1143,
+            1146,
+            1153,
+            1190,
+            1192,
+            1193,
+            1205,
+            1213,
+            1217,
+        ),
+        *(
+            1222,
+            1227,
+            1235,
+            1242,
+            1273,
+            1290,
+            1304,
+            1305,
+            1317,
+            1318,
+            1347,
+            1356,
+            1359,
+            1360,
+            1370,
+            1410,
+            1418,
+        ),
+        *(1419, 1435, 1442, 1449, 1450, 1451, 1452, 1539, 1698, 1701, 1824, 1927, 1969, 3024, 4031, 4161),
+    }
+)
+_MYSQL_LINE = re.compile(r" at line (\d+)$")
+_MYSQL_KEY = re.compile(r" for key '([^']*)'$")
+
+
+def describe_mysql_error(code: int | None, text: str, known: Collection[str] = ()) -> str:
+    """What MySQL or MariaDB said, without any value of a row: the condition, its number, and known names.
+
+    The text is added where it speaks of no values, as `redact_text` does; of a syntax error only the line,
+    for the server quotes the statement from there on; of a duplicate only the key, which stands at the end.
+    """
+    condition = f"{_MYSQL_NUMBERS.get(code or -1, 'error')} ({code if code else 'no number'})"
+    if code == ER.PARSE_ERROR:
+        line = _MYSQL_LINE.search(text)
+        return f"{condition}{f' at line {line[1]} of the statement' if line else ''}"
+    if code in (ER.DUP_ENTRY, 1586):
+        key = _MYSQL_KEY.search(text)
+        shown = key is not None and re.fullmatch(r"[\w.$]+", key[1]) is not None
+        return f"{condition}{f' for key {key[1]}' if key and shown else ''}"
+    if code in _MYSQL_SPEAKS_OF_NO_VALUES or (code or 0) in vars(CR).values():
+        return f"{condition}: {redact_text(text.replace(chr(10), ' '), known)}"
+    return f"{condition}; its text is withheld, for it may quote values"
+
+
+def redact_mysql_line(line: str, known: Collection[str] = ()) -> str | None:
+    """One line of what mysqldump wrote to stderr, as `describe_mysql_error` does; None to drop it."""
+    match = re.match(r"(mysqldump|mariadb-dump): (?:Error (\d+): |Got error: (\d+): |Error: ')?(.*)", line)
+    if match is None:
+        return None
+    program, text = match[1], match[4]
+    code = match[2] or match[3]
+    # Couldn't execute 'show create table `people`': what the server said (1146)
+    if (executed := re.fullmatch(r"Couldn't execute '.*?': (.*) \((\d+)\)", text)) is not None:
+        text, code = executed[1], executed[2]
+    if code:
+        return f"{program}: {describe_mysql_error(int(code), text.strip(chr(34)), known)}"
+    return f"{program}: {redact_text(text, known)}"

@@ -132,7 +132,8 @@ def test_absent_syncs_are_not_there_and_disabled_ones_are() -> None:
     assert plan.left_out == ()
 
 
-def test_syncs_without_an_engine_are_left_out_once_per_engine() -> None:
+def test_syncs_without_an_engine_are_left_out_once_per_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.values.CAPABILITIES", {"postgresql": CAPABILITIES["postgresql"]})
     plan = a_plan(
         a_sync("m1", dbms="mysql"),
         a_sync("pg"),

@@ -34,15 +34,15 @@ _MONGO = Capabilities(
 )
 
 CAPABILITIES: Mapping[str, Capabilities] = {
-    "files": Capabilities(
+    "postgresql": Capabilities(
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),
-        transformation=False,
+        transformation=True,
         pre_dump_transformation=False,
         excluded_tables=True,
         previous=True,
     ),
-    "postgresql": Capabilities(
+    "mysql": Capabilities(
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=True,
@@ -52,4 +52,12 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     ),
     "mongo": _MONGO,
     "documentdb": _MONGO,
+    "files": Capabilities(
+        actions=frozenset({Action.PUSH, Action.PULL}),
+        storagebackends=frozenset({"s3"}),
+        transformation=False,
+        pre_dump_transformation=False,
+        excluded_tables=True,
+        previous=True,
+    ),
 }

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from env_sync.steps import finish as finish_module
+from sandbox.mariadb import MariaDBServer
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
 from tests.conftest import Server, run_server
 from tests.integration.conformance.files.subject import FilesSubject, Roots, can_be_others
 from tests.integration.conformance.mongo.subject import MongoDBSubject
+from tests.integration.conformance.mysql.subject import MySQLSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
@@ -68,6 +70,13 @@ def _mongodb(name: str, servers: Servers) -> Subject:
     )
 
 
+def _mariadb(name: str, servers: Servers) -> Subject:
+    source, target = (
+        servers.get(f"mariadb-{environment}", MariaDBServer) for environment in (SOURCE, TARGET)
+    )
+    return MySQLSubject(name, source, target)
+
+
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     "Files": _files,
     "PostgreSQL 15": _postgresql("debian15", "debian15"),
@@ -75,6 +84,7 @@ SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
     "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
     "MongoDB": _mongodb,
+    "MariaDB 10.11": _mariadb,
 }
 
 

@@ -56,6 +56,8 @@ class Subject(ABC):
     dbms: str
     tools: frozenset[str] = frozenset()
     """The outside programs that the engine runs, by the names of their processes."""
+    steps_with_tools: frozenset[str] = frozenset({"dump", "download", "restore"})
+    """The steps that run them."""
     same_words: bool = True
     """Whether both servers describe one object in the same words, as two of one version do."""
     keeps_previous: bool = True

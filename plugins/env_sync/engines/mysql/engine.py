@@ -1,0 +1,372 @@
+"""The MySQL engine: the contract, put together from the modules beside this one."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pymysql
+from attrs import evolve
+
+from env_sync.engines.contract import (
+    CleanUp,
+    CopyState,
+    Dump,
+    DumpFacts,
+    DumpHead,
+    Engine,
+    Holder,
+    Preflight,
+    Promotion,
+    Stamp,
+    Work,
+)
+from env_sync.engines.mysql.dump import dump_database
+from env_sync.engines.mysql.grants import check_closed
+from env_sync.engines.mysql.incoming import clean_up, drop_after_failure, end_earlier_sessions, make_closed
+from env_sync.engines.mysql.lease import Hold, Leases
+from env_sync.engines.mysql.names import Copies, copies_of
+from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
+from env_sync.engines.mysql.preflight_sync import look_at_pull, look_at_push
+from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
+from env_sync.engines.mysql.restore_data import restore_dump
+from env_sync.engines.mysql.sanitising import run_transformations, set_aside
+from env_sync.engines.mysql.script import read_transformations
+from env_sync.engines.mysql.session import Server, Session, drop_database, exists, plain_errors
+from env_sync.engines.mysql.stamp import Told, read_told, write_dumped, write_objects, write_stamp
+from env_sync.engines.mysql.swap import recover
+from env_sync.engines.mysql.verify import verify_dump
+from env_sync.errors import (
+    EnvSyncError,
+    LeaseLost,
+    NameRefused,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    TransformationFailed,
+    WrongEnvironment,
+)
+from env_sync.finding import Finding, problem
+from env_sync.hieradata.sync import Action
+from env_sync.manifest import Transformation
+
+
+class MySQLEngine(Engine):
+    """One database on a MySQL (from 5.7) or MariaDB server (from 10.3).
+
+    A connection's extra may hold `lease_database` (env_sync), and `ssl_mode`, `ssl_ca`, `ssl_cert` and
+    `ssl_key` as MySQL's own programs have them.
+    """
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._database = work.sync.database
+        self._server = Server(
+            connection=work.connection, group=work.holder.group, cancellation=work.cancellation
+        )
+        self._leases = Leases(
+            self._server, self._database, work.holder, work.sync.options.lease_lifetime, work.log
+        )
+        # An account that only dumps may lack the right to make the lease database; the named lock must do.
+        self._without_table = work.sync.action is Action.PUSH
+        self._hold: Hold | None = None
+        self._recovered = ""
+
+    def take_lease(self, *, at_most: int) -> None:
+        """Take, or renew, the lease on live. See the contract."""
+        self._leases.take(at_most=at_most, without_table=self._without_table)
+
+    def release_lease(self) -> None:
+        """Give the lease back. See the contract."""
+        self._leases.release()
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Hold the lease for the length of a step. See the contract."""
+        with self._leases.at_work(without_table=self._without_table) as hold:
+            self._hold = hold
+            try:
+                self._recover()
+                yield
+            finally:
+                self._hold = None
+
+    def dump(self, to: Path) -> DumpFacts:
+        """Dump live to a file. See the contract."""
+        with self._errors():
+            self._held.note_step("dump")
+        return dump_database(
+            self._server,
+            self._database,
+            to,
+            compression=self.work.sync.options.compression,
+            excluded_tables=self.work.sync.excluded_tables,
+            cancellation=self.work.cancellation,
+            progress=self.work.progress,
+            log=self.work.log,
+        )
+
+    def verify(self, dump: Path) -> None:
+        """Read a dump through to its end. See the contract."""
+        verify_dump(dump, self._database, cancellation=self.work.cancellation, progress=self.work.progress)
+
+    def live_stamp(self) -> Stamp | None:
+        """What live says about itself. See the contract."""
+        return self._told(self._database).stamp
+
+    def made_live_by(self) -> Holder | None:
+        """Who last made live what it is. See the contract."""
+        told = self._told(self._database)
+        made = told.returned or told.stamp
+        return made.holder if made else None
+
+    def incoming_stamp(self) -> Stamp | None:
+        """What incoming says about itself. See the contract."""
+        return self._told(self._copies.incoming).stamp
+
+    def restore(self, dump: Dump) -> tuple[str, ...]:
+        """Make incoming anew from a dump. See the contract."""
+        self._refuse_other_environment()
+        copies, session = self._copies, self._held.session
+        with self._errors(RestoreFailed):
+            self._held.note_step("restore")
+            end_earlier_sessions(self._held, (copies.live, copies.incoming))
+            if drop_database(session, copies.incoming):
+                self.work.log.info("Dropped a %s that an earlier step left.", copies.incoming)
+        with self._dropping_incoming():
+            with self._errors(RestoreFailed):
+                stamp = self._first_stamp(session, dump)
+                make_closed(session, copies, stamp, RestoreFailed)
+                others = [str(row[0]) for row in session.execute("SHOW DATABASES")]
+            with self._errors(RestoreFailed):
+                restored = restore_dump(
+                    dump.file,
+                    self._server,
+                    copies.incoming,
+                    self._database,
+                    jobs=self.work.sync.options.jobs,
+                    others=others,
+                    cancellation=self.work.cancellation,
+                    progress=self.work.progress,
+                    stopwatch=self.work.stopwatch,
+                )
+            with self._errors(RestoreFailed):
+                write_dumped(session, copies.incoming, restored.objects)
+                write_objects(session, copies.incoming, restored.waiting)
+                check_closed(session, copies.incoming, RestoreFailed)
+                write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
+        return restored.warnings
+
+    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+        """Run the transformations on incoming and write the proof. See the contract."""
+        self._refuse_other_environment()
+        copies, session = self._copies, self._held.session
+        with self._errors(TransformationFailed):
+            self._held.note_step("sanitise")
+            raw = self._raw_stamp(session)
+        with self._dropping_incoming(), self._errors(TransformationFailed):
+            outside = {str(row[0]) for row in session.execute("SHOW DATABASES")} | set(copies.all)
+            scripts = read_transformations(transformations, outside)
+            started = self._now(session, raw, CopyState.SANITISING)
+            write_stamp(session, copies.incoming, started)
+            with self._server.session(copies.incoming) as inside, self.work.stopwatch.part("transformations"):
+                transformed = run_transformations(
+                    inside,
+                    copies.incoming,
+                    scripts,
+                    lambda: evolve(
+                        self._now(inside, started, CopyState.TRANSFORMED),
+                        transformations=tuple(one.said for one in scripts),
+                    ),
+                )
+            check_closed(session, copies.incoming, TransformationFailed)
+            with self._server.session(copies.incoming) as inside:
+                return set_aside(
+                    inside,
+                    copies.incoming,
+                    transformed,
+                    lambda: self._now(inside, transformed, CopyState.SANITISED),
+                )
+
+    def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
+        """Swap incoming with live. See the contract."""
+        self._refuse_other_environment()
+        with self._errors(PromoteFailed):
+            self._held.note_step("promote")
+            return promote(self._promoting, transformations, last_look)
+
+    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+        """Swap live and previous back. See the contract."""
+        self._refuse_other_environment()
+        with self._errors(PromoteFailed):
+            self._held.note_step("restore_previous")
+            return restore_previous(self._promoting, last_look)
+
+    def clean_up(self) -> CleanUp:
+        """Put right what a killed step left. See the contract."""
+        with self._errors():
+            return clean_up(
+                self._held,
+                self.work.holder,
+                self._database,
+                self._copies_if_any,
+                self._recovered,
+                self.work.log,
+            )
+
+    def preflight_server(self) -> tuple[Finding, ...]:
+        """Try what would stop every sync with this connection. See the contract."""
+        return tuple(look_at_server(self._looked_at, self.work.sync.action))
+
+    def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
+        """Try what would stop this sync alone. See the contract."""
+        sync = self.work.sync
+        if sync.action is Action.PUSH:
+            return look_at_push(self._looked_at, self._database, sync.excluded_tables)
+        try:
+            copies = self._copies
+        except NameRefused as refused:
+            return Preflight(findings=(problem(str(refused)),), live_size=None)
+        return look_at_pull(self._looked_at, copies, transformations, head)
+
+    @property
+    def _looked_at(self) -> Server:
+        return evolve(self._server, connect_timeout=CONNECT_TIMEOUT)
+
+    @property
+    def _promoting(self) -> Promoting:
+        return Promoting(
+            server=self._server,
+            hold=self._held,
+            leases=self._leases,
+            copies=self._copies,
+            holder=self.work.holder,
+            environment=self.work.sync.environment,
+            keep_previous=self.work.sync.options.keep_previous,
+            wait=self.work.sync.options.promote_wait,
+            log=self.work.log,
+        )
+
+    @property
+    def _copies(self) -> Copies:
+        return copies_of(self._database, (self._server.lease_database,))
+
+    @property
+    def _copies_if_any(self) -> Copies | None:
+        try:
+            return self._copies
+        except NameRefused:
+            # A database that can only be dumped has no copies.
+            return None
+
+    @property
+    def _held(self) -> Hold:
+        if self._hold is None:
+            raise LeaseLost(
+                f"No step is at work on {self._leases.where}: this may only be done with its lease."
+            )
+        return self._hold
+
+    def _recover(self) -> None:
+        """End a swap that a killed step began, before anything else is done."""
+        copies = self._copies_if_any
+        if copies is None or not self._held.in_table:
+            return
+        with self._errors(PromoteFailed):
+            self._recovered = recover(self._held.session, self._server, copies, self.work.log)
+        if self._recovered:
+            self.work.log.warning("%s.", self._recovered)
+
+    def _errors(
+        self, otherwise: type[EnvSyncError] = EnvSyncError
+    ) -> contextlib.AbstractContextManager[None]:
+        return plain_errors(f"Database {self._leases.where}", otherwise)
+
+    def _refuse_other_environment(self) -> None:
+        wanted, said = self.work.sync.environment, self.work.connection.environment
+        if said != wanted:
+            raise WrongEnvironment(
+                f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
+                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
+                "connection's extra, or the sync."
+            )
+
+    def _first_stamp(self, session: Session, dump: Dump) -> Stamp:
+        return Stamp(
+            state=CopyState.RESTORING,
+            holder=self.work.holder,
+            sync=self.work.sync.name,
+            environment=self.work.sync.environment,
+            source_environment=dump.environment,
+            dump_key=dump.key,
+            dump_sha256=dump.sha256,
+            data_time=dump.data_time,
+            born_in=dump.born_in,
+            parents=dump.parents,
+            transformations=(),
+            changed=_clock(session),
+        )
+
+    def _now(self, session: Session, stamp: Stamp, state: CopyState) -> Stamp:
+        return evolve(stamp, state=state, changed=_clock(session))
+
+    def _raw_stamp(self, session: Session) -> Stamp:
+        incoming = self._copies.incoming
+        where = f"{incoming} on {self._server}"
+        again = "Nothing was run; run the group again from restore."
+        if not exists(session, incoming):
+            raise ProofMissing(f"There is no database {where} to sanitise. {again}")
+        stamp = read_told(session, incoming).stamp
+        if (
+            stamp is None
+            or stamp.holder != self.work.holder
+            or stamp.environment != self.work.sync.environment
+        ):
+            whose = f"of {stamp.holder}, attempt {stamp.holder.attempt}" if stamp else "without a stamp"
+            raise ProofMissing(f"{where} is a copy {whose}, not of this attempt. {again}")
+        if stamp.state is not CopyState.RAW:
+            raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
+        return stamp
+
+    def _told(self, database: str) -> Told:
+        with self._errors():
+            if self._hold is not None:
+                return read_told(self._hold.session, database)
+            with self._server.session() as session:
+                return read_told(session, database)
+
+    @contextlib.contextmanager
+    def _dropping_incoming(self) -> Iterator[None]:
+        """Drop incoming where the block raises: nobody may find it half done."""
+        try:
+            yield
+        except BaseException:
+            session = self._held.session
+            session.abandon()
+            if session.usable:
+                drop_after_failure(session, self._copies.incoming, self.work.log)
+            else:
+                self._drop_alone()
+            raise
+
+    def _drop_alone(self) -> None:
+        """The same where the session that carries the lease is gone, if nobody else has the lease now."""
+        try:
+            with self._server.session(self._server.lease_database) as session, session.uninterrupted():
+                if self._leases.lock_alone(session):
+                    drop_after_failure(session, self._copies.incoming, self.work.log)
+        except (EnvSyncError, pymysql.err.MySQLError) as failure:
+            self.work.log.error(
+                "%s could not be dropped after a failure (%s); the end of the group tries again. Nobody else "
+                "can read it.",
+                self._copies.incoming,
+                type(failure).__name__,
+            )
+
+
+def _clock(session: Session) -> dt.datetime:
+    """The server's clock, in UTC."""
+    moment: dt.datetime = session.value("SELECT NOW(6)")
+    return moment.replace(tzinfo=dt.UTC)

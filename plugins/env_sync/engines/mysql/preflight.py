@@ -1,0 +1,70 @@
+"""What would stop every sync with one connection: the server's version, its grants, the programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from env_sync.engines.mysql.client_tools import known_dump_tools, tool_to_dump
+from env_sync.engines.mysql.grants import accesses
+from env_sync.engines.mysql.reading import reading
+from env_sync.engines.mysql.server_version import check_supported
+from env_sync.engines.mysql.session import Server, Session
+from env_sync.errors import AccessRefused, ToolMissing
+from env_sync.finding import Finding, note, problem
+from env_sync.hieradata.sync import Action
+
+CONNECT_TIMEOUT = 5
+"""Seconds that a server is given to answer: it is only looked at, and there may be many."""
+NEEDED = (
+    *("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "EXECUTE"),
+    *("CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER"),
+)
+"""What a pull needs on live and its copies."""
+
+
+def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
+    """Look at the server as whoever pushes from it or pulls into it; nothing is written.
+
+    Raises AccessRefused, ServerUnreachable, EnvSyncError.
+    """
+    with reading(server) as session:
+        try:
+            if action is Action.PUSH:
+                tool_to_dump(known_dump_tools(), session.version)
+            else:
+                check_supported(session.version)
+        except ToolMissing as missing:
+            yield problem(str(missing))
+        if action is Action.PULL:
+            yield from _pulling(session, server)
+
+
+def _pulling(session: Session, server: Server) -> Iterator[Finding]:
+    if session.value("SELECT @@GLOBAL.read_only"):
+        yield problem(
+            f"{server} is read-only: a replica perhaps, which nothing can be written to.",
+            f"Name the primary server in connection {server.connection.connection_id}.",
+        )
+    login = server.connection.login
+    grants = [str(row[0]) for row in session.execute("SHOW GRANTS")]
+    everything = next((grant for grant in grants if " ON *.* " in grant), "")
+    if "ALL PRIVILEGES" not in everything:
+        lacking = [name for name in NEEDED if f"{name}," not in everything and f"{name} ON" not in everything]
+        if lacking:
+            yield note(
+                f"Account {login} lacks {', '.join(lacking)} on *.* of {server}; where it has them on live "
+                f"and its "
+                "copies by name, that is enough.",
+                "docs/mysql.md lists what a pull needs.",
+            )
+    try:
+        accesses(session, server.lease_database)
+    except AccessRefused as refused:
+        yield problem(str(refused))
+    if session.value("SELECT @@GLOBAL.log_bin AND NOT @@GLOBAL.log_bin_trust_function_creators"):
+        yield note(
+            f"{server} writes a binary log and does not trust makers of functions: functions and triggers "
+            f"of a dump "
+            "can then be made by an account with SUPER alone.",
+            "SET GLOBAL log_bin_trust_function_creators = 1 (on RDS in the parameter group).",
+        )

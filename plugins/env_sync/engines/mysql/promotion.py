@@ -1,0 +1,283 @@
+"""Promoting: incoming becomes live, live becomes previous; and undo, where they change back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+
+from attrs import evolve, frozen
+
+from env_sync.engines.contract import CopyState, Holder, Promotion, Stamp
+from env_sync.engines.mysql.grants import check_closed
+from env_sync.engines.mysql.lease import Hold, Leases
+from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.session import Server, drop_database, exists, plain_errors
+from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
+from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
+from env_sync.errors import (
+    EnvSyncError,
+    NoPrevious,
+    NoSuchDatabase,
+    PreviousRefused,
+    PromoteFailed,
+    ProofMissing,
+)
+from env_sync.manifest import Transformation
+
+
+@frozen(kw_only=True)
+class Promoting:
+    """All that a promotion works with."""
+
+    server: Server
+    hold: Hold
+    leases: Leases
+    copies: Copies
+    holder: Holder
+    environment: str
+    keep_previous: bool
+    wait: dt.timedelta
+    log: logging.Logger
+
+
+def promote(
+    work: Promoting, transformations: Sequence[Transformation], last_look: Callable[[], None]
+) -> Promotion:
+    """Swap the copies. See `Engine.promote`. Raises MySQLError for what nobody foresaw."""
+    session, copies = work.hold.session, work.copies
+    # A step that was killed right after the swap may have left incoming without its tables.
+    if not has_table(session, copies.incoming) and (done := _done_before(work, transformations)):
+        drop_database(session, copies.incoming)
+        return done
+    check_proof(work, transformations)
+    check_closed(session, copies.incoming, PromoteFailed)
+    first = not exists(session, copies.live)
+    if drop_database(session, copies.previous):
+        work.log.info("Dropped %s.", copies.previous)
+    old = () if first else objects_of(work.server, copies.live)
+    if not first:
+        make_like(session, copies.previous, copies.live)
+        if not has_table(session, copies.live):
+            # What was live before the first pull has none that a RENAME could bring.
+            make_table(session, copies.previous)
+    last_look()
+    plan = Plan(
+        holder=work.holder,
+        environment=work.environment,
+        live=copies.live,
+        other=copies.incoming,
+        previous=copies.previous,
+        token=uuid.uuid4().hex,
+        first=first,
+        began=session.value("SELECT NOW(6)").replace(tzinfo=dt.UTC),
+        undo=False,
+        old=old,
+        new=read_objects(session, copies.incoming),
+    )
+    begin(session, plan)
+    if first:
+        make_like(session, copies.live, copies.incoming)
+    swapped = _swap(work, plan)
+    drop_database(session, copies.incoming)
+    warnings = swapped.warnings
+    if first:
+        warnings = (
+            *warnings,
+            (
+                f"{copies.live} is new on {work.server}: only accounts whose grants name it can read it. Let "
+                f"others in "
+                f"with GRANT ... ON `{copies.live}`.* TO ...; later pulls keep that."
+            ),
+        )
+    return _finish(
+        work,
+        Promotion(
+            unavailable=0.0 if first else swapped.unavailable,
+            first=first,
+            previous_kept=not first,
+            warnings=warnings,
+        ),
+    )
+
+
+def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotion:
+    """Swap live and previous. See `Engine.restore_previous`. Raises MySQLError for what nobody foresaw."""
+    session, copies = work.hold.session, work.copies
+    if (done := _returned_before(work)) is not None:
+        return done
+    check_previous(work)
+    if not exists(session, copies.live):
+        raise NoSuchDatabase(
+            f"There is no database {work.leases.where}, so {copies.previous} cannot change places with it. "
+            f"Make an "
+            "empty database of that name, and run this again."
+        )
+    old = objects_of(work.server, copies.live)
+    if not has_table(session, copies.live):
+        make_table(session, copies.live)
+    last_look()
+    plan = Plan(
+        holder=work.holder,
+        environment=work.environment,
+        live=copies.live,
+        other=copies.previous,
+        previous=copies.previous,
+        token=uuid.uuid4().hex,
+        first=False,
+        began=session.value("SELECT NOW(6)").replace(tzinfo=dt.UTC),
+        undo=True,
+        old=old,
+        new=read_objects(session, copies.previous),
+    )
+    begin(session, plan)
+    swapped = _swap(work, plan)
+    return Promotion(
+        unavailable=swapped.unavailable, first=False, previous_kept=True, warnings=swapped.warnings
+    )
+
+
+def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> Stamp:
+    """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
+    session = work.hold.session
+    where = f"{work.copies.incoming} on {work.server}"
+    again = "Nothing was touched; run the group again from restore."
+    if not exists(session, work.copies.incoming):
+        raise ProofMissing(f"There is no database {where}, so nothing to promote. {again}")
+    stamp = read_told(session, work.copies.incoming).stamp
+    if stamp is None:
+        raise ProofMissing(f"{where} carries no stamp of Env Sync: it was not made by it. {again}")
+    if stamp.state != CopyState.SANITISED:
+        raise ProofMissing(f"{where} is {stamp.state}, not {CopyState.SANITISED}. {again}")
+    differences = [
+        f"its {what} is {found}, this step's is {wanted}"
+        for what, found, wanted in (
+            ("run", stamp.holder.run, work.holder.run),
+            ("group", stamp.holder.group, work.holder.group),
+            ("attempt", stamp.holder.attempt, work.holder.attempt),
+            ("environment", stamp.environment, work.environment),
+        )
+        if found != wanted
+    ]
+    if stamp.transformations != tuple(transformations):
+        differences.append(
+            f"its transformations are {_named(stamp.transformations)}, this step's are "
+            f"{_named(transformations)}"
+        )
+    if differences:
+        raise ProofMissing(f"{where} was sanitised, but {'; '.join(differences)}. {again}")
+    return stamp
+
+
+def check_previous(work: Promoting) -> Told:
+    """What previous says about itself, after it has shown that it was live here.
+
+    Raises NoPrevious where there is none, PreviousRefused where it does not show that.
+    """
+    session, where = work.hold.session, f"{work.copies.previous} on {work.server}"
+    if not exists(session, work.copies.previous):
+        reason = (
+            "no pull has replaced live yet, or somebody dropped it"
+            if work.keep_previous
+            else "keep_previous is false for this sync, so a pull drops what it replaces"
+        )
+        raise NoPrevious(
+            f"There is no {where}: {reason}. Live is untouched; to go back further, pull an older dump by "
+            f"its "
+            "timestamp."
+        )
+    told = read_told(session, work.copies.previous)
+    was, stamp = told.was_live, told.stamp
+    known = session.value("SELECT token FROM was_live WHERE `database` = %s", [work.copies.live])
+    refusals = []
+    if was is None:
+        refusals.append("it does not say that it was ever live")
+    else:
+        if was.token != known:
+            refusals.append("it is another database than the one that was live last, which it says it is")
+        if (was.environment, was.database) != (work.environment, work.copies.live):
+            refusals.append(f"it was live as {was.database} in {was.environment}")
+    if stamp is not None and (stamp.state, stamp.environment) != (CopyState.SANITISED, work.environment):
+        refusals.append(f"it was pulled for {stamp.environment} and is {stamp.state}")
+    if refusals:
+        raise PreviousRefused(
+            f"{where} does not prove that it was live here as {work.copies.live} in {work.environment}: "
+            f"{'; '.join(refusals)}. It may hold anything, so it is not made live. Live is untouched; pull "
+            f"again, or "
+            "an older dump by its timestamp."
+        )
+    return told
+
+
+def _swap(work: Promoting, plan: Plan) -> Swapped:
+    session = work.hold.session
+    seconds = rename(session, work.server, plan, work.wait, work.hold.check)
+    with session.uninterrupted():
+        swapped = finish(session, work.server, plan, seconds)
+    work.log.info("The tables of %s were swapped within %.3f s.", work.leases.where, seconds)
+    for warning in swapped.warnings:
+        work.log.warning("%s", warning)
+    return swapped
+
+
+def _done_before(work: Promoting, transformations: Sequence[Transformation]) -> Promotion | None:
+    """What an earlier try of this attempt did, if it was killed after the swap."""
+    session, copies = work.hold.session, work.copies
+    told = read_told(session, copies.live) if exists(session, copies.live) else Told()
+    if told.stamp is None or told.promoted is None:
+        return None
+    if told.stamp.holder != work.holder or told.stamp.transformations != tuple(transformations):
+        return None
+    work.log.info("%s was promoted by an earlier try of this step.", work.leases.where)
+    kept = exists(session, copies.previous)
+    return _finish(
+        work,
+        Promotion(
+            unavailable=told.promoted.unavailable,
+            first=told.promoted.first,
+            previous_kept=kept and not told.promoted.first,
+            warnings=(),
+        ),
+    )
+
+
+def _returned_before(work: Promoting) -> Promotion | None:
+    """What an earlier try or attempt of this run and group did: it must not be undone by a rerun."""
+    session, copies = work.hold.session, work.copies
+    told = read_told(session, copies.live) if exists(session, copies.live) else Told()
+    returned = told.returned
+    if returned is None:
+        return None
+    if (returned.holder.run, returned.holder.group) != (work.holder.run, work.holder.group):
+        return None
+    work.log.info(
+        "This run has made %s live before, at %s: nothing is done. To change them back, start another run.",
+        copies.previous,
+        f"{returned.at:%Y-%m-%d %H:%M:%SZ}",
+    )
+    if returned.holder != work.holder:
+        write_told(session, copies.live, evolve(told, returned=evolve(returned, holder=work.holder)))
+    return Promotion(
+        unavailable=returned.unavailable,
+        first=False,
+        previous_kept=exists(session, copies.previous),
+        warnings=(),
+    )
+
+
+def _finish(work: Promoting, promotion: Promotion) -> Promotion:
+    """Drop previous where it is not to be kept; what fails there is a warning, for the swap is done."""
+    if work.keep_previous or not promotion.previous_kept:
+        return promotion
+    name = work.copies.previous
+    try:
+        with plain_errors(f"Dropping {name} on {work.server}"):
+            drop_database(work.hold.session, name)
+    except EnvSyncError as problem:
+        return evolve(promotion, warnings=(*promotion.warnings, f"{name} is still there: {problem}"))
+    return evolve(promotion, previous_kept=False)
+
+
+def _named(transformations: Sequence[Transformation]) -> str:
+    return ", ".join(f"{one.name} ({one.sha256[:12]})" for one in transformations) or "none"

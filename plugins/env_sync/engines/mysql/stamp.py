@@ -1,0 +1,179 @@
+"""Stamps: what a copy says about itself, in a table of its own, which a RENAME takes along with the rest.
+
+The table never goes into a dump, and a restore leaves out one that a dump brings.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from env_sync.engines.contract import Holder, Stamp
+from env_sync.engines.mysql.identifiers import qualified
+from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.session import Session
+from env_sync.plain import from_plain, to_plain
+
+TABLE = "env_sync_stamp"
+_TOLD, _TOKEN, _DUMPED, _OBJECTS = "told", "token", "dumped", "objects"
+
+
+@frozen(kw_only=True)
+class Promoted:
+    """What promote adds to the stamp of what it made live; `unavailable` in seconds, `at` in UTC."""
+
+    at: dt.datetime
+    unavailable: float
+    first: bool
+
+
+@frozen(kw_only=True)
+class Returned:
+    """What an undo adds to what it made live again; `unavailable` in seconds, `at` in UTC."""
+
+    holder: Holder
+    at: dt.datetime
+    unavailable: float
+
+
+@frozen(kw_only=True)
+class WasLive:
+    """What live is told when it becomes previous: that it was live, where, until when.
+
+    `token` stands in the lease database as well, where a copy of this table does not bring it.
+    """
+
+    database: str
+    token: str
+    environment: str
+    until: dt.datetime
+
+
+@frozen(kw_only=True)
+class Told:
+    """What a copy says about itself; `stamp` is None for what was live before the first pull."""
+
+    stamp: Stamp | None = None
+    promoted: Promoted | None = None
+    returned: Returned | None = None
+    was_live: WasLive | None = None
+
+
+_PARTS: Mapping[str, type[Any]] = {
+    "stamp": Stamp,
+    "promoted": Promoted,
+    "returned": Returned,
+    "was_live": WasLive,
+}
+
+
+def told_text(told: Told) -> str:
+    """What a copy says, as one text."""
+    return json.dumps({name: to_plain(part) for name in _PARTS if (part := getattr(told, name)) is not None})
+
+
+def read_text(text: str) -> Told:
+    """What that text says; one that cannot be read says nothing."""
+    try:
+        plain: object = json.loads(text)
+        if not isinstance(plain, dict):
+            return Told()
+        return Told(**{name: from_plain(kind, plain[name]) for name, kind in _PARTS.items() if name in plain})
+    except (ValueError, TypeError):
+        return Told()
+
+
+def make_table(session: Session, database: str) -> None:
+    """Make the table in a copy, where there is none."""
+    session.execute(
+        f"CREATE TABLE IF NOT EXISTS {qualified(database, TABLE)} (name VARCHAR(32) CHARACTER SET ascii "
+        "NOT NULL PRIMARY KEY, value LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE=InnoDB "
+        "COMMENT='Env Sync: what this copy is and where it came from'"
+    )
+
+
+def has_table(session: Session, database: str) -> bool:
+    """Whether a copy has the table: whether it says anything about itself."""
+    return bool(
+        session.execute(
+            "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
+            "AND TABLE_TYPE = 'BASE TABLE'",
+            [database, TABLE],
+        )
+    )
+
+
+def read_told(session: Session, database: str) -> Told:
+    """What a copy says about itself; nothing where it is not there."""
+    text = _read(session, database, _TOLD)
+    return read_text(text) if text is not None else Told()
+
+
+def write_told(session: Session, database: str, told: Told) -> None:
+    """Replace what a copy says about itself."""
+    _write(session, database, _TOLD, told_text(told))
+
+
+def write_stamp(session: Session, database: str, stamp: Stamp) -> None:
+    """Replace it by this stamp alone."""
+    write_told(session, database, Told(stamp=stamp))
+
+
+def read_token(session: Session, database: str) -> str | None:
+    """The token of the promotion that moves, or moved, this copy."""
+    return _read(session, database, _TOKEN)
+
+
+def write_token(session: Session, database: str, token: str) -> None:
+    """Put the token of a promotion on the copy that is to be live."""
+    _write(session, database, _TOKEN, token)
+
+
+def read_dumped(session: Session, database: str) -> tuple[Object, ...]:
+    """The views, triggers, routines and events of the dump that this copy was restored from."""
+    return _objects(_read(session, database, _DUMPED))
+
+
+def write_dumped(session: Session, database: str, objects: Iterable[Object]) -> None:
+    """Keep them."""
+    _write(session, database, _DUMPED, json.dumps([to_plain(each) for each in objects]))
+
+
+def read_objects(session: Session, database: str) -> tuple[Object, ...]:
+    """The views, triggers, routines and events of this copy that are not in it, for they cannot move."""
+    return _objects(_read(session, database, _OBJECTS))
+
+
+def write_objects(session: Session, database: str, objects: Iterable[Object]) -> None:
+    """Keep them."""
+    _write(session, database, _OBJECTS, json.dumps([to_plain(each) for each in objects]))
+
+
+def forget(session: Session, database: str) -> None:
+    """Take out what only a copy that is not live needs."""
+    session.execute(
+        f"DELETE FROM {qualified(database, TABLE)} WHERE name IN (%s, %s, %s)", [_TOKEN, _DUMPED, _OBJECTS]
+    )
+
+
+def _objects(text: str | None) -> tuple[Object, ...]:
+    return tuple(from_plain(Object, each) for each in json.loads(text)) if text else ()
+
+
+def _read(session: Session, database: str, name: str) -> str | None:
+    if not has_table(session, database):
+        return None
+    value = session.value(f"SELECT value FROM {qualified(database, TABLE)} WHERE name = %s", [name])
+    return None if value is None else str(value)
+
+
+def _write(session: Session, database: str, name: str, value: str) -> None:
+    session.execute(
+        f"INSERT INTO {qualified(database, TABLE)} (name, value) VALUES (%s, %s) "
+        "ON DUPLICATE KEY UPDATE value = VALUES(value)",
+        [name, value],
+    )

@@ -1,0 +1,295 @@
+"""Swapping two copies: all tables change their databases in one RENAME, and what cannot move is made anew.
+
+A journal in the lease database says what was begun. Whether the RENAME took place is told by the copies
+themselves: a token stands in the stamp of the copy that is to be live, and moves with it. So whoever has the
+lease next knows whether to go on or to put back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import pymysql
+from attrs import evolve, frozen
+
+from env_sync.engines.contract import Holder
+from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server_is_gone
+from env_sync.engines.mysql.identifiers import qualified, quoted
+from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
+from env_sync.engines.mysql.session import Server, Session, drop_database, exists
+from env_sync.engines.mysql.stamp import (
+    Promoted,
+    Returned,
+    Told,
+    WasLive,
+    forget,
+    make_table,
+    read_token,
+    read_told,
+    write_objects,
+    write_token,
+    write_told,
+)
+from env_sync.errors import PromoteFailed
+from env_sync.plain import from_plain, to_plain
+
+LOCK_WAIT = 1
+"""Seconds for which a RENAME may wait for others, and so make those that come after it wait as well."""
+BETWEEN_TRIES = 1.0
+"""Seconds in which those go on before it is tried again."""
+BETWEEN = "env_sync_swap_"
+"""Begins what a table is called while two of one name change places; nobody sees it."""
+_NOT_TABLES = ("VIEW", "SYSTEM VIEW")
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A swap, as the journal has it. `other` is to be live; what live is goes to `previous`."""
+
+    holder: Holder
+    environment: str
+    live: str
+    other: str
+    previous: str
+    token: str
+    first: bool
+    began: dt.datetime
+    undo: bool
+    old: tuple[Object, ...]
+    """What live has beside its tables."""
+    new: tuple[Object, ...]
+    """What it is to have."""
+
+
+@frozen(kw_only=True)
+class Swapped:
+    """How a swap ended: seconds for which live was not to be used, and what could not be made."""
+
+    unavailable: float
+    warnings: tuple[str, ...]
+
+
+def tables_of(session: Session, database: str) -> tuple[str, ...]:
+    """What a RENAME moves: tables and sequences."""
+    rows = session.execute(
+        "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s ORDER BY 1",
+        [database],
+    )
+    return tuple(name for name, kind in rows if kind not in _NOT_TABLES)
+
+
+def objects_of(server: Server, database: str) -> tuple[Object, ...]:
+    """The views, triggers, routines and events of a database."""
+    with server.session(database) as session:
+        return read_objects_of(session, database)
+
+
+def begin(session: Session, plan: Plan) -> None:
+    """Write down what is begun; live is untouched."""
+    write_token(session, plan.other, plan.token)
+    session.execute(
+        "INSERT INTO journal (`database`, promotion) VALUES (%s, %s) "
+        "ON DUPLICATE KEY UPDATE promotion = VALUES(promotion)",
+        [plan.live, json.dumps(to_plain(plan))],
+    )
+
+
+def rename(
+    session: Session, server: Server, plan: Plan, wait: dt.timedelta, check: Callable[[], None]
+) -> float:
+    """Move all tables in one statement, trying until `wait` is over; gives the seconds that it took.
+
+    `check` is called before each try. Raises PromoteFailed, MySQLError; live has its triggers again then,
+    unless the server went away.
+    """
+    deadline = time.monotonic() + wait.total_seconds()
+    triggers = [one for one in plan.old if one.kind is Kind.TRIGGER]
+    session.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}, foreign_key_checks = 0")
+    try:
+        while True:
+            check()
+            began = time.monotonic()
+            try:
+                for one in triggers:
+                    drop_object(session, plan.live, one)
+                session.execute(_statement(session, plan))
+            except pymysql.err.MySQLError as error:
+                if server_is_gone(error):
+                    raise
+                with session.uninterrupted():
+                    _give_triggers_back(server, plan)
+                if code_of(error) not in LOCKED:
+                    raise
+                if time.monotonic() > deadline:
+                    raise PromoteFailed(
+                        f"{plan.live} on {server} could not be swapped within {wait.total_seconds():.0f} s "
+                        f"(promote_wait): a transaction holds a lock on one of its tables "
+                        f"({described(error)}). Find "
+                        "it in information_schema.INNODB_TRX and end it, or run the step again later. Live "
+                        "is as it "
+                        "was."
+                    ) from None
+                time.sleep(BETWEEN_TRIES)
+            else:
+                return time.monotonic() - began
+    finally:
+        if session.usable:
+            with session.uninterrupted():
+                session.execute("SET SESSION lock_wait_timeout = 60, foreign_key_checks = 1")
+
+
+def renamed(session: Session, plan: Plan) -> bool:
+    """Whether the RENAME of this plan took place."""
+    return exists(session, plan.live) and read_token(session, plan.live) == plan.token
+
+
+def finish(session: Session, server: Server, plan: Plan, seconds: float | None) -> Swapped:
+    """After the RENAME: give live what stands beside its tables, tell both copies what they are now.
+
+    Can be done again. `seconds` is how long the RENAME took; None where nobody knows, after a kill.
+    """
+    began = time.monotonic()
+    warnings = _make_new(server, plan)
+    now: dt.datetime = session.value("SELECT NOW(6)").replace(tzinfo=dt.UTC)
+    took = (now - plan.began).total_seconds() if seconds is None else seconds + time.monotonic() - began
+    live = read_told(session, plan.live)
+    before = Told() if plan.first else read_told(session, plan.previous)
+    if plan.undo:
+        returned = Returned(holder=plan.holder, at=now, unavailable=took)
+        write_told(session, plan.live, evolve(live, was_live=None, returned=returned))
+    else:
+        promoted = Promoted(at=now, unavailable=0.0 if plan.first else took, first=plan.first)
+        write_told(session, plan.live, evolve(live, promoted=promoted))
+    if not plan.first:
+        make_table(session, plan.previous)
+        write_objects(session, plan.previous, plan.old)
+        was = WasLive(database=plan.live, token=plan.token, environment=plan.environment, until=now)
+        write_told(session, plan.previous, evolve(before, returned=None, was_live=was))
+        session.execute(
+            "INSERT INTO was_live (`database`, token) VALUES (%s, %s) ON DUPLICATE KEY UPDATE token = "
+            "VALUES(token)",
+            [plan.live, plan.token],
+        )
+    with session.transaction():
+        forget(session, plan.live)
+        session.execute("DELETE FROM journal WHERE `database` = %s", [plan.live])
+    return Swapped(unavailable=took, warnings=warnings)
+
+
+def recover(session: Session, server: Server, copies: Copies, log: logging.Logger) -> str:
+    """End what the journal says was begun and not ended: go on, or put back; gives what was done, or ""."""
+    rows = session.execute("SELECT promotion FROM journal WHERE `database` = %s", [copies.live])
+    if not rows:
+        return ""
+    plan = from_plain(Plan, json.loads(rows[0][0]))
+    if renamed(session, plan):
+        swapped = finish(session, server, plan, None)
+        for warning in swapped.warnings:
+            log.warning("%s", warning)
+        return (
+            f"{plan.live} was swapped by a step that was ended before its views, triggers and routines were "
+            f"made; "
+            "they are there now"
+        )
+    if plan.first:
+        if exists(session, plan.live) and not tables_of(session, plan.live):
+            drop_database(session, plan.live)
+    else:
+        _give_triggers_back(server, plan)
+    session.execute("DELETE FROM journal WHERE `database` = %s", [copies.live])
+    return f"{plan.live} was about to be swapped by a step that was ended; it is as it was"
+
+
+def _statement(session: Session, plan: Plan) -> str:
+    """One RENAME: what is live moves out, what is in the other copy moves in."""
+    old, new = tables_of(session, plan.live), tables_of(session, plan.other)
+    if plan.other != plan.previous:
+        moves = [(qualified(plan.live, name), qualified(plan.previous, name)) for name in old]
+        moves += [(qualified(plan.other, name), qualified(plan.live, name)) for name in new]
+    else:
+        # Names that both have go round by a third; the server takes the moves one after another.
+        between = {name: f"{BETWEEN}{number}" for number, name in enumerate(old)}
+        moves = [(qualified(plan.live, name), qualified(plan.previous, between[name])) for name in old]
+        moves += [(qualified(plan.previous, name), qualified(plan.live, name)) for name in new]
+        moves += [(qualified(plan.previous, between[name]), qualified(plan.previous, name)) for name in old]
+    return "RENAME TABLE " + ", ".join(f"{before} TO {after}" for before, after in moves)
+
+
+def _give_triggers_back(server: Server, plan: Plan) -> None:
+    triggers = [one for one in plan.old if one.kind is Kind.TRIGGER]
+    if not triggers:
+        return
+    there = {one.key for one in objects_of(server, plan.live)}
+    with server.session(plan.live) as session, session.uninterrupted():
+        missing = [one for one in triggers if one.key not in there]
+        make_all(session, missing, {one.key: one.definer for one in missing})
+
+
+def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
+    """Make what differs from what is there; views and routines that are the same stay as they are."""
+    there = {one.key: one for one in objects_of(server, plan.live)}
+    definers, warnings = _definers(server, plan)
+    wanted = {one.key: one for one in plan.new}
+    # Somebody may have made an object while the promotion was prepared: what is there now is dropped as well.
+    with server.session(plan.live) as session:
+        todo = [
+            one
+            for key, one in wanted.items()
+            if key not in there or evolve(there[key], definer="") != evolve(one, definer="")
+        ]
+        changed = {one.key for one in todo}
+        for key, one in there.items():
+            if key not in wanted or key in changed:
+                drop_object(session, plan.live, one)
+        failed = make_all(session, todo, definers)
+    warnings += [
+        f"The {one} could not be made in {plan.live}: {why}. Make it by hand." for one, why in failed.items()
+    ]
+    return tuple(warnings)
+
+
+def _definers(server: Server, plan: Plan) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """As whom each object is made: who it was made as in live, else above, where there is such an account."""
+    with server.session() as session:
+        known = _accounts(session)
+        ours = str(session.value("SELECT CURRENT_USER()"))
+    before = {one.key: one.definer for one in plan.old}
+    definers: dict[tuple[str, str], str] = {}
+    unknown: dict[str, list[str]] = {}
+    for one in plan.new:
+        wanted = before.get(one.key) or one.definer
+        if wanted in known:
+            definers[one.key] = wanted
+        elif wanted and wanted != ours:
+            unknown.setdefault(wanted, []).append(str(one))
+    warnings = [
+        f"There is no account {account} on {server}, so these run as {ours}: {_some(names)}. Make the "
+        f"account and "
+        "pull again, or leave it so."
+        for account, names in unknown.items()
+    ]
+    return definers, warnings
+
+
+def _accounts(session: Session) -> frozenset[str]:
+    return frozenset(f"{user}@{host}" for user, host in session.execute("SELECT User, Host FROM mysql.user"))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def make_like(session: Session, database: str, like: str) -> None:
+    """Make an empty database with the character set and collation of another, where that is there."""
+    rows = session.execute(
+        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA "
+        "WHERE SCHEMA_NAME = %s",
+        [like],
+    )
+    said = f" CHARACTER SET {rows[0][0]} COLLATE {rows[0][1]}" if rows else ""
+    session.execute(f"CREATE DATABASE {quoted(database)}{said}")

@@ -1,0 +1,376 @@
+"""Pulls into MariaDB: what a dump may do, who may look, and what a promote leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import gzip
+import threading
+from collections.abc import Callable
+
+import pymysql
+import pytest
+
+from env_sync.engines.contract import CopyState
+from env_sync.engines.mysql.client_tools import known_dump_tools
+from env_sync.engines.mysql.session import Session
+from env_sync.errors import (
+    DumpDamaged,
+    LeaseLost,
+    NoPrevious,
+    PreviousRefused,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    TransformationFailed,
+)
+from env_sync.finding import Level
+from tests.integration.mysql.stage import SECRET, Stage, said, set_up, working
+
+NEW = b"""
+/*!50503 SET NAMES utf8mb4 */;
+CREATE TABLE `users` (`id` int NOT NULL AUTO_INCREMENT, `email` varchar(100), PRIMARY KEY (`id`));
+INSERT INTO `users` VALUES (1,'alice@home.example'),(2,'bob@home.example');
+CREATE TABLE `log` (`id` int NOT NULL AUTO_INCREMENT, `said` varchar(100), PRIMARY KEY (`id`)) ENGINE=InnoDB;
+CREATE TABLE `added` (`id` int) ENGINE=InnoDB;
+DELIMITER ;;
+/*!50003 CREATE*/ /*!50017 DEFINER=`nobody`@`elsewhere`*/ /*!50003 TRIGGER `logged` AFTER UPDATE ON `users`
+FOR EACH ROW INSERT INTO log (said) VALUES ('new trigger') */;;
+CREATE DEFINER=`nobody`@`elsewhere` PROCEDURE `new_one`() SELECT 2;;
+DELIMITER ;
+/*!50001 CREATE VIEW `emails` AS SELECT 1 AS `email` */;
+/*!50001 CREATE VIEW `emails` AS select `users`.`email` AS `email`,`users`.`id` AS `id` from `users` */;
+"""
+
+
+def objects(stage: Stage, database: str) -> set[str]:
+    rows = stage.server.execute(
+        "SELECT CONCAT(TABLE_TYPE, ' ', TABLE_NAME) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
+        "UNION SELECT CONCAT('TRIGGER ', TRIGGER_NAME) FROM information_schema.TRIGGERS "
+        "WHERE TRIGGER_SCHEMA = %s "
+        "UNION SELECT CONCAT('ROUTINE ', ROUTINE_NAME) FROM information_schema.ROUTINES "
+        "WHERE ROUTINE_SCHEMA = %s",
+        [database] * 3,
+    )
+    return {name for (name,) in rows}
+
+
+OLD_OBJECTS = {
+    *("BASE TABLE users", "BASE TABLE log", "BASE TABLE gone_above", "VIEW emails", "VIEW gone_view"),
+    *("TRIGGER logged", "ROUTINE old_one"),
+}
+NEW_OBJECTS = {
+    *("BASE TABLE users", "BASE TABLE log", "BASE TABLE added", "BASE TABLE env_sync_stamp", "VIEW emails"),
+    *("TRIGGER logged", "ROUTINE new_one"),
+}
+
+
+def test_live_is_what_the_dump_was_and_nothing_else(stage: Stage) -> None:
+    promotion = stage.pull(stage.dump(NEW))
+    assert objects(stage, stage.database) == NEW_OBJECTS
+    assert promotion.previous_kept
+    # Nobody is called so here.
+    [warning] = [each for each in promotion.warnings if "nobody@elsewhere" in each]
+    assert "procedure new_one" in warning
+    assert stage.run("SELECT COUNT(*), MAX(id) FROM emails") == [(2, 2)]
+    stage.run("UPDATE users SET email = 'x'")
+    assert stage.run("SELECT DISTINCT said FROM log") == [("new trigger",)]
+    # What is gone above went to previous.
+    assert "BASE TABLE gone_above" in objects(stage, stage.previous)
+
+
+def test_undo_brings_everything_back_and_forth(stage: Stage) -> None:
+    stage.pull(stage.dump(NEW))
+    for run, expected in (("undo", OLD_OBJECTS), ("redo", NEW_OBJECTS)):
+        engine = stage.engine(run=run)
+        with working(engine):
+            undone = engine.restore_previous(lambda: None)
+            assert undone.previous_kept
+            # A rerun does not change them back.
+            assert engine.restore_previous(lambda: None).unavailable == undone.unavailable
+            assert engine.made_live_by() == engine.work.holder
+        engine.release_lease()
+        assert objects(stage, stage.database) - {"BASE TABLE env_sync_stamp"} == expected - {
+            "BASE TABLE env_sync_stamp"
+        }
+    assert stage.run("SELECT COUNT(*) FROM emails") == [(2,)]
+
+
+def test_undo_refuses_what_was_not_live(stage: Stage) -> None:
+    engine = stage.engine(run="undo")
+    with working(engine):
+        with pytest.raises(NoPrevious):
+            engine.restore_previous(lambda: None)
+        stage.server.execute(f"CREATE DATABASE `{stage.previous}`")
+        with pytest.raises(PreviousRefused, match="does not say that it was ever live"):
+            engine.restore_previous(lambda: None)
+    engine.release_lease()
+    stage.pull(stage.dump(NEW))
+    stage.server.execute("UPDATE env_sync.was_live SET token = 'another'")
+    with working(engine), pytest.raises(PreviousRefused, match="another database"):
+        engine.restore_previous(lambda: None)
+    assert objects(stage, stage.database) == NEW_OBJECTS
+
+
+@pytest.mark.parametrize("program", ["mysqldump", "mariadb-dump"])
+def test_what_the_shell_script_dumped_is_restored(stage: Stage, program: str) -> None:
+    text = stage.mysqldump(program=program)
+    assert b"sandbox" in text[:60] or b"MariaDB dump" in text[:60]
+    stage.run("DELETE FROM users")
+    engine = stage.engine()
+    dump = stage.dump_file(gzip.compress(text))
+    engine.verify(dump.file)
+    stage.pull(dump, engine)
+    assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+
+
+def test_a_dump_of_several_databases_is_refused(stage: Stage) -> None:
+    stage.server.execute("CREATE DATABASE other")
+    both = stage.dump_file(gzip.compress(stage.mysqldump("--databases", "other")))
+    engine = stage.engine()
+    with working(engine), pytest.raises((RestoreFailed, DumpDamaged)):
+        engine.restore(both)
+    # One that names its own database leaves it no more than any other.
+    only = stage.dump_file(gzip.compress(stage.mysqldump("--databases")))
+    with working(engine):
+        engine.restore(only)
+    assert stage.run("SELECT COUNT(*) FROM users", database=stage.incoming) == [(20,)]
+
+
+def test_a_proof_in_a_dump_is_none(stage: Stage) -> None:
+    stage.pull(stage.dump(NEW))
+    # The shell script dumps the whole of live, its stamp included.
+    text = stage.mysqldump().replace(b"-- MariaDB dump", b"-- MySQL dump")
+    assert b"env_sync_stamp" in text
+    engine = stage.engine(run="tomorrow")
+    with working(engine):
+        engine.restore(stage.dump_file(gzip.compress(text)))
+        stamp = engine.incoming_stamp()
+        assert stamp is not None
+        assert stamp.state is CopyState.RAW
+        with pytest.raises(ProofMissing):
+            engine.promote((), lambda: None)
+
+
+GRANTS = {
+    "SELECT ON *.*": "GRANT SELECT ON *.*",
+    r"SELECT ON `signon%`.*": "`signon%`",
+    r"INSERT ON `signon\_production\_\_incoming`.*": "incoming",
+    "EXECUTE ON `%`.*": "`%`",
+}
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+def test_nothing_is_restored_where_somebody_else_could_read_it(stage: Stage, grant: str) -> None:
+    stage.server.create_account("reporting", SECRET, grant)
+    engine = stage.engine()
+    with working(engine), pytest.raises(RestoreFailed, match="reporting@%") as raised:
+        engine.restore(stage.dump(NEW))
+    assert GRANTS[grant] in str(raised.value)
+    assert stage.incoming not in stage.server.databases()
+    assert any("reporting@%" in each.what for each in engine.preflight((), None).findings)
+
+
+def test_who_gets_a_grant_meanwhile_stops_the_promote(stage: Stage) -> None:
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(NEW))
+        engine.sanitise(())
+        stage.server.create_account("reporting", SECRET, "SELECT ON *.*")
+        with pytest.raises(PromoteFailed, match="reporting@%"):
+            engine.promote((), lambda: None)
+    assert objects(stage, stage.database) == OLD_OBJECTS
+
+
+def test_grants_that_name_live_alone_are_no_matter(stage: Stage) -> None:
+    stage.server.create_account("app", SECRET, "ALL ON `signon_production`.*")
+    stage.pull(stage.dump(NEW))
+    with contextlib.closing(stage.server.connect(stage.database, "app", SECRET)) as connection:
+        connection.query("SELECT * FROM added")
+        for copy in (stage.incoming, stage.previous):
+            with pytest.raises(pymysql.err.MySQLError):
+                connection.query(f"SELECT * FROM `{copy}`.users")
+
+
+def test_what_names_live_in_a_dump_does_not_write_there(stage: Stage) -> None:
+    dump = stage.dump(NEW.replace(b"INSERT INTO log (said)", b"INSERT INTO signon_production.log (said)"))
+    engine = stage.engine()
+    redact = stage.transformation("UPDATE users SET email = CONCAT('user-', id);")
+    with working(engine):
+        [warning] = [each for each in engine.restore(dump) if "before a dot" in each]
+        assert "trigger logged" in warning
+        engine.sanitise((redact,))
+        assert stage.run("SELECT COUNT(*) FROM log") == [(0,)]
+        engine.promote(said(redact), lambda: None)
+    stage.run("UPDATE users SET email = 'x'")
+    assert stage.run("SELECT COUNT(*) FROM log") == [(2,)]
+
+
+def test_a_long_transaction_holds_up_the_promote_and_nobody_else(stage: Stage) -> None:
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(NEW))
+        engine.sanitise(())
+    done = threading.Event()
+    read = 0
+
+    def promote() -> None:
+        with contextlib.suppress(PromoteFailed), working(engine):
+            engine.promote((), lambda: None)
+        done.set()
+
+    with contextlib.closing(stage.server.connect(stage.database)) as long, long.cursor() as cursor:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT COUNT(*) FROM users")
+        thread = threading.Thread(target=promote)
+        thread.start()
+        with contextlib.closing(stage.server.connect(stage.database)) as other:
+            while read < 20 or not tried(stage):
+                other.query("SELECT COUNT(*) FROM users")
+                read += 1
+            # It was tried, and nobody waits behind it for ever; its triggers are there again in between.
+            assert not done.is_set()
+        cursor.execute("ROLLBACK")
+    thread.join()
+    assert objects(stage, stage.database) == NEW_OBJECTS
+
+
+def tried(stage: Stage) -> bool:
+    """Whether the journal says that a promotion was begun."""
+    return bool(stage.server.execute("SELECT 1 FROM env_sync.journal"))
+
+
+def test_a_transaction_that_does_not_end_leaves_live_as_it_was(stage: Stage) -> None:
+    engine = stage.engine(promote_wait=dt.timedelta(seconds=1))
+    with working(engine):
+        engine.restore(stage.dump(NEW))
+        engine.sanitise(())
+    with contextlib.closing(stage.server.connect(stage.database)) as long, long.cursor() as cursor:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT COUNT(*) FROM users")
+        with working(engine), pytest.raises(PromoteFailed, match="promote_wait"):
+            engine.promote((), lambda: None)
+    assert objects(stage, stage.database) == OLD_OBJECTS
+    # The same attempt can go on.
+    with working(engine):
+        assert engine.promote((), lambda: None).previous_kept
+    assert objects(stage, stage.database) == NEW_OBJECTS
+
+
+class Killed(BaseException):
+    """Stands for the end of a process."""
+
+
+def test_whoever_has_the_lease_next_ends_a_promotion(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = Session.execute
+    moment = 0
+    while True:
+        stage.server.run([f"DROP DATABASE IF EXISTS `{name}`" for name in stage.server.databases()])
+        set_up(stage.server, stage.folder)
+        engine = stage.engine(run=f"night {moment}")
+        with working(engine):
+            engine.restore(stage.dump(NEW))
+            engine.sanitise(())
+        left = [moment]
+
+        def watched(session: Session, *arguments: object, left: list[int] = left) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return execute(session, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Session, "execute", watched)
+        try:
+            with engine.at_work():
+                engine.promote((), lambda: None)
+        except Killed:
+            ended = False
+        else:
+            ended = True
+        monkeypatch.setattr(Session, "execute", execute)
+        engine.release_lease()
+        other = stage.engine(run="next")
+        with working(other):
+            other.clean_up()
+            assert not tried(stage)
+        other.release_lease()
+        found = objects(stage, stage.database)
+        assert found in (OLD_OBJECTS, NEW_OBJECTS), moment
+        if ended:
+            break
+        moment += 7
+    assert found == NEW_OBJECTS
+    assert moment > 30
+
+
+@pytest.mark.parametrize("name", ["odd.name $1", "Ärger 日本", 'quo"ted', "tick`ed"])
+def test_databases_of_any_name(named_stage: Callable[[str], Stage], name: str) -> None:
+    stage = named_stage(name)
+    engine = stage.engine()
+    with working(engine):
+        engine.dump(stage.folder / "dump")
+    dump = stage.dump_file((stage.folder / "dump").read_bytes())
+    engine.verify(dump.file)
+    stage.pull(dump, stage.engine(attempt="2"))
+    assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+
+
+def test_a_dump_holds_what_other_clients_take(stage: Stage) -> None:
+    stage.pull(stage.dump(NEW))
+    engine = stage.engine(run="push")
+    with working(engine):
+        facts = engine.dump(stage.folder / "out")
+    text = gzip.decompress((stage.folder / "out").read_bytes())
+    assert text.startswith(b"-- MySQL dump ")
+    for absent in (b"sandbox", b"\nUSE ", b"CREATE DATABASE", b"env_sync_stamp", b"DROP TABLE"):
+        assert absent not in text
+    assert text.rstrip().splitlines()[-1].startswith(b"-- Dump completed")
+    assert facts.server_version.startswith("10.")
+    assert known_dump_tools()
+
+
+def test_a_transformation_that_changes_definitions(stage: Stage) -> None:
+    redact = stage.transformation(
+        "ALTER TABLE users ADD COLUMN seen int DEFAULT 3;\nDROP TRIGGER logged;\nDROP PROCEDURE new_one;\n"
+        "UPDATE users SET email = '';\n"
+    )
+    stage.pull(stage.dump(NEW), None, redact)
+    assert stage.run("SELECT email, seen FROM users") == [("", 3), ("", 3)]
+    assert {"TRIGGER logged", "ROUTINE new_one"}.isdisjoint(objects(stage, stage.database))
+
+
+def test_a_transformation_that_names_live_is_not_run(stage: Stage) -> None:
+    engine = stage.engine()
+    bad = stage.transformation("DELETE FROM signon_production.users;")
+    with working(engine):
+        engine.restore(stage.dump(NEW))
+        with pytest.raises(TransformationFailed, match="line 1: it names database signon_production"):
+            engine.sanitise((bad,))
+    assert stage.incoming not in stage.server.databases()
+    assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+
+
+def test_a_preflight_finds_what_would_fail_and_writes_nothing(stage: Stage) -> None:
+    before = stage.server.execute("SHOW GLOBAL STATUS LIKE 'Com_create%'")
+    bad = stage.transformation("UPDATE users SET emial = '';", "bad.sql")
+    engine = stage.engine()
+    assert [each.what for each in engine.preflight_server() if each.level is Level.PROBLEM] == []
+    found = engine.preflight((bad,), None)
+    assert [each for each in found.findings if each.level is Level.PROBLEM and "emial" in each.what]
+    assert found.live_size
+    good = stage.transformation("UPDATE users SET email = 'a%';", "good.sql")
+    assert [
+        each.what for each in engine.preflight((good,), None).findings if each.level is Level.PROBLEM
+    ] == []
+    assert stage.server.execute("SHOW GLOBAL STATUS LIKE 'Com_create%'") == before
+    assert stage.run("SELECT COUNT(*) FROM users WHERE email = ''") == [(0,)]
+
+
+def test_a_lease_that_another_attempt_took_is_lost(stage: Stage) -> None:
+    first, second = stage.engine(attempt="1"), stage.engine(attempt="2")
+    first.take_lease(at_most=9)
+    second.take_lease(at_most=9)
+    with pytest.raises(LeaseLost, match="newer attempt"), first.at_work():
+        pass
+    with second.at_work():
+        assert second.live_stamp() is None

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from env_sync.engines.contract import ServerConnection
+from env_sync.engines.mysql.client_tools import DumpTool, tool_to_dump
+from env_sync.engines.mysql.dump import as_mysql, matches
+from env_sync.engines.mysql.dump_file import Header, check_end, read_header
+from env_sync.engines.mysql.grants import covers
+from env_sync.engines.mysql.names import copies_of
+from env_sync.engines.mysql.objects import Object, names_another, taken_apart, with_definer
+from env_sync.engines.mysql.option_file import option_file
+from env_sync.engines.mysql.script import Script, read_transformations
+from env_sync.engines.mysql.server_version import Family, ServerVersion, check_supported, read_version
+from env_sync.engines.mysql.stamp import Told, WasLive, read_text, told_text
+from env_sync.errors import DumpDamaged, NameRefused, ToolMissing, TransformationFailed
+from env_sync.redact import describe_mysql_error, redact_mysql_line
+from env_sync.secret import Secret
+from tests.unit.values import moment
+
+
+def version(text: str) -> ServerVersion:
+    found = read_version(text)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("8.0.36-0ubuntu0.22.04.1", "MySQL 8.0.36"),
+        ("5.7.44-log", "MySQL 5.7.44"),
+        ("10.11.6-MariaDB-0+deb12u1", "MariaDB 10.11.6"),
+        ("5.5.5-10.11.6-MariaDB", "MariaDB 10.11.6"),
+        ("mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)", "MySQL 8.0.36"),
+        ("mysqldump  Ver 10.13 Distrib 5.7.44, for Linux (x86_64)", "MySQL 5.7.44"),
+        ("mysqldump  Ver 10.19 Distrib 10.11.6-MariaDB, for debian-linux-gnu", "MariaDB 10.11.6"),
+        ("mariadb-dump from 11.4.2-MariaDB, client 10.19 for Linux (x86_64)", "MariaDB 11.4.2"),
+    ],
+)
+def test_a_version_is_read_as_servers_and_programs_tell_it(text: str, told: str) -> None:
+    assert str(version(text)) == told
+
+
+@pytest.mark.parametrize("text", ["5.6.51", "10.2.44-MariaDB"])
+def test_a_server_that_is_too_old_is_refused(text: str) -> None:
+    with pytest.raises(ToolMissing, match=r"supports MySQL from 5\.7 and MariaDB from 10\.3"):
+        check_supported(version(text))
+
+
+def tools(*versions: str) -> tuple[DumpTool, ...]:
+    return tuple(DumpTool(program=Path(f"/{each}/mysqldump"), version=version(each)) for each in versions)
+
+
+def test_a_server_is_dumped_by_its_family_in_its_version_else_the_nearest_newer() -> None:
+    have = tools("11.4.2-MariaDB", "10.11.6-MariaDB", "8.4.0", "8.0.36", "5.7.44")
+    assert str(tool_to_dump(have, version("10.6.1-MariaDB")).version) == "MariaDB 10.11.6"
+    assert str(tool_to_dump(have, version("8.0.11")).version) == "MySQL 8.0.36"
+    with pytest.raises(ToolMissing) as raised:
+        tool_to_dump(tools("10.11.6-MariaDB"), version("8.0.36"))
+    for part in ("MySQL 8.0.36", "MariaDB 10.11.6 in /10.11.6-MariaDB", "mysql-client"):
+        assert part in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "mysql", "SYS", "env_sync", "a__incoming", "a__previous", "a ", "a\n", "x" * 55]
+)
+def test_names_that_cannot_have_copies_are_refused(name: str) -> None:
+    with pytest.raises(NameRefused):
+        copies_of(name, ("env_sync",))
+
+
+def test_names_that_can() -> None:
+    assert copies_of("odd.name $1 Ä").incoming == "odd.name $1 Ä__incoming"
+    assert len(copies_of("x" * 54).incoming) == 64
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes"),
+    [
+        ("signon__incoming", True),
+        ("%", True),
+        ("signon%", True),
+        (r"signon\_%", True),
+        ("signon_%", True),
+        ("SIGNON%", True),
+        ("signon", False),
+        (r"signon\_\_incoming", True),
+        (r"signon\%", False),
+        (r"other\_%", False),
+        ("______________", False),
+        ("________________", True),
+    ],
+)
+def test_a_grant_covers_what_its_wildcards_say(pattern: str, yes: bool) -> None:
+    assert covers(pattern, "signon__incoming") is yes
+
+
+SANDBOX = b"/*M!999999\\- enable the sandbox mode */ \n"
+FIRST = b"-- MariaDB dump 10.19  Distrib 10.11.6-MariaDB, for debian-linux-gnu (x86_64)\n--\n"
+HOST = b"-- Host: db.example    Database: sign on\n-- ----\n-- Server version\t10.11.6-MariaDB\n"
+
+
+def test_a_dump_says_mysql_first() -> None:
+    assert as_mysql(SANDBOX + FIRST + HOST).startswith(b"-- MySQL dump 10.19  Distrib 10.11.6-MariaDB")
+    assert as_mysql(FIRST + HOST).startswith(b"-- MySQL dump ")
+    assert b"sandbox" not in as_mysql(SANDBOX + FIRST)
+
+
+@pytest.mark.parametrize("before", [b"", SANDBOX])
+def test_a_header_tells_the_database(before: bytes) -> None:
+    assert read_header(before + FIRST + HOST) == Header(database="sign on", server_version="10.11.6-MariaDB")
+    assert read_header(b"CREATE TABLE t (a int);\n") is None
+
+
+def test_only_the_last_line_says_that_a_dump_is_whole() -> None:
+    check_end("dump", b"x;\n-- Dump completed on 2026-11-24  1:02:03\n")
+    for end in (b"", b"x;\n", b"-- Dump completed\nx;\n", b"'-- Dump completed'\n"):
+        with pytest.raises(DumpDamaged, match="Dump completed"):
+            check_end("dump", end)
+
+
+def test_patterns_of_excluded_tables() -> None:
+    assert matches("log_*", "log_2026")
+    assert matches("a?c", "abc")
+    assert not matches("log", "log_2026")
+    assert not matches("a[bc]", "ab")
+
+
+def made(statement: str) -> Object | None:
+    return taken_apart(statement, sql_mode="", character_set="utf8mb4", collation="")
+
+
+def test_an_object_is_made_as_somebody_else() -> None:
+    one = made("CREATE ALGORITHM=MERGE DEFINER=`a@b`@`10.%` SQL SECURITY DEFINER VIEW `v``w` AS SELECT 1")
+    assert one is not None
+    assert (one.name, one.definer) == ("v`w", "a@b@10.%")
+    assert one.statement == "CREATE ALGORITHM=MERGE SQL SECURITY DEFINER VIEW `v``w` AS SELECT 1"
+    assert with_definer(one, "c`d@%").startswith("CREATE ALGORITHM=MERGE DEFINER=`c``d`@`%` SQL SECURITY")
+
+
+@pytest.mark.parametrize(
+    ("body", "reaches"),
+    [
+        ("INSERT INTO signon.log VALUES (1)", True),
+        ("INSERT INTO `SIGNON` . `log` VALUES (1)", True),
+        ("INSERT INTO log VALUES ('signon.log') -- signon.log", False),
+        ("SET NEW.signon = OLD.signon", False),
+    ],
+)
+def test_what_reaches_out_of_its_database_is_seen(body: str, reaches: bool) -> None:
+    one = made(f"CREATE TRIGGER t BEFORE INSERT ON u FOR EACH ROW {body}")
+    assert one is not None
+    assert names_another(one, {"signon", "other"}) is reaches
+
+
+def read(folder: Path, text: str) -> Script:
+    file = folder / "sanitise.sql"
+    file.write_text(text)
+    return read_transformations([file], {"signon", "information_schema"})[0]
+
+
+def test_a_transformation_is_cut_as_the_mysql_program_does(tmp_path: Path) -> None:
+    script = read(
+        tmp_path,
+        "-- a comment; with a semicolon\nUPDATE a SET b = 'x;''y\\';';\ndelimiter //\n"
+        "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END//\nDELIMITER ;\nCALL p();"
+        "\nSELECT 1 FROM information_schema.TABLES",
+    )
+    assert [(step.line, step.text.partition(" ")[0]) for step in script.steps] == [
+        (2, "UPDATE"),
+        (4, "CREATE"),
+        (6, "CALL"),
+        (7, "SELECT"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COMMIT",
+        "/* c */ rollback",
+        "START TRANSACTION",
+        "BEGIN",
+        "SET autocommit = 1",
+        "SET @@session.autocommit = 1",
+        "SET GLOBAL sql_mode = ''",
+        "SET @@global.sql_mode = ''",
+        "USE other",
+        "DROP DATABASE signon",
+        "GRANT ALL ON *.* TO a",
+        "CREATE DEFINER=a@b EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1",
+        "LOCK TABLES a WRITE",
+        "LOAD DATA LOCAL INFILE '/x' INTO TABLE a",
+        "SELECT 1 INTO OUTFILE '/x'",
+        "UPDATE signon.users SET a = 1",
+        "UPDATE `Signon` . users SET a = 1",
+        "/*!50000 COMMIT */",
+        "SELECT 'not closed",
+    ],
+)
+def test_what_a_transformation_may_not_hold_is_refused_with_its_line(tmp_path: Path, statement: str) -> None:
+    with pytest.raises(TransformationFailed, match=r"sanitise\.sql, line 2: "):
+        read(tmp_path, f"UPDATE a SET b = 1;\n{statement};\n")
+
+
+def test_a_rollback_to_a_savepoint_ends_no_transaction(tmp_path: Path) -> None:
+    assert len(read(tmp_path, "SAVEPOINT a; ROLLBACK TO SAVEPOINT a; SET @signon = 1;").steps) == 3
+
+
+def test_what_a_copy_says_is_read_as_it_was_written() -> None:
+    was = WasLive(database="a", token="t", environment="integration", until=moment("2026-11-24 03:06"))
+    assert read_text(told_text(Told(was_live=was))) == Told(was_live=was)
+    for wrong in ("", "[]", "{not json", '{"stamp": {"state": "sanitised"}}', '{"was_live": null}'):
+        assert read_text(wrong) == Told()
+
+
+PASSWORD = 'a "quoted" \\ # password'
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_password_is_in_a_private_file_that_is_removed(tmp_path: Path, family: Family) -> None:
+    connection = ServerConnection(
+        connection_id="c",
+        environment="integration",
+        host="db",
+        port=3306,
+        login="env_sync",
+        password=Secret(PASSWORD),
+        extra={"ssl_ca": "/ca.pem"},
+    )
+    with option_file(connection, family, tmp_path) as file:
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        text = file.read_text()
+    assert '\npassword="a \\"quoted\\" \\\\ # password"\n' in text
+    assert 'ssl-ca="/ca.pem"' in text
+    assert ("ssl-mode" in text) is (family is Family.MYSQL)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "told"),
+    [
+        (
+            1062,
+            "Duplicate entry 'alice@example.com' for key 'users.email'",
+            "dup_entry (1062) for key users.email",
+        ),
+        (1062, "Duplicate entry 'x' for key 'alice@example.com'", "dup_entry (1062)"),
+        (
+            1064,
+            "You have an error ... near 'alice''s' at line 3",
+            "parse_error (1064) at line 3 of the statement",
+        ),
+        (
+            1292,
+            "Truncated incorrect DOUBLE value: 'alice'",
+            "truncated_wrong_value (1292); its text is withheld",
+        ),
+        (1366, "Incorrect integer value: 'alice' for column `a`.`b`", "withheld"),
+        (1644, "alice was here", "withheld"),
+        (1054, "Unknown column 'emial' in 'field list'", "Unknown column 'emial' in 'field list'"),
+        (9999, "alice", "withheld"),
+        (None, "alice", "withheld"),
+    ],
+)
+def test_an_error_is_told_without_values(code: int | None, text: str, told: str) -> None:
+    said = describe_mysql_error(code, text, {"emial"})
+    assert told in said
+    assert "alice" not in said
+
+
+def test_lines_of_mysqldump_are_told_without_values() -> None:
+    line = (
+        "mysqldump: Got error: 1045: \"Access denied for user 'alice'@'h' (using password: YES)\" when trying"
+    )
+    said = redact_mysql_line(line)
+    assert said is not None
+    assert said.startswith("mysqldump: access_denied_error (1045)")
+    assert "alice" not in said
+    executed = "mariadb-dump: Couldn't execute 'show create table `alice`': Table 'a.b' doesn't exist (1146)"
+    said = redact_mysql_line(executed, {"a", "b"})
+    assert said is not None
+    assert said.startswith("mariadb-dump: no_such_table (1146): Table 'a.b'")
+    assert "alice" not in said
+    assert redact_mysql_line("alice@example.com") is None
