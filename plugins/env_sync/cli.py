@@ -350,7 +350,11 @@ def _say_what_would_be_done(session: Session) -> None:
         f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}"
     )
     if sync.action is Action.PUSH:
-        typer.echo(f"  dump it and upload it to {sync.url}/{sync.path}/; nothing else is changed")
+        if (file := sync.pre_dump_transformation) and sync.pre_dump_in_place:
+            typer.echo(f"  run {file} on live itself, which stays so; then")
+        elif file:
+            typer.echo(f"  copy it beside live, closed to others; run {file} on the copy, for the dump; then")
+        typer.echo(f"  dump it and upload it to {sync.url}/{sync.path}/. Nothing was written.")
         return
     choice = session.store.choose(
         sync.url,

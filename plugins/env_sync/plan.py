@@ -393,10 +393,17 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         f"{sync.dbms} {sync.database}",
         sync.server,
         f"{sync.url}/{sync.path}",
-        sync.transformation.name if sync.transformation else "",
+        _transformation(sync),
         ", ".join(group.after),
         "; ".join(notes),
     )
+
+
+def _transformation(sync: Sync) -> str:
+    if sync.pre_dump_transformation:
+        where = "on live" if sync.pre_dump_in_place else "on a copy"
+        return f"{sync.pre_dump_transformation.name} {where}, before the dump"
+    return sync.transformation.name if sync.transformation else ""
 
 
 def _waiting_note(time: dt.time, wait: dt.timedelta, then: str, window: Window) -> str:

@@ -196,7 +196,7 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
             return Result.CRITICAL, "promote is marked successful but live is not this attempt's", [BY_HAND]
         if outcome.undo:
             return Result.OK, "previous is live again", [str(outcome.results[last]["advice"])]
-        done = "pulled and promoted" if action == "pull" else "pushed"
+        done = "pulled and promoted" if action == "pull" else f"pushed{_transformed(outcome)}"
         return Result.OK, done, []
     step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
     error = outcome.errors.get(step)
@@ -206,6 +206,11 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
             "or marked by hand; its log says more. Clear the group to run it again"
         )
     return Result.CRITICAL, f"{step} failed, {_left_behind(action, step, outcome)}", [error]
+
+
+def _transformed(outcome: Outcome) -> str:
+    ran = [one["name"] for one in outcome.results.get("dump", {}).get("transformations", ())]
+    return f", transformed by {', '.join(ran)}" if ran else ""
 
 
 def _left_behind(action: str, step: str, outcome: Outcome) -> str:

@@ -188,10 +188,17 @@ def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
     assert str(problem).startswith("integration/db_admin.yaml:7: ")
 
 
-def test_postgresql_runs_no_transformation_before_a_dump() -> None:
-    plan = a_plan(a_push(pre_dump_transformation=SQL))
-    assert not plan.groups
-    assert "pre_dump_transformation_sql_filename" in plan.problems[0].read
+@pytest.mark.parametrize(
+    ("in_place", "shown"),
+    [
+        (False, "sanitise_signon.sql on a copy, before the dump"),
+        (True, "sanitise_signon.sql on live, before the dump"),
+    ],
+)
+def test_the_plan_tells_what_runs_before_a_dump(in_place: bool, shown: str) -> None:
+    plan = a_plan(a_push(pre_dump_transformation=SQL, pre_dump_in_place=in_place))
+    assert (ids(plan), plan.problems) == (["push_signon"], ())
+    assert shown in plan.as_text()
 
 
 def test_a_time_that_makes_the_name_of_another_sync_takes_only_one_group_away() -> None:
@@ -206,7 +213,7 @@ def test_problems_of_the_environment_come_first() -> None:
     environment = Environment(
         name="integration",
         settings=Settings(),
-        syncs=(a_push(pre_dump_transformation=SQL),),
+        syncs=(a_push(storagebackend="elasticsearch"),),
         bucket_syncs=(),
         problems=(known,),
     )

@@ -18,7 +18,7 @@ class Capabilities:
     transformation: bool
     """Runs a transformation on incoming."""
     pre_dump_transformation: bool
-    """Runs a transformation on a copy before a dump."""
+    """Runs a transformation before a dump, on a copy or in place."""
     excluded_tables: bool
     previous: bool
     """Keeps what live was as previous, and can make it live again."""
@@ -29,7 +29,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=True,
-        pre_dump_transformation=False,
+        pre_dump_transformation=True,
         excluded_tables=True,
         previous=True,
     ),

@@ -2,7 +2,8 @@
 
 An engine works on three copies of one target database: **incoming** (being restored), **live** and
 **previous** (what live was before). It writes what it knows about a copy into the copy itself (its
-*stamp*), so that no step has to believe anything but the copy.
+*stamp*), so that no step has to believe anything but the copy. A push may work on a fourth, **outgoing**:
+live, transformed before it is dumped.
 """
 
 from __future__ import annotations
@@ -82,7 +83,12 @@ class DumpFacts:
     engine_version: str
     server_version: str
     started: dt.datetime
+    """When live was read."""
     finished: dt.datetime
+    transformations: tuple[Transformation, ...] = ()
+    """What ran before the dump was taken, on a copy or in place."""
+    warnings: tuple[str, ...] = ()
+    """What of live is not in the dump, and why."""
 
 
 class CopyState(StrEnum):
@@ -203,6 +209,18 @@ class Engine(ABC):
         Raises NoSuchDatabase, ToolMissing, ToolFailed, DiskFull.
         """
 
+    def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
+        """Write a dump of live to the file `to` as it is after these transformations, each whole.
+
+        They run on a copy, **outgoing**, made of one consistent picture of live, closed to every other role,
+        and dropped in the end, so that live is never changed; the dump is as one of live, its name included.
+        With `in_place` they run on live itself, in one transaction where the engine has such. Nothing is
+        written to `to` unless every statement succeeded. Offered where the capability
+        `pre_dump_transformation` is. Raises TransformationFailed and what `dump` and `restore` raise,
+        after which outgoing is gone.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def verify(self, dump: Path) -> None:
         """Read the dump through to its end with the engine's own reader. Raises DumpDamaged."""
@@ -256,7 +274,7 @@ class Engine(ABC):
 
     @abstractmethod
     def clean_up(self) -> CleanUp:
-        """Put right what a killed step of this run and group left: reopen live, drop incoming.
+        """Put right what a killed step of this run and group left: reopen live, drop incoming and outgoing.
 
         Ends what earlier processes of this group still run on the server. Safe to call at any time.
         """

@@ -67,11 +67,14 @@ class Sync:
     transformation: Path | None
     """The file named by `transformation_sql_filename`, in include/transformation_sql/."""
     pre_dump_transformation: Path | None
+    """The same for a push: the SQL that runs before live is dumped."""
     excluded_tables: tuple[str, ...]
     after: tuple[str, ...]
     recovery: bool
     """True for a disabled pull into a protected environment from its own bucket."""
     options: Options
+    pre_dump_in_place: bool = False
+    """Whether that SQL runs on live itself and not on a copy."""
 
     @property
     def server(self) -> str:

@@ -134,8 +134,16 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "pre_dump_transformation_sql_filename": SyncField(
         reader=optional(read_text),
         values="file in `include/transformation_sql/`",
-        doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`).",
+        doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`): on a copy of live, which is "
+        "closed to everybody else and dropped again. Nothing is uploaded if any statement fails.",
         default="none",
+    ),
+    "pre_dump_in_place": SyncField(
+        reader=read_boolean,
+        values="`true` or `false`",
+        doc="Run that SQL on live itself, which stays as the SQL leaves it. Refused in a protected "
+        "environment.",
+        default="`false`",
     ),
     "excluded_tables": SyncField(
         reader=read_tables,

@@ -154,6 +154,7 @@ class SyncReader:
             transformation=self._transformation(values, TRANSFORMATIONS[0]),
             pre_dump_transformation=self._transformation(values, TRANSFORMATIONS[1]),
             excluded_tables=values.get("excluded_tables", ()),
+            pre_dump_in_place=values.get("pre_dump_in_place", False),
             recovery=is_recovery(ensure, action, values["url"], around.environment, around.settings),
         )
 

@@ -26,4 +26,5 @@ def _manifest(session: Session, dumped: Dumped) -> Manifest:
     if manifest is not None and (manifest.sha256, manifest.size) == (dumped.sha256, dumped.size):
         return manifest
     session.log.info("The dump is not in %s: dumping again", session.folder)
-    return make_dump(session)
+    manifest, _ = make_dump(session)
+    return manifest

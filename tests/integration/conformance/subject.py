@@ -58,6 +58,8 @@ class Subject(ABC):
     """The outside programs that the engine runs, by the names of their processes."""
     same_words: bool = True
     """Whether both servers describe one object in the same words, as two of one version do."""
+    harmless_transformation: str = "SELECT 1;"
+    """A transformation that changes nothing."""
     closes_live: bool = False
     """Whether live lets nobody in for the moment of the swap."""
 
@@ -154,11 +156,13 @@ class Subject(ABC):
 
     @abstractmethod
     def intruders(self, environment: str, database: str) -> Mapping[str, Callable[[], None]]:
-        """One attempt for each other role to read incoming or previous; raises `refusals` where it fails."""
+        """One attempt for each other role to read incoming, previous or outgoing; raises `refusals` where it
+        fails.
+        """
 
     @abstractmethod
     def copies(self, environment: str, database: str) -> set[str]:
-        """Which of `incoming`, `live` and `previous` there are."""
+        """Which of `incoming`, `live`, `previous` and `outgoing` there are."""
 
     @abstractmethod
     def is_open(self, environment: str, database: str) -> bool:

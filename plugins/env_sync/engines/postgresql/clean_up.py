@@ -21,7 +21,7 @@ def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copi
     Only while the lease's session lock is held: then no process of this group is rightly at work there.
     """
     notes = []
-    databases = [copies.live, copies.incoming] if copies else [database]
+    databases = [copies.live, copies.incoming, copies.outgoing] if copies else [database]
     for pid, there in hold.session.execute(
         "SELECT pid, datname FROM pg_catalog.pg_stat_activity "
         "WHERE application_name = %s AND usename = current_user AND datname = ANY(%s) "
@@ -42,20 +42,29 @@ def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copi
 def clean_up(
     server: Server, hold: Hold, holder: Holder, database: str, copies: Copies | None, log: logging.Logger
 ) -> CleanUp:
-    """End what still runs, and drop incoming where it is this group's; live was reopened with the lease.
+    """End what still runs, and drop incoming and outgoing where they are this group's.
+
+    Live was reopened with the lease.
 
     Raises psycopg.Error.
     """
     notes = list(end_earlier_sessions(server, hold, database, copies))
-    dropped = False
-    if copies is not None and (comment := read_comment(hold.session, copies.incoming)) is not None:
+    dropped: list[str] = []
+    for copy in (copies.incoming, copies.outgoing) if copies else ():
+        if (comment := read_comment(hold.session, copy)) is None:
+            continue
         stamp = comment.stamp
         if stamp is None or (stamp.holder.run, stamp.holder.group) == (holder.run, holder.group):
-            dropped = drop_database(hold.session, copies.incoming)
+            if drop_database(hold.session, copy):
+                dropped.append(copy)
             state = stamp.state if stamp else "without a stamp"
-            notes.append(f"dropped {copies.incoming}, which was {state}")
+            notes.append(f"dropped {copy}, which was {state}")
         else:
-            notes.append(f"{copies.incoming} belongs to {stamp.holder} and was left alone")
+            notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
     for note in notes:
         log.info("Clean-up of %s: %s.", database, note)
-    return CleanUp(live_reopened=hold.live_reopened, incoming_dropped=dropped, notes=tuple(notes))
+    return CleanUp(
+        live_reopened=hold.live_reopened,
+        incoming_dropped=copies is not None and copies.incoming in dropped,
+        notes=tuple(notes),
+    )
