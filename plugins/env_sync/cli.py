@@ -369,6 +369,8 @@ def _say_what_would_be_done(session: Session) -> None:
     typer.echo(
         f"  restore it beside live, closed to others; sanitise: {sync.transformation or 'no transformation'}"
     )
+    for one in sync.postprocess:
+        typer.echo(f"  postprocess: {one}")
     kept = "kept as previous" if sync.options.keep_previous else "dropped"
     typer.echo(f"  swap it with live; what live is now is {kept}. Nothing was written.")
 

@@ -67,6 +67,8 @@ class Report:
     reported: dt.datetime
     spent: Mapping[str, Spent] = field(factory=dict)
     """Where the time went, by step."""
+    transformations: tuple[str, ...] = ()
+    """The names of what ran: on incoming, or before the dump."""
 
     def line(self) -> str:
         """The report as one line of a log."""
@@ -91,6 +93,8 @@ class Report:
             figures.append(
                 f"data of {self.data_time:%Y-%m-%d %H:%M} UTC ({_age(self.reported - self.data_time)} old)"
             )
+        if self.transformations:
+            figures.append(f"transformed by {', '.join(self.transformations)}")
         if self.unavailable is not None:
             figures.append(f"live unavailable for {self.unavailable:.2f} s")
         if self.spent:
@@ -177,6 +181,7 @@ def make_report(
         waited=facts.get("waited"),
         reported=now,
         spent=outcome.spent,
+        transformations=tuple(one["name"] for one in facts.get("transformations", ())),
     )
 
 
@@ -196,7 +201,7 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
             return Result.CRITICAL, "promote is marked successful but live is not this attempt's", [BY_HAND]
         if outcome.undo:
             return Result.OK, "previous is live again", [str(outcome.results[last]["advice"])]
-        done = "pulled and promoted" if action == "pull" else f"pushed{_transformed(outcome)}"
+        done = "pulled and promoted" if action == "pull" else "pushed"
         return Result.OK, done, []
     step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
     error = outcome.errors.get(step)
@@ -206,11 +211,6 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
             "or marked by hand; its log says more. Clear the group to run it again"
         )
     return Result.CRITICAL, f"{step} failed, {_left_behind(action, step, outcome)}", [error]
-
-
-def _transformed(outcome: Outcome) -> str:
-    ran = [one["name"] for one in outcome.results.get("dump", {}).get("transformations", ())]
-    return f", transformed by {', '.join(ran)}" if ran else ""
 
 
 def _left_behind(action: str, step: str, outcome: Outcome) -> str:

@@ -47,6 +47,7 @@ from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Manifest, Transformation
 from env_sync.pause import Pause
 from env_sync.plan import Group
+from env_sync.postprocess.postprocess import Postprocess
 from env_sync.progress import LogProgress
 from env_sync.request import Request
 from env_sync.secret import Secret
@@ -187,7 +188,7 @@ class MemoryEngine(Engine):
         self.world.incoming = Database(content=dump.file.read_text(), stamp=stamp, open=False)
         return ()
 
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         incoming = self.world.incoming
         if incoming is None or incoming.stamp is None:
             raise ProofMissing
@@ -200,7 +201,11 @@ class MemoryEngine(Engine):
             self.world.incoming = None
             raise
         incoming.content += "".join(file.read_text() for file in transformations)
-        done = _said(transformations)
+        incoming.content += "".join(f"{one};" for one in postprocess)
+        done = (
+            *_said(transformations),
+            *(Transformation(name=one.name, sha256=one.sha256) for one in postprocess),
+        )
         incoming.stamp = evolve(incoming.stamp, state=CopyState.SANITISED, transformations=done)
         return incoming.stamp
 

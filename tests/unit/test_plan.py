@@ -9,7 +9,7 @@ from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import FAIL, Options, Settings, Window
 from env_sync.hieradata.sync import Action, Ensure, Place
 from env_sync.plan import Plan, make_plan
-from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
+from tests.unit.values import REPLACE, SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
 
 
 def ids(plan: Plan) -> list[str]:
@@ -159,6 +159,7 @@ def test_syncs_without_an_engine_are_left_out_once_per_engine() -> None:
         ({"storagebackend": "elasticsearch"}, "cannot use the store elasticsearch"),
         ({"transformation": SQL}, "cannot run transformation_sql_filename"),
         ({"pre_dump_transformation": SQL}, "cannot run pre_dump_transformation_sql_filename"),
+        ({"postprocess": (REPLACE,)}, "cannot run the postprocess replace_text"),
         ({"excluded_tables": ("audit",)}, "cannot leave out excluded_tables"),
     ],
 )
@@ -170,6 +171,7 @@ def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
         actions=frozenset({Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=False,
+        postprocess=False,
         pre_dump_transformation=False,
         excluded_tables=False,
     )
@@ -186,6 +188,11 @@ def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
     assert said in problem.read
     assert problem.sync == "bad"
     assert str(problem).startswith("integration/db_admin.yaml:7: ")
+
+
+def test_the_plan_tells_the_postprocess_of_a_pull() -> None:
+    plan = a_plan(a_sync(transformation=SQL, postprocess=(REPLACE,)))
+    assert "sanitise_signon.sql, postprocess/replace_text" in plan.as_text()
 
 
 @pytest.mark.parametrize(

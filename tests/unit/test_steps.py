@@ -31,7 +31,7 @@ from env_sync.steps.sanitise import sanitise, transformations_of
 from env_sync.steps.session import Session
 from env_sync.steps.upload import upload
 from tests.unit.memory_engine import DAMAGED, NOW, Database, World, open_memory_session, put
-from tests.unit.values import a_push, a_sync, moment
+from tests.unit.values import REPLACE, a_push, a_sync, moment
 
 SECRET_ROWS = "ada@home.example;"
 CLEAN = "clean;"
@@ -240,6 +240,24 @@ class TestSanitise:
         world.journal.clear()
         assert sanitise(session, result) == first
         assert world.journal == []
+
+    def test_a_postprocess_runs_and_is_part_of_the_proof(self, world: World, sql: Path) -> None:
+        session = pulling(world, sql)
+        sync = evolve(session.sync, postprocess=(REPLACE,))
+        session = evolve(session, group=evolve(session.group, sync=sync))
+        result = downloaded(world, session)
+        restore(session, result)
+        done = sanitise(session, result)
+        assert done.transformations == transformations_of(sync)
+        assert [one.name for one in done.transformations] == [sql.name, "postprocess/replace_text"]
+        assert world.incoming
+        assert world.incoming.content.endswith(f"{CLEAN}{REPLACE};")
+        # With another rule than that which ran it is no proof.
+        other = evolve(sync, postprocess=(evolve(REPLACE, table="another"),))
+        changed = evolve(session, group=evolve(session.group, sync=other))
+        with pytest.raises(ProofMissing):
+            promote(changed)
+        promote(session)
 
     def test_unless_with_another_text(self, world: World, sql: Path) -> None:
         session = pulling(world, sql)

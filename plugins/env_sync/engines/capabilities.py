@@ -17,6 +17,8 @@ class Capabilities:
     storagebackends: frozenset[str]
     transformation: bool
     """Runs a transformation on incoming."""
+    postprocess: bool
+    """Runs a postprocess on incoming, as far as its rule is for the engine."""
     pre_dump_transformation: bool
     """Runs a transformation before a dump, on a copy or in place."""
     excluded_tables: bool
@@ -29,6 +31,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=True,
+        postprocess=True,
         pre_dump_transformation=True,
         excluded_tables=True,
         previous=True,

@@ -23,6 +23,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.finding import Finding
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Parent, Transformation
+from env_sync.postprocess.postprocess import Postprocess
 from env_sync.progress import Progress
 from env_sync.secret import Secret
 from env_sync.stopwatch import Stopwatch
@@ -246,8 +247,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
-        """Run the transformations on a RAW incoming of this attempt, each whole, and write the proof.
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
+        """Run transformations, then the postprocess, on a RAW incoming of this attempt, and write the proof.
+
+        They run in order, each whole, and the proof names them in that order. A SqlPostprocess is statements
+        that are run as a transformation's are; a DocumentPostprocess is given the documents of incoming. A
+        postprocess is offered where the capability `postprocess` is.
 
         Raises TransformationFailed, after which incoming is gone, and ProofMissing where incoming is
         not RAW and of this attempt.
@@ -291,5 +296,6 @@ class Engine(ABC):
     def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
         """Try what would stop this sync alone, as far as it can be tried; writes nothing anywhere.
 
-        `head` is of the dump that would be restored; None for a push, and where there is none.
+        The postprocess is the sync's own. `head` is of the dump that would be restored; None for a push, and
+        where there is none.
         """

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from env_sync.hieradata.settings import Options
+from env_sync.postprocess.postprocess import Postprocess
 
 
 class Ensure(StrEnum):
@@ -73,6 +74,8 @@ class Sync:
     recovery: bool
     """True for a disabled pull into a protected environment from its own bucket."""
     options: Options
+    postprocess: tuple[Postprocess, ...] = ()
+    """What a pull does to incoming in code, after the transformation, in order."""
     pre_dump_in_place: bool = False
     """Whether that SQL runs on live itself and not on a copy."""
 

@@ -33,6 +33,7 @@ from env_sync.hieradata.values import (
 
 DBMS = ("postgresql", "mysql", "mongo", "documentdb", "files", "elasticsearch")
 STORAGEBACKENDS = ("s3", "elasticsearch")
+NO_POSTPROCESS = "none"
 CRONTAB = 'crontab field: `4`, `"05"`, `1,2`, `1-5`, `*`, `*/15`, `1-5/2`'
 
 
@@ -130,6 +131,13 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         values="file in `include/transformation_sql/`",
         doc="The SQL that a pull runs on incoming before it becomes live (`postgresql`, `mysql`).",
         default="none",
+    ),
+    "postprocess": SyncField(
+        reader=one_of((NO_POSTPROCESS,)),
+        values=f"`{NO_POSTPROCESS}`",
+        doc="Says that a pull needs no [postprocess](#postprocess-govuk_env_syncpostprocess), although its "
+        "database has one in other environments.",
+        default="what is bound to the database",
     ),
     "pre_dump_transformation_sql_filename": SyncField(
         reader=optional(read_text),

@@ -82,7 +82,7 @@ def test_the_manifest_tells_what_ran(pushing: Stage) -> None:
     [key] = pushing.keys()
     told = pushing.s3.client().get_object(Bucket=BUCKET.format(SOURCE), Key=manifest_key(key))["Body"].read()
     assert b'"before.sql"' in told
-    assert "transformed by before.sql" in pushing.reports[-1].what
+    assert "transformed by before.sql" in pushing.reports[-1].line()
 
 
 def test_any_statement_that_fails_stops_the_push(pushing: Stage) -> None:

@@ -49,6 +49,7 @@ from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.roles import read_roles
 from env_sync.engines.postgresql.sanitising import (
     Read,
+    as_transformations,
     build_indexes,
     prove,
     read_transformations,
@@ -73,6 +74,7 @@ from env_sync.errors import (
 from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess
 
 
 class PostgreSQLEngine(Engine):
@@ -186,7 +188,7 @@ class PostgreSQLEngine(Engine):
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
         return warnings
 
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
         self._refuse_other_environment()
         copies, session = self._copies, self._held.session
@@ -194,7 +196,7 @@ class PostgreSQLEngine(Engine):
             self._held.note_step("sanitise")
             raw = self._raw_stamp(session)
         with self._dropping(copies.incoming):
-            read = read_transformations(transformations)
+            read = read_transformations(transformations) + as_transformations(postprocess)
             with self._errors(TransformationFailed):
                 started = self._now(session, raw, CopyState.SANITISING)
                 write_stamp(session, copies.incoming, started)
@@ -280,6 +282,7 @@ class PostgreSQLEngine(Engine):
                 server=self._looked_at,
                 copies=copies,
                 transformations=transformations,
+                postprocess=sync.postprocess,
                 head=head,
                 keep_previous=sync.options.keep_previous,
                 wait=sync.options.promote_wait,

@@ -22,6 +22,7 @@ from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
 from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess, SqlPostprocess
 from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in
 
@@ -57,6 +58,21 @@ def read_transformations(files: Sequence[Path]) -> tuple[Read, ...]:
             ) from None
         said = Transformation(name=file.name, sha256=hashlib.sha256(content).hexdigest())
         found.append(Read(script=read_script(file, content), said=said))
+    return tuple(found)
+
+
+def as_transformations(postprocess: Sequence[Postprocess]) -> tuple[Read, ...]:
+    """A postprocess as a transformation that was read. Raises TransformationFailed for one that is no SQL."""
+    found = []
+    for one in postprocess:
+        if not isinstance(one, SqlPostprocess):
+            raise TransformationFailed(
+                f"Postprocess {one.rule} does not run on postgresql: nothing of it was run. Correct its "
+                "binding in hieradata."
+            )
+        # Errors name the script by the last part of its path.
+        script = read_script(Path(f"postprocess {one.rule}"), one.sql("postgresql").encode())
+        found.append(Read(script=script, said=Transformation(name=one.name, sha256=one.sha256)))
     return tuple(found)
 
 
