@@ -466,6 +466,23 @@ class TestPush:
         [content] = world.objects.values()
         assert content == f"yesterday;{CLEAN}".encode()
 
+    def test_a_dump_from_before_the_transformation_was_asked_for_is_not_uploaded(
+        self, world: World, sql: Path
+    ) -> None:
+        session = pushing(world)
+        dumped = dump(session)
+        asked = evolve(session.group, sync=evolve(session.sync, pre_dump_transformation=sql))
+        upload(evolve(session, group=asked), dumped)
+        assert world.journal == ["dump", "transform outgoing", "upload_dump"]
+        assert list(world.objects.values()) == [f"yesterday;{CLEAN}".encode()]
+
+    def test_a_transformation_that_was_changed_meanwhile_runs_again(self, world: World, sql: Path) -> None:
+        session = pushing(world, sync=a_push(pre_dump_transformation=sql))
+        dumped = dump(session)
+        sql.write_text("cleaner;")
+        upload(session, dumped)
+        assert list(world.objects.values()) == [b"yesterday;cleaner;"]
+
     def test_a_transformation_that_fails_leaves_nothing_to_upload(self, world: World, sql: Path) -> None:
         session = pushing(world, sync=a_push(pre_dump_transformation=sql))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from env_sync.engines.contract import CopyState
@@ -24,8 +25,13 @@ def transformations_of(sync: Sync) -> tuple[Transformation, ...]:
 
     Raises TransformationFailed.
     """
-    files = (Transformation(name=file.name, sha256=_hash(file)) for file in transformation_files(sync))
+    files = hashed(transformation_files(sync))
     return (*files, *(Transformation(name=one.name, sha256=one.sha256) for one in sync.postprocess))
+
+
+def hashed(files: Sequence[Path]) -> tuple[Transformation, ...]:
+    """Files by name and hash of their text as it is on disk now. Raises TransformationFailed."""
+    return tuple(Transformation(name=file.name, sha256=_hash(file)) for file in files)
 
 
 def _hash(file: Path) -> str:

@@ -163,11 +163,12 @@ def _closed_by_us(pulling: Pulling) -> bool:
 
 
 def _leftovers(pulling: Pulling, session: Session) -> Iterator[Finding]:
-    """Incoming always is one; previous only where it was not to be kept."""
+    """Incoming and outgoing always are; previous only where it was not to be kept."""
     copies = pulling.copies
     now = session.value("SELECT pg_catalog.clock_timestamp()")
     for name, advice in (
         (copies.incoming, "A sync may be at work on it now; else the next one drops it."),
+        (copies.outgoing, "A push may be at work on it now; else the next sync drops it."),
         *(() if pulling.keep_previous else ((copies.previous, "Drop it to have its room."),)),
     ):
         comment = read_comment(session, name)
