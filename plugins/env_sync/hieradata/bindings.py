@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from attrs import frozen
@@ -10,6 +9,7 @@ from attrs import frozen
 from env_sync.hieradata.entry_fields import read_fields
 from env_sync.hieradata.nodes import Entry, Fault, Fields, Items, Node, shorten, shown
 from env_sync.hieradata.settings_reader import POSTPROCESS, may_hide
+from env_sync.hieradata.suggestion import closest
 from env_sync.hieradata.sync import Place
 from env_sync.hieradata.sync_fields import SyncField
 from env_sync.hieradata.values import one_of, read_names
@@ -221,14 +221,9 @@ def _slips(binding: Binding, environment: str, databases: Collection[str]) -> It
     for name in binding.databases or ():
         if name in databases:
             continue
-        close = [known for known in sorted(databases) if _alike(name, known) >= NEARLY_THE_SAME]
-        if close:
+        if (close := closest(name, databases, cutoff=NEARLY_THE_SAME)) is not None:
             yield Fault(
                 binding.place,
                 f"a postprocess is bound to `{shorten(name)}`, of which `{environment}` has no sync",
-                f"did you mean `{close[0]}`?",
+                f"did you mean `{close}`?",
             )
-
-
-def _alike(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one[:200].lower(), other[:200].lower()).ratio()

@@ -317,6 +317,27 @@ def test_a_later_run_drops_it_too(stage: Stage, action: Action) -> None:
     assert live.outgoing not in live.server.databases()
 
 
+def test_a_database_of_somebody_else_is_left_alone(stage: Stage) -> None:
+    live = with_live(stage.with_dump())
+    live.server.create_database(live.outgoing, STRANGER)
+    with pytest.raises(NameRefused, match="that Env Sync did not make"):
+        push(live)
+    pusher = pushing(live)
+    with working(pusher):
+        assert pusher.clean_up().notes == ()
+    pusher.release_lease()
+    pull(live, live.engine(), live.transformation())
+    assert live.outgoing in live.server.databases()
+
+
+def test_a_copy_that_was_only_just_made_is_ours(live: Stage) -> None:
+    live.server.create_database(live.outgoing, "env_sync")
+    live.query(f"ALTER DATABASE {live.outgoing} ALLOW_CONNECTIONS false", "postgres")
+    with working(pushing(live)) as engine:
+        assert engine.clean_up().notes == (f"dropped {live.outgoing}, which was without a stamp",)
+    untouched(live)
+
+
 def test_clean_up_leaves_the_copy_of_another_run_alone(live: Stage) -> None:
     leave_a_copy(live, run="env_sync_integration/another")
     with working(pushing(live)) as engine:

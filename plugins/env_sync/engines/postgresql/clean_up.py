@@ -10,6 +10,7 @@ from env_sync.engines.contract import CleanUp, Holder
 from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import Hold
 from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.outgoing import drop_left_outgoing
 from env_sync.engines.postgresql.session import Server
 from env_sync.engines.postgresql.stamp import read_comment
 from env_sync.redact import describe_database_error
@@ -44,27 +45,30 @@ def clean_up(
 ) -> CleanUp:
     """End what still runs, and drop incoming and outgoing where they are this group's.
 
-    Live was reopened with the lease.
-
-    Raises psycopg.Error.
+    Live was reopened with the lease. Raises psycopg.Error.
     """
     notes = list(end_earlier_sessions(server, hold, database, copies))
-    dropped: list[str] = []
-    for copy in (copies.incoming, copies.outgoing) if copies else ():
-        if (comment := read_comment(hold.session, copy)) is None:
-            continue
-        stamp = comment.stamp
-        if stamp is None or (stamp.holder.run, stamp.holder.group) == (holder.run, holder.group):
-            if drop_database(hold.session, copy):
-                dropped.append(copy)
-            state = stamp.state if stamp else "without a stamp"
-            notes.append(f"dropped {copy}, which was {state}")
-        else:
-            notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
+    dropped = False
+    if copies is not None:
+        dropped = _drop(hold, holder, copies, copies.incoming, notes)
+        _drop(hold, holder, copies, copies.outgoing, notes)
     for note in notes:
         log.info("Clean-up of %s: %s.", database, note)
-    return CleanUp(
-        live_reopened=hold.live_reopened,
-        incoming_dropped=copies is not None and copies.incoming in dropped,
-        notes=tuple(notes),
-    )
+    return CleanUp(live_reopened=hold.live_reopened, incoming_dropped=dropped, notes=tuple(notes))
+
+
+def _drop(hold: Hold, holder: Holder, copies: Copies, copy: str, notes: list[str]) -> bool:
+    """Drop a copy where it is this group's, or without a stamp; says so in `notes`."""
+    if (comment := read_comment(hold.session, copy)) is None:
+        return False
+    stamp = comment.stamp
+    if stamp is not None and (stamp.holder.run, stamp.holder.group) != (holder.run, holder.group):
+        notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
+        return False
+    if copy == copies.outgoing:
+        dropped = drop_left_outgoing(hold.session, copies)
+    else:
+        dropped = drop_database(hold.session, copy)
+    if dropped:
+        notes.append(f"dropped {copy}, which was {stamp.state if stamp else 'without a stamp'}")
+    return dropped

@@ -39,7 +39,7 @@ from env_sync.engines.postgresql.incoming import (
 from env_sync.engines.postgresql.kept_statements import Kept, missing, take
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies, copies_of
-from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
+from env_sync.engines.postgresql.outgoing import Outgoing, drop_left_outgoing, dump_outgoing
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
@@ -353,9 +353,10 @@ class PostgreSQLEngine(Engine):
 
     def _drop_leftovers(self, session: Session, copies: Copies) -> None:
         """Drop what an earlier step left: whoever holds the lease now is the only one at work."""
-        for copy in (copies.incoming, copies.outgoing):
-            if drop_database(session, copy):
-                self.work.log.info("Dropped a %s that an earlier step left.", copy)
+        dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
+        dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
+        for copy in dropped:
+            self.work.log.info("Dropped a %s that an earlier step left.", copy)
 
     def _dump_live(self, to: Path) -> DumpFacts:
         return dump_database(
