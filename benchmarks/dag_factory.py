@@ -87,6 +87,7 @@ def measure(hieradata: Path, every_dbms: bool) -> dict[str, Any]:
         actions=frozenset(Action),
         storagebackends=frozenset({"s3", "elasticsearch"}),
         transformation=True,
+        postprocess=True,
         pre_dump_transformation=True,
         excluded_tables=True,
     )

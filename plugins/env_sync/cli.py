@@ -350,7 +350,11 @@ def _say_what_would_be_done(session: Session) -> None:
         f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}"
     )
     if sync.action is Action.PUSH:
-        typer.echo(f"  dump it and upload it to {sync.url}/{sync.path}/; nothing else is changed")
+        if (file := sync.pre_dump_transformation) and sync.pre_dump_in_place:
+            typer.echo(f"  run {file} on live itself, which stays so; then")
+        elif file:
+            typer.echo(f"  copy it beside live, closed to others; run {file} on the copy, for the dump; then")
+        typer.echo(f"  dump it and upload it to {sync.url}/{sync.path}/. Nothing was written.")
         return
     choice = session.store.choose(
         sync.url,
@@ -365,6 +369,8 @@ def _say_what_would_be_done(session: Session) -> None:
     typer.echo(
         f"  restore it beside live, closed to others; sanitise: {sync.transformation or 'no transformation'}"
     )
+    for one in sync.postprocess:
+        typer.echo(f"  postprocess: {one}")
     kept = "kept as previous" if sync.options.keep_previous else "dropped"
     typer.echo(f"  swap it with live; what live is now is {kept}. Nothing was written.")
 

@@ -202,6 +202,8 @@ def _not_offered(sync: Sync, capabilities: Capabilities) -> Iterable[str]:
         yield f"cannot use the store {sync.storagebackend}"
     if sync.transformation and not capabilities.transformation:
         yield "cannot run transformation_sql_filename"
+    if sync.postprocess and not capabilities.postprocess:
+        yield f"cannot run the postprocess {', '.join(one.rule for one in sync.postprocess)}"
     if sync.pre_dump_transformation and not capabilities.pre_dump_transformation:
         yield "cannot run pre_dump_transformation_sql_filename"
     if sync.excluded_tables and not capabilities.excluded_tables:
@@ -393,9 +395,21 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         f"{sync.dbms} {sync.database}",
         sync.server,
         f"{sync.url}/{sync.path}",
-        sync.transformation.name if sync.transformation else "",
+        _transformation(sync),
         ", ".join(group.after),
         "; ".join(notes),
+    )
+
+
+def _transformation(sync: Sync) -> str:
+    if sync.pre_dump_transformation:
+        where = "on live" if sync.pre_dump_in_place else "on a copy"
+        return f"{sync.pre_dump_transformation.name} {where}, before the dump"
+    return ", ".join(
+        [
+            *([sync.transformation.name] if sync.transformation else []),
+            *(one.name for one in sync.postprocess),
+        ]
     )
 
 

@@ -13,6 +13,7 @@ import shutil
 import socket
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from attrs import frozen
@@ -28,6 +29,7 @@ from env_sync.hieradata.sync import Action, Sync
 from env_sync.plan import Plan
 from env_sync.progress import LogProgress
 from env_sync.request import Request
+from env_sync.steps.dump import pre_dump_files
 from env_sync.steps.dump_file import pushed_by_another
 from env_sync.steps.failure import described
 from env_sync.steps.sanitise import transformation_files
@@ -232,7 +234,7 @@ def _look_at_sync(
         findings.append(_not_tried("server", server))
     else:
         try:
-            looked = access.engine(sync, target.connection).preflight(transformation_files(sync), head)
+            looked = access.engine(sync, target.connection).preflight(_files(sync), head)
         except Exception as error:  # noqa: BLE001 - one sync must not hide what is found of others
             findings.append(problem(described(error)))
         else:
@@ -247,6 +249,10 @@ def _look_at_sync(
         findings=tuple(findings),
         said="; ".join(said),
     )
+
+
+def _files(sync: Sync) -> tuple[Path, ...]:
+    return pre_dump_files(sync) if sync.action is Action.PUSH else transformation_files(sync)
 
 
 def _look_at_dump(

@@ -67,6 +67,8 @@ class Report:
     reported: dt.datetime
     spent: Mapping[str, Spent] = field(factory=dict)
     """Where the time went, by step."""
+    transformations: tuple[str, ...] = ()
+    """The names of what ran: on incoming, or before the dump."""
 
     def line(self) -> str:
         """The report as one line of a log."""
@@ -91,6 +93,8 @@ class Report:
             figures.append(
                 f"data of {self.data_time:%Y-%m-%d %H:%M} UTC ({_age(self.reported - self.data_time)} old)"
             )
+        if self.transformations:
+            figures.append(f"transformed by {', '.join(self.transformations)}")
         if self.unavailable is not None:
             figures.append(f"live unavailable for {self.unavailable:.2f} s")
         if self.spent:
@@ -177,6 +181,7 @@ def make_report(
         waited=facts.get("waited"),
         reported=now,
         spent=outcome.spent,
+        transformations=tuple(one["name"] for one in facts.get("transformations", ())),
     )
 
 

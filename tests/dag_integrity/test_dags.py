@@ -92,7 +92,7 @@ def test_real_files_give_their_dags_and_only_their_true_problem(real: dict[str, 
     assert "config_problems" not in tasks["env_sync_integration"]
     assert "config_problems" not in tasks["env_sync_production"]
     for found in real["dags"].values():
-        assert "no engine for" not in found["doc"].replace("no engine for bucket sync is installed", "")
+        assert "no engine for" not in found["doc"].replace("no engine for bucket sync", "")
     assert "pull_publishing_api_production_daily.promote" in tasks["env_sync_integration"]
 
 

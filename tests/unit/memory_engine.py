@@ -47,6 +47,7 @@ from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Manifest, Transformation
 from env_sync.pause import Pause
 from env_sync.plan import Group
+from env_sync.postprocess.postprocess import Postprocess
 from env_sync.progress import LogProgress
 from env_sync.request import Request
 from env_sync.secret import Secret
@@ -141,6 +142,22 @@ class MemoryEngine(Engine):
             finished=NOW + dt.timedelta(seconds=5),
         )
 
+    def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
+        assert self.world.live is not None
+        self._does("transform live" if in_place else "transform outgoing")
+        content = self.world.live.content + "".join(file.read_text() for file in transformations)
+        if in_place:
+            self.world.live.content = content
+        to.write_text(content)
+        return DumpFacts(
+            engine_version="memory 1",
+            server_version="memory 1",
+            started=NOW,
+            finished=NOW + dt.timedelta(seconds=5),
+            transformations=_said(transformations),
+            warnings=("left out subscriptions",),
+        )
+
     def verify(self, dump: Path) -> None:
         self._does("verify", at_work=False)
         if dump.read_bytes() == DAMAGED:
@@ -171,7 +188,7 @@ class MemoryEngine(Engine):
         self.world.incoming = Database(content=dump.file.read_text(), stamp=stamp, open=False)
         return ()
 
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         incoming = self.world.incoming
         if incoming is None or incoming.stamp is None:
             raise ProofMissing
@@ -184,9 +201,10 @@ class MemoryEngine(Engine):
             self.world.incoming = None
             raise
         incoming.content += "".join(file.read_text() for file in transformations)
-        done = tuple(
-            Transformation(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
-            for file in transformations
+        incoming.content += "".join(f"{one};" for one in postprocess)
+        done = (
+            *_said(transformations),
+            *(Transformation(name=one.name, sha256=one.sha256) for one in postprocess),
         )
         incoming.stamp = evolve(incoming.stamp, state=CopyState.SANITISED, transformations=done)
         return incoming.stamp
@@ -259,6 +277,12 @@ class MemoryEngine(Engine):
             findings.append(problem(f"{head.key} is damaged"))
         size = len(self.world.live.content) if self.world.live else None
         return Preflight(findings=tuple(findings), live_size=size)
+
+
+def _said(files: Sequence[Path]) -> tuple[Transformation, ...]:
+    return tuple(
+        Transformation(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest()) for file in files
+    )
 
 
 class MemoryStore:

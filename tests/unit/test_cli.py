@@ -9,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from env_sync import cli
-from env_sync.cli import app, main
+from env_sync.cli import _say_what_would_be_done, app, main
 from env_sync.errors import InvalidRequest, UnknownEnvironment, UnknownSync
 from env_sync.finding import Checked, note, problem
 from env_sync.plan import Plan
-from tests.unit.values import a_plan, a_push, a_sync, moment
+from tests.unit.memory_engine import Database, World, open_memory_session, put
+from tests.unit.values import REPLACE, SQL, a_plan, a_push, a_sync, moment
 
 NOW = moment("2026-11-23 12:00")
 GOOD = """\
@@ -196,3 +197,33 @@ def test_pausing_the_pulls_of_a_database() -> None:
         cli._named(plan, "push_signon", pull_only=True)
     with pytest.raises(UnknownSync, match="It has: pull_b, pull_signon, push_signon"):
         cli._named(plan, "signon", pull_only=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, []),
+        ({"pre_dump_transformation": SQL}, [f"run {SQL} on the copy"]),
+        ({"pre_dump_transformation": SQL, "pre_dump_in_place": True}, [f"run {SQL} on live itself"]),
+    ],
+)
+def test_a_dry_run_of_a_push_tells_what_runs_before_the_dump(
+    fields: dict[str, object], said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(live=Database(content="yesterday;"))
+    _say_what_would_be_done(open_memory_session(world, a_push(**fields)))
+    told = capsys.readouterr().out
+    assert all(each in told for each in said)
+    assert (SQL.name in told) == bool(said)
+    assert "Nothing was written" in told
+    assert world.journal == []
+
+
+def test_a_dry_run_of_a_pull_tells_its_postprocess(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    sync = a_sync(transformation=SQL, postprocess=(REPLACE,))
+    put(world, "2026-11-23 22:30", "rows;", sync)
+    _say_what_would_be_done(open_memory_session(world, sync))
+    told = capsys.readouterr().out
+    assert "postprocess: replace_text (table: oauth_applications" in told
+    assert world.journal == ["choose"]

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "plugins" / "env_sync"
 # for all that is in it; a module may import what is in its own layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "redact", "secret", "guard", "finding", "disk"),
-    ("hieradata",),
+    ("hieradata", "postprocess"),
     (
         "schedule",
         "cancellation",
@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 WITHOUT_AIRFLOW = (
     "errors",
     "hieradata",
+    "postprocess",
     "schedule",
     "plan",
     "request",

@@ -9,7 +9,7 @@ from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import FAIL, Options, Settings, Window
 from env_sync.hieradata.sync import Action, Ensure, Place
 from env_sync.plan import Plan, make_plan
-from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
+from tests.unit.values import REPLACE, SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
 
 
 def ids(plan: Plan) -> list[str]:
@@ -160,6 +160,7 @@ def test_syncs_without_an_engine_are_left_out_once_per_engine(monkeypatch: pytes
         ({"storagebackend": "elasticsearch"}, "cannot use the store elasticsearch"),
         ({"transformation": SQL}, "cannot run transformation_sql_filename"),
         ({"pre_dump_transformation": SQL}, "cannot run pre_dump_transformation_sql_filename"),
+        ({"postprocess": (REPLACE,)}, "cannot run the postprocess replace_text"),
         ({"excluded_tables": ("audit",)}, "cannot leave out excluded_tables"),
     ],
 )
@@ -171,6 +172,7 @@ def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
         actions=frozenset({Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=False,
+        postprocess=False,
         pre_dump_transformation=False,
         excluded_tables=False,
     )
@@ -189,10 +191,22 @@ def test_what_an_engine_does_not_offer_is_a_problem_of_that_sync_alone(
     assert str(problem).startswith("integration/db_admin.yaml:7: ")
 
 
-def test_postgresql_runs_no_transformation_before_a_dump() -> None:
-    plan = a_plan(a_push(pre_dump_transformation=SQL))
-    assert not plan.groups
-    assert "pre_dump_transformation_sql_filename" in plan.problems[0].read
+def test_the_plan_tells_the_postprocess_of_a_pull() -> None:
+    plan = a_plan(a_sync(transformation=SQL, postprocess=(REPLACE,)))
+    assert "sanitise_signon.sql, postprocess/replace_text" in plan.as_text()
+
+
+@pytest.mark.parametrize(
+    ("in_place", "shown"),
+    [
+        (False, "sanitise_signon.sql on a copy, before the dump"),
+        (True, "sanitise_signon.sql on live, before the dump"),
+    ],
+)
+def test_the_plan_tells_what_runs_before_a_dump(in_place: bool, shown: str) -> None:
+    plan = a_plan(a_push(pre_dump_transformation=SQL, pre_dump_in_place=in_place))
+    assert (ids(plan), plan.problems) == (["push_signon"], ())
+    assert shown in plan.as_text()
 
 
 def test_a_time_that_makes_the_name_of_another_sync_takes_only_one_group_away() -> None:
@@ -207,7 +221,7 @@ def test_problems_of_the_environment_come_first() -> None:
     environment = Environment(
         name="integration",
         settings=Settings(),
-        syncs=(a_push(pre_dump_transformation=SQL),),
+        syncs=(a_push(storagebackend="elasticsearch"),),
         bucket_syncs=(),
         problems=(known,),
     )

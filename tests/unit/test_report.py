@@ -94,6 +94,19 @@ def test_a_good_push_tells_of_the_dump_that_was_uploaded() -> None:
     assert (made.dump_key, made.bytes) == ("signon/second-signon.gz", 7)
 
 
+def test_a_push_that_transformed_says_so() -> None:
+    ran = [{"name": "sanitise_whitehall.sql", "sha256": "0" * 64}]
+    made = report("push", results={"dump": {**DUMP, "transformations": ran}, "upload": UPLOAD})
+    assert (made.result, made.what) == (Result.OK, "pushed")
+    assert "| transformed by sanitise_whitehall.sql" in made.line()
+
+
+def test_a_pull_tells_what_ran_on_incoming() -> None:
+    ran = [{"name": name, "sha256": "0" * 64} for name in ("sanitise.sql", "postprocess/replace_text")]
+    made = report(results={**RESULTS, "sanitise": {"transformations": ran}})
+    assert "| transformed by sanitise.sql, postprocess/replace_text | live unavailable" in made.line()
+
+
 def test_where_nobody_could_look_the_steps_are_believed() -> None:
     assert report(promoted=None).result is Result.OK
 

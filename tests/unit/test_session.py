@@ -9,7 +9,7 @@ from env_sync.hieradata.settings import Settings
 from env_sync.request import NIGHTLY, Request
 from env_sync.steps.session import check_allowed, check_folder, make_folder, remove_folder, work_folder
 from tests.unit.memory_engine import World, open_memory_session
-from tests.unit.values import a_push, a_recovery, a_sync
+from tests.unit.values import SQL, a_push, a_recovery, a_sync
 
 HOLDER = Holder(run="env_sync_integration/scheduled__2026-11-23T22:00:00+00:00", group="pull", attempt="a")
 PROTECTED = Settings(protected=True)
@@ -161,6 +161,12 @@ def test_a_pull_into_a_protected_environment_is_refused(request_: Request) -> No
         check_allowed(a_sync(environment="production"), PROTECTED, request_)
 
 
+def test_a_transformation_of_live_in_a_protected_environment_is_refused() -> None:
+    push = a_push(environment="production", pre_dump_transformation=SQL, pre_dump_in_place=True)
+    with pytest.raises(ProtectedEnvironment, match="pre_dump_in_place"):
+        check_allowed(push, PROTECTED, NIGHTLY)
+
+
 @pytest.mark.parametrize("confirm", ["", "Signon", "signon2"])
 def test_a_recovery_needs_the_name_of_its_database(confirm: str) -> None:
     request = Request(nightly=False, only=("recover_signon",), confirm=confirm)
@@ -170,5 +176,7 @@ def test_a_recovery_needs_the_name_of_its_database(confirm: str) -> None:
 
 def test_what_is_allowed() -> None:
     check_allowed(a_sync(), Settings(), NIGHTLY)
+    check_allowed(a_push(pre_dump_transformation=SQL, pre_dump_in_place=True), Settings(), NIGHTLY)
+    check_allowed(a_push(pre_dump_transformation=SQL), PROTECTED, NIGHTLY)
     check_allowed(a_push(environment="production"), PROTECTED, NIGHTLY)
     check_allowed(a_recovery(), PROTECTED, Request(nightly=False, only=("recover_signon",), confirm="signon"))

@@ -19,6 +19,7 @@ from env_sync.errors import (
     ProofMissing,
     TransformationFailed,
 )
+from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Parent, Transformation
 from env_sync.pause import Pause
 from env_sync.request import Request
@@ -31,7 +32,7 @@ from env_sync.steps.sanitise import sanitise, transformations_of
 from env_sync.steps.session import Session
 from env_sync.steps.upload import upload
 from tests.unit.memory_engine import DAMAGED, NOW, Database, World, open_memory_session, put
-from tests.unit.values import a_push, a_sync, moment
+from tests.unit.values import REPLACE, a_push, a_sync, moment
 
 SECRET_ROWS = "ada@home.example;"
 CLEAN = "clean;"
@@ -61,8 +62,8 @@ def pulling(world: World, sql: Path | None = None, **more: Any) -> Session:
     return session
 
 
-def pushing(world: World, **more: Any) -> Session:
-    session = open_memory_session(world, a_push(), **more)
+def pushing(world: World, sync: Sync | None = None, **more: Any) -> Session:
+    session = open_memory_session(world, sync or a_push(), **more)
     world.lease = session.holder
     return session
 
@@ -249,6 +250,24 @@ class TestSanitise:
         assert sanitise(session, result) == first
         assert world.journal == []
 
+    def test_a_postprocess_runs_and_is_part_of_the_proof(self, world: World, sql: Path) -> None:
+        session = pulling(world, sql)
+        sync = evolve(session.sync, postprocess=(REPLACE,))
+        session = evolve(session, group=evolve(session.group, sync=sync))
+        result = downloaded(world, session)
+        restore(session, result)
+        done = sanitise(session, result)
+        assert done.transformations == transformations_of(sync)
+        assert [one.name for one in done.transformations] == [sql.name, "postprocess/replace_text"]
+        assert world.incoming
+        assert world.incoming.content.endswith(f"{CLEAN}{REPLACE};")
+        # With another rule than that which ran it is no proof.
+        other = evolve(sync, postprocess=(evolve(REPLACE, table="another"),))
+        changed = evolve(session, group=evolve(session.group, sync=other))
+        with pytest.raises(ProofMissing):
+            promote(changed)
+        promote(session)
+
     def test_unless_with_another_text(self, world: World, sql: Path) -> None:
         session = pulling(world, sql)
         result = downloaded(world, session)
@@ -429,6 +448,61 @@ class TestPush:
         upload(session, dumped)
         assert world.journal == ["dump", "upload_dump"]
         assert list(world.objects.values()) == [b"yesterday;"]
+
+    @pytest.mark.parametrize("in_place", [False, True])
+    def test_what_ran_before_the_dump_is_in_its_manifest(
+        self, world: World, sql: Path, in_place: bool
+    ) -> None:
+        sync = a_push(pre_dump_transformation=sql, pre_dump_in_place=in_place)
+        session = pushing(world, sync=sync)
+        dumped = dump(session)
+        assert dumped.transformations == (Transformation(name=sql.name, sha256=sha(CLEAN)),)
+        assert dumped.warnings == ("left out subscriptions",)
+        upload(session, dumped)
+        [manifest] = world.manifests.values()
+        assert manifest.transformations == dumped.transformations
+        assert world.objects[manifest.key] == f"yesterday;{CLEAN}".encode()
+        assert world.live
+        assert world.live.content == ("yesterday;" + CLEAN if in_place else "yesterday;")
+        assert world.journal == [f"transform {'live' if in_place else 'outgoing'}", "upload_dump"]
+
+    def test_a_lost_work_folder_means_another_transformed_dump(self, world: World, sql: Path) -> None:
+        session = pushing(world, sync=a_push(pre_dump_transformation=sql))
+        dumped = dump(session)
+        session.dump_file.unlink()
+        upload(session, dumped)
+        assert world.journal == ["transform outgoing", "transform outgoing", "upload_dump"]
+        [content] = world.objects.values()
+        assert content == f"yesterday;{CLEAN}".encode()
+
+    def test_a_dump_from_before_the_transformation_was_asked_for_is_not_uploaded(
+        self, world: World, sql: Path
+    ) -> None:
+        session = pushing(world)
+        dumped = dump(session)
+        asked = evolve(session.group, sync=evolve(session.sync, pre_dump_transformation=sql))
+        upload(evolve(session, group=asked), dumped)
+        assert world.journal == ["dump", "transform outgoing", "upload_dump"]
+        assert list(world.objects.values()) == [f"yesterday;{CLEAN}".encode()]
+
+    def test_a_transformation_that_was_changed_meanwhile_runs_again(self, world: World, sql: Path) -> None:
+        session = pushing(world, sync=a_push(pre_dump_transformation=sql))
+        dumped = dump(session)
+        sql.write_text("cleaner;")
+        upload(session, dumped)
+        assert list(world.objects.values()) == [b"yesterday;cleaner;"]
+
+    def test_a_transformation_that_fails_leaves_nothing_to_upload(self, world: World, sql: Path) -> None:
+        session = pushing(world, sync=a_push(pre_dump_transformation=sql))
+
+        def fail() -> None:
+            raise TransformationFailed
+
+        world.trouble["transform outgoing"] = fail
+        with pytest.raises(TransformationFailed):
+            dump(session)
+        assert not list(session.folder.iterdir())
+        assert world.objects == {}
 
     def test_a_dump_that_fails_leaves_no_note_of_the_one_before(self, world: World) -> None:
         session = pushing(world)

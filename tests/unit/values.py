@@ -11,6 +11,7 @@ from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.settings import Options, Settings
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Schedule, Sync
 from env_sync.plan import Plan, make_plan
+from env_sync.postprocess.replace_text import Replacement, ReplaceText
 
 
 def moment(text: str) -> dt.datetime:
@@ -102,3 +103,8 @@ def a_plan(*syncs: Sync | BucketSync, environment: str = "integration", **settin
 
 
 SQL = Path("include/transformation_sql/sanitise_signon.sql")
+REPLACE = ReplaceText(
+    table="oauth_applications",
+    replacements=(Replacement(columns=("home_uri",), old="above.example", new="here.example"),),
+)
+"""A postprocess."""

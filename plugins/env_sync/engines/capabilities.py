@@ -17,8 +17,10 @@ class Capabilities:
     storagebackends: frozenset[str]
     transformation: bool
     """Runs a transformation on incoming."""
+    postprocess: bool
+    """Runs a postprocess on incoming, as far as its rule is for the engine."""
     pre_dump_transformation: bool
-    """Runs a transformation on a copy before a dump."""
+    """Runs a transformation before a dump, on a copy or in place."""
     excluded_tables: bool
     previous: bool
     """Keeps what live was as previous, and can make it live again."""
@@ -28,6 +30,7 @@ _MONGO = Capabilities(
     actions=frozenset({Action.PUSH, Action.PULL}),
     storagebackends=frozenset({"s3"}),
     transformation=True,
+    postprocess=True,
     pre_dump_transformation=False,
     excluded_tables=True,
     previous=False,
@@ -38,7 +41,8 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=True,
-        pre_dump_transformation=False,
+        postprocess=True,
+        pre_dump_transformation=True,
         excluded_tables=True,
         previous=True,
     ),
@@ -46,6 +50,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=True,
+        postprocess=True,
         pre_dump_transformation=False,
         excluded_tables=True,
         previous=True,
@@ -56,6 +61,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),
         transformation=False,
+        postprocess=False,
         pre_dump_transformation=False,
         excluded_tables=True,
         previous=True,

@@ -2,7 +2,8 @@
 
 An engine works on three copies of one target database: **incoming** (being restored), **live** and
 **previous** (what live was before). It writes what it knows about a copy into the copy itself (its
-*stamp*), so that no step has to believe anything but the copy.
+*stamp*), so that no step has to believe anything but the copy. A push may work on a fourth, **outgoing**:
+live, transformed before it is dumped.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.finding import Finding
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Parent, Transformation
+from env_sync.postprocess.postprocess import Postprocess
 from env_sync.progress import Progress
 from env_sync.secret import Secret
 from env_sync.stopwatch import Stopwatch
@@ -82,11 +84,16 @@ class DumpFacts:
     engine_version: str
     server_version: str
     started: dt.datetime
+    """When live was read."""
     finished: dt.datetime
     consistent: bool = True
     """Whether all of it is of one moment."""
     read_from: str = ""
     """Which member of a replica set was read; "" where there is nothing to tell."""
+    transformations: tuple[Transformation, ...] = ()
+    """What ran before the dump was taken, on a copy or in place."""
+    warnings: tuple[str, ...] = ()
+    """What of live is not in the dump, and why."""
 
 
 class CopyState(StrEnum):
@@ -207,6 +214,18 @@ class Engine(ABC):
         Raises NoSuchDatabase, ToolMissing, ToolFailed, DiskFull.
         """
 
+    def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
+        """Write a dump of live to the file `to` as it is after these transformations, each whole.
+
+        They run on a copy, **outgoing**, made of one consistent picture of live, closed to every other role,
+        and dropped in the end, so that live is never changed; the dump is as one of live, its name included.
+        With `in_place` they run on live itself, in one transaction where the engine has such. Nothing is
+        written to `to` unless every statement succeeded. Offered where the capability
+        `pre_dump_transformation` is. Raises TransformationFailed and what `dump` and `restore` raise,
+        after which outgoing is gone.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def verify(self, dump: Path) -> None:
         """Read the dump through to its end with the engine's own reader. Raises DumpDamaged."""
@@ -232,8 +251,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
-        """Run the transformations on a RAW incoming of this attempt, each whole, and write the proof.
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
+        """Run transformations, then the postprocess, on a RAW incoming of this attempt, and write the proof.
+
+        They run in order, each whole, and the proof names them in that order. A SqlPostprocess is statements
+        that are run as a transformation's are; a DocumentPostprocess is given the documents of incoming. A
+        postprocess is offered where the capability `postprocess` is.
 
         Raises TransformationFailed, after which incoming is gone, and ProofMissing where incoming is
         not RAW and of this attempt.
@@ -260,7 +283,7 @@ class Engine(ABC):
 
     @abstractmethod
     def clean_up(self) -> CleanUp:
-        """Put right what a killed step of this run and group left: reopen live, drop incoming.
+        """Put right what a killed step of this run and group left: reopen live, drop incoming and outgoing.
 
         Ends what earlier processes of this group still run on the server. Safe to call at any time.
         """
@@ -277,5 +300,6 @@ class Engine(ABC):
     def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
         """Try what would stop this sync alone, as far as it can be tried; writes nothing anywhere.
 
-        `head` is of the dump that would be restored; None for a push, and where there is none.
+        The postprocess is the sync's own. `head` is of the dump that would be restored; None for a push, and
+        where there is none.
         """

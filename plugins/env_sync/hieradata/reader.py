@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from env_sync.hieradata.between_syncs import first_of_each_name, same_minute_pulls, wrong_order
+from env_sync.hieradata.bindings import read_bindings
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.files import SourceFile, source_files
-from env_sync.hieradata.nodes import Entry, Fault, Fields, shown
+from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shown
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings_reader import S3_SYNC_TASKS, TASKS, read_settings, unknown_keys
 from env_sync.hieradata.sync import BucketSync, Place, Sync
@@ -37,12 +38,15 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
     written, repeated = first_of_each_name(written)
     problems.extend(repeated)
 
+    bindings, binding_faults = read_bindings((*common, *own), name, _databases(written))
+    problems.extend(_problem(fault, None) for fault in binding_faults)
     reader = SyncReader(
         Surroundings(
             environment=name,
             settings=settings,
             transformations=transformations,
             transformation_names=_file_names(transformations),
+            bindings=bindings,
         )
     )
     good: list[Sync | BucketSync] = []
@@ -116,6 +120,17 @@ def _after_places(written: Iterable[Written]) -> dict[str, Place]:
         for each in written
         if isinstance(each.entry.value, Fields) and "after" in each.entry.value.entries
     }
+
+
+def _databases(written: Iterable[Written]) -> frozenset[str]:
+    """Return the databases that any sync names, be it wrong or absent."""
+    return frozenset(
+        entry.value.text
+        for each in written
+        if isinstance(each.entry.value, Fields)
+        and (entry := each.entry.value.entries.get("database")) is not None
+        and isinstance(entry.value, Scalar)
+    )
 
 
 def _file_names(folder: Path) -> frozenset[str]:

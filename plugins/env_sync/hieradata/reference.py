@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from env_sync.hieradata.bindings import BINDING_FIELDS
 from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.setting_fields import (
     ENVIRONMENT_FIELDS,
@@ -17,6 +18,7 @@ from env_sync.hieradata.setting_fields import (
 )
 from env_sync.hieradata.settings import Options, Settings
 from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS, SyncField
+from env_sync.postprocess.rules import RULES
 
 INTRODUCTION = """\
 # Configuration
@@ -100,6 +102,19 @@ written as `govuk_env_sync::<name>`. Of `timeouts`, steps that are not named kee
 """
 
 
+POSTPROCESS = """\
+## Postprocess: `govuk_env_sync::postprocess`
+
+A list of bindings, in `common.yaml` or in an environment's files; they add up, and run in the order in
+which they stand, after the transformation. See [postprocess.md](postprocess.md).
+
+- A pull of a database that has a rule in other environments and none in this one is a problem, until a
+  binding has the rule `none` for it or the sync says `postprocess: none`.
+- A binding that is wrong takes away the pulls that it may concern. A list that cannot be read takes away
+  every pull.
+"""
+
+
 def render_reference() -> str:
     """Return the whole of docs/configuration.md."""
     return "\n".join(
@@ -112,9 +127,19 @@ def render_reference() -> str:
             SETTINGS,
             _table(_setting_rows(ENVIRONMENT_FIELDS, Settings())),
             OPTIONS,
-            _table(_setting_rows(OPTION_FIELDS, Options())).rstrip("\n") + "\n",
+            _table(_setting_rows(OPTION_FIELDS, Options())),
+            POSTPROCESS,
+            _table(_sync_rows(BINDING_FIELDS)),
+            "\n".join(_rules()).rstrip("\n") + "\n",
         )
     )
+
+
+def _rules() -> Iterable[str]:
+    for name, rule in RULES.items():
+        where = ", ".join(f"`{dbms}`" for dbms in rule.make.dbms)
+        yield f"### Rule `{name}`\n\n{rule.doc} Runs on {where}.\n"
+        yield _table(_sync_rows(rule.parameters))
 
 
 def _sync_rows(fields: Mapping[str, SyncField]) -> Iterable[tuple[str, str, str, str]]:

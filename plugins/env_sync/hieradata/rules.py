@@ -21,8 +21,8 @@ WAITING = ("wait_for_dump", "wait_for_dump_then")
 """The options that only a pull heeds."""
 TRANSFORMING_ENGINES = ("postgresql", "mysql", "mongo", "documentdb")
 """Those that have transformations: of SQL, or of database commands."""
-COPIES = ("__incoming", "__previous")
-"""What is added to a database's name for its two other copies."""
+COPIES = ("__incoming", "__previous", "__outgoing")
+"""What is added to a database's name for its copies; each as long as the others."""
 LONGEST_POSTGRESQL_NAME = 63
 """Bytes; NAMEDATALEN - 1, https://www.postgresql.org/docs/current/limits.html"""
 SYSTEM_DATABASES: Mapping[str, tuple[str, ...]] = {
@@ -182,6 +182,25 @@ def _transformations(judged: Judged) -> Iterator[Fault]:
         )
 
 
+def _in_place(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if not sync.pre_dump_in_place:
+        return
+    if sync.pre_dump_transformation is None:
+        # Where it stands on a pull, this is all that there is to say of it as well.
+        yield judged.fault(
+            "pre_dump_in_place",
+            "`pre_dump_in_place` without `pre_dump_transformation_sql_filename`",
+            "write that as well, or remove it",
+        )
+    elif judged.settings.protected:
+        yield judged.fault(
+            "pre_dump_in_place",
+            f"`pre_dump_in_place` in `{sync.environment}`, a protected environment, where live would change",
+            "remove it: the SQL then runs on a copy",
+        )
+
+
 def _excluded_tables(judged: Judged) -> Iterator[Fault]:
     if judged.sync.action is Action.PULL and judged.sync.excluded_tables:
         yield judged.fault(
@@ -229,13 +248,21 @@ def _database(judged: Judged) -> Iterator[Fault]:
     if sync.action is Action.PULL and sync.database in SYSTEM_DATABASES.get(sync.dbms, ()):
         yield judged.fault("database", shown, f"a pull never replaces a database of {sync.dbms} itself")
     if sync.dbms == "postgresql":
-        room = LONGEST_POSTGRESQL_NAME - (len(COPIES[0]) if sync.action is Action.PULL else 0)
+        copy = _made_copy(sync)
+        room = LONGEST_POSTGRESQL_NAME - len(copy)
         length = len(sync.database.encode())
         if length > room:
-            reason = f", since `{COPIES[0]}` is added to it" if sync.action is Action.PULL else ""
+            reason = f", since `{copy}` is added to it" if copy else ""
             yield judged.fault(
                 "database", f"{shown}, {length} bytes long", f"a name may have at most {room} bytes{reason}"
             )
+
+
+def _made_copy(sync: Sync) -> str:
+    """What is added to the database's name for the copy that the sync makes; "" where it makes none."""
+    if sync.action is Action.PULL:
+        return COPIES[0]
+    return COPIES[2] if sync.pre_dump_transformation and not sync.pre_dump_in_place else ""
 
 
 def _transformation(sync: Sync, field: str) -> bool:
@@ -251,6 +278,7 @@ RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = 
     (frozenset({"action", "url", "ensure"}), _recovery),
     (frozenset({"action", "url", "storagebackend"}), _push),
     (frozenset({"action", "url", "ensure", "dbms"}), _transformations),
+    (frozenset({"pre_dump_in_place"}), _in_place),
     (frozenset({"action"}), _excluded_tables),
     (frozenset({"action", *WAITING, "start_deadline"}), _waiting),
     (frozenset({"action", "dbms", "database"}), _database),

@@ -20,7 +20,8 @@ from env_sync.hieradata.yaml_file import YamlFile
 
 TASKS = f"{NAMESPACE}tasks"
 S3_SYNC_TASKS = f"{NAMESPACE}s3_sync_tasks"
-KNOWN_KEYS = (TASKS, S3_SYNC_TASKS, *(f"{NAMESPACE}{name}" for name in SETTING_FIELDS))
+POSTPROCESS = f"{NAMESPACE}postprocess"
+KNOWN_KEYS = (TASKS, S3_SYNC_TASKS, POSTPROCESS, *(f"{NAMESPACE}{name}" for name in SETTING_FIELDS))
 PROTECTED = f"{NAMESPACE}protected"
 
 
@@ -102,7 +103,7 @@ def _level(files: Iterable[YamlFile], problems: list[Problem], hidden: bool) -> 
     bad: set[str] = {"protected"} if hidden else set()
     first: dict[str, Entry] = {}
     for file in files:
-        if _may_hide_protected(file):
+        if may_hide(file, PROTECTED):
             bad.add("protected")
         if file.root is None:
             continue
@@ -126,14 +127,13 @@ def _level(files: Iterable[YamlFile], problems: list[Problem], hidden: bool) -> 
     return _Level({name: value for name, value in values.items() if name not in bad}, frozenset(bad))
 
 
-def _may_hide_protected(file: YamlFile) -> bool:
-    """Tell whether a file may say `protected` in a way that was not understood."""
+def may_hide(file: YamlFile, wanted: str) -> bool:
+    """Tell whether a file may hold one of our keys in a way that was not understood."""
     if file.root is None:
         # Zero bytes are those of UTF-16, which is not read.
-        return file.raw is None or b"protected" in file.raw.replace(b"\0", b"").lower()
-    return any(
-        _meant(key) == PROTECTED for key in file.root.entries if key not in KNOWN_KEYS and _is_ours(key)
-    )
+        name = wanted.removeprefix(NAMESPACE).encode()
+        return file.raw is None or name in file.raw.replace(b"\0", b"").lower()
+    return any(_meant(key) == wanted for key in file.root.entries if key not in KNOWN_KEYS and _is_ours(key))
 
 
 def _problem(entry: Entry, read: str, right: str) -> Problem:

@@ -9,13 +9,17 @@ MOST_WORDS = 1000
 """The search takes time for each known word; among more than these none is looked for."""
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is closest to `word`, or None if none is close."""
+CLOSE = 0.6
+"""How alike two words are (difflib's ratio) of which one may be a slip of the pen for the other."""
+
+
+def closest(word: str, known: Iterable[str], *, cutoff: float = CLOSE) -> str | None:
+    """Return the known word that is closest to `word`, or None if none is as alike as `cutoff`."""
     words = tuple(known)
     if len(words) > MOST_WORDS:
         return None
     by_lower_case = {each.lower(): each for each in words}
-    close = difflib.get_close_matches(word.lower()[:200], by_lower_case, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower()[:200], by_lower_case, n=1, cutoff=cutoff)
     return by_lower_case[close[0]] if close else None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from env_sync.hieradata.settings import Options
+from env_sync.postprocess.postprocess import Postprocess
 
 
 class Ensure(StrEnum):
@@ -67,11 +68,16 @@ class Sync:
     transformation: Path | None
     """The file named by `transformation_sql_filename`, in include/transformation_sql/."""
     pre_dump_transformation: Path | None
+    """The same for a push: the SQL that runs before live is dumped."""
     excluded_tables: tuple[str, ...]
     after: tuple[str, ...]
     recovery: bool
     """True for a disabled pull into a protected environment from its own bucket."""
     options: Options
+    postprocess: tuple[Postprocess, ...] = ()
+    """What a pull does to incoming in code, after the transformation, in order."""
+    pre_dump_in_place: bool = False
+    """Whether that SQL runs on live itself and not on a copy."""
 
     @property
     def server(self) -> str:

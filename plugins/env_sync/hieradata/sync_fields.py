@@ -33,6 +33,7 @@ from env_sync.hieradata.values import (
 
 DBMS = ("postgresql", "mysql", "mongo", "documentdb", "files", "elasticsearch")
 STORAGEBACKENDS = ("s3", "elasticsearch")
+NO_POSTPROCESS = "none"
 CRONTAB = 'crontab field: `4`, `"05"`, `1,2`, `1-5`, `*`, `*/15`, `1-5/2`'
 
 
@@ -136,11 +137,26 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         doc="The SQL that a pull runs on incoming before it becomes live (`postgresql`, `mysql`).",
         default="none",
     ),
+    "postprocess": SyncField(
+        reader=one_of((NO_POSTPROCESS,)),
+        values=f"`{NO_POSTPROCESS}`",
+        doc="Says that a pull needs no [postprocess](#postprocess-govuk_env_syncpostprocess), although its "
+        "database has one in other environments.",
+        default="what is bound to the database",
+    ),
     "pre_dump_transformation_sql_filename": SyncField(
         reader=optional(read_text),
         values="file in `include/transformation_sql/`",
-        doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`).",
+        doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`): on a copy of live, which is "
+        "closed to everybody else and dropped again. Nothing is uploaded if any statement fails.",
         default="none",
+    ),
+    "pre_dump_in_place": SyncField(
+        reader=read_boolean,
+        values="`true` or `false`",
+        doc="Run that SQL on live itself, which stays as the SQL leaves it. Refused in a protected "
+        "environment.",
+        default="`false`",
     ),
     "excluded_tables": SyncField(
         reader=read_tables,

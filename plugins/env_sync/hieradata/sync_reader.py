@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
+from env_sync.hieradata.bindings import Bindings
 from env_sync.hieradata.crontab import times_of_day
 from env_sync.hieradata.entry_fields import EntryFields, read_fields
 from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shorten, shown
@@ -18,6 +19,7 @@ from env_sync.hieradata.suggestion import did_you_mean
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Schedule, Sync
 from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS, option_sync_fields, with_options
 from env_sync.hieradata.wrong_value import WrongValue
+from env_sync.postprocess.postprocess import Postprocess
 
 TRANSFORMATIONS = ("transformation_sql_filename", "pre_dump_transformation_sql_filename")
 
@@ -46,12 +48,13 @@ class Written:
 
 @frozen(kw_only=True, eq=False)
 class Surroundings:
-    """What an entry is read with: its environment, its settings, the folder and names of transformations."""
+    """What an entry is read with: its environment, its settings, transformations and postprocesses."""
 
     environment: str
     settings: Settings
     transformations: Path
     transformation_names: frozenset[str]
+    bindings: Bindings
 
 
 class SyncReader:
@@ -91,6 +94,7 @@ class SyncReader:
             *schedule_faults,
             *self._transformation_faults(fields),
             *self._broken_rules(sync, fields.places, unread),
+            *self._postprocess_faults(sync, fields, unread),
         )
         return (None, faults) if faults else (sync, ())
 
@@ -101,6 +105,26 @@ class SyncReader:
         if isinstance(sync, BucketSync):
             return broken_bucket_rules(sync, settings, places, unread)
         return broken_rules(Judged(sync=sync, settings=settings, places=places), unread)
+
+    def _postprocess_faults(
+        self, sync: Sync | BucketSync, fields: EntryFields, unread: Set[str]
+    ) -> Iterator[Fault]:
+        if isinstance(sync, BucketSync) or unread & {"action", "database", "dbms", "ensure", "url"}:
+            return
+        place = fields.places.get("postprocess", sync.place)
+        says_none = "postprocess" in fields.values
+        if sync.recovery or sync.action is not Action.PULL:
+            if says_none:
+                kind = "a recovery sync" if sync.recovery else f"a {sync.action}"
+                yield Fault(place, f"`postprocess` on {kind}", "remove it: only a pull from above has any")
+            return
+        if self.surroundings.settings.protected:
+            return
+        wrong = self.surroundings.bindings.wrong(
+            sync.environment, sync.database, sync.dbms, says_none=says_none
+        )
+        if wrong:
+            yield Fault(place, *wrong)
 
     def _transformation_faults(self, fields: EntryFields) -> list[Fault]:
         faults = []
@@ -154,8 +178,16 @@ class SyncReader:
             transformation=self._transformation(values, TRANSFORMATIONS[0]),
             pre_dump_transformation=self._transformation(values, TRANSFORMATIONS[1]),
             excluded_tables=values.get("excluded_tables", ()),
+            postprocess=self._postprocess(values, action),
+            pre_dump_in_place=values.get("pre_dump_in_place", False),
             recovery=is_recovery(ensure, action, values["url"], around.environment, around.settings),
         )
+
+    def _postprocess(self, values: Mapping[str, Any], action: Action) -> tuple[Postprocess, ...]:
+        around = self.surroundings
+        if action is not Action.PULL or around.settings.protected:
+            return ()
+        return around.bindings.of(around.environment, values["database"], values["dbms"])
 
     def _transformation(self, values: Mapping[str, Any], field: str) -> Path | None:
         name = values.get(field)

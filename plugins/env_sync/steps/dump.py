@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from env_sync.engines.contract import CopyState, DumpFacts, Stamp
+from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Manifest, Parent
 from env_sync.steps.note import remove_note, write_note
 from env_sync.steps.results import Dumped
@@ -14,27 +16,43 @@ from env_sync.store import dump_key
 
 def dump(session: Session) -> Dumped:
     """A whole, consistent dump of live, and its manifest beside it."""
-    manifest = make_dump(session)
+    manifest, warnings = make_dump(session)
     return Dumped(
         dump_key=manifest.key,
         size=manifest.size,
         sha256=manifest.sha256,
         data_time=manifest.data_time,
         born_in=manifest.born_in,
+        transformations=manifest.transformations,
+        warnings=warnings,
     )
 
 
-def make_dump(session: Session) -> Manifest:
-    """Dump live and write its manifest into the work folder."""
+def pre_dump_files(sync: Sync) -> tuple[Path, ...]:
+    """The transformations that a push runs before it dumps, in their order."""
+    return (sync.pre_dump_transformation,) if sync.pre_dump_transformation else ()
+
+
+def make_dump(session: Session) -> tuple[Manifest, tuple[str, ...]]:
+    """Dump live and write its manifest into the work folder; gives it, and warnings of what is not in it."""
     make_folder(session.folder)
     remove_note(session.dump_file)
     with session.engine.at_work():
         stamp = session.engine.live_stamp()
-        with session.stopwatch.part("dump"):
-            facts = session.engine.dump(session.dump_file)
+        facts = _dump(session)
     manifest = _manifest(session, facts, stamp)
     write_note(session.dump_file, manifest)
-    return manifest
+    for warning in facts.warnings:
+        session.log.warning(warning)
+    return manifest, facts.warnings
+
+
+def _dump(session: Session) -> DumpFacts:
+    sync = session.sync
+    if files := pre_dump_files(sync):
+        return session.engine.dump_transformed(session.dump_file, files, in_place=sync.pre_dump_in_place)
+    with session.stopwatch.part("dump"):
+        return session.engine.dump(session.dump_file)
 
 
 def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manifest:
@@ -60,9 +78,9 @@ def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manife
         data_time=stamp.data_time if pulled and stamp else facts.started,
         born_in=stamp.born_in if pulled and stamp else sync.environment,
         parents=(_parent(stamp), *stamp.parents) if stamp else (),
-        transformations=(),
         consistent=facts.consistent,
         read_from=facts.read_from,
+        transformations=facts.transformations,
     )
 
 

@@ -95,6 +95,8 @@ class Dumped:
     sha256: str
     data_time: dt.datetime
     born_in: str
+    transformations: tuple[Transformation, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

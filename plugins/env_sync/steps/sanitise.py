@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from env_sync.engines.contract import CopyState
@@ -20,8 +21,17 @@ def transformation_files(sync: Sync) -> tuple[Path, ...]:
 
 
 def transformations_of(sync: Sync) -> tuple[Transformation, ...]:
-    """The same as names and hashes of their text, as they are on disk now. Raises TransformationFailed."""
-    return tuple(Transformation(name=file.name, sha256=_hash(file)) for file in transformation_files(sync))
+    """All that a pull does to incoming, in order, by name and hash; of files the text is read now.
+
+    Raises TransformationFailed.
+    """
+    files = hashed(transformation_files(sync))
+    return (*files, *(Transformation(name=one.name, sha256=one.sha256) for one in sync.postprocess))
+
+
+def hashed(files: Sequence[Path]) -> tuple[Transformation, ...]:
+    """Files by name and hash of their text as it is on disk now. Raises TransformationFailed."""
+    return tuple(Transformation(name=file.name, sha256=_hash(file)) for file in files)
 
 
 def _hash(file: Path) -> str:
@@ -46,7 +56,7 @@ def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
                 "Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key
             )
             session.engine.restore(obtain(session, downloaded))
-        stamp = session.engine.sanitise(transformation_files(session.sync))
+        stamp = session.engine.sanitise(transformation_files(session.sync), session.sync.postprocess)
     return Sanitised(transformations=stamp.transformations)
 
 

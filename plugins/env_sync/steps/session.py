@@ -117,7 +117,12 @@ def open_session(
 
 
 def check_allowed(sync: Sync, settings: Settings, request: Request) -> None:
-    """Refuse a pull into a protected environment that is no confirmed recovery sync."""
+    """Refuse to write to live in a protected environment, but for a confirmed recovery sync."""
+    if sync.pre_dump_in_place and settings.protected:
+        raise ProtectedEnvironment(
+            f"{sync.name} would run its transformation on {sync.database} itself, in {sync.environment}, "
+            "which is protected. Remove pre_dump_in_place: it then runs on a copy. Nothing was touched."
+        )
     if sync.action is not Action.PULL or not settings.protected:
         return
     if not sync.recovery:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from env_sync.manifest import Manifest
-from env_sync.steps.dump import make_dump
+from env_sync.steps.dump import make_dump, pre_dump_files
 from env_sync.steps.note import read_note
 from env_sync.steps.results import Dumped, Uploaded
+from env_sync.steps.sanitise import hashed
 from env_sync.steps.session import Session
 
 
@@ -23,7 +24,13 @@ def upload(session: Session, dumped: Dumped) -> Uploaded:
 
 def _manifest(session: Session, dumped: Dumped) -> Manifest:
     manifest = read_note(Manifest, session.dump_file)
-    if manifest is not None and (manifest.sha256, manifest.size) == (dumped.sha256, dumped.size):
+    if (
+        manifest is not None
+        and (manifest.sha256, manifest.size) == (dumped.sha256, dumped.size)
+        # A dump that was made before the configuration asked for a transformation is raw.
+        and manifest.transformations == hashed(pre_dump_files(session.sync))
+    ):
         return manifest
-    session.log.info("The dump is not in %s: dumping again", session.folder)
-    return make_dump(session)
+    session.log.info("The dump is not in %s, or not as it is to be now: dumping again", session.folder)
+    manifest, _ = make_dump(session)
+    return manifest

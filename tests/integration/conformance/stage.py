@@ -266,6 +266,10 @@ class Stage:
     log: Path
     options: dict[str, object] = field(factory=dict)
     """Options of the pull, as in hieradata."""
+    push_options: dict[str, object] = field(factory=dict)
+    """The same of the push."""
+    pre_dump: str | None = None
+    """The text of the transformation that the push runs before it dumps; None for none."""
     transformation: str | None = None
     """The text of its transformation; None for the subject's own, "" for none."""
     reports: list[Report] = field(factory=list)
@@ -325,11 +329,20 @@ class Stage:
             "url": BUCKET.format(SOURCE),
             "minute": "0",
         }
-        push = {**common, "action": "push", "hour": "1", **self.subject.push_options}
+        push = {
+            **common,
+            "action": "push",
+            "hour": "1",
+            **self.subject.push_options,
+            **self.push_options,
+        }
         pull = {**common, "action": "pull", "hour": "2", "promote_wait": "20s", **self.options}
         if text:
             (transformations / "sanitise.sql").write_text(text)
             pull["transformation_sql_filename"] = "sanitise.sql"
+        if self.pre_dump is not None:
+            (transformations / "before.sql").write_text(self.pre_dump)
+            push["pre_dump_transformation_sql_filename"] = "before.sql"
         # JSON is YAML.
         for environment, name, entry in ((SOURCE, PUSH, push), (TARGET, PULL, pull)):
             content = json.dumps({"govuk_env_sync::tasks": {name: entry}})
@@ -460,6 +473,7 @@ class Stage:
         subject, database = self.subject, self.database
         copies = subject.copies(TARGET, database)
         assert "incoming" not in copies
+        assert "outgoing" not in subject.copies(SOURCE, database)
         found = None
         if expected:
             assert subject.is_open(TARGET, database)

@@ -64,6 +64,8 @@ class Subject(ABC):
     """Whether what live was is kept beside it, for an undo."""
     closed_at_first: bool = True
     """Whether a database that a first pull makes lets no application in yet."""
+    harmless_transformation: str = "SELECT 1;"
+    """A transformation that changes nothing."""
     closes_live: bool = False
     """Whether live lets nobody in for the moment of the swap."""
     push_options: Mapping[str, object] = {}
@@ -164,11 +166,13 @@ class Subject(ABC):
 
     @abstractmethod
     def intruders(self, environment: str, database: str) -> Mapping[str, Callable[[], None]]:
-        """One attempt for each other role to read incoming or previous; raises `refusals` where it fails."""
+        """One attempt for each other role to read incoming, previous or outgoing; raises `refusals` where it
+        fails.
+        """
 
     @abstractmethod
     def copies(self, environment: str, database: str) -> set[str]:
-        """Which of `incoming`, `live` and `previous` there are."""
+        """Which of `incoming`, `live`, `previous` and `outgoing` there are."""
 
     @abstractmethod
     def is_open(self, environment: str, database: str) -> bool:

@@ -95,6 +95,10 @@ class Stage:
     def previous(self) -> str:
         return f"{self.database}__previous"
 
+    @property
+    def outgoing(self) -> str:
+        return f"{self.database}__outgoing"
+
     def connection(self) -> ServerConnection:
         return ServerConnection(
             connection_id="env_sync_integration_db_admin",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def test_what_is_known_of_them(real: dict[str, Environment]) -> None:
     whitehall = {sync.name: sync for sync in real["staging"].syncs}["push_whitehall_staging_daily"]
     assert whitehall.pre_dump_transformation is not None
     assert whitehall.pre_dump_transformation.name == "sanitise_whitehall.sql"
+
+
+def test_they_work_with_the_bindings_of_this_repository(tmp_path: Path) -> None:
+    for name in TRANSFORMATIONS:
+        (tmp_path / name).touch()
+    folder = shutil.copytree(FOLDER, tmp_path / "hieradata")
+    shutil.copy(ROOT / "include" / "hieradata" / "common.yaml", folder)
+    for name in environment_names(folder):
+        environment = read_environment(folder, name, tmp_path)
+        assert [problem for problem in environment.problems if "postprocess" in str(problem)] == []
+        bound = {sync.database for sync in environment.syncs if sync.postprocess}
+        assert ("govuk_assets_production" in bound) == (name != "production")
+        assert {"router", "draft_router"} <= bound or name == "production"
+        assert ("signon_production" in bound) == (name == "staging")
 
 
 def test_mutations_of_the_real_files_raise_nothing(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -
         ("database", "!!binary YQ==", "remove the tag"),
         ("database", "content__incoming", "kept for copies"),
         ("database", "content__previous", "kept for copies"),
+        ("database", "content__outgoing", "kept for copies"),
         ("database", "postgres", "itself"),
         ("database", TOO_LONG, "at most 53 bytes"),
         ("database", "é" * 27, "at most 53 bytes"),
@@ -113,6 +114,7 @@ def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -
         ("transformation_sql_filename", ".", "no such file"),
         ("transformation_sql_filename", "[sanitise.sql]", "write one value"),
         ("pre_dump_transformation_sql_filename", "sanitise.sql", "write `transformation_sql_filename`"),
+        ("pre_dump_in_place", "true", "write that as well, or remove it"),
         ("excluded_tables", "emails", "on the push"),
         ("excluded_tables", "a,,b", "one comma"),
         ("after", "{a: b}", "write one value"),
@@ -169,10 +171,29 @@ def test_a_wrong_bucket_sync_is_taken_away(hieradata, mirror, field: str, value:
         ("url", "somebody-elses-bucket", "write `url: govuk-integration-database-backups`"),
         ("transformation_sql_filename", "sanitise.sql", "write `pre_dump_transformation_sql_filename`"),
         ("database", "x" * 64, "at most 63 bytes"),
+        ("pre_dump_in_place", "yes", "write that as well, or remove it"),
+        ("pre_dump_in_place", "maybe", "`true` or `false`"),
     ],
 )
 def test_a_wrong_push_is_taken_away(hieradata, push, field: str, value: str, right: str) -> None:
     assert right in hieradata.one({**push, field: value}).right
+
+
+def test_a_push_that_transforms_a_copy_needs_room_for_its_name(hieradata, push) -> None:
+    transformed = {**push, "pre_dump_transformation_sql_filename": "sanitise.sql"}
+    too_long = {**transformed, "database": "x" * 54}
+    assert "at most 53 bytes, since `__outgoing`" in hieradata.one(too_long).right
+    fitting = {"a": {**transformed, "database": "x" * 53}}
+    in_place = {"b": {**transformed, "database": "x" * 63, "pre_dump_in_place": "true"}}
+    environment = hieradata.syncs({**fitting, **in_place})
+    assert environment.problems == ()
+    assert [sync.pre_dump_in_place for sync in environment.syncs] == [False, True]
+
+
+def test_live_of_a_protected_environment_is_never_transformed(hieradata, push) -> None:
+    fields = {**push, "pre_dump_transformation_sql_filename": "sanitise.sql", "pre_dump_in_place": "true"}
+    hieradata.write("common.yaml", "govuk_env_sync::protected: true\n")
+    assert "runs on a copy" in hieradata.one(fields).right
 
 
 def test_names_of_databases_that_fit(hieradata, pull, push) -> None:

@@ -49,6 +49,7 @@ from env_sync.errors import (
 from env_sync.finding import Finding
 from env_sync.hieradata.sync import Action
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess
 
 
 class FilesEngine(Engine):
@@ -163,17 +164,18 @@ class FilesEngine(Engine):
         progress.finish()
         return warnings
 
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Write the proof; files are not transformed. See the contract."""
         self._refuse_other_environment()
         place = self._place
         self._held.note_step("sanitise")
         raw = self._raw_stamp()
         with self._dropping_incoming(), self._errors(TransformationFailed):
-            if transformations:
+            if transformations or postprocess:
+                names = [*(file.name for file in transformations), *(one.name for one in postprocess)]
                 raise TransformationFailed(
-                    f"{transformations[0].name} cannot be run on files. Incoming was removed and live is "
-                    "untouched; take transformation_sql_filename out of the sync."
+                    f"{', '.join(names)} cannot be run on files. Incoming was removed and live is untouched; "
+                    "take it out of the sync."
                 )
             self.work.cancellation.check()
             self._held.check()

@@ -26,6 +26,7 @@ from env_sync.engines.files.record import (
     sync_folder,
     write_record,
 )
+from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import (
     EnvSyncError,
     NoPrevious,
@@ -117,30 +118,17 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
 
 def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> Stamp:
     """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
-    where = f"{work.place.incoming}"
-    again = "Nothing was touched; run the group again from restore."
+    where = str(work.place.incoming)
     record = read_record(work.place, work.place.incoming)
     if record is None:
-        raise ProofMissing(f"There is no directory {where}, so nothing to promote. {again}")
-    stamp = record.stamp
-    if stamp is None:
-        raise ProofMissing(f"{where} carries no stamp of Env Sync: it was not made by it. {again}")
-    if stamp.state is not CopyState.SANITISED:
-        raise ProofMissing(f"{where} is {stamp.state}, not {CopyState.SANITISED}. {again}")
-    differences = [
-        f"its {what} is {found}, this step's is {wanted}"
-        for what, found, wanted in (
-            ("run", stamp.holder.run, work.holder.run),
-            ("group", stamp.holder.group, work.holder.group),
-            ("attempt", stamp.holder.attempt, work.holder.attempt),
-            ("environment", stamp.environment, work.environment),
-            ("number of transformations", len(stamp.transformations), len(transformations)),
-        )
-        if found != wanted
-    ]
-    if differences:
-        raise ProofMissing(f"{where} was sanitised, but {'; '.join(differences)}. {again}")
-    return stamp
+        raise ProofMissing(f"There is no directory {where}, so nothing to promote. {AGAIN}")
+    return check_stamp(
+        record.stamp,
+        where,
+        holder=work.holder,
+        environment=work.environment,
+        transformations=transformations,
+    )
 
 
 def _promote_first(work: Promoting, stamp: Stamp, last_look: Callable[[], None]) -> Promotion:

@@ -33,7 +33,7 @@ from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
 from env_sync.engines.mongo.readers import other_readers
-from env_sync.engines.mongo.sanitising import run_transformations
+from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.stamp import read_live_stamp, read_stamp, write_stamp
@@ -53,6 +53,7 @@ from env_sync.errors import (
 )
 from env_sync.finding import Finding, problem
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess
 
 MANY = 5
 """How many names a message gives."""
@@ -151,7 +152,8 @@ class MongoEngine(Engine):
         copies, session = self._copies, self._held.session
         read = open_dump(dump.file)
         self._refuse_other_database(read, dump.key)
-        place = copies.alone if self.work.sync.transformation else copies.beside
+        sync = self.work.sync
+        place = copies.alone if sync.transformation or sync.postprocess else copies.beside
         with self._errors("Preparing incoming", RestoreFailed):
             self._held.note_step("restore")
             for dropped in drop_incoming(session, copies):
@@ -171,18 +173,18 @@ class MongoEngine(Engine):
             write_stamp(session, place, self._now(session, stamp, CopyState.RAW))
         return warnings
 
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming, carry it beside live, write the proof. See the contract."""
         self._refuse_other_environment()
         copies, session = self._copies, self._held.session
         with self._errors("Looking at incoming", TransformationFailed):
             self._held.note_step("sanitise")
             raw, place = self._raw(session, copies)
-        if transformations and place.beside_live:
+        if (transformations or postprocess) and place.beside_live:
             raise ProofMissing(
                 f"Incoming of {self._leases.where} was restored where applications can read it, before "
-                "this sync had a "
-                "transformation: nothing was run. Run the group again from restore."
+                "this sync had a transformation or a postprocess: nothing was run. Run the group again from "
+                "restore."
             )
         with self._dropping_incoming(), self._errors("Sanitising", TransformationFailed):
             read = read_transformations(transformations)
@@ -191,7 +193,9 @@ class MongoEngine(Engine):
             entries = read_catalogue(session, place)
             with self.work.stopwatch.part("transformations"):
                 run_transformations(session, place, entries, read, self.work.progress)
-            done = evolve(started, transformations=tuple(one.said for one in read))
+            with self.work.stopwatch.part("postprocess"):
+                ran = run_postprocess(session, place, postprocess)
+            done = evolve(started, transformations=(*(one.said for one in read), *ran))
             if not place.beside_live:
                 write_stamp(session, place, self._now(session, done, CopyState.TRANSFORMED))
                 # Under another state, for it is not whole before all of it is there.
@@ -268,6 +272,7 @@ class MongoEngine(Engine):
                 action=self.work.sync.action,
                 copies=copies,
                 transformations=transformations,
+                postprocess=self.work.sync.postprocess,
                 excluded=self.work.sync.excluded_tables,
                 head=head,
             )

@@ -23,6 +23,7 @@ from env_sync.engines.mongo.transformation import read_transformations, unknown_
 from env_sync.errors import TransformationFailed
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action
+from env_sync.postprocess.postprocess import Postprocess
 
 CONNECT_TIMEOUT = 5.0
 """Seconds that a server is given to answer: it is only looked at, and there may be many."""
@@ -38,6 +39,7 @@ class Looking:
     action: Action
     copies: Copies
     transformations: Sequence[Path]
+    postprocess: Sequence[Postprocess]
     excluded: tuple[str, ...]
     head: DumpHead | None
 
@@ -175,7 +177,7 @@ def _transformations(looking: Looking, names: set[str]) -> Iterator[Finding]:
 
 
 def _readers(looking: Looking, session: Session) -> Iterator[Finding]:
-    if not looking.transformations:
+    if not (looking.transformations or looking.postprocess):
         return
     database = looking.copies.alone.database
     readers = other_readers(session, database)

@@ -26,6 +26,7 @@ from env_sync.engines.mongo.stamp import (
     read_stamp,
     write_live_stamp,
 )
+from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import PromoteFailed, ProofMissing
 from env_sync.manifest import Transformation
 from env_sync.plain import from_plain, to_plain
@@ -147,31 +148,16 @@ def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> S
     """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
     stamp, place = incoming_stamp(work.session, work.copies)
     where = f"Incoming of {work.copies.live} on {work.server}"
-    again = "Nothing was touched; run the group again from restore."
-    if stamp is None:
-        raise ProofMissing(f"{where} is not there, or carries no stamp of Env Sync. {again}")
-    if stamp.state is not CopyState.SANITISED:
-        raise ProofMissing(f"{where} is {stamp.state}, not {CopyState.SANITISED}. {again}")
-    differences = [
-        f"its {what} is {found}, this step's is {wanted}"
-        for what, found, wanted in (
-            ("run", stamp.holder.run, work.holder.run),
-            ("group", stamp.holder.group, work.holder.group),
-            ("attempt", stamp.holder.attempt, work.holder.attempt),
-            ("environment", stamp.environment, work.environment),
-        )
-        if found != wanted
-    ]
-    if stamp.transformations != tuple(transformations):
-        differences.append(
-            f"its transformations are {_named(stamp.transformations)}, this step's are "
-            f"{_named(transformations)}"
-        )
+    proven = check_stamp(
+        stamp,
+        where,
+        holder=work.holder,
+        environment=work.environment,
+        transformations=transformations,
+    )
     if place != work.copies.beside:
-        differences.append(f"it is still in {place.database}, where nothing is promoted from")
-    if differences:
-        raise ProofMissing(f"{where} was sanitised, but {'; '.join(differences)}. {again}")
-    return stamp
+        raise ProofMissing(f"{where} is still in {place.database}, where nothing is promoted from. {AGAIN}")
+    return proven
 
 
 def _done_before(work: Promoting, transformations: Sequence[Transformation]) -> Promotion | None:
@@ -282,7 +268,3 @@ def _make_view(
             return
         session.drop(database, definition.name)
     create(session, database, definition.name, definition)
-
-
-def _named(transformations: Sequence[Transformation]) -> str:
-    return ", ".join(f"{one.name} ({one.sha256[:12]})" for one in transformations) or "none"

@@ -1,4 +1,4 @@
-"""Sanitising incoming: the commands of the transformations, one after another."""
+"""Sanitising incoming: the commands of the transformations, one after another, then the postprocess."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pymongo.errors import BulkWriteError, OperationFailure
 
 from env_sync.engines.mongo.catalogue import Entry
 from env_sync.engines.mongo.definitions import Kind, shown
+from env_sync.engines.mongo.documents import IncomingDocuments
 from env_sync.engines.mongo.names import Place
 from env_sync.engines.mongo.server_errors import describe, is_gone
 from env_sync.engines.mongo.session import Session
 from env_sync.engines.mongo.transformation import NOTHING_DONE, Command, Read, unknown_collections
 from env_sync.errors import AccessRefused, TransformationFailed
+from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import AFTERMATH, DocumentPostprocess, Postprocess
 from env_sync.progress import Progress
 
 
@@ -49,6 +52,24 @@ def run_transformations(
             raise TransformationFailed(f"{command} failed: {describe(error)}. {NOTHING_DONE}") from None
         progress.advance(1)
     progress.finish()
+
+
+def run_postprocess(
+    session: Session, place: Place, postprocess: Sequence[Postprocess]
+) -> tuple[Transformation, ...]:
+    """Run each on incoming, which stands alone; gives what the proof says of them.
+
+    Raises TransformationFailed, after which the caller drops incoming, and PyMongoError where the server went
+    away.
+    """
+    for one in postprocess:
+        if not isinstance(one, DocumentPostprocess):
+            raise TransformationFailed(
+                f"Postprocess {one.rule} does not run on documents. {AFTERMATH} Correct its binding in "
+                "hieradata."
+            )
+        one.run(IncomingDocuments(session, place.database))
+    return tuple(Transformation(name=one.name, sha256=one.sha256) for one in postprocess)
 
 
 def _as_run(command: Command) -> dict[str, object]:

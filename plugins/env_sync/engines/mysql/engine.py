@@ -33,7 +33,7 @@ from env_sync.engines.mysql.preflight_sync import look_at_pull, look_at_push
 from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
 from env_sync.engines.mysql.restore_data import restore_dump
 from env_sync.engines.mysql.sanitising import run_transformations, set_aside
-from env_sync.engines.mysql.script import read_transformations
+from env_sync.engines.mysql.script import as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, read_told, write_dumped, write_objects, write_stamp
 from env_sync.engines.mysql.swap import recover
@@ -51,6 +51,7 @@ from env_sync.errors import (
 from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess
 
 
 class MySQLEngine(Engine):
@@ -159,7 +160,7 @@ class MySQLEngine(Engine):
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
         return restored.warnings
 
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
         self._refuse_other_environment()
         copies, session = self._copies, self._held.session
@@ -168,7 +169,7 @@ class MySQLEngine(Engine):
             raw = self._raw_stamp(session)
         with self._dropping_incoming(), self._errors(TransformationFailed):
             outside = {str(row[0]) for row in session.execute("SHOW DATABASES")} | set(copies.all)
-            scripts = read_transformations(transformations, outside)
+            scripts = (*read_transformations(transformations, outside), *as_scripts(postprocess, outside))
             started = self._now(session, raw, CopyState.SANITISING)
             write_stamp(session, copies.incoming, started)
             with self._server.session(copies.incoming) as inside, self.work.stopwatch.part("transformations"):
@@ -229,7 +230,7 @@ class MySQLEngine(Engine):
             copies = self._copies
         except NameRefused as refused:
             return Preflight(findings=(problem(str(refused)),), live_size=None)
-        return look_at_pull(self._looked_at, copies, transformations, head)
+        return look_at_pull(self._looked_at, copies, transformations, sync.postprocess, head)
 
     @property
     def _looked_at(self) -> Server:

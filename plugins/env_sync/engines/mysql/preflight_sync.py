@@ -16,11 +16,12 @@ from env_sync.engines.mysql.dump_file import check_header
 from env_sync.engines.mysql.grants import accesses
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.reading import reading
-from env_sync.engines.mysql.script import Script, read_transformations
+from env_sync.engines.mysql.script import Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, exists
 from env_sync.engines.mysql.stamp import read_told
 from env_sync.errors import DumpDamaged, TransformationFailed
 from env_sync.finding import Finding, note, problem
+from env_sync.postprocess.postprocess import Postprocess
 from env_sync.redact import names_in
 
 _SIZE = "SELECT SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
@@ -71,7 +72,11 @@ def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) 
 
 
 def look_at_pull(
-    server: Server, copies: Copies, transformations: Sequence[Path], head: DumpHead | None
+    server: Server,
+    copies: Copies,
+    transformations: Sequence[Path],
+    postprocess: Sequence[Postprocess],
+    head: DumpHead | None,
 ) -> Preflight:
     """Look at the copies, and try the transformations on live; nothing is written.
 
@@ -85,7 +90,8 @@ def look_at_pull(
         ]
         scripts: tuple[Script, ...] = ()
         try:
-            scripts = read_transformations(transformations, {*outside, *copies.all})
+            others = {*outside, *copies.all}
+            scripts = (*read_transformations(transformations, others), *as_scripts(postprocess, others))
         except TransformationFailed as failed:
             findings.append(problem(str(failed)))
         findings += _head(head, copies.live)

@@ -16,6 +16,7 @@ from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.session import Server, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
 from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
+from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import (
     EnvSyncError,
     NoPrevious,
@@ -142,32 +143,15 @@ def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> S
     """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
     session = work.hold.session
     where = f"{work.copies.incoming} on {work.server}"
-    again = "Nothing was touched; run the group again from restore."
     if not exists(session, work.copies.incoming):
-        raise ProofMissing(f"There is no database {where}, so nothing to promote. {again}")
-    stamp = read_told(session, work.copies.incoming).stamp
-    if stamp is None:
-        raise ProofMissing(f"{where} carries no stamp of Env Sync: it was not made by it. {again}")
-    if stamp.state != CopyState.SANITISED:
-        raise ProofMissing(f"{where} is {stamp.state}, not {CopyState.SANITISED}. {again}")
-    differences = [
-        f"its {what} is {found}, this step's is {wanted}"
-        for what, found, wanted in (
-            ("run", stamp.holder.run, work.holder.run),
-            ("group", stamp.holder.group, work.holder.group),
-            ("attempt", stamp.holder.attempt, work.holder.attempt),
-            ("environment", stamp.environment, work.environment),
-        )
-        if found != wanted
-    ]
-    if stamp.transformations != tuple(transformations):
-        differences.append(
-            f"its transformations are {_named(stamp.transformations)}, this step's are "
-            f"{_named(transformations)}"
-        )
-    if differences:
-        raise ProofMissing(f"{where} was sanitised, but {'; '.join(differences)}. {again}")
-    return stamp
+        raise ProofMissing(f"There is no database {where}, so nothing to promote. {AGAIN}")
+    return check_stamp(
+        read_told(session, work.copies.incoming).stamp,
+        where,
+        holder=work.holder,
+        environment=work.environment,
+        transformations=transformations,
+    )
 
 
 def check_previous(work: Promoting) -> Told:
@@ -277,7 +261,3 @@ def _finish(work: Promoting, promotion: Promotion) -> Promotion:
     except EnvSyncError as problem:
         return evolve(promotion, warnings=(*promotion.warnings, f"{name} is still there: {problem}"))
     return evolve(promotion, previous_kept=False)
-
-
-def _named(transformations: Sequence[Transformation]) -> str:
-    return ", ".join(f"{one.name} ({one.sha256[:12]})" for one in transformations) or "none"

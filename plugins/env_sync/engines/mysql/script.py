@@ -7,12 +7,13 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from env_sync.engines.mysql.identifiers import unquoted
 from env_sync.engines.mysql.sql_text import WITH_BACKSLASH, Token, meaning
 from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess, SqlPostprocess
 
 READ_ONLY = frozenset({"information_schema", "performance_schema"})
 """Databases in which nobody can write."""
@@ -93,6 +94,20 @@ def read_transformations(files: Sequence[Path], outside: Collection[str]) -> tup
                 "include/transformation_sql/ on this worker."
             ) from None
         found.append(_read(file.name, content, outside))
+    return tuple(found)
+
+
+def as_scripts(postprocess: Sequence[Postprocess], outside: Collection[str]) -> tuple[Script, ...]:
+    """A postprocess as a transformation that was read. Raises TransformationFailed for one that is no SQL."""
+    found = []
+    for one in postprocess:
+        if not isinstance(one, SqlPostprocess):
+            raise TransformationFailed(
+                f"Postprocess {one.rule} does not run on mysql: nothing of it was run. Correct its binding "
+                "in hieradata."
+            )
+        script = _read(f"postprocess {one.rule}", one.sql("mysql").encode(), outside)
+        found.append(evolve(script, said=Transformation(name=one.name, sha256=one.sha256)))
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ from env_sync.engines.contract import CleanUp, Holder
 from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import Hold
 from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.outgoing import drop_left_outgoing
 from env_sync.engines.postgresql.session import Server
 from env_sync.engines.postgresql.stamp import read_comment
 from env_sync.redact import describe_database_error
@@ -21,7 +22,7 @@ def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copi
     Only while the lease's session lock is held: then no process of this group is rightly at work there.
     """
     notes = []
-    databases = [copies.live, copies.incoming] if copies else [database]
+    databases = [copies.live, copies.incoming, copies.outgoing] if copies else [database]
     for pid, there in hold.session.execute(
         "SELECT pid, datname FROM pg_catalog.pg_stat_activity "
         "WHERE application_name = %s AND usename = current_user AND datname = ANY(%s) "
@@ -42,20 +43,32 @@ def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copi
 def clean_up(
     server: Server, hold: Hold, holder: Holder, database: str, copies: Copies | None, log: logging.Logger
 ) -> CleanUp:
-    """End what still runs, and drop incoming where it is this group's; live was reopened with the lease.
+    """End what still runs, and drop incoming and outgoing where they are this group's.
 
-    Raises psycopg.Error.
+    Live was reopened with the lease. Raises psycopg.Error.
     """
     notes = list(end_earlier_sessions(server, hold, database, copies))
     dropped = False
-    if copies is not None and (comment := read_comment(hold.session, copies.incoming)) is not None:
-        stamp = comment.stamp
-        if stamp is None or (stamp.holder.run, stamp.holder.group) == (holder.run, holder.group):
-            dropped = drop_database(hold.session, copies.incoming)
-            state = stamp.state if stamp else "without a stamp"
-            notes.append(f"dropped {copies.incoming}, which was {state}")
-        else:
-            notes.append(f"{copies.incoming} belongs to {stamp.holder} and was left alone")
+    if copies is not None:
+        dropped = _drop(hold, holder, copies, copies.incoming, notes)
+        _drop(hold, holder, copies, copies.outgoing, notes)
     for note in notes:
         log.info("Clean-up of %s: %s.", database, note)
     return CleanUp(live_reopened=hold.live_reopened, incoming_dropped=dropped, notes=tuple(notes))
+
+
+def _drop(hold: Hold, holder: Holder, copies: Copies, copy: str, notes: list[str]) -> bool:
+    """Drop a copy where it is this group's, or without a stamp; says so in `notes`."""
+    if (comment := read_comment(hold.session, copy)) is None:
+        return False
+    stamp = comment.stamp
+    if stamp is not None and (stamp.holder.run, stamp.holder.group) != (holder.run, holder.group):
+        notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
+        return False
+    if copy == copies.outgoing:
+        dropped = drop_left_outgoing(hold.session, copies)
+    else:
+        dropped = drop_database(hold.session, copy)
+    if dropped:
+        notes.append(f"dropped {copy}, which was {stamp.state if stamp else 'without a stamp'}")
+    return dropped

@@ -45,6 +45,7 @@ def dump_database(
     *,
     compression: str,
     excluded_tables: Sequence[str] = (),
+    privileges: bool = True,
     cancellation: Cancellation,
     progress: Progress,
     log: logging.Logger,
@@ -54,7 +55,8 @@ def dump_database(
 
     `compression` is "none" or "gzip:1" to "gzip:9". `excluded_tables` are patterns as pg_dump's
     `--exclude-table` takes them: `schema.name`, or `name` for what needs no schema on the role's search_path,
-    with `*` and `?`; without double quotes they are lower case. Subscriptions and statistics are never in the
+    with `*` and `?`; without double quotes they are lower case. Without `privileges` no grant is in it.
+    Subscriptions and statistics are never in the
     dump: the one may hold a password, the other quotes rows. Raises NoSuchDatabase, AccessRefused,
     ServerUnreachable, ToolMissing, ToolFailed, DiskFull, Cancelled.
     """
@@ -78,6 +80,7 @@ def dump_database(
                 "--verbose",
                 f"--lock-wait-timeout={int(LOCK_WAIT.total_seconds() * 1000)}",
                 "--no-subscriptions",
+                *([] if privileges else ["--no-privileges"]),
                 *(["--no-statistics"] if tools.major >= NO_STATISTICS else []),
                 *(f"--exclude-table={pattern}" for pattern in excluded_tables),
             ],

@@ -26,6 +26,7 @@ from env_sync.engines.postgresql.archive import Archive, Entry, read_archive
 from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
 from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.dump import dump_database
+from env_sync.engines.postgresql.in_place import transform_in_place
 from env_sync.engines.postgresql.incoming import (
     Storage,
     check_closed,
@@ -38,15 +39,19 @@ from env_sync.engines.postgresql.incoming import (
 from env_sync.engines.postgresql.kept_statements import Kept, missing, take
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies, copies_of
+from env_sync.engines.postgresql.outgoing import Outgoing, drop_left_outgoing, dump_outgoing
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
-from env_sync.engines.postgresql.preflight_push import look_at_push
+from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
 from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.roles import read_roles
 from env_sync.engines.postgresql.sanitising import (
+    Read,
+    as_transformations,
     build_indexes,
+    prove,
     read_transformations,
     run_transformations,
     settle,
@@ -69,6 +74,7 @@ from env_sync.errors import (
 from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess
 
 
 class PostgreSQLEngine(Engine):
@@ -89,7 +95,7 @@ class PostgreSQLEngine(Engine):
             self._server, self._database, work.holder, work.sync.options.lease_lifetime, work.log
         )
         # A role that only dumps may lack the right to make the lease database; then the session lock must do.
-        self._without_table = work.sync.action is Action.PUSH
+        self._without_table = work.sync.action is Action.PUSH and work.sync.pre_dump_transformation is None
         self._hold: Hold | None = None
 
     def take_lease(self, *, at_most: int) -> None:
@@ -114,17 +120,16 @@ class PostgreSQLEngine(Engine):
         """Dump live to a file. See the contract."""
         with self._errors():
             self._held.note_step("dump")
-        return dump_database(
-            self.work.connection,
-            self._database,
-            to,
-            compression=self.work.sync.options.compression,
-            excluded_tables=self.work.sync.excluded_tables,
-            cancellation=self.work.cancellation,
-            progress=self.work.progress,
-            log=self.work.log,
-            application_name=self._server.application_name,
-        )
+        return self._dump_live(to)
+
+    def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
+        """Dump live as it is after transformations. See the contract."""
+        self._refuse_other_environment()
+        read = read_transformations(transformations)
+        with self._errors(TransformationFailed):
+            self._held.note_step("dump")
+        facts = self._dump_in_place(to, read) if in_place else self._dump_outgoing(to, read)
+        return evolve(facts, transformations=tuple(one.said for one in read))
 
     def verify(self, dump: Path) -> None:
         """Read a dump through to its end. See the contract."""
@@ -160,9 +165,8 @@ class PostgreSQLEngine(Engine):
                 # What would stop the swap in the end had better stop it now.
                 required_role(session, live, read_roles(session), self._leases.where)
             end_earlier_sessions(self._server, self._held, self._database, copies)
-            if drop_database(session, copies.incoming):
-                self.work.log.info("Dropped a %s that an earlier step left.", copies.incoming)
-        with self._dropping_incoming():
+            self._drop_leftovers(session, copies)
+        with self._dropping(copies.incoming):
             with self._errors(RestoreFailed):
                 warnings = self._make_incoming(session, copies, archive)
                 stamp = self._first_stamp(session, dump)
@@ -184,15 +188,15 @@ class PostgreSQLEngine(Engine):
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
         return warnings
 
-    def sanitise(self, transformations: Sequence[Path]) -> Stamp:
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
         self._refuse_other_environment()
         copies, session = self._copies, self._held.session
         with self._errors(TransformationFailed):
             self._held.note_step("sanitise")
             raw = self._raw_stamp(session)
-        with self._dropping_incoming():
-            read = read_transformations(transformations)
+        with self._dropping(copies.incoming):
+            read = read_transformations(transformations) + as_transformations(postprocess)
             with self._errors(TransformationFailed):
                 started = self._now(session, raw, CopyState.SANITISING)
                 write_stamp(session, copies.incoming, started)
@@ -204,11 +208,14 @@ class PostgreSQLEngine(Engine):
                     state = CopyState.TRANSFORMED if kept else CopyState.SANITISED
                     stamp = run_transformations(
                         inside,
-                        copies.incoming,
                         read,
-                        lambda: evolve(
-                            self._now(inside, started, state),
-                            transformations=tuple(one.said for one in read),
+                        lambda: prove(
+                            inside,
+                            copies.incoming,
+                            evolve(
+                                self._now(inside, started, state),
+                                transformations=tuple(one.said for one in read),
+                            ),
                         ),
                     )
                 if kept:
@@ -257,7 +264,15 @@ class PostgreSQLEngine(Engine):
         """Try what would stop this sync alone. See the contract."""
         sync = self.work.sync
         if sync.action is Action.PUSH:
-            return look_at_push(self._looked_at, self._database, sync.excluded_tables)
+            return look_at_push(
+                Pushing(
+                    server=self._looked_at,
+                    database=self._database,
+                    excluded_tables=sync.excluded_tables,
+                    transformations=transformations,
+                    in_place=sync.pre_dump_in_place,
+                )
+            )
         try:
             copies = self._copies
         except NameRefused as refused:
@@ -267,6 +282,7 @@ class PostgreSQLEngine(Engine):
                 server=self._looked_at,
                 copies=copies,
                 transformations=transformations,
+                postprocess=sync.postprocess,
                 head=head,
                 keep_previous=sync.options.keep_previous,
                 wait=sync.options.promote_wait,
@@ -334,6 +350,46 @@ class PostgreSQLEngine(Engine):
                 "dump does not go into an older server, which may lack what is in it. Upgrade this server "
                 "first. Nothing was touched."
             )
+
+    def _drop_leftovers(self, session: Session, copies: Copies) -> None:
+        """Drop what an earlier step left: whoever holds the lease now is the only one at work."""
+        dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
+        dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
+        for copy in dropped:
+            self.work.log.info("Dropped a %s that an earlier step left.", copy)
+
+    def _dump_live(self, to: Path) -> DumpFacts:
+        return dump_database(
+            self.work.connection,
+            self._database,
+            to,
+            compression=self.work.sync.options.compression,
+            excluded_tables=self.work.sync.excluded_tables,
+            cancellation=self.work.cancellation,
+            progress=self.work.progress,
+            log=self.work.log,
+            application_name=self._server.application_name,
+        )
+
+    def _dump_in_place(self, to: Path, read: Sequence[Read]) -> DumpFacts:
+        with self._errors(TransformationFailed), self.work.stopwatch.part("transformations"):
+            transform_in_place(self._server, self._database, read)
+        with self.work.stopwatch.part("dump"):
+            return self._dump_live(to)
+
+    def _dump_outgoing(self, to: Path, read: Sequence[Read]) -> DumpFacts:
+        copies, session = self._copies, self._held.session
+        with self._errors(RestoreFailed):
+            end_earlier_sessions(self._server, self._held, self._database, copies)
+            self._drop_leftovers(session, copies)
+        outgoing = Outgoing(
+            work=self.work,
+            server=self._server,
+            session=session,
+            copies=copies,
+            dropping=lambda: self._dropping(copies.outgoing),
+        )
+        return dump_outgoing(outgoing, read, to)
 
     def _make_incoming(self, session: Session, copies: Copies, archive: Archive) -> tuple[str, ...]:
         like_live = storage_of(session, copies.live)
@@ -420,29 +476,29 @@ class PostgreSQLEngine(Engine):
                 return read_comment(session, database)
 
     @contextlib.contextmanager
-    def _dropping_incoming(self) -> Iterator[None]:
-        """Drop incoming where the block raises: nobody may find it half done."""
+    def _dropping(self, copy: str) -> Iterator[None]:
+        """Drop a copy where the block raises: nobody may find it half done."""
         try:
             yield
         except BaseException:
             session = self._held.session
             session.abandon()
             if session.usable:
-                drop_after_failure(session, self._copies.incoming, self.work.log)
+                drop_after_failure(session, copy, self.work.log)
             else:
-                self._drop_alone()
+                self._drop_alone(copy)
             raise
 
-    def _drop_alone(self) -> None:
+    def _drop_alone(self, copy: str) -> None:
         """The same where the session that carries the lease is gone, if nobody else has the lease now."""
         try:
             with self._server.session(self._server.lease_database) as session, session.uninterrupted():
                 if self._leases.lock_alone(session):
-                    drop_after_failure(session, self._copies.incoming, self.work.log)
+                    drop_after_failure(session, copy, self.work.log)
         except (EnvSyncError, psycopg.Error) as problem:
             self.work.log.error(
                 "%s could not be dropped after a failure (%s); the end of the group tries again. Nobody "
                 "else can connect to it.",
-                self._copies.incoming,
+                copy,
                 type(problem).__name__,
             )

@@ -1,4 +1,4 @@
-"""The names of the three copies of a database, and which databases cannot have them."""
+"""The names of the copies of a database, and which databases cannot have them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from env_sync.errors import NameRefused
 
 INCOMING = "__incoming"
 PREVIOUS = "__previous"
+OUTGOING = "__outgoing"
 LONGEST = 63
 """Bytes of a name that the server keeps (NAMEDATALEN - 1 of an ordinary build)."""
 OF_THE_SERVER = ("postgres", "template0", "template1")
@@ -17,11 +18,12 @@ OF_THE_SERVER = ("postgres", "template0", "template1")
 
 @frozen(kw_only=True)
 class Copies:
-    """The databases that are the three copies."""
+    """The databases that are the three copies of a target, and the one that a push may make of live."""
 
     live: str
     incoming: str
     previous: str
+    outgoing: str
 
 
 def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
@@ -37,10 +39,11 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
             f"Database {database} belongs to the server or to Env Sync itself and is never replaced. Name "
             "another database in hieradata."
         )
-    if database.endswith((INCOMING, PREVIOUS)):
+    if database.endswith((INCOMING, PREVIOUS, OUTGOING)):
         raise NameRefused(
-            f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}) and "
-            "may be dropped at any time. Name the live database in hieradata, or rename this one."
+            f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}, "
+            f"{OUTGOING}) and may be dropped at any time. Name the live database in hieradata, or rename "
+            "this one."
         )
     length = len(database.encode())
     if length > LONGEST - len(INCOMING):
@@ -48,4 +51,9 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
             f"The name of database {database} is {length} bytes long; with {INCOMING} it must fit into "
             f"{LONGEST}, so it may have {LONGEST - len(INCOMING)}. Rename the database."
         )
-    return Copies(live=database, incoming=database + INCOMING, previous=database + PREVIOUS)
+    return Copies(
+        live=database,
+        incoming=database + INCOMING,
+        previous=database + PREVIOUS,
+        outgoing=database + OUTGOING,
+    )

@@ -20,13 +20,14 @@ from env_sync.engines.postgresql.promotion import required_role
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
 from env_sync.engines.postgresql.roles import Roles, read_roles
-from env_sync.engines.postgresql.sanitising import read_transformations
+from env_sync.engines.postgresql.sanitising import as_transformations, read_transformations
 from env_sync.engines.postgresql.script import Script
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.engines.postgresql.stamp import read_comment
 from env_sync.engines.postgresql.swap import blockers
 from env_sync.errors import AccessRefused, DumpDamaged, NoSuchDatabase, ToolMissing, TransformationFailed
 from env_sync.finding import Finding, note, problem
+from env_sync.postprocess.postprocess import Postprocess
 
 
 @frozen(kw_only=True)
@@ -36,6 +37,7 @@ class Pulling:
     server: Server
     copies: Copies
     transformations: Sequence[Path]
+    postprocess: Sequence[Postprocess]
     head: DumpHead | None
     keep_previous: bool
     wait: dt.timedelta
@@ -54,7 +56,13 @@ def look_at_pull(pulling: Pulling) -> Preflight:
     findings: list[Finding] = []
     scripts: tuple[Script, ...] = ()
     try:
-        scripts = tuple(read.script for read in read_transformations(pulling.transformations))
+        scripts = tuple(
+            read.script
+            for read in (
+                *read_transformations(pulling.transformations),
+                *as_transformations(pulling.postprocess),
+            )
+        )
     except TransformationFailed as failed:
         findings.append(problem(str(failed)))
     size: int | None = None
@@ -155,11 +163,12 @@ def _closed_by_us(pulling: Pulling) -> bool:
 
 
 def _leftovers(pulling: Pulling, session: Session) -> Iterator[Finding]:
-    """Incoming always is one; previous only where it was not to be kept."""
+    """Incoming and outgoing always are; previous only where it was not to be kept."""
     copies = pulling.copies
     now = session.value("SELECT pg_catalog.clock_timestamp()")
     for name, advice in (
         (copies.incoming, "A sync may be at work on it now; else the next one drops it."),
+        (copies.outgoing, "A push may be at work on it now; else the next sync drops it."),
         *(() if pulling.keep_previous else ((copies.previous, "Drop it to have its room."),)),
     ):
         comment = read_comment(session, name)

@@ -1,18 +1,23 @@
-"""What would stop a push of one database: whether all of it could be read, as pg_dump will."""
+"""What would stop a push of one database: whether all of it could be read, and transformed if so asked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from attrs import frozen
 from psycopg import errors
 
 from env_sync.engines.contract import Preflight
 from env_sync.engines.postgresql.database import read_database
+from env_sync.engines.postgresql.in_place import refuse_end_of_transaction
+from env_sync.engines.postgresql.names import copies_of
 from env_sync.engines.postgresql.reading import reading
+from env_sync.engines.postgresql.rehearsal import rehearse
+from env_sync.engines.postgresql.sanitising import read_transformations
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, matches, without_match
-from env_sync.errors import NoSuchDatabase
+from env_sync.errors import NameRefused, NoSuchDatabase, TransformationFailed
 from env_sync.finding import Finding, note, problem
 
 SHOWN = 5
@@ -59,11 +64,23 @@ class _Dumped:
     schema_usable: bool
 
 
-def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) -> Preflight:
-    """Look at live as pg_dump will; nothing is written.
+@frozen(kw_only=True)
+class Pushing:
+    """What a look at a push works with."""
+
+    server: Server
+    database: str
+    excluded_tables: Sequence[str]
+    transformations: Sequence[Path]
+    in_place: bool
+
+
+def look_at_push(pushing: Pushing) -> Preflight:
+    """Look at live as pg_dump will, and try the transformations on it; nothing is written.
 
     Raises AccessRefused, ServerUnreachable, EnvSyncError.
     """
+    server, database = pushing.server, pushing.database
     where = f"{database} on {server}"
     with reading(server, server.maintenance_database) as session:
         live = read_database(session, database)
@@ -75,14 +92,52 @@ def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) 
         return Preflight(findings=(closed,), live_size=None)
     try:
         with reading(server, database) as session:
-            findings = tuple(_looked_into(session, where, excluded_tables))
+            findings = list(_looked_into(session, where, pushing.excluded_tables))
             size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
+            if pushing.transformations:
+                findings += _transformed(pushing, session, size)
     except NoSuchDatabase:
         missing = problem(
             f"There is no database {where} to push.", "Correct `database` or `database_hostname`, or make it."
         )
         return Preflight(findings=(missing,), live_size=None)
-    return Preflight(findings=findings, live_size=size)
+    return Preflight(findings=tuple(findings), live_size=size)
+
+
+def _transformed(pushing: Pushing, session: Session, size: int) -> Iterator[Finding]:
+    """What would stop the transformations before the dump, and the copy that they run on."""
+    try:
+        scripts = [read.script for read in read_transformations(pushing.transformations)]
+        if pushing.in_place:
+            for script in scripts:
+                refuse_end_of_transaction(script)
+    except TransformationFailed as failed:
+        yield problem(str(failed))
+    else:
+        yield from rehearse(session, pushing.database, scripts)
+    if pushing.in_place:
+        return
+    server = pushing.server
+    try:
+        copies = copies_of(pushing.database, (server.lease_database, server.maintenance_database))
+    except NameRefused as refused:
+        yield problem(str(refused))
+        return
+    ours, may_make = session.execute(
+        "SELECT pg_catalog.quote_ident(rolname), rolcreatedb OR rolsuper FROM pg_catalog.pg_roles "
+        "WHERE rolname = current_user"
+    )[0]
+    if not may_make:
+        yield problem(
+            f"Role {ours} may not make databases on {server}, so there can be no {copies.outgoing} to "
+            "transform.",
+            f"As an administrator: ALTER ROLE {ours} CREATEDB; or set pre_dump_in_place, which changes live.",
+        )
+    yield note(
+        f"The push makes {copies.outgoing} on {server}, about as large as live ({size / 1e6:.1f} MB), and "
+        "drops it again. Whether there is room cannot be seen from here.",
+        "If the push fails for want of it: make room on the server.",
+    )
 
 
 def _looked_into(session: Session, where: str, excluded_tables: Sequence[str]) -> Iterator[Finding]:

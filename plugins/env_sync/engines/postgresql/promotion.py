@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve, frozen
 from psycopg import sql
 
-from env_sync.engines.contract import CopyState, Holder, Promotion, Stamp
+from env_sync.engines.contract import Holder, Promotion, Stamp
 from env_sync.engines.postgresql.database import INVALID, Database, give_place, give_settings, read_database
 from env_sync.engines.postgresql.incoming import check_closed, drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
@@ -26,6 +26,7 @@ from env_sync.engines.postgresql.swap import (
     wait_for_those_that_stay,
     when_nobody_is_there,
 )
+from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import AccessRefused, EnvSyncError, PromoteFailed, ProofMissing
 from env_sync.manifest import Transformation
 
@@ -91,32 +92,15 @@ def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> S
     """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
     comment = read_comment(work.hold.session, work.copies.incoming)
     where = f"{work.copies.incoming} on {work.server}"
-    again = "Nothing was touched; run the group again from restore."
     if comment is None:
-        raise ProofMissing(f"There is no database {where}, so nothing to promote. {again}")
-    stamp = comment.stamp
-    if stamp is None:
-        raise ProofMissing(f"{where} carries no stamp of Env Sync: it was not made by it. {again}")
-    if stamp.state != CopyState.SANITISED:
-        raise ProofMissing(f"{where} is {stamp.state}, not {CopyState.SANITISED}. {again}")
-    differences = [
-        f"its {what} is {found}, this step's is {wanted}"
-        for what, found, wanted in (
-            ("run", stamp.holder.run, work.holder.run),
-            ("group", stamp.holder.group, work.holder.group),
-            ("attempt", stamp.holder.attempt, work.holder.attempt),
-            ("environment", stamp.environment, work.environment),
-        )
-        if found != wanted
-    ]
-    if stamp.transformations != tuple(transformations):
-        differences.append(
-            f"its transformations are {_named(stamp.transformations)}, this step's are "
-            f"{_named(transformations)}"
-        )
-    if differences:
-        raise ProofMissing(f"{where} was sanitised, but {'; '.join(differences)}. {again}")
-    return stamp
+        raise ProofMissing(f"There is no database {where}, so nothing to promote. {AGAIN}")
+    return check_stamp(
+        comment.stamp,
+        where,
+        holder=work.holder,
+        environment=work.environment,
+        transformations=transformations,
+    )
 
 
 def check_replaceable(live: Database, where: str) -> None:
@@ -288,7 +272,3 @@ def _finish(work: Promoting, promotion: Promotion) -> Promotion:
         previous_kept=False,
         warnings=promotion.warnings,
     )
-
-
-def _named(transformations: Sequence[Transformation]) -> str:
-    return ", ".join(f"{one.name} ({one.sha256[:12]})" for one in transformations) or "none"

@@ -1,4 +1,4 @@
-"""Sanitising incoming: all transformations and the proof in one transaction."""
+"""Running transformations: all of them, and what goes with them, in one transaction."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 from attrs import frozen
@@ -21,13 +22,19 @@ from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
 from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
+from env_sync.postprocess.postprocess import Postprocess, SqlPostprocess
 from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in
 
 SETTINGS = f"SET work_mem = '64MB'; SET maintenance_work_mem = '{MEMORY}'"
 """Of the session of the transformations, which may set others."""
+DROPPED = "Incoming is dropped, live is untouched."
+"""What becomes of the copies where the transformations of a pull fail."""
 COMMITTING = (b"COMMIT", b"PREPARE TRANSACTION")
 COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
+
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -54,13 +61,33 @@ def read_transformations(files: Sequence[Path]) -> tuple[Read, ...]:
     return tuple(found)
 
 
-def run_transformations(
-    session: Session, database: str, transformations: Sequence[Read], proof: Callable[[], Stamp]
-) -> Stamp:
-    """Run them in one transaction in incoming, with the proof at its end; gives the proof.
+def as_transformations(postprocess: Sequence[Postprocess]) -> tuple[Read, ...]:
+    """A postprocess as a transformation that was read. Raises TransformationFailed for one that is no SQL."""
+    found = []
+    for one in postprocess:
+        if not isinstance(one, SqlPostprocess):
+            raise TransformationFailed(
+                f"Postprocess {one.rule} does not run on postgresql: nothing of it was run. Correct its "
+                "binding in hieradata."
+            )
+        # Errors name the script by the last part of its path.
+        script = read_script(Path(f"postprocess {one.rule}"), one.sql("postgresql").encode())
+        found.append(Read(script=script, said=Transformation(name=one.name, sha256=one.sha256)))
+    return tuple(found)
 
-    Raises TransformationFailed, and psycopg.Error where the server went away: the transaction is rolled back,
-    or, where a transformation ended it, what it did is there without a proof; the caller drops the database.
+
+def run_transformations(
+    session: Session,
+    transformations: Sequence[Read],
+    finish: Callable[[], T],
+    *,
+    aftermath: str = DROPPED,
+) -> T:
+    """Run them in one transaction, with `finish` at its end; gives what that gives.
+
+    `aftermath` says in errors what becomes of the databases. Raises TransformationFailed, and psycopg.Error
+    where the server went away: the transaction is rolled back, or, where a transformation ended it, what it
+    did is there without a proof; the caller drops the database.
     """
     file = ""
     try:
@@ -69,24 +96,30 @@ def run_transformations(
             number = session.value("SELECT pg_catalog.txid_current()")
             for transformation in transformations:
                 file = transformation.said.name
-                _run(session, transformation.script, number)
+                _run(session, transformation.script, number, aftermath)
             file = ""
             session.execute("SET LOCAL search_path = ''")
-            renew_statistics(session)
-            check_closed(session, database, TransformationFailed)
-            stamp = proof()
-            write_stamp(session, database, stamp)
+            return finish()
     except psycopg.Error as error:
         if server_is_gone(error):
             raise
         where = f"Transformation {file}" if file else "The transaction of the transformations"
-        raise TransformationFailed(
-            f"{where} failed: {describe_database_error(error)}. Incoming is dropped, live is untouched."
-        ) from None
-    return stamp
+        raise TransformationFailed(f"{where} failed: {describe_database_error(error)}. {aftermath}") from None
 
 
-def _run(session: Session, script: Script, number: int) -> None:
+def prove(session: Session, database: str, proof: Stamp) -> Stamp:
+    """Within the transaction of the transformations, at its end: write the proof into a closed copy.
+
+    Raises TransformationFailed where others could connect to it, or its statistics tell of raw rows, and
+    psycopg.Error.
+    """
+    renew_statistics(session)
+    check_closed(session, database, TransformationFailed)
+    write_stamp(session, database, proof)
+    return proof
+
+
+def _run(session: Session, script: Script, number: int, aftermath: str) -> None:
     session.execute("RESET SESSION AUTHORIZATION")
     session.execute("RESET ROLE")
     session.execute('SET LOCAL search_path = "$user", public')
@@ -97,7 +130,7 @@ def _run(session: Session, script: Script, number: int) -> None:
         line = script.line_of_statement(len(results) - 1)
         raise TransformationFailed(
             f"Transformation {name}, line {line}: COPY from or to the client cannot be run here: write "
-            "INSERT, or leave it out. Incoming is dropped, live is untouched."
+            f"INSERT, or leave it out. {aftermath}"
         )
     if last is not None and last.status == pq.ExecStatus.FATAL_ERROR:
         error = errors.error_from_result(last)
@@ -105,24 +138,24 @@ def _run(session: Session, script: Script, number: int) -> None:
             raise error
         if any(result.command_status in COMMITTING for result in results):
             # What comes after a commit fails in ways that say little.
-            raise _ended_its_transaction(name)
+            raise _ended_its_transaction(name, aftermath)
         said = describe_database_error(error, names_in(script.text))
         position = error.diag.statement_position
         line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)
         raise TransformationFailed(
-            f"Transformation {name}, line {line}: {said}. Incoming is dropped, live is untouched; correct "
-            "the transformation and run the group again."
+            f"Transformation {name}, line {line}: {said}. {aftermath} Correct the transformation and "
+            "run the group again."
         )
     if session.status != pq.TransactionStatus.INTRANS or number != session.value(
         "SELECT pg_catalog.txid_current()"
     ):
-        raise _ended_its_transaction(name)
+        raise _ended_its_transaction(name, aftermath)
 
 
-def _ended_its_transaction(name: str) -> TransformationFailed:
+def _ended_its_transaction(name: str, aftermath: str) -> TransformationFailed:
     return TransformationFailed(
         f"Transformation {name} ended the transaction that it runs in: take COMMIT, ROLLBACK and the like "
-        "out of it. Incoming is dropped, live is untouched."
+        f"out of it. {aftermath}"
     )
 
 

@@ -272,7 +272,7 @@ class PostgreSQLSubject(Subject):
         return {
             f"{role} into {copy}": attempt(role, copy)
             for role in (OWNER, SECOND_OWNER, READER, STRANGER)
-            for copy in ("incoming", "previous")
+            for copy in ("incoming", "previous", "outgoing")
         }
 
     def copies(self, environment: str, database: str) -> set[str]:
@@ -451,7 +451,10 @@ def make_roles(server: PostgreSQLServer) -> None:
 
 
 def _copies(database: str) -> dict[str, str]:
-    return {"live": database, "incoming": f"{database}__incoming", "previous": f"{database}__previous"}
+    return {
+        "live": database,
+        **{copy: f"{database}__{copy}" for copy in ("incoming", "previous", "outgoing")},
+    }
 
 
 def _reading(connection: psycopg.Connection[tuple[Any, ...]]) -> Reading:

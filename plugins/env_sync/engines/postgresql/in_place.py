@@ -1,0 +1,46 @@
+"""Transformations of live itself: in one transaction, or not at all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from env_sync.engines.postgresql.sanitising import Read, run_transformations
+from env_sync.engines.postgresql.script import Script, tokens
+from env_sync.engines.postgresql.session import Server
+from env_sync.errors import TransformationFailed
+
+AFTERMATH = "Live is as it was, and no dump is uploaded."
+SETTINGS = (
+    # How long a statement waits for what an application has locked before it fails.
+    "SET lock_timeout = '10min'",
+    # Scripts are read as if this were on, and of these nothing may be misread.
+    "SET standard_conforming_strings = on",
+)
+_ENDING = ("COMMIT", "END", "ABORT", "ROLLBACK")
+
+
+def transform_in_place(server: Server, database: str, transformations: Sequence[Read]) -> None:
+    """Run transformations on live, all of them or none. Raises TransformationFailed, psycopg.Error."""
+    for one in transformations:
+        refuse_end_of_transaction(one.script)
+    with server.session(database) as session:
+        for setting in SETTINGS:
+            session.execute(setting)
+        run_transformations(session, transformations, lambda: None, aftermath=AFTERMATH)
+
+
+def refuse_end_of_transaction(script: Script) -> None:
+    """Raises TransformationFailed where a statement would end the transaction, as live would tell too late.
+
+    In a function or a DO block the server itself refuses that.
+    """
+    for begin, text in script.parts():
+        words = [token.text.upper() for token in itertools.islice(tokens(text), 3)]
+        ends = words[:1] and words[0] in _ENDING and "TO" not in words
+        if ends or words[:2] == ["PREPARE", "TRANSACTION"]:
+            raise TransformationFailed(
+                f"Transformation {script.file.name}, line {script.line_at(begin)}: {words[0]} would end the "
+                "transaction in which it runs on live, so that live could stay half transformed. Take it out "
+                "of the file; nothing of it was run."
+            )

@@ -1,0 +1,217 @@
+"""Outgoing: a closed copy of live that is transformed and then dumped, so that live itself stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from env_sync.engines.contract import CopyState, DumpFacts, Stamp, Work
+from env_sync.engines.postgresql.archive import Archive, read_archive
+from env_sync.engines.postgresql.archive_name import name_as_live
+from env_sync.engines.postgresql.database import read_database
+from env_sync.engines.postgresql.dump import dump_database
+from env_sync.engines.postgresql.incoming import (
+    Storage,
+    check_closed,
+    drop_database,
+    make_closed,
+    open_for_us,
+    storage_of,
+)
+from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.restore_data import restore_archive
+from env_sync.engines.postgresql.sanitising import Read, run_transformations
+from env_sync.engines.postgresql.session import Server, Session, plain_errors
+from env_sync.engines.postgresql.stamp import read_comment, write_stamp
+from env_sync.engines.postgresql.statistics import let_autovacuum_go
+from env_sync.errors import DumpDamaged, NameRefused, ProofMissing, RestoreFailed, TransformationFailed
+
+AFTERMATH = "The copy is dropped, live is untouched, and no dump is uploaded."
+UPLOADED_NOTHING = "It is removed, and nothing was uploaded."
+
+
+@frozen(kw_only=True)
+class Outgoing:
+    """What making and dumping a copy of live works with.
+
+    `session` holds the lease. In the block of `dropping` whatever is raised drops the copy.
+    """
+
+    work: Work
+    server: Server
+    session: Session
+    copies: Copies
+    dropping: Callable[[], AbstractContextManager[None]]
+
+    @property
+    def where(self) -> str:
+        """The copy, and where it is."""
+        return f"{self.copies.outgoing} on {self.server}"
+
+
+def drop_left_outgoing(session: Session, copies: Copies) -> bool:
+    """Drop an outgoing that an earlier step left; False where there is none, or one that is not ours.
+
+    Ours has a stamp, or lets nobody in, as it is before it has one. Somebody may have called a database of
+    theirs so before there was an outgoing. Raises psycopg.Error.
+    """
+    database, comment = read_database(session, copies.outgoing), read_comment(session, copies.outgoing)
+    if database is None or comment is None or (comment.stamp is None and database.open):
+        return False
+    return drop_database(session, copies.outgoing)
+
+
+def dump_outgoing(outgoing: Outgoing, transformations: Sequence[Read], to: Path) -> DumpFacts:
+    """Dump live to the file `to` as it is after the transformations.
+
+    Raises NameRefused where a database that is not ours has the copy's name, and what dumping, restoring and
+    transforming raise; the copy, and the raw archive that it is made from, are gone in any case.
+    """
+    work, copies = outgoing.work, outgoing.copies
+    with plain_errors(f"Database {outgoing.where}", RestoreFailed):
+        if read_database(outgoing.session, copies.outgoing) is not None:
+            raise NameRefused(
+                f"There is a database {outgoing.where} that Env Sync did not make, and the copy of "
+                f"{copies.live} must have that name. Rename or drop it; nothing was touched."
+            )
+    raw = to.with_name("live.archive")
+    try:
+        with work.stopwatch.part("dump of live"):
+            # Whole: a transformation may need rows that are left out in the end.
+            live = _dump(outgoing, copies.live, raw)
+        archive = read_archive(raw, cancellation=work.cancellation, log=work.log)
+        with outgoing.dropping():
+            made, warnings = _make(outgoing, archive, live)
+            raw.unlink()
+            with (
+                work.stopwatch.part("transformations"),
+                outgoing.server.session(copies.outgoing) as inside,
+                plain_errors(f"Database {outgoing.where}", TransformationFailed),
+            ):
+                stamp = _transform(inside, copies.outgoing, transformations, made)
+            with work.stopwatch.part("dump"):
+                facts = _dump(
+                    outgoing,
+                    copies.outgoing,
+                    to,
+                    excluded_tables=work.sync.excluded_tables,
+                    # Those of live are not in the copy, and its own are ours alone.
+                    privileges=False,
+                )
+            try:
+                _check_copy(outgoing, stamp)
+                _name(outgoing, to)
+                with plain_errors(f"Database {outgoing.where}"):
+                    drop_database(outgoing.session, copies.outgoing)
+            except BaseException:
+                to.unlink(missing_ok=True)
+                raise
+    finally:
+        raw.unlink(missing_ok=True)
+    return evolve(facts, started=live.started, warnings=warnings)
+
+
+def _dump(
+    outgoing: Outgoing,
+    database: str,
+    to: Path,
+    *,
+    excluded_tables: Sequence[str] = (),
+    privileges: bool = True,
+) -> DumpFacts:
+    work = outgoing.work
+    return dump_database(
+        work.connection,
+        database,
+        to,
+        compression=work.sync.options.compression,
+        excluded_tables=excluded_tables,
+        privileges=privileges,
+        cancellation=work.cancellation,
+        progress=work.progress,
+        log=work.log,
+        application_name=outgoing.server.application_name,
+    )
+
+
+def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp, tuple[str, ...]]:
+    """Make the copy, closed, out of an archive of live; its stamp, and warnings of what it lacks."""
+    work, session, copies = outgoing.work, outgoing.session, outgoing.copies
+    sync = work.sync
+    with plain_errors(f"Database {outgoing.where}", RestoreFailed):
+        like_live = storage_of(session, copies.live)
+        storage = like_live or Storage(locale=archive.locale, tablespace="")
+        warnings = make_closed(session, copies.outgoing, storage, exact=like_live is not None)
+        stamp = Stamp(
+            state=CopyState.RESTORING,
+            holder=work.holder,
+            sync=sync.name,
+            environment=sync.environment,
+            source_environment=sync.environment,
+            # It comes from no dump of a bucket.
+            dump_key="",
+            dump_sha256="",
+            data_time=live.started,
+            born_in=sync.environment,
+            parents=(),
+            transformations=(),
+            changed=session.value("SELECT pg_catalog.clock_timestamp()"),
+        )
+        open_for_us(session, copies.outgoing, stamp, RestoreFailed)
+    warnings += restore_archive(
+        archive,
+        work.connection,
+        copies.outgoing,
+        jobs=sync.options.jobs,
+        cancellation=work.cancellation,
+        progress=work.progress,
+        stopwatch=work.stopwatch,
+        log=work.log,
+        application_name=outgoing.server.application_name,
+    )
+    return stamp, warnings
+
+
+def _transform(session: Session, database: str, transformations: Sequence[Read], made: Stamp) -> Stamp:
+    """Run the transformations, and have the copy say so itself."""
+
+    def finish() -> Stamp:
+        # The dump would carry down what keeps autovacuum away.
+        let_autovacuum_go(session)
+        check_closed(session, database, TransformationFailed)
+        stamp = evolve(
+            made,
+            state=CopyState.SANITISED,
+            transformations=tuple(one.said for one in transformations),
+            changed=session.value("SELECT pg_catalog.clock_timestamp()"),
+        )
+        write_stamp(session, database, stamp)
+        return stamp
+
+    return run_transformations(session, transformations, finish, aftermath=AFTERMATH)
+
+
+def _check_copy(outgoing: Outgoing, stamp: Stamp) -> None:
+    """Raises ProofMissing where the dump might be of something else than what the transformations left."""
+    with plain_errors(f"Database {outgoing.where}"):
+        comment = read_comment(outgoing.session, outgoing.copies.outgoing)
+    if comment is None or comment.stamp != stamp:
+        raise ProofMissing(
+            f"{outgoing.where} is no longer what the transformations left, so its dump may be raw: something "
+            f"else works on it. {UPLOADED_NOTHING} Run the group again."
+        )
+
+
+def _name(outgoing: Outgoing, dump: Path) -> None:
+    """Give the dump the name of live, and see that it says so. Raises DumpDamaged."""
+    name_as_live(dump)
+    named = read_archive(dump, cancellation=outgoing.work.cancellation, log=outgoing.work.log).database
+    if named != outgoing.copies.live:
+        raise DumpDamaged(
+            f"The dump of {outgoing.where} says that it is of {named}, not of {outgoing.copies.live}: no "
+            f"restore would take it. {UPLOADED_NOTHING} Install the pg_dump of the server's own version on "
+            "the worker."
+        )

@@ -1,0 +1,1 @@
+"""Postprocess: what is done in code to incoming, after the transformations and before it becomes live."""
