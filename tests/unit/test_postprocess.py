@@ -144,6 +144,23 @@ def test_what_cannot_be_rewritten_fails_it_and_is_not_told(spoilt: dict[str, str
     assert memory.commands == []
 
 
+@pytest.mark.parametrize("accident", ["put back", "added"])
+def test_a_url_that_is_put_there_meanwhile_is_found(accident: str) -> None:
+    memory = backends(secret=f"https://secret.{ABOVE}")
+
+    def put(reply: Document) -> Document:
+        if accident == "put back":
+            memory.collections["backends"][1]["backend_url"] = f"https://secret.{ABOVE}"
+        else:
+            memory.collections["backends"].append({"_id": 9, "backend_url": f"https://secret.{ABOVE}"})
+        return reply
+
+    memory.spoil = put
+    with pytest.raises(TransformationFailed, match="changed by somebody else") as failed:
+        REWRITE.run(memory)
+    assert "secret" not in str(failed.value)
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_the_backend_that_tells_the_domain_must_be_there_once(count: int) -> None:
     memory = backends()

@@ -22,13 +22,14 @@ from env_sync.errors import (
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.pause import Pause
+from env_sync.postprocess.postprocess import Postprocess
 from env_sync.report import Report, Result
 from env_sync.request import Request
 from env_sync.steps import finish as finish_module
 from env_sync.steps.session import Session
 from env_sync.steps.whole_group import run_group
 from tests.unit.memory_engine import Database, World, open_memory_session, put
-from tests.unit.values import a_push, a_sync
+from tests.unit.values import REPLACE, a_push, a_sync
 
 RAW, CLEAN = "ada@home.example;", "clean;"
 YESTERDAY = Database(content="yesterday;")
@@ -321,6 +322,33 @@ def test_an_undo_on_the_command_line(world: World, sync: Sync) -> None:
     )
     assert "before the first pull" in report.why[1]
     assert "env-sync pause integration signon --pull-only" in report.line()
+
+
+@pytest.mark.parametrize("postprocess", [(), (REPLACE,)])
+def test_an_undo_to_before_the_first_pull_warns_where_a_pull_sanitises(
+    world: World, postprocess: tuple[Postprocess, ...]
+) -> None:
+    sync = a_sync(postprocess=postprocess)
+    run(open_memory_session(world, sync))
+    request = Request(nightly=False, restore_previous="signon", ignore_pauses=True)
+    report, _ = run(open_memory_session(world, sync, run="command line/1", request=request))
+    assert report.what == "previous is live again"
+    assert ("no transformation of Env Sync ran on it" in report.line()) == bool(postprocess)
+
+
+def test_a_push_whose_transformation_fails_uploads_nothing(world: World, sync: Sync) -> None:
+    def fail() -> None:
+        raise TransformationFailed("line 3: no such column")
+
+    world.trouble["transform outgoing"] = fail
+    session = open_memory_session(world, a_push(pre_dump_transformation=sync.transformation))
+    before = dict(world.objects)
+    report, _ = run(session)
+    assert (report.result, report.what) == (Result.CRITICAL, "dump failed, no dump was uploaded")
+    assert "line 3: no such column" in report.why[0]
+    assert world.objects == before
+    assert not session.folder.exists()
+    assert world.journal[-2:] == ["clean_up", "release_lease"]
 
 
 def test_an_undo_without_a_previous(world: World, sync: Sync) -> None:

@@ -38,7 +38,8 @@ def _how_clean(sync: Sync, stamp: Stamp | None) -> str | None:
     """What is to be known of what live holds: a pull of today might have sanitised it in another way."""
     if stamp is None:
         before = f"{sync.database} holds what was live before the first pull"
-        return f"{before}: no transformation of Env Sync ran on it" if sync.transformation else None
+        asked = sync.transformation or sync.postprocess
+        return f"{before}: no transformation of Env Sync ran on it" if asked else None
     if stamp.sync != sync.name:
         return None
     try:

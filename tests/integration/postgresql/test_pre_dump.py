@@ -14,7 +14,7 @@ from psycopg import sql
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import CopyState, DumpFacts, Holder, Stamp
 from env_sync.engines.postgresql import outgoing as outgoing_module
-from env_sync.engines.postgresql.archive import read_archive
+from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.archive_name import name_as_live
 from env_sync.engines.postgresql.client_tools import known_client_tools
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
@@ -25,6 +25,7 @@ from env_sync.errors import (
     DumpDamaged,
     NameRefused,
     ProofMissing,
+    RestoreFailed,
     TransformationFailed,
 )
 from env_sync.hieradata.sync import Action
@@ -381,6 +382,24 @@ def test_a_copy_that_was_replaced_is_not_pushed(live: Stage, monkeypatch: pytest
     monkeypatch.setattr(outgoing_module, "dump_database", replacing)
     with pytest.raises(ProofMissing, match="nothing was uploaded"):
         push(live)
+    untouched(live)
+
+
+def test_a_copy_that_cannot_be_made_leaves_no_raw_archive(
+    live: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def failing(archive: Archive, *_: object, **__: object) -> None:
+        seen.append(archive.file)
+        assert archive.file.exists()
+        raise RestoreFailed
+
+    monkeypatch.setattr(outgoing_module, "restore_archive", failing)
+    with pytest.raises(RestoreFailed):
+        push(live)
+    [raw] = seen
+    assert not raw.exists()
     untouched(live)
 
 
