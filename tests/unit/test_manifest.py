@@ -82,7 +82,17 @@ def test_wrong_value_is_damage_and_named_by_its_field(field: str, value: object)
         from_json(json.dumps({**PLAIN, field: value}), key="k")
 
 
-@pytest.mark.parametrize("field", list(PLAIN))
+NEWER = {"consistent", "read_from"}
+"""Fields that manifests of earlier versions lack."""
+
+
+def test_a_manifest_of_an_earlier_version_is_read() -> None:
+    earlier = {name: value for name, value in PLAIN.items() if name not in NEWER}
+    read = from_json(json.dumps(earlier), key="k")
+    assert (read.consistent, read.read_from) == (True, "")
+
+
+@pytest.mark.parametrize("field", sorted(PLAIN.keys() - NEWER))
 def test_every_field_is_needed(field: str) -> None:
     with pytest.raises(DumpDamaged, match=rf"manifest\.{field}"):
         from_json(json.dumps({name: value for name, value in PLAIN.items() if name != field}), key="k")

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from env_sync.steps import finish as finish_module
+from sandbox.documentdb import DocumentDBProxy
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
 from tests.conftest import Server, run_server
-from tests.integration.conformance.mongo.subject import MongoDBSubject
+from tests.integration.conformance.mongo.subject import DocumentDBSubject, MongoDBSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
@@ -61,17 +62,32 @@ def _mongodb(name: str, servers: Servers) -> Subject:
     )
 
 
+def _documentdb(name: str, servers: Servers) -> Subject:
+    behind = {
+        environment: servers.get(f"mongodb-{environment}", lambda folder: MongoDBServer(folder))
+        for environment in (SOURCE, TARGET)
+    }
+
+    def proxy(environment: str) -> DocumentDBProxy:
+        port = behind[environment].port
+        return servers.get(f"documentdb-{environment}", lambda folder: DocumentDBProxy(port, folder))
+
+    proxies = {environment: proxy(environment) for environment in behind}
+    return DocumentDBSubject(name, behind[SOURCE], behind[TARGET], proxies)
+
+
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     "PostgreSQL 15": _postgresql("debian15", "debian15"),
     "PostgreSQL 16": _postgresql("pypi16", "pypi16"),
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
     "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
     "MongoDB": _mongodb,
+    "DocumentDB": _documentdb,
 }
 
 
-VARIANTS = frozenset({"PostgreSQL 15", "PostgreSQL 16", "PostgreSQL 15 to 18"})
-"""Subjects that differ from another by the version of a server alone: these run what that can change."""
+VARIANTS = frozenset({"PostgreSQL 15", "PostgreSQL 16", "PostgreSQL 15 to 18", "DocumentDB"})
+"""Subjects that differ from another by a server's version or lacks alone: they run what that changes."""
 OF_EVERY_VERSION = ("test_round_trip", "test_promote", "test_one_at_a_time")
 
 

@@ -56,6 +56,8 @@ class Subject(ABC):
     dbms: str
     tools: frozenset[str] = frozenset()
     """The outside programs that the engine runs, by the names of their processes."""
+    many: int = 2000
+    """How many tables, or what it has in their place, are very many for it."""
     same_words: bool = True
     """Whether both servers describe one object in the same words, as two of one version do."""
     keeps_previous: bool = True
