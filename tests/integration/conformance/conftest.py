@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from env_sync.steps import finish as finish_module
+from sandbox.documentdb import DocumentDBProxy
 from sandbox.mariadb import MariaDBServer
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
 from tests.conftest import Server, run_server
 from tests.integration.conformance.files.subject import FilesSubject, Roots, can_be_others
-from tests.integration.conformance.mongo.subject import MongoDBSubject
+from tests.integration.conformance.mongo.subject import DocumentDBSubject, MongoDBSubject
 from tests.integration.conformance.mysql.subject import MySQLSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
@@ -77,19 +78,34 @@ def _mariadb(name: str, servers: Servers) -> Subject:
     return MySQLSubject(name, source, target)
 
 
+def _documentdb(name: str, servers: Servers) -> Subject:
+    behind = {
+        environment: servers.get(f"mongodb-{environment}", lambda folder: MongoDBServer(folder))
+        for environment in (SOURCE, TARGET)
+    }
+
+    def proxy(environment: str) -> DocumentDBProxy:
+        port = behind[environment].port
+        return servers.get(f"documentdb-{environment}", lambda folder: DocumentDBProxy(port, folder))
+
+    proxies = {environment: proxy(environment) for environment in behind}
+    return DocumentDBSubject(name, behind[SOURCE], behind[TARGET], proxies)
+
+
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
-    "Files": _files,
     "PostgreSQL 15": _postgresql("debian15", "debian15"),
     "PostgreSQL 16": _postgresql("pypi16", "pypi16"),
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
     "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
-    "MongoDB": _mongodb,
     "MariaDB 10.11": _mariadb,
+    "MongoDB": _mongodb,
+    "DocumentDB": _documentdb,
+    "Files": _files,
 }
 
 
-VARIANTS = frozenset({"PostgreSQL 15", "PostgreSQL 16", "PostgreSQL 15 to 18"})
-"""Subjects that differ from another by the version of a server alone: these run what that can change."""
+VARIANTS = frozenset({"PostgreSQL 15", "PostgreSQL 16", "PostgreSQL 15 to 18", "DocumentDB"})
+"""Subjects that differ from another by a server's version or lacks alone: they run what that changes."""
 OF_EVERY_VERSION = ("test_round_trip", "test_promote", "test_one_at_a_time")
 
 

@@ -58,6 +58,8 @@ class Subject(ABC):
     """The outside programs that the engine runs, by the names of their processes."""
     steps_with_tools: frozenset[str] = frozenset({"dump", "download", "restore"})
     """The steps that run them."""
+    many: int = 2000
+    """How many tables, or what it has in their place, are very many for it."""
     same_words: bool = True
     """Whether both servers describe one object in the same words, as two of one version do."""
     keeps_previous: bool = True

@@ -80,10 +80,10 @@ def test_an_empty_database(bare_stage: Stage) -> None:
     assert subject.picture(TARGET, database) == subject.picture(SOURCE, database)
 
 
-def test_two_thousand_tables(bare_stage: Stage) -> None:
+def test_very_many_tables(bare_stage: Stage) -> None:
     subject, database = bare_stage.subject, bare_stage.database
     for environment in (SOURCE, TARGET):
-        subject.fill_tables(environment, database, 2000)
+        subject.fill_tables(environment, database, subject.many)
     bare_stage.transformation = ""
     bare_stage.configure()
     bare_stage.push()

@@ -60,6 +60,24 @@ INDEXES: Mapping[str, dict[str, Any]] = {
     "wildcard": {"key": {"$**": 1}},
     "collated": {"key": {"name": 1}, "collation": {"locale": "fr", "strength": 1}},
 }
+PLAIN_TRANSFORMATION = f"""\
+# The same where updates cannot be pipelines.
+- update: people
+  updates:
+    - q: {{}}
+      u:
+        $set: {{email: nobody@example.com}}
+      multi: true
+- delete: letters
+  deletes:
+    - {{q: {{to: {{$regex: "{PRIVATE}"}}}}, limit: 0}}
+- update: cases
+  updates:
+    - q: {{}}
+      u:
+        $set: {{applicant.name: A. N. Other}}
+      multi: true
+"""
 TRANSFORMATION = f"""\
 # Takes every personal value out of what the suite makes.
 - update: people
@@ -82,7 +100,9 @@ TRANSFORMATION = f"""\
 """
 
 
-def fill_small(database: Database[Any], generation: str, rows: int, *, private: bool) -> None:
+def fill_small(
+    database: Database[Any], generation: str, rows: int, *, private: bool, unique: bool = True
+) -> None:
     """What `Subject.fill` asks for, with the collections that the transformation names."""
     domain = f"{PRIVATE}.example" if private else "example.com"
     database.people.insert_many(
@@ -95,7 +115,7 @@ def fill_small(database: Database[Any], generation: str, rows: int, *, private: 
         }
         for number in range(1, rows + 1)
     )
-    database.people.create_index("email", unique=True)
+    database.people.create_index("email", unique=unique)
     database.people.create_index("generation")
     database.notes.insert_one({"note": "first"})
     fill_named(database)

@@ -1,0 +1,299 @@
+"""What is special to MongoDB and DocumentDB; what every engine does is in the conformance suite."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from attrs import evolve
+
+from env_sync.engines.mongo import promotion
+from env_sync.engines.mongo.session import Session
+from env_sync.errors import AccessRefused, LeaseLost, RestoreFailed, ServerUnreachable, ToolFailed
+from env_sync.hieradata.sync import Action
+from tests.integration.conformance.mongo.rich import fill_rich
+from tests.integration.conformance.subject import PRIVATE
+from tests.integration.mongo.stage import SECRET, Stage
+
+REDACT = "- {update: people, updates: [{q: {}, u: {$unset: {email: 1}}, multi: true}]}\n"
+
+
+class KilledError(BaseException):
+    """Stands for the end of a process."""
+
+
+def folder(files: Mapping[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def fill(stage: Stage, *names: str, first: int = 0) -> None:
+    with stage.server.connected() as client:
+        for name in names:
+            client[stage.database][name].insert_many({"_id": first + n, "email": PRIVATE} for n in range(3))
+
+
+def test_the_shell_scripts_dump_is_restored(stage: Stage) -> None:
+    metadata = (
+        b'{"options":{},"indexes":[{"v":1,"key":{"_id":1},"name":"_id_"},{"v":1,"key":{"a":1},"name":"a_1"}]}'
+    )
+    content = folder(
+        {
+            f"{stage.database}/people.bson": b"".join(bson.encode({"_id": n, "a": n}) for n in range(5)),
+            f"{stage.database}/people.metadata.json": metadata,
+            f"{stage.database}/empty.bson": b"",
+        }
+    )
+    engine = stage.engine()
+    stage.sanitise(engine, stage.dump_of(content))
+    stage.promote(engine)
+    assert stage.names() == {"people", "empty"}
+    assert stage.find("people") == [0, 1, 2, 3, 4]
+    with stage.server.connected() as client:
+        assert set(client[stage.database].people.index_information()) == {"_id_", "a_1"}
+
+
+def test_options_and_indexes_are_those_of_the_dump(stage: Stage) -> None:
+    """As they are staged: the server of these tests loses options when it renames."""
+    with stage.server.connected() as client:
+        fill_rich(client[stage.database])
+        wanted = described(client[stage.database])
+    dump, _ = stage.dump()
+    engine = stage.engine()
+    assert stage.sanitise(engine, dump) == ()
+    with stage.server.connected() as client:
+        staged = client[stage.database]["env_sync.incoming.catalogue"].find()
+        names = {
+            bson.decode(each["definition"])["name"]: f"env_sync.incoming.{each['_id']}" for each in staged
+        }
+        found = described(client[stage.database])
+    collections = {name: told for name, told in wanted.items() if told[0] != "view"}
+    assert len(collections) > 15
+    assert {name: found[names[name]] for name in collections} == collections
+
+
+def described(database: Any) -> dict[str, Any]:
+    """The kind, the options, and the indexes of each collection."""
+    told = {}
+    for each in database.list_collections():
+        indexes = [] if each["type"] == "view" else list(database[each["name"]].list_indexes())
+        told[each["name"]] = (each["type"], each["options"], sorted(indexes, key=str))
+    return told
+
+
+def test_raw_documents_are_never_in_lives_database(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(stage, "people")
+    dump, facts = stage.dump()
+    assert (facts.consistent, facts.read_from) == (True, "primary")
+    seen: list[str] = []
+    insert = Session.insert
+
+    def watched(session: Session, database: str, collection: str, documents: Any) -> None:
+        if PRIVATE.encode() in b"".join(bytes(each.raw) for each in documents):
+            seen.append(database)
+        insert(session, database, collection, documents)
+
+    monkeypatch.setattr(Session, "insert", watched)
+    engine = stage.engine(transformation=REDACT)
+    stage.sanitise(engine, dump)
+    stage.promote(engine)
+    assert set(seen) == {f"{stage.database}__incoming"}
+    assert stage.names(f"{stage.database}__incoming") == set()
+    assert stage.find("people") == [0, 1, 2]
+
+
+def test_whoever_could_read_incoming_stops_a_pull_that_sanitises(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    stage.server.create_user("nosy", SECRET, [{"role": "readAnyDatabase", "db": "admin"}])
+    try:
+        engine = stage.engine(transformation=REDACT)
+        with engine.at_work(), pytest.raises(AccessRefused, match=r"nosy \(by role readAnyDatabase\)"):
+            engine.restore(dump)
+        assert stage.names(f"{stage.database}__incoming") == set()
+        assert any(
+            "nosy" in each.what for each in engine.preflight([stage.folder / "sanitise.yaml"], None).findings
+        )
+        # One that does not sanitise has nothing to hide from who may read live.
+        engine = stage.engine()
+        stage.sanitise(engine, dump)
+    finally:
+        with stage.server.connected() as client:
+            client.admin.command("dropUser", "nosy")
+
+
+@pytest.mark.parametrize("kind", ["stage", "documentdb"])
+def test_a_promotion_that_was_killed_is_brought_to_its_end(
+    request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage: Stage = request.getfixturevalue(kind)
+    fill(stage, "a", "b", "c", first=10)
+    dump, _ = stage.dump()
+    with stage.server.connected() as client:
+        client[stage.database].drop_collection("a")
+    fill(stage, "b", "gone")
+    engine = stage.engine()
+    stage.sanitise(engine, dump)
+    write = Session.write
+
+    def killed(session: Session, database: str, command: Mapping[str, Any]) -> dict[str, Any]:
+        # Right after the live collection was dropped, where it must be; else right before the second rename.
+        if str(command.get("renameCollection", "")).endswith(".1"):
+            raise KilledError
+        return write(session, database, command)
+
+    monkeypatch.setattr(promotion.Session, "write", killed)
+    with pytest.raises(KilledError):
+        stage.promote(engine)
+    monkeypatch.setattr(promotion.Session, "write", write)
+    assert stage.find("a") == [10, 11, 12]
+    assert "gone" in stage.names()
+    # Another run, which knows nothing of it.
+    after = stage.engine(Action.PUSH)
+    with after.at_work():
+        notes = after.clean_up().notes
+        assert after.made_live_by() == engine.work.holder
+    assert any("brought to its end" in note for note in notes)
+    assert stage.names() == {"a", "b", "c"}
+    assert stage.find("b") == [10, 11, 12]
+
+
+def test_a_collection_that_becomes_a_view_and_the_other_way_round(stage: Stage) -> None:
+    fill(stage, "people", "was a view")
+    with stage.server.connected() as client:
+        client[stage.database].command("create", "was a collection", viewOn="people", pipeline=[])
+    dump, _ = stage.dump()
+    with stage.server.connected() as client:
+        live = client[stage.database]
+        live.drop_collection("was a collection")
+        live["was a collection"].insert_one({"_id": 1})
+        live.drop_collection("was a view")
+        live.command("create", "was a view", viewOn="people", pipeline=[])
+    engine = stage.engine()
+    stage.sanitise(engine, dump)
+    stage.promote(engine)
+    with stage.server.connected() as client:
+        kinds = {each["name"]: each["type"] for each in client[stage.database].list_collections()}
+    assert kinds["was a view"] == "collection"
+    assert kinds["was a collection"] == "view"
+
+
+def test_documentdb_leaves_out_what_it_lacks_and_says_so(documentdb: Stage) -> None:
+    with documentdb.server.connected() as client:
+        fill_rich(client[documentdb.database])
+    # Of a server that has everything, into one that has not.
+    dump, facts = evolve(documentdb, proxy=None).dump()
+    assert facts.consistent
+    engine = documentdb.engine()
+    warnings = "\n".join(documentdb.sanitise(engine, dump))
+    documentdb.promote(engine)
+    for left_out in (
+        "view open cases",
+        "option capped",
+        "option collation",
+        "option validator",
+        "option timeseries",
+    ):
+        assert left_out in warnings
+    for left_out in ("index hidden", "index wildcard", "index plane", "index collated"):
+        assert left_out in warnings
+    assert documentdb.proxy
+    assert documentdb.proxy.refused == []
+    assert documentdb.find("capped")
+    _, facts = documentdb.dump()
+    assert not facts.consistent
+    assert documentdb.proxy.refused == []
+
+
+def test_the_proxy_refuses_what_the_engine_does_for_mongodb(documentdb: Stage) -> None:
+    """Else the test above would prove nothing."""
+    fill(documentdb, "people")
+    dump, _ = documentdb.dump()
+    engine = documentdb.engine()
+    as_mongodb = evolve(engine.work, sync=evolve(engine.work.sync, dbms="mongo"))
+    connection = evolve(as_mongodb.connection, extra={**as_mongodb.connection.extra, "tls": True})
+    engine = documentdb.engine(sync=as_mongodb.sync, connection=connection)
+    with engine.at_work(), pytest.raises(RestoreFailed, match="303"):
+        engine.restore(dump)
+    assert documentdb.proxy
+    assert "retryable writes are not supported" in documentdb.proxy.refused
+
+
+def test_documentdb_is_refused_without_a_ca_bundle(documentdb: Stage) -> None:
+    engine = documentdb.engine()
+    for extra, says in (({}, "tls_ca_file"), ({"tls_ca_file": "/nowhere.pem"}, "not on this worker")):
+        connection = evolve(engine.work.connection, extra=extra)
+        with pytest.raises(AccessRefused, match=says):
+            documentdb.engine(connection=connection)
+
+
+def test_a_collection_that_is_dropped_while_it_is_dumped(
+    documentdb: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(documentdb, "a", "b")
+    command = Session.command
+
+    def dropping(session: Session, database: str, sent: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        if sent.get("find") == "a":
+            with documentdb.server.connected() as client:
+                client[documentdb.database].drop_collection("b")
+        return command(session, database, sent, **options)
+
+    monkeypatch.setattr(Session, "command", dropping)
+    with pytest.raises(ToolFailed, match=r"Collection b of .* was dropped or replaced"):
+        documentdb.dump()
+    assert not (documentdb.folder / "dump").exists()
+
+
+def test_no_primary_is_an_error(stage: Stage) -> None:
+    connection = evolve(stage.connection(), port=1, extra={"server_selection_timeout": 0.5})
+    with pytest.raises(ServerUnreachable, match=r"127\.0\.0\.1:1: .*no primary"):
+        stage.engine(connection=connection)
+
+
+def test_an_earlier_attempt_writes_nothing_more(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    earlier = stage.engine()
+    later = stage.engine()
+    with pytest.raises(LeaseLost), earlier.at_work():
+        earlier.restore(dump)
+    stage.sanitise(later, dump)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("mongodump") and shutil.which("mongorestore")),
+    reason="mongodump and mongorestore are not on PATH: install the MongoDB Database Tools",
+)
+def test_the_official_tools_read_and_write_the_same(stage: Stage, tmp_path: Path) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    uri = f"mongodb://{stage.server.host}:{stage.server.port}/?authSource=admin&directConnection=true"
+    login = [f"--uri={uri}", "--username=root", f"--password={stage.server.password}"]
+    with stage.server.connected() as client:
+        client.drop_database(stage.database)
+    subprocess.run(
+        ["mongorestore", *login, "--gzip", f"--archive={dump.file}"], check=True, capture_output=True
+    )
+    assert stage.find("people") == [0, 1, 2]
+    made = tmp_path / "official"
+    options = [f"--db={stage.database}", "--gzip", f"--archive={made}"]
+    subprocess.run(["mongodump", *login, *options], check=True, capture_output=True)
+    assert gzip.decompress(made.read_bytes())
+    engine = stage.engine()
+    stage.sanitise(engine, stage.dump_of(made.read_bytes()))
+    stage.promote(engine)
+    assert stage.find("people") == [0, 1, 2]
