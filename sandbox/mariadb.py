@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, str] = {
     "innodb-flush-method": "nosync",
     "innodb-doublewrite": "0",
     "sync-frm": "0",
+    "debug-no-sync": "1",
     "innodb-lock-wait-timeout": "20",
     "max-allowed-packet": "64M",
     "skip-name-resolve": "1",
