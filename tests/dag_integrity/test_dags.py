@@ -91,7 +91,7 @@ def test_real_files_give_their_dags_and_only_their_true_problem(real: dict[str, 
     assert "config_problems" in tasks["env_sync_staging"]
     assert "config_problems" not in tasks["env_sync_integration"]
     assert "config_problems" not in tasks["env_sync_production"]
-    assert "no engine for documentdb is installed" in real["dags"]["env_sync_staging"]["doc"]
+    assert "no engine for bucket sync is installed" in real["dags"]["env_sync_staging"]["doc"]
     assert "pull_publishing_api_production_daily.promote" in tasks["env_sync_integration"]
 
 
