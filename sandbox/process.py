@@ -19,6 +19,8 @@ from typing import TypeVar
 
 GUARD = Path(__file__).with_name("guard.py")
 TAIL = 30  # lines of a log that an error shows
+MEMORY = Path("/dev/shm")
+ROOM = 6_000_000_000  # bytes
 
 T = TypeVar("T")
 
@@ -267,10 +269,22 @@ def state_folder(name: str) -> Path:
 
 
 def temporary_folder() -> Path:
-    """A new folder that every user may enter but only this one may write to or list."""
-    folder = Path(tempfile.mkdtemp(prefix="env-sync-"))
+    """A new folder that every user may enter but only this one may write to or list.
+
+    It is in memory where there is room for the servers of all tests: some of them wait for their disk at
+    every table, whatever they are told.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="env-sync-", dir=MEMORY if _has_room(MEMORY) else None))
     folder.chmod(0o711)
     return folder
+
+
+def _has_room(place: Path) -> bool:
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        return False
+    return free >= ROOM and os.access(place, os.W_OK | os.X_OK)
 
 
 def can_enter(path: Path, user: pwd.struct_passwd | None) -> bool:

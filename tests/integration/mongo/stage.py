@@ -69,7 +69,12 @@ class Stage:
         )
 
     def engine(
-        self, action: Action = Action.PULL, *, transformation: str = "", **changed: Any
+        self,
+        action: Action = Action.PULL,
+        *,
+        transformation: str = "",
+        excluded_tables: tuple[str, ...] = (),
+        **changed: Any,
     ) -> MongoEngine:
         """An engine of a new attempt, with the lease taken; `transformation` is the text of one."""
         file = None
@@ -82,6 +87,7 @@ class Stage:
                 action=action,
                 dbms="documentdb" if self.proxy else "mongo",
                 transformation=file,
+                excluded_tables=excluded_tables,
                 options=Options(jobs=2),
             ),
             holder=Holder(run="run", group="group", attempt=uuid.uuid4().hex),

@@ -15,6 +15,7 @@ import bson
 import pytest
 from attrs import evolve
 
+from env_sync.engines.contract import DumpHead
 from env_sync.engines.mongo import promotion
 from env_sync.engines.mongo.session import Session
 from env_sync.errors import AccessRefused, LeaseLost, RestoreFailed, ServerUnreachable, ToolFailed
@@ -256,6 +257,28 @@ def test_a_collection_that_is_dropped_while_it_is_dumped(
     with pytest.raises(ToolFailed, match=r"Collection b of .* was dropped or replaced"):
         documentdb.dump()
     assert not (documentdb.folder / "dump").exists()
+
+
+def test_a_preflight_finds_what_would_stop_the_night(stage: Stage) -> None:
+    fill(stage, "people")
+    push = stage.engine(Action.PUSH, excluded_tables=("people", "pepole*"))
+    assert push.preflight_server() == ()
+    found = push.preflight([], None)
+    assert found.live_size
+    [finding] = found.findings
+    assert "pepole*" in finding.what
+    pull = stage.engine(transformation=REDACT.replace("people", "pepole"))
+    assert pull.preflight_server() == ()
+    file = stage.folder / "sanitise.yaml"
+    findings = pull.preflight([file], DumpHead(key="k", first=b"PGDMP")).findings
+    said = [finding.what for finding in findings]
+    assert any("pg_dump" in what for what in said)
+    assert any("pepole" in what for what in said)
+    assert len(said) == 2
+    file.write_text(REDACT)
+    assert pull.preflight([file], DumpHead(key="k", first=b"\x6d\xe2\x99\x81")).findings == ()
+    stage.server.drop_database(stage.database)
+    assert any("nothing to push" in each.what for each in push.preflight([], None).findings)
 
 
 def test_no_primary_is_an_error(stage: Stage) -> None:

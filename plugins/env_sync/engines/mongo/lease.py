@@ -243,7 +243,7 @@ class Leases:
         try:
             with session.uninterrupted():
                 self._change(session, stopped)
-        except PyMongoError as error:
+        except (EnvSyncError, PyMongoError) as error:
             self._log.warning(
                 "The end of the work on %s could not be told (%s); a rerun waits for it at most %s.",
                 self.where,
