@@ -24,7 +24,7 @@ from rich.table import Table
 
 from env_sync.errors import EnvSyncError, InvalidRequest, UnknownSync
 from env_sync.hieradata.duration import parse_duration
-from env_sync.hieradata.sync import Action
+from env_sync.hieradata.sync import Action, Sync
 from env_sync.hieradata.wrong_value import WrongValue
 from env_sync.installation import HIERADATA, TRANSFORMATIONS, chosen_environments, read_plan
 from env_sync.pause import Pause
@@ -101,12 +101,10 @@ def list_dumps(
     from env_sync.store import S3Store
     from env_sync.store.keys import timestamp_text
 
-    plan = read_plan(environment)
-    places = dict.fromkeys(
-        (group.sync.url, group.sync.path) for group in plan.groups if group.sync.database == database
-    )
+    syncs = [group.sync for group in read_plan(environment).groups if isinstance(group.sync, Sync)]
+    places = dict.fromkeys((sync.url, sync.path) for sync in syncs if sync.database == database)
     if not places:
-        known = sorted({group.sync.database for group in plan.groups})
+        known = sorted({sync.database for sync in syncs})
         raise UnknownSync(f"{environment} has no sync of {database!r}. It has: {', '.join(known)}.")
     store = S3Store(store_connection(environment))
     for bucket, path in places:
@@ -345,6 +343,11 @@ def _end(text: str, now: dt.datetime) -> dt.datetime:
 
 
 def _say_what_would_be_done(session: Session) -> None:
+    if session.group.sync.action is Action.BUCKET_SYNC:
+        from env_sync.steps.bucket_sync import what_would_be_done
+
+        typer.echo(f"{session.group.sync.environment} {session.group.id}: {what_would_be_done(session)}")
+        return
     sync = session.sync
     typer.echo(
         f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}"

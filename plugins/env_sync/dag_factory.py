@@ -12,6 +12,8 @@ from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGrou
 from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict
 
+from env_sync.hieradata.sync import BucketSync, Sync
+from env_sync.operators.bucket_sync import BucketSyncOperator
 from env_sync.operators.config_problems import ConfigProblemsOperator
 from env_sync.operators.download import DownloadOperator
 from env_sync.operators.dump import DumpOperator
@@ -37,6 +39,7 @@ OPERATORS: Mapping[str, type[StepOperator]] = {
     "restore": RestoreOperator,
     "sanitise": SanitiseOperator,
     "promote": PromoteOperator,
+    "bucket_sync": BucketSyncOperator,
     "report": ReportOperator,
 }
 
@@ -172,7 +175,7 @@ def _params(plan: Plan) -> dict[str, Param]:
             "pull is live again, and what is live now becomes previous. It takes a second.",
             enum=[None, *plan.undo],
         )
-    if any(group.sync.recovery for group in plan.groups):
+    if any(isinstance(group.sync, Sync) and group.sync.recovery for group in plan.groups):
         params["confirm"] = Param(
             None,
             type=["string", "null"],
@@ -185,6 +188,9 @@ def _params(plan: Plan) -> dict[str, Param]:
 
 def _tooltip(group: Group) -> str:
     sync = group.sync
+    if isinstance(sync, BucketSync):
+        way = f"{sync.source_bucket} to {sync.destination_bucket}"
+        return f"mirror {way} at {group.time:%H:%M}, {sync.ensure}"
     return f"{sync.action} {sync.dbms} {sync.database} at {group.time:%H:%M}, {sync.ensure}"
 
 

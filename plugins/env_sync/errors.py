@@ -77,6 +77,10 @@ class NothingToRestore(EnvSyncError):
     """The bucket holds no dump of this database."""
 
 
+class DeletionRefused(EnvSyncError):
+    """A bucket sync would delete more than it may; nothing was deleted."""
+
+
 class DumpNotThere(EnvSyncError):
     """Tonight's dump did not appear while a pull waited for it; live is untouched."""
 

@@ -19,14 +19,13 @@ from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import DAY, GO, Settings, Window
-from env_sync.hieradata.sync import Action, BucketSync, Ensure, Sync
+from env_sync.hieradata.sync import Action, AnySync, BucketSync, Ensure, Sync
 
 STEPS: Mapping[Action, tuple[str, ...]] = {
     Action.PUSH: ("start_gate", "dump", "upload", "report"),
     Action.PULL: ("start_gate", "download", "restore", "sanitise", "promote", "report"),
+    Action.BUCKET_SYNC: ("start_gate", "bucket_sync", "report"),
 }
-
-BUCKET_SYNC = "bucket sync"
 
 
 @frozen(kw_only=True)
@@ -34,7 +33,7 @@ class Group:
     """One sync at one time of the night. `after` names the groups whose report comes first."""
 
     id: str
-    sync: Sync
+    sync: AnySync
     time: dt.time
     steps: tuple[str, ...]
     after: tuple[str, ...] = ()
@@ -54,7 +53,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         count = len(self.syncs)
-        syncs = f"{self.kind.removesuffix(' sync')} sync{'' if count == 1 else 's'}"
+        syncs = f"{self.kind} sync{'' if count == 1 else 's'}"
         return f"{count} {syncs} left out: no engine for {self.kind} is installed"
 
 
@@ -66,7 +65,7 @@ class Plan:
     settings: Settings
     groups: tuple[Group, ...]
     left_out: tuple[LeftOut, ...]
-    waiting: tuple[Sync | BucketSync, ...]
+    waiting: tuple[Sync, ...]
     """The syncs behind `left_out`, so that the plan can show them."""
     problems: tuple[Problem, ...]
     undo: Mapping[str, str]
@@ -151,10 +150,11 @@ def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> 
     """
     window = environment.settings.window
     problems = list(environment.problems)
-    waiting: list[Sync | BucketSync] = [
-        sync for sync in environment.bucket_syncs if sync.ensure is not Ensure.ABSENT
-    ]
+    waiting: list[Sync] = []
     groups: list[Group] = []
+    for bucket_sync in environment.bucket_syncs:
+        if bucket_sync.ensure is not Ensure.ABSENT:
+            groups += _groups(bucket_sync)
     for sync in environment.syncs:
         if sync.ensure is Ensure.ABSENT:
             continue
@@ -186,8 +186,9 @@ def _undo(groups: Sequence[Group], engines: Mapping[str, Capabilities]) -> dict[
     """
     pulls: dict[tuple[str, str, str], Group] = {}
     for group in groups:
-        if group.sync.action is Action.PULL and engines[group.sync.dbms].previous:
-            pulls.setdefault(group.sync.live, group)
+        sync = group.sync
+        if isinstance(sync, Sync) and sync.action is Action.PULL and engines[sync.dbms].previous:
+            pulls.setdefault(sync.live, group)
     count = Counter(database for _, _, database in pulls)
     return {
         database if count[database] == 1 else f"{database} on {server} ({dbms})": group.id
@@ -219,7 +220,7 @@ def _refusal(sync: Sync, reason: str) -> Problem:
     )
 
 
-def _groups(sync: Sync) -> list[Group]:
+def _groups(sync: AnySync) -> list[Group]:
     # A disabled sync is run by hand, so its times do not matter beyond its place in the order.
     times = sync.schedule.times if sync.ensure is Ensure.PRESENT else sync.schedule.times[:1]
     several = len(times) > 1
@@ -366,21 +367,17 @@ def _has_circle(edges: Mapping[str, Iterable[str]]) -> bool:
     return False
 
 
-def _left_out(waiting: Iterable[Sync | BucketSync]) -> tuple[LeftOut, ...]:
+def _left_out(waiting: Iterable[Sync]) -> tuple[LeftOut, ...]:
     kinds: dict[str, list[str]] = {}
     for sync in waiting:
-        kinds.setdefault(_kind(sync), []).append(sync.name)
+        kinds.setdefault(sync.dbms, []).append(sync.name)
     return tuple(LeftOut(kind=kind, syncs=tuple(names)) for kind, names in sorted(kinds.items()))
-
-
-def _kind(sync: Sync | BucketSync) -> str:
-    return sync.dbms if isinstance(sync, Sync) else BUCKET_SYNC
 
 
 def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
     sync = group.sync
     notes = []
-    if sync.recovery:
+    if isinstance(sync, Sync) and sync.recovery:
         notes.append("recovery sync: by hand, database's name typed to confirm")
     elif group.by_hand_only:
         notes.append("disabled: by hand only")
@@ -388,6 +385,11 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         notes.append("outside the window")
     if not group.by_hand_only and sync.action is Action.PULL and (wait := sync.options.wait_for_dump):
         notes.append(_waiting_note(group.time, wait, sync.options.wait_for_dump_then, settings.window))
+    if isinstance(sync, BucketSync):
+        notes += ["deletes what the source lacks"] if sync.delete else []
+        way = f"{sync.source_bucket} to {sync.destination_bucket}"
+        after = ", ".join(group.after)
+        return (f"{group.time:%H:%M}", group.id, str(sync.action), "", "", way, "", after, "; ".join(notes))
     return (
         f"{group.time:%H:%M}",
         group.id,
@@ -421,11 +423,8 @@ def _waiting_note(time: dt.time, wait: dt.timedelta, then: str, window: Window) 
     return note
 
 
-def _waiting_row(sync: Sync | BucketSync, time: dt.time) -> tuple[str, ...]:
-    note = f"left out: no engine for {_kind(sync)}"
-    if isinstance(sync, BucketSync):
-        way = f"{sync.source_bucket} to {sync.destination_bucket}"
-        return (f"{time:%H:%M}", sync.name, BUCKET_SYNC, "", "", way, "", "", note)
+def _waiting_row(sync: Sync, time: dt.time) -> tuple[str, ...]:
+    note = f"left out: no engine for {sync.dbms}"
     return (
         f"{time:%H:%M}",
         sync.name,

@@ -25,7 +25,7 @@ from env_sync.engines.registry import ENGINES
 from env_sync.errors import EnvSyncError, ServerUnreachable
 from env_sync.finding import Checked, Finding, note, problem
 from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import Action, Sync
+from env_sync.hieradata.sync import Action, BucketSync, Sync
 from env_sync.plan import Plan
 from env_sync.progress import LogProgress
 from env_sync.request import Request
@@ -72,6 +72,7 @@ def preflight(
     Never stops at a finding. `now` is in UTC.
     """
     targets = _targets(plans, access, only)
+    mirrors = _mirrors(plans, access, only)
     by_bucket = _grouped(targets, lambda target: target.bucket)
     by_address = _grouped(targets, lambda target: target.address)
     with _pool() as pool:
@@ -91,6 +92,7 @@ def preflight(
                 targets,
             )
         )
+        syncs += pool.map(_look_at_mirror, mirrors)
     checked = [shared.checked for shared in (*buckets.values(), *servers.values())] + syncs
     return tuple(one for plan in plans for one in checked if one.environment == plan.environment)
 
@@ -136,6 +138,15 @@ class _Target:
 
 
 @frozen(kw_only=True)
+class _Mirror:
+    """A bucket sync to look at; `store` may be why there is none."""
+
+    sync: BucketSync
+    settings: Settings
+    store: S3Store | Finding
+
+
+@frozen(kw_only=True)
 class _Shared:
     """A server or bucket; `usable` is False where it could not be looked at."""
 
@@ -147,7 +158,7 @@ def _targets(plans: Sequence[Plan], access: Access, only: Sequence[str]) -> list
     """Looks up all connections, one after another: Airflow's database is asked by this thread alone."""
     targets = []
     for plan in plans:
-        by_name = {group.sync.name: group.sync for group in plan.groups}
+        by_name = {group.sync.name: group.sync for group in plan.groups if isinstance(group.sync, Sync)}
         syncs = [sync for name, sync in by_name.items() if not only or name in only]
         if not syncs:
             continue
@@ -162,6 +173,43 @@ def _targets(plans: Sequence[Plan], access: Access, only: Sequence[str]) -> list
             for sync in syncs
         ]
     return targets
+
+
+def _mirrors(plans: Sequence[Plan], access: Access, only: Sequence[str]) -> list[_Mirror]:
+    """The bucket syncs; connections are looked up as for `_targets`."""
+    mirrors = []
+    for plan in plans:
+        by_name = {group.sync.name: group.sync for group in plan.groups if isinstance(group.sync, BucketSync)}
+        syncs = [sync for name, sync in by_name.items() if not only or name in only]
+        if syncs:
+            store = _or_problem(access.store, plan.environment)
+            mirrors += [_Mirror(sync=sync, settings=plan.settings, store=store) for sync in syncs]
+    return mirrors
+
+
+def _look_at_mirror(mirror: _Mirror) -> Checked:
+    """Whether both buckets of a bucket sync are there and can be listed."""
+    sync = mirror.sync
+    request = Request(nightly=False, only=(sync.name,))
+    findings: list[Finding | None] = [_or_problem(check_allowed, sync, mirror.settings, request)]
+    if isinstance(mirror.store, Finding):
+        findings.append(mirror.store)
+    else:
+        findings += [
+            _or_problem(mirror.store.look_at_bucket, bucket)
+            for bucket in (sync.source_bucket, sync.destination_bucket)
+        ]
+        findings.append(
+            note(
+                f"Whether {sync.source_bucket} may be read and {sync.destination_bucket} written to was not "
+                "tried, for nothing is written here."
+            )
+        )
+    return Checked(
+        environment=sync.environment,
+        subject=f"sync {sync.name}",
+        findings=tuple(finding for finding in findings if finding is not None),
+    )
 
 
 def _look_at_bucket(target: _Target) -> _Shared:

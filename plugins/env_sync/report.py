@@ -26,6 +26,8 @@ class Result(StrEnum):
     CRITICAL = "CRITICAL"
 
 
+_LAST = {"push": "upload", "pull": "promote", "bucket_sync": "bucket_sync"}
+"""The step that a group has done its work with, by action."""
 _GRAVITY = {Result.OK: 0, Result.WARNING: 1, Result.CRITICAL: 2}
 
 
@@ -190,7 +192,7 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
         return outcome.skip.result, "skipped", [outcome.skip.reason]
     unfinished = [step for step, state in outcome.states.items() if state != SUCCESS]
     if not unfinished:
-        last = "promote" if action == "pull" else "upload"
+        last = _LAST[action]
         if last not in outcome.results:
             return (
                 Result.CRITICAL,
@@ -201,6 +203,8 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
             return Result.CRITICAL, "promote is marked successful but live is not this attempt's", [BY_HAND]
         if outcome.undo:
             return Result.OK, "previous is live again", [str(outcome.results[last]["advice"])]
+        if action == "bucket_sync":
+            return Result.OK, f"mirrored: {outcome.results[last]['said']}", []
         done = "pulled and promoted" if action == "pull" else "pushed"
         return Result.OK, done, []
     step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
@@ -215,6 +219,8 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
 
 def _left_behind(action: str, step: str, outcome: Outcome) -> str:
     """What a group that failed at a step left."""
+    if action == "bucket_sync":
+        return "the destination may be mirrored in part, and a rerun goes on from there"
     if action == "push":
         # Killed at its end, upload may have moved the pointer.
         return "the dump may be in the bucket" if step == "upload" else "no dump was uploaded"

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from env_sync.errors import InvalidRequest
-from env_sync.hieradata.sync import Action
+from env_sync.hieradata.sync import Action, Sync
 from env_sync.plan import Group, Plan
 
 ALL = "all"
@@ -144,7 +144,12 @@ def _check_undo(request: Request, plan: Plan) -> None:
 
 def _check_confirmed(request: Request, plan: Plan) -> None:
     for sync in {group.sync.name: group.sync for group in plan.groups}.values():
-        if sync.recovery and sync.name in request.only and request.confirm != sync.database:
+        if (
+            isinstance(sync, Sync)
+            and sync.recovery
+            and sync.name in request.only
+            and request.confirm != sync.database
+        ):
             raise InvalidRequest(
                 f"{sync.name} is a recovery sync: it replaces {sync.database} in {plan.environment}, which "
                 f"is protected. Type the database's name, {sync.database}, in `confirm`; a run confirms one "

@@ -92,8 +92,10 @@ def test_real_files_give_their_dags_and_only_their_true_problem(real: dict[str, 
     assert "config_problems" not in tasks["env_sync_integration"]
     assert "config_problems" not in tasks["env_sync_production"]
     for found in real["dags"].values():
-        assert "no engine for" not in found["doc"].replace("no engine for bucket sync", "")
+        assert "no engine for" not in found["doc"]
     assert "pull_publishing_api_production_daily.promote" in tasks["env_sync_integration"]
+    mirrored = tasks["env_sync_integration"]["s3_sync_content_publisher_from_staging_daily.bucket_sync"]
+    assert mirrored["after"] == ["s3_sync_content_publisher_from_staging_daily.start_gate"]
 
 
 @pytest.mark.parametrize("files", ["shipped", "real"])
@@ -142,7 +144,7 @@ def test_what_decides_the_run_is_the_last_real_step_of_each_group(shipped: dict[
             for task_id, task in found["tasks"].items()
             if not task["teardown"] and task_id not in followed
         }
-        assert deciding <= {"promote", "upload", "request", "config_problems"}
+        assert deciding <= {"promote", "upload", "bucket_sync", "request", "config_problems"}
 
 
 def test_the_trigger_form_knows_the_syncs(shipped: dict[str, Any]) -> None:

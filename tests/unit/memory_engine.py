@@ -43,7 +43,7 @@ from env_sync.errors import (
 )
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import Sync
+from env_sync.hieradata.sync import AnySync, Sync
 from env_sync.manifest import Manifest, Transformation
 from env_sync.pause import Pause
 from env_sync.plan import Group
@@ -55,6 +55,7 @@ from env_sync.steps.session import Session, work_folder
 from env_sync.store import Choice, S3Store, StoredDump, Survey, dump_key
 from env_sync.store.choice import choose
 from env_sync.store.keys import parse_timestamp
+from env_sync.store.mirror import Tally, Wanted
 from tests.unit.values import a_plan, moment
 
 DAMAGED = b"damaged"
@@ -294,6 +295,10 @@ class MemoryStore:
     def look_at_bucket(self, bucket: str) -> None:
         self.world.happens("look_at_bucket")
 
+    def mirror(self, wanted: Wanted) -> Tally:
+        self.world.happens(f"mirror {wanted.source} to {wanted.destination}")
+        return Tally(source=9, destination=9, same=6, copied=3, deleted=1, bytes=30)
+
     def read_head(self, bucket: str, choice: Choice, count: int) -> bytes:
         self.world.happens("read_head")
         return self.world.objects[choice.key][:count]
@@ -381,14 +386,14 @@ def put(world: World, timestamp: str, content: str, sync: Sync, **known: Any) ->
     return key
 
 
-def group_of(sync: Sync) -> Group:
+def group_of(sync: AnySync) -> Group:
     """The group of a sync that is alone in its environment."""
     return a_plan(sync, environment=sync.environment).groups[0]
 
 
 def open_memory_session(
     world: World,
-    sync: Sync,
+    sync: AnySync,
     *,
     attempt: str = "first",
     run: str = "env_sync_integration/scheduled__2026-11-23",
@@ -403,23 +408,26 @@ def open_memory_session(
     holder = Holder(run=run, group=sync.name, attempt=attempt)
     folder = work_folder(sync, holder)
     cancellation = cancellation or Cancellation()
-    work = Work(
-        sync=sync,
-        holder=holder,
-        connection=ServerConnection(
-            connection_id="test",
-            environment=sync.environment,
-            host="",
-            port=None,
-            login="",
-            password=Secret(""),
-            extra={},
-        ),
-        folder=folder,
-        cancellation=cancellation,
-        progress=progress,
-        log=log,
-    )
+    engine = None
+    if isinstance(sync, Sync):
+        work = Work(
+            sync=sync,
+            holder=holder,
+            connection=ServerConnection(
+                connection_id="test",
+                environment=sync.environment,
+                host="",
+                port=None,
+                login="",
+                password=Secret(""),
+                extra={},
+            ),
+            folder=folder,
+            cancellation=cancellation,
+            progress=progress,
+            log=log,
+        )
+        engine = MemoryEngine(work, world)
     return Session(
         group=group_of(sync),
         settings=settings or Settings(),
@@ -430,6 +438,6 @@ def open_memory_session(
         cancellation=cancellation,
         progress=progress,
         log=log,
-        engine=MemoryEngine(work, world),
+        engine=engine,
         open_store=lambda: cast("S3Store", MemoryStore(world)),
     )

@@ -35,7 +35,7 @@ from env_sync.pause import Pause
 from env_sync.plan import Plan
 from env_sync.steps import finish as finish_module
 from tests.unit.memory_engine import Database, World, open_memory_session, put
-from tests.unit.values import a_plan, a_push, a_sync
+from tests.unit.values import a_bucket_sync, a_plan, a_push, a_sync
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -796,3 +796,50 @@ def test_a_disabled_sync_is_skipped_at_night_and_runs_by_hand(run: Run) -> None:
     run.scheduled, run.conf = False, {"only": ["pull_signon"]}
     pull(run)
     assert run.do("report")["result"] == "OK"
+
+
+class TestBucketSync:
+    @pytest.fixture
+    def mirror(self, run: Run) -> Run:
+        """The same run with a bucket sync in place of the pull."""
+        run.plan = a_plan(a_bucket_sync("mirror_assets", f"{NOW - dt.timedelta(minutes=1):%H:%M}"))
+        run.scheduled, run.conf = False, {"only": ["mirror_assets"]}
+        return run
+
+    def test_from_gate_to_report(self, mirror: Run) -> None:
+        mirror.do("start_gate")
+        mirror.do("bucket_sync")
+        report = mirror.do("report")
+        assert report["result"] == "OK"
+        assert report["what"] == "mirrored: 3 objects copied, 1 deleted, 6 the same"
+        assert (report["bytes"], report["action"]) == (30, "bucket_sync")
+        assert mirror.world.journal == [
+            "look_at_bucket",
+            "look_at_bucket",
+            "mirror govuk-assets-staging to govuk-assets-integration",
+        ]
+
+    def test_a_failure_says_what_is_left(self, mirror: Run) -> None:
+        mirror.do("start_gate")
+        trouble(mirror, "look_at_bucket", AccessRefused("s3://govuk-assets-staging: refused."))
+        with pytest.raises(AirflowFailException, match="refused"):
+            mirror.do("bucket_sync")
+        report = mirror.do("report")
+        assert report["result"] == "CRITICAL"
+        assert "may be mirrored in part" in report["what"]
+        assert report["why"] == ["AccessRefused: s3://govuk-assets-staging: refused."]
+
+    def test_a_pause_skips_it(self, mirror: Run) -> None:
+        mirror.pause = Pause(by="alex", why="moving", since=NOW, until=NOW + dt.timedelta(hours=1))
+        with pytest.raises(AirflowSkipException, match="moving"):
+            mirror.do("start_gate")
+        mirror.states["mirror_assets.bucket_sync"] = "skipped"
+        report = mirror.do("report")
+        assert report["skipped"]
+        assert mirror.world.journal == []
+
+    def test_one_that_was_marked_by_hand_is_seen(self, mirror: Run) -> None:
+        mirror.do("start_gate")
+        mirror.states["mirror_assets.bucket_sync"] = "success"
+        with pytest.raises(AirflowFailException, match="left no result of this attempt"):
+            mirror.do("report")

@@ -121,6 +121,28 @@ def test_an_after_of_a_sync_without_an_engine_is_no_edge() -> None:
     assert after(plan) == {"pull": ()}
 
 
+def test_a_bucket_sync_is_a_group_like_any_other() -> None:
+    plan = a_plan(
+        a_bucket_sync("assets", "01:00", "04:00", after=("pull",), delete=True),
+        a_sync("pull", "03:00"),
+        a_sync("later", "05:00", database="later", after=("assets",)),
+        a_bucket_sync("second", "05:30"),
+        a_bucket_sync("elsewhere", "05:45", destination_bucket="another"),
+    )
+    assert after(plan) == {
+        "assets__0100": ("pull",),
+        "pull": (),
+        "assets__0400": ("assets__0100", "pull"),
+        "later": ("assets__0100", "assets__0400"),
+        "second": ("assets__0400",),
+        "elsewhere": (),
+    }
+    assert not plan.problems
+    assert plan.groups[0].steps == ("start_gate", "bucket_sync", "report")
+    assert "deletes what the source lacks" in plan.as_text()
+    assert set(plan.undo.values()) == {"pull", "later"}
+
+
 def test_absent_syncs_are_not_there_and_disabled_ones_are() -> None:
     plan = a_plan(
         a_sync("gone", ensure=Ensure.ABSENT),
@@ -141,9 +163,8 @@ def test_syncs_without_an_engine_are_left_out_once_per_engine(monkeypatch: pytes
         a_sync("search", dbms="elasticsearch"),
         a_bucket_sync(),
     )
-    assert ids(plan) == ["pg"]
+    assert ids(plan) == ["pg", "assets"]
     assert [str(left) for left in plan.left_out] == [
-        "1 bucket sync left out: no engine for bucket sync is installed",
         "1 elasticsearch sync left out: no engine for elasticsearch is installed",
         "2 mysql syncs left out: no engine for mysql is installed",
     ]

@@ -29,7 +29,7 @@ from env_sync.progress import LogProgress
 from env_sync.secret import Secret
 from env_sync.store import S3Store
 from tests.unit.memory_engine import DAMAGED, Database, MemoryEngine, MemoryStore, World, put
-from tests.unit.values import a_plan, a_push, a_recovery, a_sync, moment
+from tests.unit.values import a_bucket_sync, a_plan, a_push, a_recovery, a_sync, moment
 
 NOW = moment("2026-11-24 12:00")
 LOG = logging.getLogger("env_sync.test")
@@ -334,3 +334,19 @@ def test_a_transformation_that_is_not_there(servers: Servers, tmp_path: Path) ->
     sync = a_sync(transformation=tmp_path / "gone.sql")
     put(servers.bucket, "2026-11-24 01:00", "content", sync)
     assert problems(look(servers, a_plan(sync))["sync pull_signon"]) == ["gone.sql is not there"]
+
+
+def test_a_bucket_sync_looks_at_both_buckets(servers: Servers) -> None:
+    found = look(servers, a_plan(a_bucket_sync("mirror"), a_push("push_a")), only=("mirror",))
+    assert list(found) == ["sync mirror"]
+    assert servers.bucket.journal == ["look_at_bucket", "look_at_bucket"]
+    assert problems(found["sync mirror"]) == []
+    servers.bucket.trouble["look_at_bucket"] = raises(AccessRefused("Not this one."))
+    found = look(servers, a_plan(a_bucket_sync("mirror")))
+    assert problems(found["sync mirror"]) == ["AccessRefused: Not this one."] * 2
+
+
+def test_a_bucket_sync_into_a_protected_environment(servers: Servers) -> None:
+    found = look(servers, a_plan(a_bucket_sync("mirror"), protected=True))
+    [what] = problems(found["sync mirror"])
+    assert what.startswith("ProtectedEnvironment: mirror would write to govuk-assets-integration")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeAlias
 
 from env_sync.hieradata.circles import circles
 from env_sync.hieradata.nodes import shorten
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Window
 from env_sync.hieradata.suggestion import did_you_mean
-from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
+from env_sync.hieradata.sync import Action, AnySync, Ensure, Place, Sync
 from env_sync.hieradata.sync_reader import Written
-
-AnySync: TypeAlias = Sync | BucketSync
 
 START, END = -1, -2
 """Parts of a sync beside its times, which count from 0."""

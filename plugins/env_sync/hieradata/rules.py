@@ -71,6 +71,14 @@ def broken_bucket_rules(
                 "write two different buckets",
             )
         )
+    if settings.protected:
+        faults.append(
+            Fault(
+                sync.place,
+                f"a bucket sync into `{sync.environment}`, a protected environment",
+                "remove it: nothing is mirrored into a protected environment",
+            )
+        )
     for field, bucket in buckets.items():
         # Mirroring dumps would carry them down as they are, past every transformation.
         if field not in unread and is_dump_bucket(settings, bucket):

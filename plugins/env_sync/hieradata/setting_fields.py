@@ -64,6 +64,8 @@ OPTION_FIELDS: Mapping[str, SettingField] = {
         lambda node: IndexesAfterTransformation(one_of(IndexesAfterTransformation)(node)),
         "`auto`, `always` or `never`",
     ),
+    "copies": SettingField(whole_number(1, 256), "whole number from 1 to 256"),
+    "max_delete_ratio": SettingField(read_ratio, "number from 0 to 1"),
     "upload_acl": SettingField(
         optional(read_acl), "`private`, `bucket-owner-read` or `bucket-owner-full-control`"
     ),

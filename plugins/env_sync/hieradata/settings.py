@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from attrs import Factory, field, frozen
 
-STEPS = ("dump", "upload", "download", "restore", "sanitise", "promote", "report")
+STEPS = ("dump", "upload", "download", "restore", "sanitise", "promote", "bucket_sync", "report")
 """The steps of which a time limit can be set."""
 
 DAY = dt.timedelta(days=1)
@@ -137,9 +137,23 @@ class Options:
             "an index then takes very long."
         },
     )
+    copies: int = field(
+        default=32, metadata={"doc": "How many objects a bucket sync copies or deletes at the same time."}
+    )
+    max_delete_ratio: float = field(
+        default=0.25,
+        metadata={
+            "doc": "A bucket sync with `delete` that would delete more than this share of what is in the "
+            "destination, or of which the source is empty, deletes nothing and fails. `1` lets it delete "
+            "everything."
+        },
+    )
     upload_acl: str | None = field(
         default=None,
-        metadata={"doc": "The canned ACL set on uploaded objects, e.g. `bucket-owner-full-control`."},
+        metadata={
+            "doc": "The canned ACL set on uploaded objects, e.g. `bucket-owner-full-control`, which a bucket "
+            "sync sets unless this says otherwise."
+        },
     )
 
 

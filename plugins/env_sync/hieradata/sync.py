@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeAlias
 
 from attrs import frozen
 
@@ -21,10 +22,11 @@ class Ensure(StrEnum):
 
 
 class Action(StrEnum):
-    """What a sync does with its database."""
+    """What a sync does with its database, or with its buckets."""
 
     PUSH = "push"
     PULL = "pull"
+    BUCKET_SYNC = "bucket_sync"
 
 
 @frozen
@@ -105,3 +107,26 @@ class BucketSync:
     delete: bool
     after: tuple[str, ...]
     options: Options
+
+    @property
+    def action(self) -> Action:
+        """What it does."""
+        return Action.BUCKET_SYNC
+
+    @property
+    def database(self) -> str:
+        """What is replaced, for whoever lists syncs of all kinds: the destination."""
+        return self.destination_bucket
+
+    @property
+    def server(self) -> str:
+        """Where that is, in the same lists."""
+        return "s3"
+
+    @property
+    def live(self) -> tuple[str, str, str]:
+        """What identifies the destination: syncs into it run one after another."""
+        return (self.action, self.server, self.destination_bucket)
+
+
+AnySync: TypeAlias = Sync | BucketSync

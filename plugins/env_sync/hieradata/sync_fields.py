@@ -83,7 +83,7 @@ _SHARED: Mapping[str, SyncField] = {
 SYNC_FIELDS: Mapping[str, SyncField] = {
     **_SHARED,
     "action": SyncField(
-        reader=one_of(Action),
+        reader=one_of((Action.PUSH, Action.PULL)),
         values="`push` or `pull`",
         doc="Push dumps the database and uploads it to this environment's bucket; pull replaces the "
         "database with another environment's dump.",

@@ -14,6 +14,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from env_sync.errors import EnvSyncError, InvalidRequest, LeaseHeld, LeaseWaitOver
+from env_sync.hieradata.sync import Action, Sync
 from env_sync.operators.run_context import request_of
 from env_sync.operators.step import SKIP, StepOperator
 from env_sync.plain import from_plain, to_plain
@@ -82,7 +83,12 @@ class StartGateOperator(StepOperator):
         return self.execute(context)
 
     def work(self, session: Session, context: Context) -> Awaited | None:
-        """Take the lease on live, waiting up to `lease_wait` while another sync has it."""
+        """Take the lease on live, waiting up to `lease_wait` while another sync has it.
+
+        A bucket sync has none: two at the same time do each other no harm.
+        """
+        if session.group.sync.action is Action.BUCKET_SYNC:
+            return self._awaited
         settings, sync = self._plan.settings, session.sync
         since = self._waiting_since or dt.datetime.now(dt.UTC)
         while True:
@@ -101,22 +107,27 @@ class StartGateOperator(StepOperator):
                 self._wait(now + LOOK_AGAIN, str(held))
 
     def _wait_to_start(self, context: Context) -> Skip | Go:
+        sync = self._group.sync
         while True:
             decision = self._decide(context)
             if isinstance(decision, Wait):
                 self._wait(decision.until, f"{self._group.id} is due")
-            elif isinstance(decision, Go) and decision.tonight and self._awaited is None:
-                self._look_for_dump(context, decision.tonight)
+            elif (
+                isinstance(decision, Go)
+                and decision.tonight
+                and self._awaited is None
+                and isinstance(sync, Sync)
+            ):
+                self._look_for_dump(context, sync, decision.tonight)
             else:
                 return decision
 
-    def _look_for_dump(self, context: Context, tonight: Tonight) -> None:
+    def _look_for_dump(self, context: Context, sync: Sync, tonight: Tonight) -> None:
         """Look once, and wait until it is time to look again. Raises DumpNotThere.
 
         The lease is not held: whoever pushes this live database meanwhile is not held up.
         """
         since = self._awaiting_since = self._awaiting_since or dt.datetime.now(dt.UTC)
-        sync = self._group.sync
         try:
             session = self.session_for(context, uuid.uuid4().hex)
             seen: Survey | str = session.store.survey(sync.url, sync.path, sync.database)

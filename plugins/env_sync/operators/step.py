@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, A
 
 from env_sync.cancellation import Cancellation
 from env_sync.errors import Cancelled, EnvSyncError, PauseActive
+from env_sync.hieradata.sync import Sync
 from env_sync.operators.run_context import holder_of, request_of, started, task_id
 from env_sync.plain import from_plain, to_plain
 from env_sync.plan import Group, Plan
@@ -46,7 +47,7 @@ class StepOperator(BaseOperator):
         self.sync_name = sync.name
         self.database = sync.database
         self.server = sync.server
-        self.dumps = f"{sync.url}/{sync.path}"
+        self.dumps = f"{sync.url}/{sync.path}" if isinstance(sync, Sync) else sync.source_bucket
         self._group = group
         self._plan = plan
         self._cancellation = Cancellation()

@@ -7,6 +7,7 @@ import time
 from attrs import frozen
 
 from env_sync.errors import EnvSyncError, LeaseLost
+from env_sync.hieradata.sync import Action
 from env_sync.steps.failure import described
 from env_sync.steps.session import Session, remove_folder
 
@@ -34,6 +35,9 @@ def finish(session: Session) -> Finished:
     notes: list[str] = []
     failures: list[str] = []
     promoted = None
+    if session.group.sync.action is Action.BUCKET_SYNC:
+        # It has no lease, no copies, and no dump.
+        return Finished(promoted=None, notes=(), failures=())
     try:
         remove_folder(session.folder)
     except OSError as problem:

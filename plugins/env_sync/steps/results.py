@@ -107,3 +107,15 @@ class Uploaded:
     dump_key: str
     size: int
     pointer_moved: bool
+
+
+@frozen(kw_only=True)
+class BucketSynced:
+    """The destination is as the source was. `size`: of what was copied; `said`: the counts in words."""
+
+    said: str
+    size: int
+    copied: int
+    deleted: int
+    same: int
+    warnings: tuple[str, ...]

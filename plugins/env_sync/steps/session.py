@@ -20,15 +20,22 @@ from env_sync.connections import server_connection, store_connection
 from env_sync.disk import is_full
 from env_sync.engines.contract import Engine, Holder, Work
 from env_sync.engines.registry import ENGINES
-from env_sync.errors import ConfirmationMissing, DiskFull, ProtectedEnvironment, WorkFolderRefused
+from env_sync.errors import (
+    ConfirmationMissing,
+    DiskFull,
+    EnvSyncError,
+    ProtectedEnvironment,
+    WorkFolderRefused,
+)
 from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import Action, Sync
+from env_sync.hieradata.sync import Action, AnySync, BucketSync, Sync
 from env_sync.pause import Pause
 from env_sync.plan import Group
 from env_sync.progress import Progress
 from env_sync.request import Request
 from env_sync.stopwatch import Stopwatch
 from env_sync.store import S3Store
+from env_sync.store.requests import Tuning
 
 WORK_FOLDER = "ENV_SYNC_WORK_FOLDER"
 LEVELS = 4
@@ -48,14 +55,31 @@ class Session:
     cancellation: Cancellation
     progress: Progress
     log: logging.Logger
-    engine: Engine
     open_store: Callable[[], S3Store]
     stopwatch: Stopwatch = field(factory=Stopwatch)
+    _engine: Engine | None = None
+    """None for a bucket sync, which has no server."""
 
     @property
     def sync(self) -> Sync:
-        """The sync of the group."""
+        """The sync of the group, for the steps of a push or pull. Raises EnvSyncError for a bucket sync."""
+        if isinstance(self.group.sync, BucketSync):
+            raise EnvSyncError(f"{self.group.id} is a bucket sync: it has no database.")
         return self.group.sync
+
+    @property
+    def bucket_sync(self) -> BucketSync:
+        """The same for the step of a bucket sync."""
+        if isinstance(self.group.sync, Sync):
+            raise EnvSyncError(f"{self.group.id} is a {self.group.sync.action}: it mirrors no bucket.")
+        return self.group.sync
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of its database. Raises EnvSyncError for a bucket sync."""
+        if self._engine is None:
+            raise EnvSyncError(f"{self.group.id} is a bucket sync: it has no server and no lease.")
+        return self._engine
 
     @property
     def dump_file(self) -> Path:
@@ -88,16 +112,23 @@ def open_session(
     check_allowed(sync, settings, request)
     folder = work_folder(sync, holder)
     stopwatch = Stopwatch()
-    work = Work(
-        sync=sync,
-        holder=holder,
-        connection=server_connection(sync),
-        folder=folder,
-        cancellation=cancellation,
-        progress=progress,
-        log=log,
-        stopwatch=stopwatch,
-    )
+    engine = None
+    tuning = Tuning()
+    if isinstance(sync, Sync):
+        engine = ENGINES[sync.dbms](
+            Work(
+                sync=sync,
+                holder=holder,
+                connection=server_connection(sync),
+                folder=folder,
+                cancellation=cancellation,
+                progress=progress,
+                log=log,
+                stopwatch=stopwatch,
+            )
+        )
+    else:
+        tuning = Tuning(workers=sync.options.copies)
     return Session(
         group=group,
         settings=settings,
@@ -108,16 +139,27 @@ def open_session(
         cancellation=cancellation,
         progress=progress,
         log=log,
-        engine=ENGINES[sync.dbms](work),
+        engine=engine,
         open_store=lambda: S3Store(
-            store_connection(sync.environment), cancellation=cancellation, progress=progress, log=log
+            store_connection(sync.environment),
+            cancellation=cancellation,
+            progress=progress,
+            log=log,
+            tuning=tuning,
         ),
         stopwatch=stopwatch,
     )
 
 
-def check_allowed(sync: Sync, settings: Settings, request: Request) -> None:
-    """Refuse to write to live in a protected environment, but for a confirmed recovery sync."""
+def check_allowed(sync: AnySync, settings: Settings, request: Request) -> None:
+    """Refuse what would write to a protected environment and is no confirmed recovery sync."""
+    if isinstance(sync, BucketSync):
+        if settings.protected:
+            raise ProtectedEnvironment(
+                f"{sync.name} would write to {sync.destination_bucket} of {sync.environment}, which is "
+                "protected: nothing is mirrored into it. Nothing was touched."
+            )
+        return
     if sync.pre_dump_in_place and settings.protected:
         raise ProtectedEnvironment(
             f"{sync.name} would run its transformation on {sync.database} itself, in {sync.environment}, "
@@ -137,12 +179,13 @@ def check_allowed(sync: Sync, settings: Settings, request: Request) -> None:
         )
 
 
-def work_root(sync: Sync) -> Path:
+def work_root(sync: AnySync) -> Path:
     """The folder in which the private folders of a sync's groups are made."""
-    return Path(os.environ.get(WORK_FOLDER) or sync.temppath or tempfile.gettempdir())
+    own = sync.temppath if isinstance(sync, Sync) else None
+    return Path(os.environ.get(WORK_FOLDER) or own or tempfile.gettempdir())
 
 
-def work_folder(sync: Sync, holder: Holder) -> Path:
+def work_folder(sync: AnySync, holder: Holder) -> Path:
     """The private folder of one group in one run; the same one for each of its steps.
 
     Each user has folders of its own, so that several can share a root such as /tmp.

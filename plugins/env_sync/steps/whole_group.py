@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from env_sync.errors import Cancelled, PauseActive
+from env_sync.hieradata.sync import Action
 from env_sync.plain import to_plain
 from env_sync.report import Outcome, Report, Skip, make_report
+from env_sync.steps.bucket_sync import bucket_sync
 from env_sync.steps.download import download
 from env_sync.steps.dump import dump
 from env_sync.steps.failure import described
@@ -30,6 +32,7 @@ STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {
     "restore": lambda session, results: restore(session, results["download"]),
     "sanitise": lambda session, results: sanitise(session, results["download"]),
     "promote": lambda session, results: make_live(session),
+    "bucket_sync": lambda session, results: bucket_sync(session),
 }
 
 
@@ -63,7 +66,7 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
     session.cancellation.reset()
     say("report")
     finished = finish(session)
-    sync = session.sync
+    sync = session.group.sync
     return make_report(
         environment=sync.environment,
         sync=sync.name,
@@ -89,5 +92,7 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
 
 
 def _take_lease(session: Session) -> None:
+    if session.group.sync.action is Action.BUCKET_SYNC:
+        return
     settings = session.settings
     session.engine.take_lease(at_most=settings.pool_sizes.get(session.sync.server, settings.pool_size))

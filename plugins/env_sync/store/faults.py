@@ -84,6 +84,11 @@ _GRANTS = {
     "list_objects_v2": "s3:ListBucket on the bucket",
     "head_object": "s3:GetObject on the key",
     "get_object": "s3:GetObject on the key",
+    "copy_object": "s3:GetObject and s3:GetObjectTagging on the key in the source; s3:PutObject, "
+    "s3:PutObjectAcl and s3:PutObjectTagging on it in the destination",
+    "upload_part_copy": "s3:GetObject on the key in the source, s3:PutObject on it in the destination",
+    "get_object_tagging": "s3:GetObjectTagging on the key",
+    "delete_object": "s3:DeleteObject on the key",
     "put_object": "s3:PutObject on the key (and s3:PutObjectAcl where upload_acl is set)",
     "create_multipart_upload": "s3:PutObject on the key (and s3:PutObjectAcl where upload_acl is set)",
     "upload_part": "s3:PutObject on the key",
@@ -150,7 +155,7 @@ def explain(fault: BaseException, request: Request, access: Access) -> EnvSyncEr
         )
     if isinstance(fault, ParamValidationError):
         return NoSuchBucket(
-            f"{request}: not a name that S3 allows: {fault}. Check `url` and `path` of the sync"
+            f"{request}: not a name that S3 allows: {fault}. Check the buckets and `path` of the sync"
         )
     if isinstance(fault, _UNREACHED):
         return ServerUnreachable(
@@ -170,10 +175,10 @@ def _explain_answer(fault: ClientError, request: Request, access: Access) -> Env
     if code == "NoSuchBucket":
         return NoSuchBucket(
             f"There is no bucket {request.bucket} at {access.endpoint} (connection {access.connection_id}). "
-            "Check `url` of the sync and endpoint_url of the connection, or make the bucket"
+            "Check the bucket's name in the sync and endpoint_url of the connection, or make the bucket"
         )
     if code == "InvalidBucketName":
-        return NoSuchBucket(f"{request.bucket!r} is not a bucket's name. Check `url` of the sync")
+        return NoSuchBucket(f"{request.bucket!r} is not a bucket's name. Correct it in the sync")
     if code in _OTHER_REGION:
         return NoSuchBucket(
             f"The bucket {request.bucket} is in another region than {access} looks in: {said} "

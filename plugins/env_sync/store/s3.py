@@ -27,6 +27,7 @@ from env_sync.store.keys import (
     parse_timestamp,
     pointer_key,
 )
+from env_sync.store.mirror import Tally, Wanted, compare, mirror
 from env_sync.store.requests import MEBIBYTE, Requests, Tuning
 from env_sync.store.transfer import Download, Upload, count_what_is_sent
 
@@ -62,6 +63,14 @@ class S3Store:
         self._log = log or logging.getLogger(__name__)
         self._progress = progress or LogProgress(self._log)
         self._requests = _requests(connection, tuning or Tuning(), self._log)
+
+    def compare(self, wanted: Wanted) -> Tally:
+        """What mirroring would do; writes nothing. Raises DeletionRefused as well."""
+        return compare(self._requests, self._cancellation, wanted)
+
+    def mirror(self, wanted: Wanted) -> Tally:
+        """Mirror one bucket to another, as `mirror.mirror` says. Raises DeletionRefused as well."""
+        return mirror(self._requests, self._cancellation, self._progress, wanted)
 
     def look_at_bucket(self, bucket: str) -> None:
         """See whether the bucket is there and may be listed; returns where both are so, else raises."""

@@ -193,7 +193,7 @@ class Upload:
             crew.do(lambda: self._complete(crew, upload, sent))
         except BaseException:
             crew.stop()
-            self._abort(upload)
+            abort_upload(self.requests, self.bucket, self.key, upload, self.cancellation)
             raise
 
     def _begin(self, crew: Crew) -> str:
@@ -204,7 +204,7 @@ class Upload:
         try:
             crew.check()
         except Cancelled:  # nobody waits for the answer any more
-            self._forget(upload)
+            _forget(self.requests, self.bucket, self.key, upload)
             raise
         return upload
 
@@ -215,7 +215,7 @@ class Upload:
             )
         finally:
             if crew.deserted:  # it hung, and may have arrived after all, after the abort
-                self._forget(upload)
+                _forget(self.requests, self.bucket, self.key, upload)
 
     def _send(self, crew: Crew, operation: str, part: Part, tally: Tally, settings: dict[str, Any]) -> Any:
         def once() -> Any:
@@ -249,25 +249,28 @@ class Upload:
         request = Request(operation="complete_multipart_upload", bucket=self.bucket, key=self.key)
         self.requests.attempt(crew, request, once)
 
-    def _abort(self, upload: str) -> None:
-        request = Request(operation="abort_multipart_upload", bucket=self.bucket, key=self.key)
-        seconds = ABORT_WITHIN_CANCELLED if self.cancellation.cancelled else ABORT_WITHIN
-        if walk_away(
-            lambda crew: self.requests.attempt(crew, request, lambda: self._forget(upload)), seconds
-        ):
-            return
-        self.requests.log.warning(
-            "The server did not confirm that upload %s of s3://%s/%s was aborted; its parts take up room, "
-            "unseen, until a lifecycle rule of the bucket (AbortIncompleteMultipartUpload) removes them",
-            *(upload, self.bucket, self.key),
-        )
 
-    def _forget(self, upload: str) -> None:
-        client = self.requests.client
-        try:
-            client.abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=upload)
-        except client.exceptions.NoSuchUpload:
-            return
+def abort_upload(requests: Requests, bucket: str, key: str, upload: str, cancellation: Cancellation) -> None:
+    """Have the server forget the parts of an upload that failed; whoever was cancelled waits only briefly."""
+    request = Request(operation="abort_multipart_upload", bucket=bucket, key=key)
+    seconds = ABORT_WITHIN_CANCELLED if cancellation.cancelled else ABORT_WITHIN
+    if walk_away(
+        lambda crew: requests.attempt(crew, request, lambda: _forget(requests, bucket, key, upload)), seconds
+    ):
+        return
+    requests.log.warning(
+        "The server did not confirm that upload %s of s3://%s/%s was aborted; its parts take up room, "
+        "unseen, until a lifecycle rule of the bucket (AbortIncompleteMultipartUpload) removes them",
+        *(upload, bucket, key),
+    )
+
+
+def _forget(requests: Requests, bucket: str, key: str, upload: str) -> None:
+    client = requests.client
+    try:
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+    except client.exceptions.NoSuchUpload:
+        return
 
 
 @frozen(kw_only=True)

@@ -203,6 +203,7 @@ def test_killed_anywhere_in_promote(
         text = text_of(stage.live)
         assert text in ("old", "new")
         assert (made == engine.work.holder) == (text == "new")
+        assert text == "old" or text_of(stage.previous) == "old"
         assert not stage.incoming.exists()
         assert names_in(stage.incoming.parent) <= {"records", "at_work", "previous"}
         ends.add(text)

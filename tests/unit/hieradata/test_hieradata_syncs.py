@@ -164,6 +164,15 @@ def test_a_wrong_bucket_sync_is_taken_away(hieradata, mirror, field: str, value:
     assert right in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").right
 
 
+def test_nothing_is_mirrored_into_a_protected_environment(hieradata, mirror) -> None:
+    problem = hieradata.one(mirror, key="s3_sync_tasks", environment="production")
+    assert "into `production`, a protected environment" in problem.read
+
+
+def test_a_sync_of_a_database_is_no_bucket_sync(hieradata, pull) -> None:
+    assert hieradata.one({**pull, "action": "bucket_sync"}).right.startswith("write one of `push`, `pull`.")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "right"),
     [

@@ -1,0 +1,18 @@
+"""Mirrors a bucket."""
+
+from __future__ import annotations
+
+from airflow.sdk import Context
+
+from env_sync.operators.step import StepOperator
+from env_sync.steps.bucket_sync import bucket_sync
+from env_sync.steps.results import BucketSynced
+from env_sync.steps.session import Session
+
+
+class BucketSyncOperator(StepOperator):
+    """Copies what differs, and deletes what the source lacks, where the sync is to."""
+
+    def work(self, session: Session, context: Context) -> BucketSynced:
+        """Mirror."""
+        return bucket_sync(session)
