@@ -45,6 +45,7 @@ class S3Server:
         self.log = self.folder / "server.log"
         self.root = Account("sandbox-root", secrets.token_urlsafe(24))
         self._process: Process | None = None
+        self._clients: dict[tuple[int, str, Account], Any] = {}
 
     def __enter__(self) -> Self:
         return self.start()
@@ -83,8 +84,15 @@ class S3Server:
             self._process.kill()
 
     def client(self, account: Account | None = None) -> Any:
-        """A boto3 client for the account, by default `root`."""
+        """A boto3 client for the account, by default `root`; made once, for that takes a while."""
         account = account or self.root
+        # A process that was forked must not talk over its parent's connections.
+        key = (os.getpid(), self.endpoint, account)
+        if key not in self._clients:
+            self._clients[key] = self._new_client(account)
+        return self._clients[key]
+
+    def _new_client(self, account: Account) -> Any:
         return boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
+from attrs import evolve
 
 from env_sync.steps import finish as finish_module
+from env_sync.store import s3 as s3_store
+from env_sync.store.requests import Requests, Tuning
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.mariadb import MariaDBServer
 from sandbox.mongodb import MongoDBServer
@@ -104,9 +109,32 @@ SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
 }
 
 
-VARIANTS = frozenset({"PostgreSQL 15", "PostgreSQL 16", "PostgreSQL 15 to 18", "DocumentDB"})
-"""Subjects that differ from another by a server's version or lacks alone: they run what that changes."""
-OF_EVERY_VERSION = ("test_round_trip", "test_promote", "test_one_at_a_time")
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "PostgreSQL 15": ("test_round_trip", "test_promote"),
+    "PostgreSQL 16": ("test_round_trip",),
+    "PostgreSQL 15 to 18": ("test_round_trip",),
+    "DocumentDB": ("test_round_trip", "test_promote"),
+}
+"""Subjects that differ from another by their server alone, and the modules that this can change."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_clients() -> Iterator[None]:
+    """Making an S3 client takes a good part of a second, and each step of each scenario would make one."""
+    make = s3_store._requests
+    kept: dict[object, Requests] = {}
+
+    def requests(connection: Connection | str, tuning: Tuning, log: logging.Logger) -> Requests:
+        name = connection if isinstance(connection, str) else connection.conn_id
+        # A process that was forked must not talk over its parent's connections.
+        key = (os.getpid(), os.environ.get(f"AIRFLOW_CONN_{name.upper()}"), tuning)
+        if key not in kept:
+            kept[key] = make(connection, tuning, log)
+        return evolve(kept[key], log=log)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3_store, "_requests", requests)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -191,7 +219,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _same_as_another(item: pytest.Item) -> bool:
     params = getattr(item, "callspec", _NONE).params
-    return params.get("subject") in VARIANTS and item.path.stem not in OF_EVERY_VERSION
+    modules = VARIANTS.get(params.get("subject", ""))
+    return modules is not None and item.path.stem not in modules
 
 
 class _None:

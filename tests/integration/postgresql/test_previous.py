@@ -317,9 +317,6 @@ def test_live_is_reopened_when_the_session_is_lost(pulled: Stage, monkeypatch: p
 
 
 def test_a_crash_of_the_server_leaves_live_whole(pulled: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The server of the tests does not wait for its disk unless it is told to.
-    pulled.server.execute("ALTER ROLE env_sync SET synchronous_commit = on")
-
     def crash(_: Promoting, comment: Comment, *__: object) -> Comment:
         pulled.server.kill()
         return comment

@@ -292,8 +292,6 @@ def test_live_is_reopened_when_the_session_is_lost(sanitised: Stage, monkeypatch
 
 
 def test_a_crash_of_the_server_leaves_live_whole(sanitised: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The server of the tests does not wait for its disk unless it is told to.
-    sanitised.server.execute("ALTER ROLE env_sync SET synchronous_commit = on")
     with working(sanitised.engine()):
         pass
 

@@ -76,7 +76,7 @@ class MongoDBSubject(Subject):
     def _connection(self, environment: str, user: str) -> dict[str, object]:
         # Direct, so that a proxy before the server is not passed by.
         return self.servers[environment].airflow_connection(
-            user, SECRET, direct_connection=True, server_selection_timeout=3
+            user, SECRET, direct_connection=True, server_selection_timeout=2
         )
 
     def stop(self, environment: str) -> None:
