@@ -58,6 +58,5 @@ def read_catalogue(session: Session, place: Place) -> tuple[Entry, ...]:
     except (KeyError, ValueError, TypeError):
         raise RestoreFailed(
             f"What Env Sync noted about incoming in {place.database} cannot be read: somebody wrote there. "
-            "Run the "
-            "group again from restore; live is untouched."
+            "Run the group again from restore; live is untouched."
         ) from None

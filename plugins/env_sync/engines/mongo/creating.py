@@ -34,8 +34,7 @@ def suited(definition: Definition, features: Features) -> tuple[Definition | Non
         if lacks:
             warnings.append(
                 f"index {shown(str(index['name']))} of collection {name} was left out: {features.product} "
-                "has no "
-                f"{lacks}"
+                f"has no {lacks}"
             )
         else:
             indexes.append(index)

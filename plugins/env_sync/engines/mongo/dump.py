@@ -89,8 +89,7 @@ def _member(server: Server, session: Session) -> tuple[Server, str]:
         if server.read_preference == "secondary":
             raise ToolFailed(
                 f"The replica set of {server} has no secondary that answers, and the connection's extra "
-                "wants "
-                "dumps from one: wait for it, or set `read_preference` to secondaryPreferred."
+                "wants dumps from one: wait for it, or set `read_preference` to secondaryPreferred."
             )
         return server, "primary"
     host, port = secondaries[0]
@@ -113,8 +112,7 @@ def _attempt(
     if not definitions:
         raise NoSuchDatabase(
             f"Nothing of {work.database} on {work.server} is to be dumped: all that is there is excluded, "
-            "or Env Sync's "
-            "own. Look at `excluded_tables`, or at what happened to the database."
+            "or Env Sync's own. Look at `excluded_tables`, or at what happened to the database."
         )
     with _compressed(making, work.compression) as file:
         writer = ArchiveWriter(file, work.database)
@@ -138,8 +136,7 @@ def list_definitions(session: Session, database: str, excluded: Sequence[str]) -
     if not listed:
         raise NoSuchDatabase(
             f"{session.server} has no database {database}, or nothing in it: MongoDB has a database only "
-            "while it "
-            "has a collection. Correct `database` in hieradata, or look at what happened to it."
+            "while it has a collection. Correct `database` in hieradata, or look at what happened to it."
         )
     definitions = []
     for each in listed:
@@ -176,8 +173,8 @@ def _refuse_replaced(
     if changed:
         raise ToolFailed(
             f"Collection {shown(changed[0])} of {work.database} on {work.server} was dropped or replaced "
-            "while it "
-            f"was dumped ({len(changed)} in all): the dump would lack documents. Run the group again."
+            f"while it was dumped ({len(changed)} in all): the dump would lack documents. Run the group "
+            "again."
         )
 
 

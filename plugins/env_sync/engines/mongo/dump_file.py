@@ -76,8 +76,7 @@ def open_dump(file: Path) -> DumpFile:
     what = describe_format(beginning)
     raise DumpDamaged(
         f"The file is not a dump of MongoDB{f', but {what}' if what else ' and nothing that is known'}: it "
-        "was "
-        "cut, or put there under a wrong name"
+        "was cut, or put there under a wrong name"
     )
 
 

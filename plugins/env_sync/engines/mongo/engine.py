@@ -222,8 +222,8 @@ class MongoEngine(Engine):
         """Not offered: see the capability `previous`."""
         raise NoPrevious(
             f"{self._leases.where} has no previous: {self._server.features.product} cannot keep one beside "
-            "live without "
-            "a moment in which collections are missing. Pull an older dump by its timestamp instead."
+            "live without a moment in which collections are missing. Pull an older dump by its timestamp "
+            "instead."
         )
 
     def clean_up(self) -> CleanUp:
@@ -333,10 +333,8 @@ class MongoEngine(Engine):
         if said != wanted:
             raise WrongEnvironment(
                 f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
-                "sync "
-                f"{self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
-                "connection's "
-                "extra, or the sync."
+                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
+                "connection's extra, or the sync."
             )
 
     def _refuse_other_database(self, read: DumpFile, what: str) -> None:
@@ -345,8 +343,8 @@ class MongoEngine(Engine):
         if read.database != self._database:
             raise DumpDamaged(
                 f"{what} is a dump of {read.database}, another database than {self._database}: it was put "
-                "there under a "
-                "wrong name. Choose another dump by its timestamp, or push it again. Nothing was touched."
+                "there under a wrong name. Choose another dump by its timestamp, or push it again. Nothing "
+                "was touched."
             )
 
     def _refuse_readers(self, session: Session, place: Place) -> None:
@@ -356,16 +354,15 @@ class MongoEngine(Engine):
         if readers is None:
             self.work.log.warning(
                 "%s does not tell who else could read %s, where the dump is before it is sanitised: see "
-                "that no "
-                "application has a role such as readAnyDatabase there.",
+                "that no application has a role such as readAnyDatabase there.",
                 self._server,
                 place.database,
             )
         elif readers:
             raise AccessRefused(
-                f"{', '.join(readers[:MANY])} could read {place.database} on {self._server}, where the "
-                "dump is before it "
-                "is sanitised: nothing was restored. Give them roles on their own databases instead."
+                f"{', '.join(readers[:MANY])} could read {place.database} on {self._server}, where the dump "
+                "is before it is sanitised: nothing was restored. Give them roles on their own databases "
+                "instead."
             )
 
     def _entries(self, read: DumpFile) -> tuple[tuple[Entry, ...], tuple[str, ...]]:

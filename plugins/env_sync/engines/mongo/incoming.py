@@ -103,8 +103,7 @@ def _with_buckets_refused(batches: Iterator[Documents]) -> Iterator[Documents]:
             raise RestoreFailed(
                 f"The dump holds time series {shown(batch.collection.removeprefix(BUCKETS))} in mongodump's "
                 "buckets, which Env Sync does not load: push it with Env Sync, which dumps measurements, "
-                "or leave "
-                "the collection out of the dump. Live is untouched."
+                "or leave the collection out of the dump. Live is untouched."
             )
         yield batch
 

@@ -113,8 +113,8 @@ class Hold:
         if time.monotonic() > self._good_until:
             raise LeaseLost(
                 f"The lease on {self._leases.where} could not be renewed for {self._leases.sign_of_life}: "
-                "another "
-                "process may be at work by now, so this one stops. Run the group again from its start gate."
+                "another process may be at work by now, so this one stops. Run the group again from its "
+                "start gate."
             )
 
 
@@ -140,8 +140,7 @@ class Leases:
             if row is not None and not row.belongs_to(self.holder) and row.expires_at > now:
                 raise LeaseHeld(
                     f"The lease on {self.where} is held by {row}. Wait until it is given back, or end that "
-                    "run "
-                    "first."
+                    "run first."
                 )
             if row is None or row.expires_at <= now:
                 self._count(rows, now, at_most)
@@ -223,8 +222,7 @@ class Leases:
                     raise LeaseHeld(
                         f"Another process is at work on {self.where} ({at_work.worker.process}, step "
                         f"{at_work.worker.step or 'unknown'}) and was not done within {WAIT:.0f} seconds. "
-                        "Wait for "
-                        "it, or end its run, and run this step again."
+                        "Wait for it, or end its run, and run this step again."
                     ) from None
                 session.statement()
                 time.sleep(POLL)
@@ -287,8 +285,7 @@ class Leases:
             )
             raise LeaseHeld(
                 f"{len(others)} leases are held on {self.server}, which is to have {at_most} at the same "
-                "time: "
-                f"{named}. Wait until one is given back."
+                f"time: {named}. Wait until one is given back."
             )
 
     def _lost(self, row: Row | None) -> LeaseLost:
@@ -296,8 +293,8 @@ class Leases:
         newer = " That is another attempt of this group." if row and row.belongs_to(self.holder) else ""
         return LeaseLost(
             f"The lease on {self.where} {holder}, not by {self.holder} attempt "
-            f"{self.holder.attempt}.{newer} This "
-            "step stops; run the group again from its start gate if it should not have."
+            f"{self.holder.attempt}.{newer} This step stops; run the group again from its start gate if it "
+            "should not have."
         )
 
     def _change(self, session: Session, change: Callable[[Rows, dt.datetime], Rows]) -> None:
@@ -335,9 +332,8 @@ class Leases:
                     raise
             time.sleep(0.01)
         raise LeaseHeld(
-            f"The leases on {self.server} changed {CONFLICTS} times while the one on {self.database} was "
-            "to be "
-            "written: too many syncs start there at once. Run the group again."
+            f"The leases on {self.server} changed {CONFLICTS} times while the one on {self.database} was to "
+            "be written: too many syncs start there at once. Run the group again."
         )
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:

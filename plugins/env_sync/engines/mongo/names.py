@@ -63,8 +63,7 @@ def copies_of(database: str, reserved: tuple[str, ...]) -> Copies:
     if database.endswith((INCOMING, PREVIOUS)):
         raise NameRefused(
             f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}) and "
-            "may "
-            "be dropped at any time. Name the live database in hieradata, or rename this one."
+            "may be dropped at any time. Name the live database in hieradata, or rename this one."
         )
     length = len(database.encode())
     if length > LONGEST - len(INCOMING):

@@ -64,8 +64,7 @@ def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
             if not server.features.snapshot or not hello.get("setName"):
                 yield note(
                     f"{server} cannot be read as of one moment: each collection is dumped as it is when it "
-                    "is read, "
-                    "and the manifest says so."
+                    "is read, and the manifest says so."
                 )
         yield from _may_use_leases(server, session)
 
@@ -89,8 +88,7 @@ def _may_use_leases(server: Server, session: Session) -> Iterator[Finding]:
                 raise
             yield problem(
                 f"{server.connection.login} may not read database {server.lease_database} on {server}, "
-                "where Env Sync "
-                "keeps who may touch which database.",
+                "where Env Sync keeps who may touch which database.",
                 f"Give it the role readWrite on {server.lease_database}.",
             )
             return
@@ -141,8 +139,7 @@ def _push(looking: Looking, names: set[str]) -> Iterator[Finding]:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
             yield problem(
                 f"`excluded_tables` has {shown(pattern)}, and no collection of {looking.where} is called "
-                "so: what it "
-                "was to keep out is in the dump.",
+                "so: what it was to keep out is in the dump.",
                 "Correct it. Names are case sensitive; `*` and `?` stand for any text and any character.",
             )
 
@@ -184,17 +181,14 @@ def _readers(looking: Looking, session: Session) -> Iterator[Finding]:
     if readers is None:
         yield note(
             f"{looking.server} does not tell {looking.server.connection.login} who else could read "
-            f"{database}, where a "
-            "dump is before it is sanitised.",
+            f"{database}, where a dump is before it is sanitised.",
             "Give it the actions viewUser and viewRole on admin, and see that no application has a role "
-            "such as "
-            "readAnyDatabase.",
+            "such as readAnyDatabase.",
         )
     elif readers:
         yield problem(
             f"{', '.join(readers[:SHOWN])} could read {database} on {looking.server}, where a dump is "
-            "before it is "
-            "sanitised, so a pull refuses to start.",
+            "before it is sanitised, so a pull refuses to start.",
             "Give them roles on their own databases instead.",
         )
     try:
@@ -213,6 +207,5 @@ def _leftovers(looking: Looking, session: Session, ours: Sequence[str]) -> Itera
     if session.find_one(looking.server.lease_database, JOURNAL, looking.copies.live) is not None:
         yield note(
             f"A promotion of {looking.where} did not end; the next sync of it, or the report of its group, "
-            "brings it to "
-            "its end."
+            "brings it to its end."
         )

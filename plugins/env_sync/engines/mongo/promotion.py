@@ -88,8 +88,7 @@ def promote(
     if missing or not entries:
         raise PromoteFailed(
             f"Incoming of {copies.live} on {work.server} lacks {len(missing) or 'all'} of its collections: "
-            "somebody "
-            "dropped them. Live is untouched; run the group again from restore."
+            "somebody dropped them. Live is untouched; run the group again from restore."
         )
     live = [each for each in there if not str(each["name"]).startswith((OURS, "system."))]
     wanted = {entry.name for entry in entries}
@@ -122,10 +121,10 @@ def finish_promotion(work: Promoting) -> Journal | None:
         journal: Journal = from_plain(Journal, found["said"])
     except (KeyError, ValueError):
         raise PromoteFailed(
-            f"A promotion of {work.copies.live} on {work.server} did not end, and its journal, in collection "
-            f"{JOURNAL} of database {work.server.lease_database}, cannot be read: another version of Env "
-            "Sync wrote "
-            "it. Bring it to its end with that version; live may hold some collections of the new data."
+            f"A promotion of {work.copies.live} on {work.server} did not end, and its journal, in "
+            f"collection {JOURNAL} of database {work.server.lease_database}, cannot be read: another "
+            "version of Env Sync wrote it. Bring it to its end with that version; live may hold some "
+            "collections of the new data."
         ) from None
     with session.uninterrupted():
         _bring_to_its_end(work, journal)
@@ -182,8 +181,7 @@ def _warnings(entries: Sequence[Entry], work: Promoting, *, first: bool) -> tupl
     if first:
         warning = (
             f"there was no database {work.copies.live} on {work.server}, so it was made: see that its "
-            "application's "
-            "user has a role on it"
+            "application's user has a role on it"
         )
         return (warning,)
     series = [shown(entry.name) for entry in entries if entry.definition.kind is Kind.TIMESERIES]

@@ -46,8 +46,7 @@ def run_transformations(
             if error.code == 13:
                 raise AccessRefused(
                     f"{command}: the server refused {session.server.connection.login} ({describe(error)}). "
-                    "Give it "
-                    f"the role readWrite on {place.database}."
+                    f"Give it the role readWrite on {place.database}."
                 ) from None
             raise TransformationFailed(f"{command} failed: {describe(error)}. {NOTHING_DONE}") from None
         progress.advance(1)

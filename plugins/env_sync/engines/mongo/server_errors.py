@@ -83,14 +83,13 @@ def plain_errors(
         if is_gone(error):
             raise ServerUnreachable(
                 f"{what}: the server does not answer, went away, or has no primary ({said}). Run the group "
-                "again "
-                "when it is back."
+                "again when it is back."
             ) from None
         if isinstance(error, errors.OperationFailure) and error.code in REFUSED:
             raise AccessRefused(
                 f"{what}: the server refused {login or 'a client without a login'} ({said}). Look at the "
-                "login, "
-                "the password and `auth_source` of the connection, and at the user's roles (docs/mongodb.md)."
+                "login, the password and `auth_source` of the connection, and at the user's roles "
+                "(docs/mongodb.md)."
             ) from None
         if isinstance(error, errors.ConfigurationError):
             raise AccessRefused(

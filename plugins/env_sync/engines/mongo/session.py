@@ -72,8 +72,7 @@ class Server:
         if wanted not in PREFERENCES:
             raise AccessRefused(
                 f"Connection {self.connection.connection_id} has a `read_preference` that does not exist: "
-                "write "
-                f"one of {', '.join(PREFERENCES)} into its extra."
+                f"write one of {', '.join(PREFERENCES)} into its extra."
             )
         return wanted
 
@@ -103,15 +102,13 @@ class Server:
         if self.features.tls_required and not (tls and bundle):
             raise AccessRefused(
                 f"{self.features.product} {self} is reached with TLS alone: give connection "
-                f"{self.connection.connection_id} `tls_ca_file`, the path of the CA bundle on every "
-                "worker, in its "
-                "extra, and do not turn `tls` off."
+                f"{self.connection.connection_id} `tls_ca_file`, the path of the CA bundle on every worker, "
+                "in its extra, and do not turn `tls` off."
             )
         if bundle and not Path(bundle).is_file():
             raise AccessRefused(
                 f"The CA bundle {bundle} of connection {self.connection.connection_id} is not on this "
-                "worker: put "
-                "it there, or correct `tls_ca_file` in the connection's extra."
+                "worker: put it there, or correct `tls_ca_file` in the connection's extra."
             )
         options: dict[str, Any] = {
             "appname": f"env_sync {self.group}"[:128],

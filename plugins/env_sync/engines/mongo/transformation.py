@@ -135,8 +135,7 @@ def _checked(name: str, body: Mapping[str, Any], file: str, line: int) -> Iterat
                 file,
                 line,
                 "an aggregate must end in `$merge` into a collection of this database, named without a "
-                "database: "
-                "otherwise it changes nothing, or something else",
+                "database: otherwise it changes nothing, or something else",
             )
         if into.startswith(("system.", "env_sync.")):
             raise _wrong(file, line, "collections of the server and of Env Sync cannot be changed")
