@@ -20,6 +20,7 @@ from typing import Any
 from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
+from env_sync.errors import WrongEnvironment
 from env_sync.finding import Finding
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Parent, Transformation
@@ -176,6 +177,16 @@ class Work:
     log: logging.Logger
     stopwatch: Stopwatch = field(factory=Stopwatch)
     """Told how long the parts of a step take."""
+
+    def check_environment(self) -> None:
+        """Raises WrongEnvironment where the connection does not belong to the sync's environment."""
+        wanted, said = self.sync.environment, self.connection.environment
+        if said != wanted:
+            raise WrongEnvironment(
+                f"Connection {self.connection.connection_id} belongs to {said or 'no environment'}, sync "
+                f"{self.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
+                "connection's extra, or the sync."
+            )
 
 
 class Engine(ABC):

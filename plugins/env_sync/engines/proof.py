@@ -1,15 +1,47 @@
-"""The proof that a copy carries: whether it is one that promote may believe."""
+"""What a copy says about itself: how that begins, and what a step may believe of it."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
-from env_sync.engines.contract import CopyState, Holder, Stamp
+from env_sync.engines.contract import CopyState, Dump, Holder, Stamp, Work
 from env_sync.errors import ProofMissing
 from env_sync.manifest import Transformation
 
 AGAIN = "Nothing was touched; run the group again from restore."
 """What to do where there is none."""
+
+
+def first_stamp(work: Work, dump: Dump, now: dt.datetime) -> Stamp:
+    """What incoming says when its restore begins; `now` is the server's clock (UTC)."""
+    return Stamp(
+        state=CopyState.RESTORING,
+        holder=work.holder,
+        sync=work.sync.name,
+        environment=work.sync.environment,
+        source_environment=dump.environment,
+        dump_key=dump.key,
+        dump_sha256=dump.sha256,
+        data_time=dump.data_time,
+        born_in=dump.born_in,
+        parents=dump.parents,
+        transformations=(),
+        changed=now,
+    )
+
+
+def check_raw(stamp: Stamp | None, where: str, work: Work) -> Stamp:
+    """Gives the stamp where incoming is what this attempt restored, and nothing was done to it since.
+
+    `where` names the copy in the error. Raises ProofMissing.
+    """
+    if stamp is None or stamp.holder != work.holder or stamp.environment != work.sync.environment:
+        whose = f"of {stamp.holder}, attempt {stamp.holder.attempt}" if stamp else "without a stamp"
+        raise ProofMissing(f"{where} is a copy {whose}, not of this attempt. {AGAIN}")
+    if stamp.state is not CopyState.RAW:
+        raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {AGAIN}")
+    return stamp
 
 
 def check_stamp(

@@ -34,6 +34,7 @@ from env_sync.engines.files.place import Place, check_folder, check_live, place_
 from env_sync.engines.files.promotion import Promoting, promote, restore_previous
 from env_sync.engines.files.record import Record, read_record, write_record
 from env_sync.engines.files.unpack import check_dump, unpack
+from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
     ContentRefused,
     EnvSyncError,
@@ -44,7 +45,6 @@ from env_sync.errors import (
     RestoreFailed,
     ToolFailed,
     TransformationFailed,
-    WrongEnvironment,
 )
 from env_sync.finding import Finding
 from env_sync.hieradata.sync import Action
@@ -141,7 +141,7 @@ class FilesEngine(Engine):
 
     def restore(self, dump: Dump) -> tuple[str, ...]:
         """Make incoming anew from a dump. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         place, progress = self._place, self.work.progress
         self._held.note_step("restore")
         check_folder(place)
@@ -150,7 +150,7 @@ class FilesEngine(Engine):
             self._check_live(RestoreFailed)
             if remove(place, place.incoming):
                 self.work.log.info("Removed a %s that an earlier step left.", place.incoming)
-        stamp = self._first_stamp(dump)
+        stamp = first_stamp(self.work, dump, dt.datetime.now(dt.UTC))
         progress.start(f"restore of {place.live}", None, "items")
         with self._dropping_incoming(), self._errors(RestoreFailed):
             place.incoming.mkdir(mode=0o700)
@@ -166,7 +166,7 @@ class FilesEngine(Engine):
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Write the proof; files are not transformed. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         place = self._place
         self._held.note_step("sanitise")
         raw = self._raw_stamp()
@@ -186,14 +186,14 @@ class FilesEngine(Engine):
 
     def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming with live. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         self._held.note_step("promote")
         with self._errors(PromoteFailed):
             return promote(self._promoting, transformations, last_look)
 
     def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
         """Swap live and previous back. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         self._held.note_step("restore_previous")
         with self._errors(PromoteFailed):
             return restore_previous(self._promoting, last_look)
@@ -281,48 +281,12 @@ class FilesEngine(Engine):
         except ContentRefused as refused:
             raise otherwise(str(refused)) from None
 
-    def _refuse_other_environment(self) -> None:
-        wanted, said = self.work.sync.environment, self.work.connection.environment
-        if said != wanted:
-            raise WrongEnvironment(
-                f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
-                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
-                "connection's extra, or the sync."
-            )
-
-    def _first_stamp(self, dump: Dump) -> Stamp:
-        return Stamp(
-            state=CopyState.RESTORING,
-            holder=self.work.holder,
-            sync=self.work.sync.name,
-            environment=self.work.sync.environment,
-            source_environment=dump.environment,
-            dump_key=dump.key,
-            dump_sha256=dump.sha256,
-            data_time=dump.data_time,
-            born_in=dump.born_in,
-            parents=dump.parents,
-            transformations=(),
-            changed=dt.datetime.now(dt.UTC),
-        )
-
     def _raw_stamp(self) -> Stamp:
         where = self._place.incoming
-        again = "Nothing was done; run the group again from restore."
         record = self._record(where)
         if record is None:
-            raise ProofMissing(f"There is no directory {where} to sanitise. {again}")
-        stamp = record.stamp
-        if (
-            stamp is None
-            or stamp.holder != self.work.holder
-            or stamp.environment != self.work.sync.environment
-        ):
-            whose = f"of {stamp.holder}, attempt {stamp.holder.attempt}" if stamp else "without a stamp"
-            raise ProofMissing(f"{where} is a copy {whose}, not of this attempt. {again}")
-        if stamp.state is not CopyState.RAW:
-            raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
-        return stamp
+            raise ProofMissing(f"There is no directory {where} to sanitise. {AGAIN}")
+        return check_raw(record.stamp, str(where), self.work)
 
     def _stamp(self, copy: Path) -> Stamp | None:
         record = self._record(copy)

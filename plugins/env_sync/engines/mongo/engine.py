@@ -38,6 +38,7 @@ from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.stamp import read_live_stamp, read_stamp, write_stamp
 from env_sync.engines.mongo.transformation import read_transformations
+from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
     AccessRefused,
     DumpDamaged,
@@ -49,7 +50,6 @@ from env_sync.errors import (
     ProofMissing,
     RestoreFailed,
     TransformationFailed,
-    WrongEnvironment,
 )
 from env_sync.finding import Finding, problem
 from env_sync.manifest import Transformation
@@ -148,7 +148,7 @@ class MongoEngine(Engine):
 
     def restore(self, dump: Dump) -> tuple[str, ...]:
         """Make incoming anew from a dump. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         copies, session = self._copies, self._held.session
         read = open_dump(dump.file)
         self._refuse_other_database(read, dump.key)
@@ -161,7 +161,7 @@ class MongoEngine(Engine):
             self._refuse_readers(session, place)
         entries, warnings = self._entries(read)
         with self._dropping_incoming(), self._errors("Restoring", RestoreFailed):
-            stamp = self._first_stamp(session, dump)
+            stamp = first_stamp(self.work, dump, session.now())
             write_stamp(session, place, stamp)
             # Of the indexes only the unique ones are needed before the documents are what they will be.
             unique = None if place.beside_live else True
@@ -175,7 +175,7 @@ class MongoEngine(Engine):
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming, carry it beside live, write the proof. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         copies, session = self._copies, self._held.session
         with self._errors("Looking at incoming", TransformationFailed):
             self._held.note_step("sanitise")
@@ -213,7 +213,7 @@ class MongoEngine(Engine):
 
     def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming with live. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         with self._errors("Promoting", PromoteFailed):
             self._held.note_step("promote")
             return promote(self._promoting(self._copies), transformations, last_look)
@@ -328,15 +328,6 @@ class MongoEngine(Engine):
     ) -> contextlib.AbstractContextManager[None]:
         return self._server.errors(f"{doing} ({self._database})", otherwise)
 
-    def _refuse_other_environment(self) -> None:
-        wanted, said = self.work.sync.environment, self.work.connection.environment
-        if said != wanted:
-            raise WrongEnvironment(
-                f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
-                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
-                "connection's extra, or the sync."
-            )
-
     def _refuse_other_database(self, read: DumpFile, what: str) -> None:
         if not read.definitions:
             raise DumpDamaged(f"{what} holds no collection: it would leave nothing of {self._database}.")
@@ -376,38 +367,15 @@ class MongoEngine(Engine):
                 entries.append(Entry(number=number, definition=suits))
         return tuple(entries), tuple(warnings)
 
-    def _first_stamp(self, session: Session, dump: Dump) -> Stamp:
-        return Stamp(
-            state=CopyState.RESTORING,
-            holder=self.work.holder,
-            sync=self.work.sync.name,
-            environment=self.work.sync.environment,
-            source_environment=dump.environment,
-            dump_key=dump.key,
-            dump_sha256=dump.sha256,
-            data_time=dump.data_time,
-            born_in=dump.born_in,
-            parents=dump.parents,
-            transformations=(),
-            changed=session.now(),
-        )
-
     def _now(self, session: Session, stamp: Stamp, state: CopyState) -> Stamp:
         return evolve(stamp, state=state, changed=session.now())
 
     def _raw(self, session: Session, copies: Copies) -> tuple[Stamp, Place]:
         stamp, place = incoming_stamp(session, copies)
         where = f"Incoming of {self._leases.where}"
-        again = "Nothing was run; run the group again from restore."
         if stamp is None:
-            raise ProofMissing(f"{where} is not there, or carries no stamp of Env Sync. {again}")
-        if stamp.holder != self.work.holder or stamp.environment != self.work.sync.environment:
-            raise ProofMissing(
-                f"{where} is of {stamp.holder}, attempt {stamp.holder.attempt}, not of this attempt. {again}"
-            )
-        if stamp.state is not CopyState.RAW:
-            raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
-        return stamp, place
+            raise ProofMissing(f"{where} is not there, or carries no stamp of Env Sync. {AGAIN}")
+        return check_raw(stamp, where, self.work), place
 
     @contextlib.contextmanager
     def _dropping_incoming(self) -> Iterator[None]:

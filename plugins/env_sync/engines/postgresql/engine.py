@@ -60,6 +60,7 @@ from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, read_comment, write_stamp
 from env_sync.engines.postgresql.verify import verify_archive
 from env_sync.engines.postgresql.waiting_indexes import waiting_indexes
+from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
     DumpDamaged,
     EnvSyncError,
@@ -69,7 +70,6 @@ from env_sync.errors import (
     ProofMissing,
     RestoreFailed,
     TransformationFailed,
-    WrongEnvironment,
 )
 from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
@@ -124,7 +124,7 @@ class PostgreSQLEngine(Engine):
 
     def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
         """Dump live as it is after transformations. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         read = read_transformations(transformations)
         with self._errors(TransformationFailed):
             self._held.note_step("dump")
@@ -153,7 +153,7 @@ class PostgreSQLEngine(Engine):
 
     def restore(self, dump: Dump) -> tuple[str, ...]:
         """Make incoming anew from a dump. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         copies, session = self._copies, self._held.session
         archive = read_archive(dump.file, cancellation=self.work.cancellation, log=self.work.log)
         self._refuse_other_database(archive, dump)
@@ -169,7 +169,7 @@ class PostgreSQLEngine(Engine):
         with self._dropping(copies.incoming):
             with self._errors(RestoreFailed):
                 warnings = self._make_incoming(session, copies, archive)
-                stamp = self._first_stamp(session, dump)
+                stamp = first_stamp(self.work, dump, session.value("SELECT pg_catalog.clock_timestamp()"))
                 open_for_us(session, copies.incoming, stamp, RestoreFailed)
             warnings += restore_archive(
                 archive,
@@ -190,7 +190,7 @@ class PostgreSQLEngine(Engine):
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         copies, session = self._copies, self._held.session
         with self._errors(TransformationFailed):
             self._held.note_step("sanitise")
@@ -234,14 +234,14 @@ class PostgreSQLEngine(Engine):
 
     def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming with live. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("promote")
             return promote(self._promoting, transformations, last_look)
 
     def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
         """Swap live and previous back. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("restore_previous")
             return restore_previous(self._promoting, last_look)
@@ -325,15 +325,6 @@ class PostgreSQLEngine(Engine):
     ) -> contextlib.AbstractContextManager[None]:
         return plain_errors(f"Database {self._leases.where}", otherwise)
 
-    def _refuse_other_environment(self) -> None:
-        wanted, said = self.work.sync.environment, self.work.connection.environment
-        if said != wanted:
-            raise WrongEnvironment(
-                f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
-                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
-                "connection's extra, or the sync."
-            )
-
     def _refuse_other_database(self, archive: Archive, dump: Dump) -> None:
         if archive.database != self._database:
             raise DumpDamaged(
@@ -396,42 +387,15 @@ class PostgreSQLEngine(Engine):
         storage = like_live or Storage(locale=archive.locale, tablespace="")
         return make_closed(session, copies.incoming, storage, exact=like_live is not None)
 
-    def _first_stamp(self, session: Session, dump: Dump) -> Stamp:
-        return Stamp(
-            state=CopyState.RESTORING,
-            holder=self.work.holder,
-            sync=self.work.sync.name,
-            environment=self.work.sync.environment,
-            source_environment=dump.environment,
-            dump_key=dump.key,
-            dump_sha256=dump.sha256,
-            data_time=dump.data_time,
-            born_in=dump.born_in,
-            parents=dump.parents,
-            transformations=(),
-            changed=session.value("SELECT pg_catalog.clock_timestamp()"),
-        )
-
     def _now(self, session: Session, stamp: Stamp, state: CopyState) -> Stamp:
         return evolve(stamp, state=state, changed=session.value("SELECT pg_catalog.clock_timestamp()"))
 
     def _raw_stamp(self, session: Session) -> Stamp:
         comment = read_comment(session, self._copies.incoming)
         where = f"{self._copies.incoming} on {self._server}"
-        again = "Nothing was run; run the group again from restore."
         if comment is None:
-            raise ProofMissing(f"There is no database {where} to sanitise. {again}")
-        stamp = comment.stamp
-        if (
-            stamp is None
-            or stamp.holder != self.work.holder
-            or stamp.environment != self.work.sync.environment
-        ):
-            whose = f"of {stamp.holder}, attempt {stamp.holder.attempt}" if stamp else "without a stamp"
-            raise ProofMissing(f"{where} is a copy {whose}, not of this attempt. {again}")
-        if stamp.state is not CopyState.RAW:
-            raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
-        return stamp
+            raise ProofMissing(f"There is no database {where} to sanitise. {AGAIN}")
+        return check_raw(comment.stamp, where, self.work)
 
     def _waiting(self, archive: Archive) -> tuple[Entry, ...]:
         """What the restore leaves for after the transformation."""
