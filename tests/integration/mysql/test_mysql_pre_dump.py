@@ -11,9 +11,11 @@ import pytest
 from attrs import evolve
 
 from env_sync.engines.contract import DumpFacts
+from env_sync.engines.mysql import incoming as incoming_module
 from env_sync.engines.mysql import outgoing as outgoing_module
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.identifiers import qualified, quoted
+from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.stamp import TABLE
 from env_sync.errors import NameRefused, ProofMissing, RestoreFailed, TransformationFailed
 from env_sync.hieradata.sync import Action
@@ -188,6 +190,7 @@ def test_in_place_live_itself_is_transformed(live: Stage) -> None:
         "SET STATEMENT max_statement_time = 9 FOR TRUNCATE log",
         "/*!99999 SELECT */ TRUNCATE log",
         "UNLOCK TABLES",
+        "SELECT 1; COMMIT",
         "ANALYZE TABLE log",
     ],
 )
@@ -216,12 +219,23 @@ def test_in_place_needs_tables_that_can_be_rolled_back(live: Stage) -> None:
     untouched(live)
 
 
-def test_an_account_that_could_read_the_copy_stops_the_push(live: Stage) -> None:
+def test_an_account_that_could_read_the_copy_stops_the_push(
+    live: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make_like = incoming_module.make_like
+
+    def watched(session: Session, database: str, like: str) -> None:
+        made.append(database)
+        make_like(session, database, like)
+
+    monkeypatch.setattr(incoming_module, "make_like", watched)
     live.server.create_account("curious", SECRET, "SELECT ON `signon%`.*")
     found = [one.what for one in pushing(live).preflight([live.transformation(REDACT)], None).findings]
     assert any("curious@%" in one and "so a push refuses" in one for one in found)
     with pytest.raises(RestoreFailed, match=r"curious@% by a grant ON `signon%`"):
         push(live)
+    assert made == []
     untouched(live)
 
 
@@ -254,12 +268,12 @@ def test_clean_up_drops_what_a_killed_step_left(live: Stage, monkeypatch: pytest
 
 @pytest.mark.parametrize("action", [Action.PUSH, Action.PULL])
 def test_a_later_run_drops_it_too(live: Stage, monkeypatch: pytest.MonkeyPatch, action: Action) -> None:
-    dump = live.dump_file(live.mysqldump("--ignore-table=signon_production.gone_view"))
+    dump = live.dump_file(gzip.compress(live.mysqldump()))
     left(live, monkeypatch)
     if action is Action.PUSH:
         push(live)
     else:
-        with working(live.engine("another")) as engine, pytest.raises(Exception, match="gzip"):
+        with working(live.engine("another")) as engine:
             engine.restore(dump)
     assert outgoing(live) not in live.server.databases()
 

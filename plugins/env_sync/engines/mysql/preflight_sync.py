@@ -17,6 +17,7 @@ from env_sync.engines.mysql.dump_file import check_header
 from env_sync.engines.mysql.grants import accesses
 from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_without_transactions
 from env_sync.engines.mysql.names import Copies, copies_of
+from env_sync.engines.mysql.preflight import look_at_rights
 from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, exists
@@ -110,6 +111,7 @@ def _transformed(pushing: Pushing, session: Session, size: int) -> Iterator[Find
                 yield from _rehearsed(inside, database, script)
     if pushing.in_place:
         return
+    yield from look_at_rights(session, server)
     yield from _readers(session, copies.outgoing, "push")
     if exists(session, copies.outgoing) and not has_table(session, copies.outgoing):
         yield problem(
