@@ -334,3 +334,11 @@ def test_before_the_night_it_is_tried_on_live(live: Stage) -> None:
     assert not any("may commit" in one for one in found("TRUNCATE log;"))
     assert live.run(COUNT) == LIVE
     assert live.server.databases() == {live.database}
+
+
+def test_before_the_night_an_account_that_may_only_dump_is_named(live: Stage) -> None:
+    live.server.create_account("dumper", SECRET, "SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON *.*")
+    work = pushing(live).work
+    engine = MySQLEngine(evolve(work, connection=evolve(work.connection, login="dumper")))
+    found = [one.what for one in engine.preflight([live.transformation("SELECT 1;")], None).findings]
+    assert any("dumper lacks" in one and "CREATE" in one for one in found)
