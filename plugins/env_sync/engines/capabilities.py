@@ -51,7 +51,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         storagebackends=frozenset({"s3"}),
         transformation=True,
         postprocess=True,
-        pre_dump_transformation=False,
+        pre_dump_transformation=True,
         excluded_tables=True,
         previous=True,
     ),

@@ -25,6 +25,8 @@ COPIES = ("__incoming", "__previous", "__outgoing")
 """What is added to a database's name for its copies; each as long as the others."""
 LONGEST_POSTGRESQL_NAME = 63
 """Bytes; NAMEDATALEN - 1, https://www.postgresql.org/docs/current/limits.html"""
+LONGEST_MYSQL_NAME = 64
+"""Characters; https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html"""
 SYSTEM_DATABASES: Mapping[str, tuple[str, ...]] = {
     "postgresql": ("postgres", "template0", "template1", "rdsadmin"),
     "mysql": ("mysql", "sys", "information_schema", "performance_schema"),
@@ -255,14 +257,18 @@ def _database(judged: Judged) -> Iterator[Fault]:
         yield judged.fault("database", shown, f"names ending in {' or '.join(COPIES)} are kept for copies")
     if sync.action is Action.PULL and sync.database in SYSTEM_DATABASES.get(sync.dbms, ()):
         yield judged.fault("database", shown, f"a pull never replaces a database of {sync.dbms} itself")
-    if sync.dbms == "postgresql":
+    longest = {
+        "postgresql": (LONGEST_POSTGRESQL_NAME, len(sync.database.encode()), "bytes"),
+        "mysql": (LONGEST_MYSQL_NAME, len(sync.database), "characters"),
+    }
+    if sync.dbms in longest:
+        most, length, unit = longest[sync.dbms]
         copy = _made_copy(sync)
-        room = LONGEST_POSTGRESQL_NAME - len(copy)
-        length = len(sync.database.encode())
+        room = most - len(copy)
         if length > room:
             reason = f", since `{copy}` is added to it" if copy else ""
             yield judged.fault(
-                "database", f"{shown}, {length} bytes long", f"a name may have at most {room} bytes{reason}"
+                "database", f"{shown}, {length} {unit} long", f"a name may have at most {room} {unit}{reason}"
             )
 
 

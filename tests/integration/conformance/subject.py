@@ -141,6 +141,10 @@ class Subject(ABC):
     def transformation(self) -> str:
         """A transformation that takes every personal value out of what `fill` and `fill_rich` make."""
 
+    def transformation_in_place(self) -> str:
+        """The same of the small database, of what may run on live itself."""
+        return self.transformation()
+
     @abstractmethod
     def bad_transformations(self) -> Mapping[str, BadTransformation]:
         """Transformations that fail, each in its way, by name. They suit what `fill` makes."""

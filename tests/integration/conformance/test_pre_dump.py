@@ -168,6 +168,7 @@ def test_nobody_else_reads_the_copy(pushing: Stage) -> None:
 
 
 def test_in_place_live_is_what_the_transformation_made_of_it(pushing: Stage) -> None:
+    pushing.pre_dump = pushing.subject.transformation_in_place()
     pushing.push_options = {"pre_dump_in_place": True}
     pushing.configure()
     pushing.push()

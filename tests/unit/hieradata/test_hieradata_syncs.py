@@ -199,6 +199,21 @@ def test_a_push_that_transforms_a_copy_needs_room_for_its_name(hieradata, push) 
     assert [sync.pre_dump_in_place for sync in environment.syncs] == [False, True]
 
 
+def test_a_name_in_mysql_is_counted_in_characters(hieradata, pull, push) -> None:
+    of_mysql = {"dbms": "mysql"}
+    too_long = "at most 54 characters, since `__incoming`"
+    assert too_long in hieradata.one({**pull, **of_mysql, "database": "x" * 55}).right
+    transformed = {**push, **of_mysql, "pre_dump_transformation_sql_filename": "sanitise.sql"}
+    too_long = "at most 54 characters, since `__outgoing`"
+    assert too_long in hieradata.one({**transformed, "database": "x" * 55}).right
+    fitting = {
+        "a": {**pull, **of_mysql, "database": "é" * 54},
+        "b": {**transformed, "database": "é" * 54},
+        "c": {**push, **of_mysql, "database": "x" * 64},
+    }
+    assert hieradata.syncs(fitting).problems == ()
+
+
 def test_live_of_a_protected_environment_is_never_transformed(hieradata, push) -> None:
     fields = {**push, "pre_dump_transformation_sql_filename": "sanitise.sql", "pre_dump_in_place": "true"}
     hieradata.write("common.yaml", "govuk_env_sync::protected: true\n")

@@ -21,7 +21,7 @@ from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import DumpFacts
 from env_sync.engines.mysql.client_tools import DumpTool, known_dump_tools, tool_to_dump
-from env_sync.engines.mysql.dump_file import COMPLETED, SANDBOX, TAIL
+from env_sync.engines.mysql.dump_file import COMPLETED, DATABASE, SANDBOX, TAIL
 from env_sync.engines.mysql.option_file import option_file
 from env_sync.engines.mysql.server_version import ServerVersion
 from env_sync.engines.mysql.session import Server, plain_errors
@@ -32,8 +32,17 @@ from env_sync.redact import redact_mysql_line
 
 _PIPE = 1 << 20
 _open_packed: Callable[..., Any] = igzip_threaded.open
-_FIRST_LINES = 512
+_FIRST_LINES = 4096
 """Bytes within which the first lines end that are written anew."""
+
+
+@frozen(kw_only=True)
+class AsOf:
+    """What makes a dump of a copy's tables one of its live: the name, and what stands behind the tables."""
+
+    database: str
+    objects: bytes
+    """Views, triggers, routines and events, as statements; the copy's own are not dumped."""
 
 
 @frozen(kw_only=True)
@@ -50,6 +59,7 @@ def dump_database(
     *,
     compression: str,
     excluded_tables: Sequence[str] = (),
+    as_of: AsOf | None = None,
     cancellation: Cancellation,
     progress: Progress,
     log: logging.Logger,
@@ -57,8 +67,8 @@ def dump_database(
     """Write a consistent dump of a database to the file `to`, whole or not at all.
 
     `compression` is "none" or "gzip:1" to "gzip:9"; the file is gzip in any case. `excluded_tables` are
-    names, with `*` and `?`. Raises NoSuchDatabase, AccessRefused, ServerUnreachable, ToolMissing, ToolFailed,
-    DiskFull, Cancelled.
+    names, with `*` and `?`. `as_of` is for a copy. Raises NoSuchDatabase, AccessRefused,
+    ServerUnreachable, ToolMissing, ToolFailed, DiskFull, Cancelled.
     """
     source = _look_at(server, database)
     tool = tool_to_dump(known_dump_tools(), source.version)
@@ -75,13 +85,17 @@ def dump_database(
     progress.start(f"dump of {database}", None, "bytes")
     started = dt.datetime.now(dt.UTC)
     with _whole(to) as part:
-        packer = _Packer(part, compression)
+        packer = _Packer(part, compression, as_of)
         with (
             option_file(server.connection, tool.version.family, to.parent) as options,
             packer.running() as pipe,
         ):
             result = command.run(
-                [tool.program, f"--defaults-extra-file={options}", *_arguments(tool, database, excluded)],
+                [
+                    tool.program,
+                    f"--defaults-extra-file={options}",
+                    *_arguments(tool, database, excluded, objects=as_of is None),
+                ],
                 env={},
                 cancellation=cancellation,
                 log=log,
@@ -120,15 +134,12 @@ def _look_at(server: Server, database: str) -> _Source:
         return _Source(version=session.version, said=str(said), tables=tuple(name for (name,) in rows))
 
 
-def _arguments(tool: DumpTool, database: str, excluded: Sequence[str]) -> Iterator[str]:
+def _arguments(tool: DumpTool, database: str, excluded: Sequence[str], *, objects: bool) -> Iterator[str]:
     yield from (
         "--single-transaction",
         "--quick",
         "--skip-lock-tables",
         "--no-tablespaces",
-        "--routines",
-        "--triggers",
-        "--events",
         "--hex-blob",
         "--default-character-set=utf8mb4",
         "--comments",
@@ -136,6 +147,7 @@ def _arguments(tool: DumpTool, database: str, excluded: Sequence[str]) -> Iterat
         "--max-allowed-packet=1G",
         "--net-buffer-length=1M",
     )
+    yield from ("--routines", "--triggers", "--events") if objects else ("--skip-triggers",)
     if not tool.version.mariadb:
         # The one sets what only an administrator may, the other asks for statistics that older servers lack.
         yield from ("--set-gtid-purged=OFF", "--column-statistics=0")
@@ -146,12 +158,13 @@ def _arguments(tool: DumpTool, database: str, excluded: Sequence[str]) -> Iterat
 class _Packer:
     """Packs what a program writes into a file, in a thread, its first lines as other clients take them."""
 
-    def __init__(self, file: Path, compression: str) -> None:
+    def __init__(self, file: Path, compression: str, as_of: AsOf | None) -> None:
         self.read = 0
         """Bytes that were read so far."""
         self.end = b""
         """The last bytes that were read."""
         self._file = file
+        self._as_of = as_of
         # isal has four levels; its second packs SQL as small as zlib's sixth.
         number = 0 if compression == "none" else int(compression.removeprefix("gzip:"))
         self._level = 0 if number == 0 else 1 if number < 3 else 2 if number < 8 else 3
@@ -185,13 +198,29 @@ class _Packer:
                 while len(first) < _FIRST_LINES and (chunk := pipe.read(_PIPE)):
                     first += chunk
                 self._count(first)
-                packed.write(as_mysql(first))
+                last = self._named(as_mysql(first))
                 while chunk := pipe.read(_PIPE):
                     self._count(chunk)
-                    packed.write(chunk)
+                    last += chunk
+                    packed.write(last[:-TAIL])
+                    last = last[-TAIL:]
+                packed.write(self._with_objects(last))
         except OSError as problem:
             # The program fails on the pipe that is closed now.
             self._problem = problem
+
+    def _named(self, first: bytes) -> bytes:
+        """The first lines with the name that the dump is to have."""
+        if self._as_of is None or (match := DATABASE.search(first)) is None:
+            return first
+        return first[: match.start("name")] + self._as_of.database.encode() + first[match.end("name") :]
+
+    def _with_objects(self, last: bytes) -> bytes:
+        """The last lines with what stands behind the tables, before the one that says that all is there."""
+        at = last.rfind(COMPLETED)
+        if self._as_of is None or at < 0:
+            return last
+        return last[:at] + self._as_of.objects + last[at:]
 
     def _count(self, chunk: bytes) -> None:
         self.read += len(chunk)

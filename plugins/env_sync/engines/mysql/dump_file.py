@@ -22,7 +22,8 @@ CHUNK = 1 << 20
 SANDBOX = re.compile(rb"\A/\*M?!999999\\- enable the sandbox mode \*/ ?\r?\n?")
 """What MariaDB's program writes first since 2024, and what MySQL's client does not take."""
 _HEADER = re.compile(rb"\A-- (?:MySQL|MariaDB) dump [^\n]*\n")
-_DATABASE = re.compile(rb"^-- Host: .*?\s+Database: (?P<name>[^\r\n]*)", re.M)
+DATABASE = re.compile(rb"^-- Host: .*?\s+Database: (?P<name>[^\r\n]*)", re.M)
+"""Where the first lines say which database it is of."""
 _SERVER = re.compile(rb"^-- Server version\s+(?P<version>[^\r\n]*)", re.M)
 _READ_ERRORS: Any = (OSError, EOFError, zlib.error, isal_zlib.error)
 _open: Callable[..., Any] = igzip_threaded.open
@@ -41,7 +42,7 @@ def read_header(beginning: bytes) -> Header | None:
     beginning = SANDBOX.sub(b"", beginning, count=1)
     if not _HEADER.match(beginning):
         return None
-    database, version = _DATABASE.search(beginning), _SERVER.search(beginning)
+    database, version = DATABASE.search(beginning), _SERVER.search(beginning)
     return Header(
         database=database["name"].decode(errors="replace").strip() if database else "",
         server_version=version["version"].decode(errors="replace").strip() if version else "",

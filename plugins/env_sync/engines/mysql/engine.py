@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -25,16 +24,24 @@ from env_sync.engines.contract import (
 )
 from env_sync.engines.mysql.dump import dump_database
 from env_sync.engines.mysql.grants import check_closed
-from env_sync.engines.mysql.incoming import clean_up, drop_after_failure, end_earlier_sessions, make_closed
+from env_sync.engines.mysql.in_place import transform_in_place
+from env_sync.engines.mysql.incoming import (
+    clean_up,
+    drop_after_failure,
+    drop_left_outgoing,
+    end_earlier_sessions,
+    make_closed,
+)
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies, copies_of
+from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
 from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
-from env_sync.engines.mysql.preflight_sync import look_at_pull, look_at_push
+from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
 from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
 from env_sync.engines.mysql.restore_data import restore_dump
 from env_sync.engines.mysql.sanitising import run_transformations, set_aside
-from env_sync.engines.mysql.script import as_scripts, read_transformations
-from env_sync.engines.mysql.session import Server, Session, drop_database, exists, plain_errors
+from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
+from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, read_told, write_dumped, write_objects, write_stamp
 from env_sync.engines.mysql.swap import recover
 from env_sync.engines.mysql.verify import verify_dump
@@ -71,7 +78,7 @@ class MySQLEngine(Engine):
             self._server, self._database, work.holder, work.sync.options.lease_lifetime, work.log
         )
         # An account that only dumps may lack the right to make the lease database; the named lock must do.
-        self._without_table = work.sync.action is Action.PUSH
+        self._without_table = work.sync.action is Action.PUSH and work.sync.pre_dump_transformation is None
         self._hold: Hold | None = None
         self._recovered = ""
 
@@ -98,16 +105,18 @@ class MySQLEngine(Engine):
         """Dump live to a file. See the contract."""
         with self._errors():
             self._held.note_step("dump")
-        return dump_database(
-            self._server,
-            self._database,
-            to,
-            compression=self.work.sync.options.compression,
-            excluded_tables=self.work.sync.excluded_tables,
-            cancellation=self.work.cancellation,
-            progress=self.work.progress,
-            log=self.work.log,
-        )
+        return self._dump_live(to)
+
+    def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
+        """Dump live as it is after transformations. See the contract."""
+        self._refuse_other_environment()
+        copies, session = self._copies, self._held.session
+        with self._errors(TransformationFailed):
+            self._held.note_step("dump")
+            outside = self._outside(session, copies)
+            scripts = read_transformations(transformations, outside, LIVE if in_place else OUTGOING)
+        facts = self._dump_in_place(to, scripts) if in_place else self._dump_outgoing(to, scripts)
+        return evolve(facts, transformations=tuple(one.said for one in scripts))
 
     def verify(self, dump: Path) -> None:
         """Read a dump through to its end. See the contract."""
@@ -133,13 +142,11 @@ class MySQLEngine(Engine):
         copies, session = self._copies, self._held.session
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
-            end_earlier_sessions(self._held, (copies.live, copies.incoming))
-            if drop_database(session, copies.incoming):
-                self.work.log.info("Dropped a %s that an earlier step left.", copies.incoming)
-        with self._dropping_incoming():
+            self._drop_leftovers(session, copies)
+        with self._dropping(copies.incoming):
             with self._errors(RestoreFailed):
                 stamp = self._first_stamp(session, dump)
-                make_closed(session, copies, stamp, RestoreFailed)
+                make_closed(session, copies.incoming, copies.live, stamp, RestoreFailed)
                 others = [str(row[0]) for row in session.execute("SHOW DATABASES")]
             with self._errors(RestoreFailed):
                 restored = restore_dump(
@@ -158,7 +165,7 @@ class MySQLEngine(Engine):
                 write_objects(session, copies.incoming, restored.waiting)
                 check_closed(session, copies.incoming, RestoreFailed)
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
-        return restored.warnings
+        return restored.left_out + restored.put_off
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
@@ -167,8 +174,8 @@ class MySQLEngine(Engine):
         with self._errors(TransformationFailed):
             self._held.note_step("sanitise")
             raw = self._raw_stamp(session)
-        with self._dropping_incoming(), self._errors(TransformationFailed):
-            outside = {str(row[0]) for row in session.execute("SHOW DATABASES")} | set(copies.all)
+        with self._dropping(copies.incoming), self._errors(TransformationFailed):
+            outside = self._outside(session, copies)
             scripts = (*read_transformations(transformations, outside), *as_scripts(postprocess, outside))
             started = self._now(session, raw, CopyState.SANITISING)
             write_stamp(session, copies.incoming, started)
@@ -225,7 +232,15 @@ class MySQLEngine(Engine):
         """Try what would stop this sync alone. See the contract."""
         sync = self.work.sync
         if sync.action is Action.PUSH:
-            return look_at_push(self._looked_at, self._database, sync.excluded_tables)
+            return look_at_push(
+                Pushing(
+                    server=self._looked_at,
+                    database=self._database,
+                    excluded_tables=sync.excluded_tables,
+                    transformations=transformations,
+                    in_place=sync.pre_dump_in_place,
+                )
+            )
         try:
             copies = self._copies
         except NameRefused as refused:
@@ -294,6 +309,49 @@ class MySQLEngine(Engine):
                 "connection's extra, or the sync."
             )
 
+    def _outside(self, session: Session, copies: Copies) -> set[str]:
+        """The databases that a transformation must not name."""
+        return {str(row[0]) for row in session.execute("SHOW DATABASES")} | set(copies.all)
+
+    def _drop_leftovers(self, session: Session, copies: Copies) -> None:
+        """End and drop what an earlier step left: whoever holds the lease now is the only one at work."""
+        end_earlier_sessions(self._held, (copies.live, copies.incoming, copies.outgoing))
+        dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
+        dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
+        for copy in dropped:
+            self.work.log.info("Dropped a %s that an earlier step left.", copy)
+
+    def _dump_live(self, to: Path) -> DumpFacts:
+        return dump_database(
+            self._server,
+            self._database,
+            to,
+            compression=self.work.sync.options.compression,
+            excluded_tables=self.work.sync.excluded_tables,
+            cancellation=self.work.cancellation,
+            progress=self.work.progress,
+            log=self.work.log,
+        )
+
+    def _dump_in_place(self, to: Path, scripts: Sequence[Script]) -> DumpFacts:
+        with self._errors(TransformationFailed), self.work.stopwatch.part("transformations"):
+            transform_in_place(self._server, self._database, scripts)
+        with self.work.stopwatch.part("dump"):
+            return self._dump_live(to)
+
+    def _dump_outgoing(self, to: Path, scripts: Sequence[Script]) -> DumpFacts:
+        copies, session = self._copies, self._held.session
+        with self._errors(RestoreFailed):
+            self._drop_leftovers(session, copies)
+        outgoing = Outgoing(
+            work=self.work,
+            server=self._server,
+            session=session,
+            copies=copies,
+            dropping=lambda: self._dropping(copies.outgoing),
+        )
+        return dump_outgoing(outgoing, scripts, to)
+
     def _first_stamp(self, session: Session, dump: Dump) -> Stamp:
         return Stamp(
             state=CopyState.RESTORING,
@@ -307,11 +365,11 @@ class MySQLEngine(Engine):
             born_in=dump.born_in,
             parents=dump.parents,
             transformations=(),
-            changed=_clock(session),
+            changed=clock(session),
         )
 
     def _now(self, session: Session, stamp: Stamp, state: CopyState) -> Stamp:
-        return evolve(stamp, state=state, changed=_clock(session))
+        return evolve(stamp, state=state, changed=clock(session))
 
     def _raw_stamp(self, session: Session) -> Stamp:
         incoming = self._copies.incoming
@@ -339,35 +397,29 @@ class MySQLEngine(Engine):
                 return read_told(session, database)
 
     @contextlib.contextmanager
-    def _dropping_incoming(self) -> Iterator[None]:
-        """Drop incoming where the block raises: nobody may find it half done."""
+    def _dropping(self, copy: str) -> Iterator[None]:
+        """Drop a copy where the block raises: nobody may find it half done."""
         try:
             yield
         except BaseException:
             session = self._held.session
             session.abandon()
             if session.usable:
-                drop_after_failure(session, self._copies.incoming, self.work.log)
+                drop_after_failure(session, copy, self.work.log)
             else:
-                self._drop_alone()
+                self._drop_alone(copy)
             raise
 
-    def _drop_alone(self) -> None:
+    def _drop_alone(self, copy: str) -> None:
         """The same where the session that carries the lease is gone, if nobody else has the lease now."""
         try:
             with self._server.session(self._server.lease_database) as session, session.uninterrupted():
                 if self._leases.lock_alone(session):
-                    drop_after_failure(session, self._copies.incoming, self.work.log)
+                    drop_after_failure(session, copy, self.work.log)
         except (EnvSyncError, pymysql.err.MySQLError) as failure:
             self.work.log.error(
                 "%s could not be dropped after a failure (%s); the end of the group tries again. Nobody else "
                 "can read it.",
-                self._copies.incoming,
+                copy,
                 type(failure).__name__,
             )
-
-
-def _clock(session: Session) -> dt.datetime:
-    """The server's clock, in UTC."""
-    moment: dt.datetime = session.value("SELECT NOW(6)")
-    return moment.replace(tzinfo=dt.UTC)

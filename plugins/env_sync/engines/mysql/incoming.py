@@ -1,4 +1,4 @@
-"""Incoming: made closed to everybody else, and dropped; and what earlier processes still do in the copies."""
+"""Incoming and outgoing: made closed to everybody else, dropped; what earlier processes still do there."""
 
 from __future__ import annotations
 
@@ -8,33 +8,70 @@ import pymysql
 
 from env_sync.engines.contract import CleanUp, Holder, Stamp
 from env_sync.engines.mysql.connecting import described
-from env_sync.engines.mysql.grants import check_closed
+from env_sync.engines.mysql.grants import accesses, check_closed
+from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.lease import Hold
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.session import Session, drop_database, exists
-from env_sync.engines.mysql.stamp import make_table, read_told, write_stamp
-from env_sync.engines.mysql.swap import make_like
+from env_sync.engines.mysql.stamp import TABLE, has_table, make_table, read_told, write_stamp
+from env_sync.engines.mysql.swap import make_like, tables_of
 from env_sync.errors import EnvSyncError
 
 
-def make_closed(session: Session, copies: Copies, stamp: Stamp, error: type[EnvSyncError]) -> None:
-    """Make an empty incoming like live, once nobody else could read it; else raises `error`."""
-    check_closed(session, copies.incoming, error)
-    make_like(session, copies.incoming, copies.live)
-    make_table(session, copies.incoming)
-    write_stamp(session, copies.incoming, stamp)
+def make_closed(session: Session, copy: str, like: str, stamp: Stamp, error: type[EnvSyncError]) -> None:
+    """Make an empty copy like live, once nobody else could read it; else raises `error`."""
+    check_closed(session, copy, error)
+    make_like(session, copy, like)
+    make_table(session, copy)
+    write_stamp(session, copy, stamp)
+
+
+def drop_copy(session: Session, copy: str) -> bool:
+    """Drop a copy, its stamp last: one that is dropped by half still tells whose it is. False where none."""
+    if not exists(session, copy):
+        return False
+    if others := [name for name in tables_of(session, copy) if name != TABLE]:
+        session.execute("SET SESSION foreign_key_checks = 0")
+        # Sequences are tables to MariaDB.
+        session.execute(f"DROP TABLE IF EXISTS {', '.join(qualified(copy, name) for name in others)}")
+        session.execute("SET SESSION foreign_key_checks = 1")
+    return drop_database(session, copy)
+
+
+def drop_left_outgoing(session: Session, copies: Copies) -> bool:
+    """Drop an outgoing that an earlier step left; False where there is none, or one that is not ours.
+
+    Ours has the table of a stamp, or is as empty and closed as it is before it has one. Somebody may have
+    called a database of theirs so before there was an outgoing. Raises AccessRefused, MySQLError.
+    """
+    outgoing = copies.outgoing
+    if not exists(session, outgoing):
+        return False
+    if not has_table(session, outgoing):
+        others = [one for one in accesses(session, outgoing) if not one.administrator]
+        if others or not _is_empty(session, outgoing):
+            return False
+    return drop_copy(session, outgoing)
+
+
+def _is_empty(session: Session, database: str) -> bool:
+    return not session.execute(
+        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
+        "UNION SELECT 1 FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s "
+        "UNION SELECT 1 FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s",
+        [database] * 3,
+    )
 
 
 def drop_after_failure(session: Session, database: str, log: logging.Logger) -> None:
     """Drop what an error left; where that fails too it is logged, and the clean-up does it."""
     try:
         with session.uninterrupted():
-            drop_database(session, database)
+            drop_copy(session, database)
     except pymysql.err.MySQLError as error:
         log.error(
             "Database %s could not be dropped after a failure: %s. The end of the group tries again; nobody "
-            "else "
-            "can read it.",
+            "else can read it.",
             database,
             described(error),
         )
@@ -66,23 +103,35 @@ def end_earlier_sessions(hold: Hold, databases: tuple[str, ...]) -> tuple[str, .
 def clean_up(
     hold: Hold, holder: Holder, database: str, copies: Copies | None, recovered: str, log: logging.Logger
 ) -> CleanUp:
-    """End what still runs, and drop incoming where it is this group's; `recovered` was put right before.
+    """End what still runs, and drop incoming and outgoing where they are this group's.
+
+    `recovered` was put right before.
 
     Raises MySQLError.
     """
     session = hold.session
     notes = [recovered] if recovered else []
-    notes += end_earlier_sessions(hold, (copies.live, copies.incoming) if copies else (database,))
+    worked_on = (copies.live, copies.incoming, copies.outgoing) if copies else (database,)
+    notes += end_earlier_sessions(hold, worked_on)
     dropped = False
-    if copies is not None and exists(session, copies.incoming):
-        stamp = read_told(session, copies.incoming).stamp
-        if stamp is None or (stamp.holder.run, stamp.holder.group) == (holder.run, holder.group):
-            dropped = drop_database(session, copies.incoming)
-            notes.append(
-                f"dropped {copies.incoming}, which was {stamp.state if stamp else 'without a stamp'}"
-            )
-        else:
-            notes.append(f"{copies.incoming} belongs to {stamp.holder} and was left alone")
+    if copies is not None:
+        dropped = _drop(session, holder, copies, copies.incoming, notes)
+        _drop(session, holder, copies, copies.outgoing, notes)
     for note in notes:
         log.info("Clean-up of %s: %s.", database, note)
     return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))
+
+
+def _drop(session: Session, holder: Holder, copies: Copies, copy: str, notes: list[str]) -> bool:
+    """Drop a copy where it is this group's, or without a stamp; says so in `notes`."""
+    if not exists(session, copy):
+        return False
+    stamp = read_told(session, copy).stamp
+    if stamp is not None and (stamp.holder.run, stamp.holder.group) != (holder.run, holder.group):
+        notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
+        return False
+    ours = copy == copies.outgoing
+    dropped = drop_left_outgoing(session, copies) if ours else drop_database(session, copy)
+    if dropped:
+        notes.append(f"dropped {copy}, which was {stamp.state if stamp else 'without a stamp'}")
+    return dropped

@@ -1,4 +1,4 @@
-"""The names of the three copies of a database, and which databases cannot have them."""
+"""The names of the copies of a database, and which databases cannot have them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from env_sync.errors import NameRefused
 
 INCOMING = "__incoming"
 PREVIOUS = "__previous"
+OUTGOING = "__outgoing"
 LONGEST = 64
 """Characters of a name, in MySQL and MariaDB."""
 OF_THE_SERVER = ("mysql", "sys", "information_schema", "performance_schema")
@@ -17,16 +18,17 @@ OF_THE_SERVER = ("mysql", "sys", "information_schema", "performance_schema")
 
 @frozen(kw_only=True)
 class Copies:
-    """The databases that are the three copies."""
+    """The databases that are live and its copies."""
 
     live: str
     incoming: str
     previous: str
+    outgoing: str
 
     @property
-    def all(self) -> tuple[str, str, str]:
-        """All three."""
-        return (self.live, self.incoming, self.previous)
+    def all(self) -> tuple[str, ...]:
+        """All four."""
+        return (self.live, self.incoming, self.previous, self.outgoing)
 
 
 def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
@@ -42,10 +44,11 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
             f"Database {database} belongs to the server or to Env Sync itself and is never replaced. Name "
             "another database in hieradata."
         )
-    if database.lower().endswith((INCOMING, PREVIOUS)):
+    if database.lower().endswith((INCOMING, PREVIOUS, OUTGOING)):
         raise NameRefused(
-            f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}) and "
-            "may be dropped at any time. Name the live database in hieradata, or rename this one."
+            f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}, "
+            f"{OUTGOING}) and may be dropped at any time. Name the live database in hieradata, or rename "
+            "this one."
         )
     room = LONGEST - len(INCOMING)
     if len(database) > room:
@@ -54,4 +57,9 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
             f"fit "
             f"into {LONGEST}, so it may have {room}. Rename the database."
         )
-    return Copies(live=database, incoming=database + INCOMING, previous=database + PREVIOUS)
+    return Copies(
+        live=database,
+        incoming=database + INCOMING,
+        previous=database + PREVIOUS,
+        outgoing=database + OUTGOING,
+    )

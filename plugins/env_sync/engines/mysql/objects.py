@@ -136,7 +136,7 @@ def drop_object(session: Session, database: str, one: Object) -> None:
 def make_object(session: Session, one: Object, *, definer: str = "") -> None:
     """Make it in the session's database, as whoever the session is, or as `definer` (`user@host`)."""
     try:
-        character_set, text = _encoded(one, with_definer(one, definer))
+        character_set, text = encoded(one, with_definer(one, definer))
         collate = f" COLLATE {one.collation}" if one.collation and character_set == one.character_set else ""
         session.execute(f"SET NAMES {character_set}{collate}")
         session.execute(
@@ -234,7 +234,7 @@ def _said(kind: Kind, row: Sequence[str | None]) -> tuple[str, str, str, str] | 
     return statement, sql_mode or "", character_set or "utf8mb4", collation or ""
 
 
-def _encoded(one: Object, statement: str) -> tuple[str, bytes]:
+def encoded(one: Object, statement: str) -> tuple[str, bytes]:
     """The statement in the character set that it was written with, where it has room there, else in UTF-8."""
     try:
         return one.character_set, statement.encode(CODECS[one.character_set])

@@ -19,7 +19,7 @@ NEEDED = (
     *("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "EXECUTE"),
     *("CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER"),
 )
-"""What a pull needs on live and its copies."""
+"""What a pull needs on live and its copies, and a push on outgoing."""
 
 
 def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
@@ -36,10 +36,11 @@ def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
         except ToolMissing as missing:
             yield problem(str(missing))
         if action is Action.PULL:
-            yield from _pulling(session, server)
+            yield from look_at_rights(session, server)
 
 
-def _pulling(session: Session, server: Server) -> Iterator[Finding]:
+def look_at_rights(session: Session, server: Server) -> Iterator[Finding]:
+    """What would stop whoever makes a copy on this server: a pull, or a push that transforms."""
     if session.value("SELECT @@GLOBAL.read_only"):
         yield problem(
             f"{server} is read-only: a replica perhaps, which nothing can be written to.",

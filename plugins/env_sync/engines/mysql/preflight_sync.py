@@ -8,18 +8,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pymysql
+from attrs import frozen
 
 from env_sync.engines.contract import DumpHead, Preflight
 from env_sync.engines.mysql.connecting import code_of, described
 from env_sync.engines.mysql.dump import matches
 from env_sync.engines.mysql.dump_file import check_header
 from env_sync.engines.mysql.grants import accesses
-from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_without_transactions
+from env_sync.engines.mysql.names import Copies, copies_of
+from env_sync.engines.mysql.preflight import look_at_rights
 from env_sync.engines.mysql.reading import reading
-from env_sync.engines.mysql.script import Script, as_scripts, read_transformations
+from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, exists
-from env_sync.engines.mysql.stamp import read_told
-from env_sync.errors import DumpDamaged, TransformationFailed
+from env_sync.engines.mysql.stamp import has_table, read_told
+from env_sync.errors import DumpDamaged, NameRefused, TransformationFailed
 from env_sync.finding import Finding, note, problem
 from env_sync.postprocess.postprocess import Postprocess
 from env_sync.redact import names_in
@@ -29,11 +32,23 @@ _NOT_PREPARED = 1295
 """The number of the error for a statement that cannot be prepared; its grammar was right then."""
 
 
-def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) -> Preflight:
-    """Look at live as mysqldump will; nothing is written.
+@frozen(kw_only=True)
+class Pushing:
+    """What a look at a push works with."""
+
+    server: Server
+    database: str
+    excluded_tables: Sequence[str]
+    transformations: Sequence[Path]
+    in_place: bool
+
+
+def look_at_push(pushing: Pushing) -> Preflight:
+    """Look at live as mysqldump will, and try the transformations on it; nothing is written.
 
     Raises AccessRefused, ServerUnreachable, EnvSyncError.
     """
+    server, database = pushing.server, pushing.database
     where = f"{database} on {server}"
     with reading(server) as session:
         if not exists(session, database):
@@ -55,7 +70,7 @@ def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) 
                 f"excluded_tables: {where} has no table {pattern}, so it excludes nothing.",
                 "Correct the name, or take it out.",
             )
-            for pattern in excluded_tables
+            for pattern in pushing.excluded_tables
             if not any(matches(pattern, name) for name, _ in tables)
         ]
         if loose := [name for name, engine in tables if engine in ("MyISAM", "Aria", "MEMORY", "CSV")]:
@@ -67,8 +82,48 @@ def look_at_push(server: Server, database: str, excluded_tables: Sequence[str]) 
                     "ALTER TABLE ... ENGINE=InnoDB",
                 )
             )
-        size = session.value(_SIZE, [database])
-    return Preflight(findings=tuple(findings), live_size=int(size or 0))
+        size = int(session.value(_SIZE, [database]) or 0)
+        if pushing.transformations:
+            findings += _transformed(pushing, session, size)
+    return Preflight(findings=tuple(findings), live_size=size)
+
+
+def _transformed(pushing: Pushing, session: Session, size: int) -> Iterator[Finding]:
+    """What would stop the transformations before the dump, and the copy that they run on."""
+    server, database = pushing.server, pushing.database
+    try:
+        copies = copies_of(database, (server.lease_database,))
+    except NameRefused as refused:
+        yield problem(str(refused))
+        return
+    try:
+        place = LIVE if pushing.in_place else OUTGOING
+        scripts = read_transformations(pushing.transformations, {*_databases(session), *copies.all}, place)
+        if pushing.in_place:
+            for script in scripts:
+                refuse_commits(script)
+            refuse_tables_without_transactions(session, database)
+    except TransformationFailed as failed:
+        yield problem(str(failed))
+    else:
+        with reading(server, database) as inside:
+            for script in scripts:
+                yield from _rehearsed(inside, database, script)
+    if pushing.in_place:
+        return
+    yield from look_at_rights(session, server)
+    yield from _readers(session, copies.outgoing, "push")
+    if exists(session, copies.outgoing) and not has_table(session, copies.outgoing):
+        yield problem(
+            f"There is a database {copies.outgoing} on {server} that Env Sync did not make, and the copy of "
+            f"{database} must have that name.",
+            "Drop it, or dump it and restore it under another name.",
+        )
+    yield note(
+        f"The push makes {copies.outgoing} on {server}, about as large as live ({size / 1e6:.1f} MB), and "
+        "drops it again. Whether there is room cannot be seen from here.",
+        "If the push fails for want of it: make room on the server.",
+    )
 
 
 def look_at_pull(
@@ -85,17 +140,14 @@ def look_at_pull(
     findings: list[Finding] = []
     size: int | None = None
     with reading(server) as session:
-        outside = [
-            str(name) for (name,) in session.execute("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
-        ]
         scripts: tuple[Script, ...] = ()
         try:
-            others = {*outside, *copies.all}
+            others = {*_databases(session), *copies.all}
             scripts = (*read_transformations(transformations, others), *as_scripts(postprocess, others))
         except TransformationFailed as failed:
             findings.append(problem(str(failed)))
         findings += _head(head, copies.live)
-        findings += _readers(session, copies)
+        findings += _readers(session, copies.incoming, "pull")
         findings += _leftovers(session, server, copies)
         there = exists(session, copies.live)
         if there:
@@ -132,18 +184,21 @@ def _head(head: DumpHead | None, database: str) -> Iterator[Finding]:
         yield problem(str(wrong))
 
 
-def _readers(session: Session, copies: Copies) -> Iterator[Finding]:
-    for one in accesses(session, copies.incoming):
+def _databases(session: Session) -> Iterator[str]:
+    for (name,) in session.execute("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA"):
+        yield str(name)
+
+
+def _readers(session: Session, copy: str, action: str) -> Iterator[Finding]:
+    for one in accesses(session, copy):
         if one.administrator:
             yield note(
-                f"{one.account} is an administrator ({one.grant}): it can read {copies.incoming} before it "
-                f"is "
+                f"{one.account} is an administrator ({one.grant}): it can read {copy} before it is "
                 "sanitised, and cannot be kept out."
             )
         else:
             yield problem(
-                f"{one.account} could read {copies.incoming} before it is sanitised, by {one.grant}, so a "
-                f"pull "
+                f"{one.account} could read {copy} before it is sanitised, by {one.grant}, so a {action} "
                 "refuses to start.",
                 "Let the grant name the databases that it is for, with a backslash before each _ and %.",
             )

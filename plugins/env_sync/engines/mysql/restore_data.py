@@ -38,11 +38,14 @@ _FAST = "SET SESSION foreign_key_checks = 0, unique_checks = 0, sql_mode = %s"
 
 @frozen(kw_only=True)
 class Restored:
-    """What a restore found beside tables: all of it, what of it is not in incoming, and what to warn of."""
+    """What a restore found beside tables: all of it, what of it is not in the copy, and what to warn of."""
 
     objects: tuple[Object, ...]
     waiting: tuple[Object, ...]
-    warnings: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """What is restored nowhere, and why."""
+    put_off: tuple[str, ...]
+    """What waits for the promotion, and why."""
 
 
 def restore_dump(
@@ -100,9 +103,9 @@ def restore_dump(
     }
     with server.session(incoming) as session, stopwatch.part("views, triggers, routines"):
         failed = make_all(session, [one for one in objects.values() if one.key not in waiting], {})
-    warnings = [f"Left out {why}: {_shown(names)}" for why, names in left_out.items()]
+    put_off: list[str] = []
     if reaching := [str(one) for one in waiting.values() if one.kind is not Kind.EVENT]:
-        warnings.append(
+        put_off.append(
             "These name a database before a dot, so transformations run without them, and they are made when "
             f"incoming is live: {_shown(reaching)}"
         )
@@ -112,9 +115,12 @@ def restore_dump(
                 f"The {one} of the dump could not be made in {incoming}: {why}. Live is untouched."
             )
         waiting[one.key] = one
-        warnings.append(f"The {one} cannot be made in {incoming} and is tried again when it is live: {why}")
+        put_off.append(f"The {one} cannot be made in {incoming} and is tried again when it is live: {why}")
     return Restored(
-        objects=tuple(objects.values()), waiting=tuple(waiting.values()), warnings=tuple(warnings)
+        objects=tuple(objects.values()),
+        waiting=tuple(waiting.values()),
+        left_out=tuple(f"Left out {why}: {_shown(names)}" for why, names in left_out.items()),
+        put_off=tuple(put_off),
     )
 
 
@@ -225,9 +231,7 @@ def _put_in(session: Session, rows: Rows) -> None:
             if code_of(error) in LOCKED and number + 1 < TRIES:
                 time.sleep(0.1 * (number + 1))
                 continue
-            raise _failed(
-                session, error, f"Rows of table {rows.table} could not be put into incoming"
-            ) from None
+            raise _failed(session, error, f"Rows of table {rows.table} could not be put in") from None
         return
 
 
@@ -236,7 +240,7 @@ def _make(session: Session, name: str, statement: bytes) -> None:
         session.send(statement)
     except pymysql.err.MySQLError as error:
         what = f"Table {name}" if name else "A sequence"
-        raise _failed(session, error, f"{what} of the dump could not be made in incoming") from None
+        raise _failed(session, error, f"{what} of the dump could not be made") from None
 
 
 def _failed(session: Session, error: pymysql.err.MySQLError, what: str) -> Exception:

@@ -1,4 +1,4 @@
-"""Sanitising incoming: the transformations, the proof, and what cannot move set aside for the promotion."""
+"""Sanitising a copy: the transformations, the proof, and what cannot move set aside for the promotion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import evolve
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.engines.mysql.connecting import described, server_is_gone
 from env_sync.engines.mysql.objects import drop_object, read_objects_of
-from env_sync.engines.mysql.script import Script
+from env_sync.engines.mysql.script import INCOMING, Place, Script
 from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.stamp import read_dumped, read_objects, read_told, write_objects, write_stamp
 from env_sync.errors import ProofMissing, TransformationFailed
@@ -18,63 +18,74 @@ from env_sync.redact import names_in
 
 
 def run_transformations(
-    session: Session, incoming: str, scripts: Sequence[Script], proof: Callable[[], Stamp]
+    session: Session,
+    copy: str,
+    scripts: Sequence[Script],
+    proof: Callable[[], Stamp],
+    place: Place = INCOMING,
 ) -> Stamp:
-    """Run them in one transaction in incoming, with the proof that they ran at its end; gives that.
+    """Run them in one transaction in a copy, with the proof that they ran at its end; gives that.
 
     A statement that changes a definition commits what is before it, as MySQL has it: until the proof is there
-    incoming counts as half done. Raises TransformationFailed, and MySQLError where the server went away; the
+    the copy counts as half done. Raises TransformationFailed, and MySQLError where the server went away; the
     caller drops the database.
     """
-    mode = session.value("SELECT @@GLOBAL.sql_mode")
     for script in scripts:
-        # As a client would find it; one transformation's settings are not another's.
-        session.execute("SET NAMES utf8mb4")
-        session.execute("SET SESSION sql_mode = %s, foreign_key_checks = 1, unique_checks = 1", [mode])
+        set_as_client(session)
         session.execute("START TRANSACTION")
-        for step in script.steps:
-            try:
-                session.send(step.text.encode())
-            except pymysql.err.MySQLError as error:
-                if server_is_gone(error):
-                    raise
-                said = described(error, {incoming, *names_in(script.text)})
-                raise TransformationFailed(
-                    f"Transformation {script.name}, line {step.line}: {said}. Incoming is dropped, live is "
-                    "untouched; correct the transformation and run the group again."
-                ) from None
-        if session.value("SELECT DATABASE()") != incoming:
-            raise TransformationFailed(
-                f"Transformation {script.name} left {incoming} for another database. Incoming is dropped, "
-                f"live is "
-                "untouched; take that out of it."
-            )
+        run_script(session, copy, script, place)
     session.reset()
     stamp = proof()
     # In the transaction of the last rows that were changed.
-    write_stamp(session, incoming, stamp)
+    write_stamp(session, copy, stamp)
     session.execute("COMMIT")
     session.execute("SET SESSION autocommit = 1")
     return stamp
 
 
-def set_aside(session: Session, incoming: str, transformed: Stamp, now: Callable[[], Stamp]) -> Stamp:
-    """Take views, triggers and routines out of incoming, keep how they are made, and write the proof.
+def set_as_client(session: Session) -> None:
+    """Set the session as a client would find it; one transformation's settings are not another's."""
+    session.execute("SET NAMES utf8mb4")
+    session.execute("SET SESSION sql_mode = @@GLOBAL.sql_mode, foreign_key_checks = 1, unique_checks = 1")
+
+
+def run_script(session: Session, database: str, script: Script, place: Place) -> None:
+    """Run one in the session's database. Raises TransformationFailed, and MySQLError as above."""
+    for step in script.steps:
+        try:
+            session.send(step.text.encode())
+        except pymysql.err.MySQLError as error:
+            if server_is_gone(error):
+                raise
+            said = described(error, {database, *names_in(script.text)})
+            raise TransformationFailed(
+                f"Transformation {script.name}, line {step.line}: {said}. {place.aftermath}; correct the "
+                "transformation and run the group again."
+            ) from None
+    if session.value("SELECT DATABASE()") != database:
+        raise TransformationFailed(
+            f"Transformation {script.name} left {database} for another database. {place.aftermath}; take "
+            "that out of it."
+        )
+
+
+def set_aside(session: Session, copy: str, transformed: Stamp, now: Callable[[], Stamp]) -> Stamp:
+    """Take views, triggers and routines out of a copy, keep how they are made, and write the proof.
 
     A table that has a trigger cannot change its database, nor can a view. Gives the proof.
     """
-    definers = {one.key: one.definer for one in read_dumped(session, incoming)}
-    there = [evolve(one, definer=definers.get(one.key, "")) for one in read_objects_of(session, incoming)]
-    waiting = read_objects(session, incoming)
-    write_objects(session, incoming, [*there, *waiting])
+    definers = {one.key: one.definer for one in read_dumped(session, copy)}
+    there = [evolve(one, definer=definers.get(one.key, "")) for one in read_objects_of(session, copy)]
+    waiting = read_objects(session, copy)
+    write_objects(session, copy, [*there, *waiting])
     for one in there:
-        drop_object(session, incoming, one)
-    if read_told(session, incoming).stamp != transformed:
+        drop_object(session, copy, one)
+    if read_told(session, copy).stamp != transformed:
         raise ProofMissing(
-            f"{incoming} on {session.where} no longer says what the transformations wrote into it: "
+            f"{copy} on {session.where} no longer says what the transformations wrote into it: "
             f"something else "
-            "works on it. Run the group again from restore; live is untouched."
+            "works on it. Run the group again; live is untouched."
         )
     stamp = evolve(now(), state=CopyState.SANITISED)
-    write_stamp(session, incoming, stamp)
+    write_stamp(session, copy, stamp)
     return stamp

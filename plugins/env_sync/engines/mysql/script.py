@@ -19,15 +19,17 @@ READ_ONLY = frozenset({"information_schema", "performance_schema"})
 """Databases in which nobody can write."""
 _DELIMITER = re.compile(rb"delimiter[ \t]+(\S+)[^\n]*(?:\n|\Z)", re.I)
 _ENDING = "it ends the transaction that the transformations and the proof are in"
-_OUTSIDE = "it reaches out of incoming"
+_OUTSIDE = "it reaches out of {copy}"
+_LOCKING = "nobody else is in {copy}, and the locks would stand in the way of the proof"
+_EVENTS = "events are made when a pull's incoming is live; do it by hand, above"
 _NEVER: dict[tuple[str, ...], str] = {
     ("COMMIT",): _ENDING,
     ("ROLLBACK",): _ENDING,
     ("BEGIN",): _ENDING,
     ("START", "TRANSACTION"): _ENDING,
     ("XA",): _ENDING,
-    ("LOCK", "TABLES"): "nobody else is in incoming, and the locks would stand in the way of the proof",
-    ("LOCK", "TABLE"): "nobody else is in incoming, and the locks would stand in the way of the proof",
+    ("LOCK", "TABLES"): _LOCKING,
+    ("LOCK", "TABLE"): _LOCKING,
     ("USE",): f"{_OUTSIDE}: it is the database already",
     ("CREATE", "DATABASE"): _OUTSIDE,
     ("CREATE", "SCHEMA"): _OUTSIDE,
@@ -45,8 +47,8 @@ _NEVER: dict[tuple[str, ...], str] = {
     ("SET", "GLOBAL"): _OUTSIDE,
     ("SET", "PERSIST"): _OUTSIDE,
     ("SET", "AUTOCOMMIT"): _ENDING,
-    ("GRANT",): f"{_OUTSIDE}: who may read live is not changed by a pull",
-    ("REVOKE",): f"{_OUTSIDE}: who may read live is not changed by a pull",
+    ("GRANT",): f"{_OUTSIDE}: who may read live is not changed by a sync",
+    ("REVOKE",): f"{_OUTSIDE}: who may read live is not changed by a sync",
     ("FLUSH",): _OUTSIDE,
     ("KILL",): _OUTSIDE,
     ("SHUTDOWN",): _OUTSIDE,
@@ -55,10 +57,23 @@ _NEVER: dict[tuple[str, ...], str] = {
     ("RESET",): _OUTSIDE,
     ("CHANGE",): _OUTSIDE,
     ("LOAD",): "LOAD DATA reads a file of this machine or of the server: write INSERT",
-    ("CREATE", "EVENT"): "events are made when incoming is live; make it by hand, above",
-    ("ALTER", "EVENT"): "events are made when incoming is live; change it by hand, above",
-    ("DROP", "EVENT"): "events are made when incoming is live; drop it by hand, above",
+    ("CREATE", "EVENT"): _EVENTS,
+    ("ALTER", "EVENT"): _EVENTS,
+    ("DROP", "EVENT"): _EVENTS,
 }
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where transformations run: what messages call it, and what becomes of it where one fails."""
+
+    copy: str
+    aftermath: str
+
+
+INCOMING = Place(copy="incoming", aftermath="Incoming is dropped, live is untouched")
+OUTGOING = Place(copy="outgoing", aftermath="The copy is dropped, live is untouched, and no dump is uploaded")
+LIVE = Place(copy="live", aftermath="Live is as it was, and no dump is uploaded")
 
 
 @frozen(kw_only=True)
@@ -79,7 +94,9 @@ class Script:
     text: str
 
 
-def read_transformations(files: Sequence[Path], outside: Collection[str]) -> tuple[Script, ...]:
+def read_transformations(
+    files: Sequence[Path], outside: Collection[str], place: Place = INCOMING
+) -> tuple[Script, ...]:
     """Read the files once; what is run is what was hashed. `outside` are databases that they must not name.
 
     Raises TransformationFailed, with the line, for what may not be in one.
@@ -93,7 +110,7 @@ def read_transformations(files: Sequence[Path], outside: Collection[str]) -> tup
                 f"Transformation {file.name} could not be read: {problem.strerror}. It belongs in "
                 "include/transformation_sql/ on this worker."
             ) from None
-        found.append(_read(file.name, content, outside))
+        found.append(_read(file.name, content, outside, place))
     return tuple(found)
 
 
@@ -106,12 +123,12 @@ def as_scripts(postprocess: Sequence[Postprocess], outside: Collection[str]) -> 
                 f"Postprocess {one.rule} does not run on mysql: nothing of it was run. Correct its binding "
                 "in hieradata."
             )
-        script = _read(f"postprocess {one.rule}", one.sql("mysql").encode(), outside)
+        script = _read(f"postprocess {one.rule}", one.sql("mysql").encode(), outside, INCOMING)
         found.append(evolve(script, said=Transformation(name=one.name, sha256=one.sha256)))
     return tuple(found)
 
 
-def _read(name: str, content: bytes, outside: Collection[str]) -> Script:
+def _read(name: str, content: bytes, outside: Collection[str], place: Place) -> Script:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
@@ -121,15 +138,15 @@ def _read(name: str, content: bytes, outside: Collection[str]) -> Script:
         ) from None
     steps = []
     encoded = text.encode()
-    for start, statement in _statements(name, encoded):
+    for start, statement in _statements(name, encoded, place):
         line = encoded.count(b"\n", 0, start) + 1
-        _check(name, line, statement, outside)
+        _check(name, line, statement, outside, place)
         steps.append(Step(line=line, text=statement.decode()))
     said = Transformation(name=name, sha256=hashlib.sha256(content).hexdigest())
     return Script(name=name, steps=tuple(steps), said=said, text=text)
 
 
-def _statements(name: str, text: bytes) -> Iterator[tuple[int, bytes]]:
+def _statements(name: str, text: bytes, place: Place) -> Iterator[tuple[int, bytes]]:
     """Where each statement begins, and what it is without its delimiter."""
     position, delimiter = 0, b";"
     begun: int | None = None
@@ -146,7 +163,7 @@ def _statements(name: str, text: bytes) -> Iterator[tuple[int, bytes]]:
         kind = token.lastgroup if token else "broken"
         if token is None or kind == "broken":
             line = text.count(b"\n", 0, position) + 1
-            raise _refused(name, line, "a quotation or a comment that begins here does not end")
+            raise refused(name, line, "a quotation or a comment that begins here does not end", place)
         if begun is None and kind not in ("space", "comment"):
             begun = position
         end = token.end()
@@ -158,7 +175,7 @@ def _statements(name: str, text: bytes) -> Iterator[tuple[int, bytes]]:
         yield begun, text[begun:].rstrip()
 
 
-def _check(name: str, line: int, statement: bytes, outside: Collection[str]) -> None:
+def _check(name: str, line: int, statement: bytes, outside: Collection[str], place: Place) -> None:
     parts = [part for part in meaning(statement) if part.kind not in ("opener", "closer")]
     words = tuple(part.text.decode(errors="replace").upper() for part in parts[:8] if part.kind == "word")
     if words[:2] and words[0] == "CREATE" and "EVENT" in words[:6] and "TABLE" not in words[:2]:
@@ -171,17 +188,18 @@ def _check(name: str, line: int, statement: bytes, outside: Collection[str]) -> 
     for forbidden, why in _NEVER.items():
         savepoint = words[:1] == ("ROLLBACK",) and "TO" in words[1:3]
         if words[: len(forbidden)] == forbidden and not savepoint:
-            raise _refused(name, line, f"{' '.join(forbidden)} cannot be run here: {why}")
+            why = why.format(copy=place.copy)
+            raise refused(name, line, f"{' '.join(forbidden)} cannot be run here: {why}", place)
     for at, part in enumerate(parts):
         if part.kind == "word" and part.text.upper() in (b"OUTFILE", b"DUMPFILE") and at > 0:
-            raise _refused(name, line, "INTO OUTFILE writes to the server's own files")
+            raise refused(name, line, "INTO OUTFILE writes to the server's own files", place)
         if _names(part, outside) and at + 1 < len(parts) and parts[at + 1].text == b".":
-            raise _refused(
+            raise refused(
                 name,
                 line,
                 f"it names database {part.text.decode(errors='replace')}: a transformation works on "
-                f"incoming, "
-                "whose tables have no database before them",
+                f"{place.copy}, whose tables have no database before them",
+                place,
             )
 
 
@@ -194,9 +212,9 @@ def _names(part: Token, databases: Collection[str]) -> bool:
     )
 
 
-def _refused(name: str, line: int, why: str) -> TransformationFailed:
+def refused(name: str, line: int, why: str, place: Place) -> TransformationFailed:
+    """The error for a statement that may not be run there."""
     return TransformationFailed(
-        f"Transformation {name}, line {line}: {why}. Correct the file; nothing of it was run. Incoming is "
-        f"dropped, "
-        "live is untouched."
+        f"Transformation {name}, line {line}: {why}. Correct the file; nothing of it was run. "
+        f"{place.aftermath}."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import datetime as dt
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -245,6 +246,12 @@ def plain_error(error: pymysql.err.MySQLError, where: str, otherwise: type[EnvSy
     if code_of(error) in NO_DATABASE:
         return NoSuchDatabase(text)
     return otherwise(text)
+
+
+def clock(session: Session) -> dt.datetime:
+    """The server's clock, in UTC."""
+    moment: dt.datetime = session.value("SELECT NOW(6)")
+    return moment.replace(tzinfo=dt.UTC)
 
 
 def exists(session: Session, database: str) -> bool:

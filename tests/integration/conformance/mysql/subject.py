@@ -164,6 +164,10 @@ class MySQLSubject(Subject):
     def transformation(self) -> str:
         return (HERE / "sanitise.sql").read_text()
 
+    def transformation_in_place(self) -> str:
+        # A procedure is made by a commit.
+        return "UPDATE people SET email = CONCAT(generation, '-', id, '@example.com');"
+
     def bad_transformations(self) -> Mapping[str, BadTransformation]:
         good = "UPDATE people SET email = CONCAT('a', id, '@example.com');\n"
         wrong = "UPDATE people SET emial = '';\n"
@@ -263,7 +267,7 @@ class MySQLSubject(Subject):
         return {
             f"{name} into {copy}": attempt(name, copy)
             for name in (OWNER, READER, STRANGER)
-            for copy in ("incoming", "previous")
+            for copy in ("incoming", "previous", "outgoing")
         }
 
     def copies(self, environment: str, database: str) -> set[str]:
@@ -280,7 +284,7 @@ class MySQLSubject(Subject):
             rows = self.servers[environment].execute(
                 "SELECT CONCAT(DB, ': ', COALESCE(LEFT(INFO, 100), COMMAND)) FROM "
                 "information_schema.PROCESSLIST "
-                "WHERE USER = %s AND DB IN (%s, %s, %s)",
+                "WHERE USER = %s AND DB IN (%s, %s, %s, %s)",
                 [SYNC_ACCOUNT, *_copies(database).values()],
             )
             # A server takes a moment to see that a client is gone.
@@ -435,7 +439,10 @@ def _pattern(database: str) -> str:
 
 
 def _copies(database: str) -> dict[str, str]:
-    return {"live": database, "incoming": f"{database}__incoming", "previous": f"{database}__previous"}
+    return {
+        "live": database,
+        **{copy: f"{database}__{copy}" for copy in ("incoming", "previous", "outgoing")},
+    }
 
 
 def _reading(connection: pymysql.Connection[Any]) -> Reading:
