@@ -88,9 +88,8 @@ def tls(connection: ServerConnection) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as problem:
         raise ServerUnreachable(
             f"A file of {', '.join(SSL_FILES)} in the extra of connection {connection.connection_id} cannot "
-            f"be "
-            f"used: {problem.strerror or type(problem).__name__}. Put it on every worker, or correct its "
-            f"path."
+            f"be used: {problem.strerror or type(problem).__name__}. Put it on every worker, or correct its "
+            "path."
         ) from None
     return context
 
@@ -134,8 +133,8 @@ def connection_error(
     if code in REFUSED or (code is None and isinstance(error, RuntimeError)):
         return AccessRefused(
             f"Server {server} refused account {connection.login} access to {what} (error {code}). Check "
-            f"login, "
-            f"password and extra of connection {connection.connection_id}, and the account's host and grants."
+            f"login, password and extra of connection {connection.connection_id}, and the account's host "
+            "and grants."
         )
     said = f"error {code}" if code else type(error).__name__
     return ServerUnreachable(

@@ -254,8 +254,7 @@ def _whole(to: Path) -> Iterator[Path]:
             free = shutil.disk_usage(to.parent).free
             raise DiskFull(
                 f"There is not enough room in {to.parent} for {to.name}: {free / 1_000_000:.0f} MB are free "
-                f"now "
-                "that what was written is removed. Free some, or set temppath to a larger disk."
+                "now that what was written is removed. Free some, or set temppath to a larger disk."
             ) from None
         raise
     finally:
@@ -269,8 +268,7 @@ def _failure(result: command.Result, said: str, server: Server, database: str) -
     if "Access denied" in said or "command denied" in said or "has insufficent privileges" in said:
         return AccessRefused(
             f"Account {server.connection.login} may not read all of {where}. Grant it SELECT, SHOW VIEW, "
-            f"TRIGGER "
-            f"and EVENT, as docs/mysql.md lists{result.said}"
+            f"TRIGGER and EVENT, as docs/mysql.md lists{result.said}"
         )
     if any(
         lost in said
@@ -278,7 +276,6 @@ def _failure(result: command.Result, said: str, server: Server, database: str) -
     ):
         return ServerUnreachable(
             f"The connection to {where} was lost half-way: the server went away, or ended the session. Run "
-            f"the "
-            f"step again; see the server's log for the reason{result.said}"
+            f"the step again; see the server's log for the reason{result.said}"
         )
     return result.failure(f"It dumped {where}")

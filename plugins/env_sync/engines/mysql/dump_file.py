@@ -66,9 +66,8 @@ def opened(file: Path) -> Iterator[BinaryIO]:
             raise
         raise DumpDamaged(
             f"{file.name} ({file.stat().st_size} bytes) is damaged or not whole: it cannot be unpacked to "
-            f"its end "
-            f"({type(problem).__name__}). Download it again, choose another by its timestamp, or push it "
-            f"again."
+            f"its end ({type(problem).__name__}). Download it again, choose another by its timestamp, or "
+            "push it again."
         ) from None
 
 
@@ -77,8 +76,7 @@ def not_a_dump(name: str, beginning: bytes) -> DumpDamaged:
     what = describe_format(beginning)
     return DumpDamaged(
         f"{name} is not a gzipped dump of mysqldump{f' but {what}' if what else ''}: choose another dump by "
-        f"its "
-        "timestamp, or push it again."
+        "its timestamp, or push it again."
     )
 
 
@@ -93,8 +91,7 @@ def check_header(name: str, packed: bytes, unpacked: bytes, database: str) -> He
     if header.database and header.database != database:
         raise DumpDamaged(
             f"{name} is a dump of {header.database}, another database than {database}: it was put there "
-            f"under a "
-            "wrong name. Choose another dump by its timestamp, or push it again."
+            "under a wrong name. Choose another dump by its timestamp, or push it again."
         )
     return header
 
@@ -105,8 +102,7 @@ def check_end(name: str, end: bytes) -> None:
     if not last.startswith(COMPLETED):
         raise DumpDamaged(
             f"{name} is damaged or not whole: its last line does not say `Dump completed`, so mysqldump did "
-            f"not "
-            "come to its end. Choose another dump by its timestamp, or push it again."
+            "not come to its end. Choose another dump by its timestamp, or push it again."
         )
 
 

@@ -244,8 +244,7 @@ class DumpStatements:
         shown = " ".join(words) if all(word.isascii() for word in words) else ""
         return RestoreFailed(
             f"The dump holds a statement that is not run here ({shown} ...): {why}. Dump the one database "
-            f"with "
-            "mysqldump and its defaults, or push it again. Live is untouched."
+            "with mysqldump and its defaults, or push it again. Live is untouched."
         )
 
 

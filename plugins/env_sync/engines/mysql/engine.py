@@ -45,6 +45,7 @@ from env_sync.engines.mysql.session import Server, Session, clock, drop_database
 from env_sync.engines.mysql.stamp import Told, read_told, write_dumped, write_objects, write_stamp
 from env_sync.engines.mysql.swap import recover
 from env_sync.engines.mysql.verify import verify_dump
+from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
     EnvSyncError,
     LeaseLost,
@@ -53,7 +54,6 @@ from env_sync.errors import (
     ProofMissing,
     RestoreFailed,
     TransformationFailed,
-    WrongEnvironment,
 )
 from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
@@ -109,7 +109,7 @@ class MySQLEngine(Engine):
 
     def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
         """Dump live as it is after transformations. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         copies, session = self._copies, self._held.session
         with self._errors(TransformationFailed):
             self._held.note_step("dump")
@@ -138,14 +138,14 @@ class MySQLEngine(Engine):
 
     def restore(self, dump: Dump) -> tuple[str, ...]:
         """Make incoming anew from a dump. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         copies, session = self._copies, self._held.session
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
             self._drop_leftovers(session, copies)
         with self._dropping(copies.incoming):
             with self._errors(RestoreFailed):
-                stamp = self._first_stamp(session, dump)
+                stamp = first_stamp(self.work, dump, clock(session))
                 make_closed(session, copies.incoming, copies.live, stamp, RestoreFailed)
                 others = [str(row[0]) for row in session.execute("SHOW DATABASES")]
             with self._errors(RestoreFailed):
@@ -169,7 +169,7 @@ class MySQLEngine(Engine):
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         copies, session = self._copies, self._held.session
         with self._errors(TransformationFailed):
             self._held.note_step("sanitise")
@@ -200,14 +200,14 @@ class MySQLEngine(Engine):
 
     def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming with live. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("promote")
             return promote(self._promoting, transformations, last_look)
 
     def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
         """Swap live and previous back. See the contract."""
-        self._refuse_other_environment()
+        self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("restore_previous")
             return restore_previous(self._promoting, last_look)
@@ -300,15 +300,6 @@ class MySQLEngine(Engine):
     ) -> contextlib.AbstractContextManager[None]:
         return plain_errors(f"Database {self._leases.where}", otherwise)
 
-    def _refuse_other_environment(self) -> None:
-        wanted, said = self.work.sync.environment, self.work.connection.environment
-        if said != wanted:
-            raise WrongEnvironment(
-                f"Connection {self.work.connection.connection_id} belongs to {said or 'no environment'}, "
-                f"sync {self.work.sync.name} to {wanted}: nothing was touched. Correct `environment` in the "
-                "connection's extra, or the sync."
-            )
-
     def _outside(self, session: Session, copies: Copies) -> set[str]:
         """The databases that a transformation must not name."""
         return {str(row[0]) for row in session.execute("SHOW DATABASES")} | set(copies.all)
@@ -352,42 +343,15 @@ class MySQLEngine(Engine):
         )
         return dump_outgoing(outgoing, scripts, to)
 
-    def _first_stamp(self, session: Session, dump: Dump) -> Stamp:
-        return Stamp(
-            state=CopyState.RESTORING,
-            holder=self.work.holder,
-            sync=self.work.sync.name,
-            environment=self.work.sync.environment,
-            source_environment=dump.environment,
-            dump_key=dump.key,
-            dump_sha256=dump.sha256,
-            data_time=dump.data_time,
-            born_in=dump.born_in,
-            parents=dump.parents,
-            transformations=(),
-            changed=clock(session),
-        )
-
     def _now(self, session: Session, stamp: Stamp, state: CopyState) -> Stamp:
         return evolve(stamp, state=state, changed=clock(session))
 
     def _raw_stamp(self, session: Session) -> Stamp:
         incoming = self._copies.incoming
         where = f"{incoming} on {self._server}"
-        again = "Nothing was run; run the group again from restore."
         if not exists(session, incoming):
-            raise ProofMissing(f"There is no database {where} to sanitise. {again}")
-        stamp = read_told(session, incoming).stamp
-        if (
-            stamp is None
-            or stamp.holder != self.work.holder
-            or stamp.environment != self.work.sync.environment
-        ):
-            whose = f"of {stamp.holder}, attempt {stamp.holder.attempt}" if stamp else "without a stamp"
-            raise ProofMissing(f"{where} is a copy {whose}, not of this attempt. {again}")
-        if stamp.state is not CopyState.RAW:
-            raise ProofMissing(f"{where} is {stamp.state}: it was worked on before. {again}")
-        return stamp
+            raise ProofMissing(f"There is no database {where} to sanitise. {AGAIN}")
+        return check_raw(read_told(session, incoming).stamp, where, self.work)
 
     def _told(self, database: str) -> Told:
         with self._errors():

@@ -54,10 +54,8 @@ def accesses(session: Session, database: str) -> tuple[Access, ...]:
         if code_of(error) in REFUSED:
             raise AccessRefused(
                 "The account may not read the grants of others (tables user, db and tables_priv of mysql), "
-                "so it "
-                f"cannot be told who could read {database}. As an administrator: GRANT SELECT ON mysql.* TO "
-                f"it. "
-                "Live is untouched."
+                f"so it cannot be told who could read {database}. As an administrator: GRANT SELECT ON "
+                "mysql.* TO it. Live is untouched."
             ) from None
         raise
 
@@ -73,10 +71,8 @@ def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> 
         raise error(
             f"Database {database} holds data that nobody else may read, but could be read by "
             f"{'; '.join(map(str, others))}. Let those grants name the databases that they are for (a _ or "
-            f"% in a "
-            "name stands for other characters unless a backslash is before it), and run the group again. "
-            "Live is "
-            "untouched."
+            "% in a name stands for other characters unless a backslash is before it), and run the group "
+            "again. Live is untouched."
         )
     return tuple(sorted({one.account for one in found}))
 
@@ -101,8 +97,8 @@ def _found(session: Session, database: str) -> Iterator[Access]:
     columns = {
         name
         for (name,) in session.execute(
-            "SELECT COLUMN_NAME FROM information_schema.COLUMNS "
-            "WHERE TABLE_SCHEMA = 'mysql' AND TABLE_NAME = 'user'"
+            "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'mysql' AND "
+            "TABLE_NAME = 'user'"
         )
     }
     wanted = [name for name in (*READING, *MORE, *ADMINISTRATORS) if f"{name}_priv" in columns]

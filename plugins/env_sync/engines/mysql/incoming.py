@@ -56,9 +56,9 @@ def drop_left_outgoing(session: Session, copies: Copies) -> bool:
 
 def _is_empty(session: Session, database: str) -> bool:
     return not session.execute(
-        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s "
-        "UNION SELECT 1 FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s "
-        "UNION SELECT 1 FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s",
+        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s UNION SELECT 1 FROM "
+        "information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s UNION SELECT 1 FROM "
+        "information_schema.EVENTS WHERE EVENT_SCHEMA = %s",
         [database] * 3,
     )
 

@@ -54,8 +54,7 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
     if len(database) > room:
         raise NameRefused(
             f"The name of database {database} is {len(database)} characters long; with {INCOMING} it must "
-            f"fit "
-            f"into {LONGEST}, so it may have {room}. Rename the database."
+            f"fit into {LONGEST}, so it may have {room}. Rename the database."
         )
     return Copies(
         live=database,

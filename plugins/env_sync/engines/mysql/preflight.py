@@ -54,8 +54,7 @@ def look_at_rights(session: Session, server: Server) -> Iterator[Finding]:
         if lacking:
             yield note(
                 f"Account {login} lacks {', '.join(lacking)} on *.* of {server}; where it has them on live "
-                f"and its "
-                "copies by name, that is enough.",
+                "and its copies by name, that is enough.",
                 "docs/mysql.md lists what a pull needs.",
             )
     try:
@@ -65,7 +64,6 @@ def look_at_rights(session: Session, server: Server) -> Iterator[Finding]:
     if session.value("SELECT @@GLOBAL.log_bin AND NOT @@GLOBAL.log_bin_trust_function_creators"):
         yield note(
             f"{server} writes a binary log and does not trust makers of functions: functions and triggers "
-            f"of a dump "
-            "can then be made by an account with SUPER alone.",
+            "of a dump can then be made by an account with SUPER alone.",
             "SET GLOBAL log_bin_trust_function_creators = 1 (on RDS in the parameter group).",
         )

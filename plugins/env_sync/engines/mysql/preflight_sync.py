@@ -77,8 +77,7 @@ def look_at_push(pushing: Pushing) -> Preflight:
             findings.append(
                 note(
                     f"{len(loose)} tables of {where} are of an engine without transactions "
-                    f"({', '.join(loose[:5])}): "
-                    "what is written to them during a dump may be in it by half.",
+                    f"({', '.join(loose[:5])}): what is written to them during a dump may be in it by half.",
                     "ALTER TABLE ... ENGINE=InnoDB",
                 )
             )
@@ -156,8 +155,7 @@ def look_at_pull(
             findings.append(
                 note(
                     f"There is no database {copies.live} on {server}: the first pull makes it, and only "
-                    f"accounts "
-                    "whose grants name it can read it then."
+                    "accounts whose grants name it can read it then."
                 )
             )
     if there:

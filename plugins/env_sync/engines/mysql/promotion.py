@@ -87,9 +87,8 @@ def promote(
         warnings = (
             *warnings,
             (
-                f"{copies.live} is new on {work.server}: only accounts whose grants name it can read it. Let "
-                f"others in "
-                f"with GRANT ... ON `{copies.live}`.* TO ...; later pulls keep that."
+                f"{copies.live} is new on {work.server}: only accounts whose grants name it can read it. "
+                f"Let others in with GRANT ... ON `{copies.live}`.* TO ...; later pulls keep that."
             ),
         )
     return _finish(
@@ -112,8 +111,7 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
     if not exists(session, copies.live):
         raise NoSuchDatabase(
             f"There is no database {work.leases.where}, so {copies.previous} cannot change places with it. "
-            f"Make an "
-            "empty database of that name, and run this again."
+            "Make an empty database of that name, and run this again."
         )
     old = objects_of(work.server, copies.live)
     if not has_table(session, copies.live):
@@ -168,8 +166,7 @@ def check_previous(work: Promoting) -> Told:
         )
         raise NoPrevious(
             f"There is no {where}: {reason}. Live is untouched; to go back further, pull an older dump by "
-            f"its "
-            "timestamp."
+            "its timestamp."
         )
     told = read_told(session, work.copies.previous)
     was, stamp = told.was_live, told.stamp
@@ -188,8 +185,7 @@ def check_previous(work: Promoting) -> Told:
         raise PreviousRefused(
             f"{where} does not prove that it was live here as {work.copies.live} in {work.environment}: "
             f"{'; '.join(refusals)}. It may hold anything, so it is not made live. Live is untouched; pull "
-            f"again, or "
-            "an older dump by its timestamp."
+            "again, or an older dump by its timestamp."
         )
     return told
 

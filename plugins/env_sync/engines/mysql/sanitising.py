@@ -82,9 +82,8 @@ def set_aside(session: Session, copy: str, transformed: Stamp, now: Callable[[],
         drop_object(session, copy, one)
     if read_told(session, copy).stamp != transformed:
         raise ProofMissing(
-            f"{copy} on {session.where} no longer says what the transformations wrote into it: "
-            f"something else "
-            "works on it. Run the group again; live is untouched."
+            f"{copy} on {session.where} no longer says what the transformations wrote into it: something "
+            "else works on it. Run the group again; live is untouched."
         )
     stamp = evolve(now(), state=CopyState.SANITISED)
     write_stamp(session, copy, stamp)

@@ -93,8 +93,8 @@ def begin(session: Session, plan: Plan) -> None:
     """Write down what is begun; live is untouched."""
     write_token(session, plan.other, plan.token)
     session.execute(
-        "INSERT INTO journal (`database`, promotion) VALUES (%s, %s) "
-        "ON DUPLICATE KEY UPDATE promotion = VALUES(promotion)",
+        "INSERT INTO journal (`database`, promotion) VALUES (%s, %s) ON DUPLICATE KEY UPDATE promotion = "
+        "VALUES(promotion)",
         [plan.live, json.dumps(to_plain(plan))],
     )
 
@@ -128,11 +128,9 @@ def rename(
                 if time.monotonic() > deadline:
                     raise PromoteFailed(
                         f"{plan.live} on {server} could not be swapped within {wait.total_seconds():.0f} s "
-                        f"(promote_wait): a transaction holds a lock on one of its tables "
-                        f"({described(error)}). Find "
-                        "it in information_schema.INNODB_TRX and end it, or run the step again later. Live "
-                        "is as it "
-                        "was."
+                        "(promote_wait): a transaction holds a lock on one of its tables "
+                        f"({described(error)}). Find it in information_schema.INNODB_TRX and end it, or run "
+                        "the step again later. Live is as it was."
                     ) from None
                 time.sleep(BETWEEN_TRIES)
             else:
@@ -193,8 +191,7 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
             log.warning("%s", warning)
         return (
             f"{plan.live} was swapped by a step that was ended before its views, triggers and routines were "
-            f"made; "
-            "they are there now"
+            "made; they are there now"
         )
     if plan.first:
         if exists(session, plan.live) and not tables_of(session, plan.live):
@@ -269,8 +266,7 @@ def _definers(server: Server, plan: Plan) -> tuple[dict[tuple[str, str], str], l
             unknown.setdefault(wanted, []).append(str(one))
     warnings = [
         f"There is no account {account} on {server}, so these run as {ours}: {_some(names)}. Make the "
-        f"account and "
-        "pull again, or leave it so."
+        "account and pull again, or leave it so."
         for account, names in unknown.items()
     ]
     return definers, warnings
