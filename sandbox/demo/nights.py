@@ -10,6 +10,7 @@ from attrs import frozen
 from env_sync.plain import from_plain
 from env_sync.plan import Plan
 from env_sync.report import Report
+from env_sync.request import ALL, read_request
 from sandbox.airflow_api import AirflowApi, ApiRefused, Task
 from sandbox.process import SandboxError
 
@@ -43,7 +44,7 @@ class Night:
     seconds: float
     reports: tuple[Report, ...]
     unreported: tuple[str, ...]
-    """Groups that left no report."""
+    """Groups that were asked for and left no report."""
 
 
 def run_night(api: AirflowApi, plan: Plan, watch: Callable[[Sequence[Progress]], None]) -> Night:
@@ -53,7 +54,8 @@ def run_night(api: AirflowApi, plan: Plan, watch: Callable[[Sequence[Progress]],
     """
     dag_id = f"env_sync_{plan.environment}"
     began = time.monotonic()
-    run = api.trigger(dag_id, {"only": ["all"]})
+    asked = {"only": [ALL]}
+    run = api.trigger(dag_id, asked)
     while not (state := api.run(dag_id, run.id)).over:
         watch(_progress(plan, api.tasks(dag_id, run.id)))
         if time.monotonic() - began > LONGEST:
@@ -62,7 +64,12 @@ def run_night(api: AirflowApi, plan: Plan, watch: Callable[[Sequence[Progress]],
             )
         time.sleep(EVERY)
     watch(_progress(plan, api.tasks(dag_id, run.id)))
-    found = {group.id: _report(api, dag_id, run.id, group.id) for group in plan.groups}
+    request = read_request(asked, plan)
+    found = {
+        group.id: _report(api, dag_id, run.id, group.id)
+        for group in plan.groups
+        if request.asks_for(group, plan)
+    }
     return Night(
         environment=plan.environment,
         run=run.id,
