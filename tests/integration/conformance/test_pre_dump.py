@@ -22,7 +22,7 @@ from tests.integration.conformance.stage import (
 )
 from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET
 
-MOMENTS = 5
+MOMENTS = 3
 """At how many of its moments the dump is killed or cancelled."""
 
 

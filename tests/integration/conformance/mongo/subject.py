@@ -178,7 +178,7 @@ class MongoDBSubject(Subject):
                 "the magic": 5,
                 "the header": 12,
                 "its contents": 300,
-                **{f"{tenth}0 %": size * tenth // 10 for tenth in range(1, 10)},
+                **{f"{tenth}0 %": size * tenth // 10 for tenth in (1, 5, 9)},
                 "the last byte": size - 1,
             }.items()
         }

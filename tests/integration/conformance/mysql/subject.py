@@ -18,6 +18,7 @@ from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.stamp import TABLE
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer, account, find_program
+from sandbox.process import MEMORY
 from tests.integration.conformance.subject import (
     PRIVATE,
     SOURCE,
@@ -55,6 +56,9 @@ class MySQLSubject(Subject):
         self.servers = {SOURCE: source, TARGET: target}
         for server in self.servers.values():
             make_accounts(server)
+        if not target.folder.is_relative_to(MEMORY):
+            # It waits for its disk several times for each table that is made, renamed or dropped.
+            self.many = 300
 
     # Servers
 
