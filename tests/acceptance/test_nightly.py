@@ -35,13 +35,13 @@ def scheduled(scene: Scene) -> str:
 
 
 def test_a_sync_that_is_due_runs(scene: Scene, scheduled: str) -> None:
-    states = scene.api.wait_for_group(DAG, scheduled, "pull_shop", 180)
+    states = scene.api.wait_for_group(DAG, scheduled, "pull_shop", 300)
     assert set(states.values()) == {"success"}
     assert scene.sanitised("nightly", "shop")
 
 
 def test_a_late_start_is_skipped_with_a_warning(scene: Scene, scheduled: str) -> None:
-    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 180)
+    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 300)
     report = scene.report("nightly", scheduled, "pull_museum")
     assert report["result"] == "WARNING"
     assert "start_deadline" in " ".join(report["why"])
@@ -60,7 +60,7 @@ def test_a_pull_waits_deferred_for_tonights_dump_and_takes_it(scene: Scene, sche
     pushed = scene.trigger("production", only=["push_gallery"])
     scene.finish("production", pushed)
     key = scene.api.xcom("env_sync_production", pushed, "push_gallery.upload")["dump_key"]
-    states = scene.api.wait_for_group(DAG, scheduled, "pull_gallery", 240)
+    states = scene.api.wait_for_group(DAG, scheduled, "pull_gallery", 300)
     assert set(states.values()) == {"success"}
     assert scene.sanitised("nightly", "gallery")
     report = scene.report("nightly", scheduled, "pull_gallery")
@@ -79,7 +79,7 @@ def test_a_waiting_sync_is_deferred_and_runs_by_hand_meanwhile(scene: Scene, sch
 
 
 def test_a_late_sync_runs_at_once_when_its_group_is_cleared(scene: Scene, scheduled: str) -> None:
-    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 180)
+    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 300)
     scene.api.clear_group(DAG, scheduled, "pull_museum")
     scene.api.wait_for(lambda: scene.sanitised("nightly", "museum"), "the cleared sync to run", 120)
 
