@@ -101,7 +101,7 @@ def nightly(opens: dt.datetime) -> str:
     return "\n".join(
         [
             f'govuk_env_sync::window: "{opens:%H:%M}-{closes:%H:%M}"',
-            "govuk_env_sync::retries: 0",
+            "govuk_env_sync::retries: 2",
             "govuk_env_sync::tasks:",
             _pull("pull_shop", "shop", "anonymise.sql", database_hostname="nightly", **at(0)),
             _pull("pull_library", "library", "anonymise.sql", database_hostname="nightly", **at(30)),

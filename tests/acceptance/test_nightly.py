@@ -43,7 +43,7 @@ def test_a_sync_that_is_due_runs(scene: Scene, scheduled: str) -> None:
 def test_a_late_start_is_skipped_with_a_warning(scene: Scene, scheduled: str) -> None:
     scene.api.wait_for_group(DAG, scheduled, "pull_museum", 300)
     report = scene.report("nightly", scheduled, "pull_museum")
-    assert report["result"] == "WARNING"
+    assert report["result"] == "WARNING", (report, scene.api.states(DAG, scheduled))
     assert "start_deadline" in " ".join(report["why"])
     assert all(email.startswith("old-") for email in scene.emails("nightly", "museum"))
 
