@@ -21,12 +21,20 @@ TRANSFORMATIONS = Path(__file__).resolve().parents[2] / "include" / "transformat
 def server(postgresql16: PostgreSQLServer) -> Iterator[PostgreSQLServer]:
     """A server with the demo's production databases."""
     postgresql16.clear()
+    # As a pull has it: no statistics of raw rows are gathered, which an emptied table would keep.
+    autovacuum(postgresql16, "SET autovacuum = off")
     rows, _ = rows_of_production()
     make_roles(postgresql16, {SYNC_ROLE: "sync", "client": "client"})
     for database in DATABASES:
         make_database(postgresql16, database, rows[database.name])
     yield postgresql16
     postgresql16.clear()
+    autovacuum(postgresql16, "RESET autovacuum")
+
+
+def autovacuum(server: PostgreSQLServer, what: str) -> None:
+    server.execute(f"ALTER SYSTEM {what}")
+    server.execute("SELECT pg_reload_conf()")
 
 
 def transform(server: PostgreSQLServer, database: str) -> None:

@@ -118,11 +118,16 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 """Subjects that differ from another by their server alone, and the modules that this can change."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def kept_clients() -> Iterator[None]:
+@pytest.fixture(scope="session")
+def kept() -> dict[object, Requests]:
+    """The S3 clients of all scenarios, by process and connection."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def kept_clients(kept: dict[object, Requests], monkeypatch: pytest.MonkeyPatch) -> None:
     """Making an S3 client takes a good part of a second, and each step of each scenario would make one."""
     make = s3_store._requests
-    kept: dict[object, Requests] = {}
 
     def requests(connection: Connection | str, tuning: Tuning, log: logging.Logger) -> Requests:
         name = connection if isinstance(connection, str) else connection.conn_id
@@ -132,9 +137,7 @@ def kept_clients() -> Iterator[None]:
             kept[key] = make(connection, tuning, log)
         return evolve(kept[key], log=log)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(s3_store, "_requests", requests)
-        yield
+    monkeypatch.setattr(s3_store, "_requests", requests)
 
 
 @pytest.fixture(scope="session")
@@ -176,10 +179,12 @@ def bare_stage(
     handler = logging.FileHandler(stage.log)
     handler.setLevel(logging.DEBUG)
     ours, root = logging.getLogger("env_sync"), logging.getLogger()
+    level = ours.level
     ours.setLevel(logging.DEBUG)
     root.addHandler(handler)
     yield stage
     root.removeHandler(handler)
+    ours.setLevel(level)
     handler.close()
     for environment in (SOURCE, TARGET):
         subject.start(environment)

@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS public.lease (
     live_closed_at timestamptz
 )"""
 
+MAY_WRITE = """
+SELECT bool_and(pg_catalog.has_table_privilege('public.lease', each))
+FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) each"""
+
 COLUMNS = sql.SQL('run, "group", attempt, step, host, pid, taken_at, expires_at, live_closed_at')
 
 
@@ -543,6 +547,8 @@ class Leases:
             with session.transaction():
                 session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [MAKING])
                 session.execute(MAKE_TABLE)
+        elif not session.value(MAY_WRITE):
+            raise AccessRefused(f"Role {self.server.connection.login} may not write to table lease there.")
 
     def _look_at_lock(self) -> None:
         """Without a table: raises LeaseHeld where a process is at work on the database."""
