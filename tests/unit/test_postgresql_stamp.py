@@ -4,7 +4,8 @@ import pytest
 from attrs import evolve
 
 from env_sync.engines.contract import CopyState, Holder, Stamp
-from env_sync.engines.postgresql.stamp import MARK, Comment, Promoted, Returned, WasLive, take_apart
+from env_sync.engines.history import Promoted, Returned
+from env_sync.engines.postgresql.stamp import MARK, Comment, WasLive, take_apart
 from env_sync.manifest import Transformation
 from tests.unit.values import moment
 

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,8 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import Holder
 from env_sync.engines.files.place import Place, check_folder, make_folder, plain_errors
 from env_sync.engines.files.record import write_whole
-from env_sync.errors import EnvSyncError, LeaseHeld, LeaseLost
+from env_sync.engines.renewing import renewing
+from env_sync.errors import LeaseHeld, LeaseLost
 from env_sync.plain import from_plain, to_plain
 
 WAIT = 60.0
@@ -168,7 +168,8 @@ class Leases:
             self._lock(file.fileno())
             self.renew("at work")
             hold = Hold(self)
-            with self._renewing():
+            every = min(self._lifetime.total_seconds() / 4, RENEW_AT_MOST)
+            with renewing(lambda: self.renew(None), every, self._log):
                 yield hold
             hold.check()
 
@@ -246,31 +247,6 @@ class Leases:
                     "Wait for it, or end its run, and run this step again."
                 )
             time.sleep(BETWEEN_TRIES)
-
-    @contextlib.contextmanager
-    def _renewing(self) -> Iterator[None]:
-        """Renew it now and then, from a thread, while the block runs."""
-        every = min(self._lifetime.total_seconds() / 4, RENEW_AT_MOST)
-        done = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(done, every), name="env_sync lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            # A file system that does not answer must not hold the step's end back.
-            thread.join(timeout=5)
-
-    def _renew(self, done: threading.Event, every: float) -> None:
-        while not done.wait(every):
-            try:
-                self.renew(None)
-            except LeaseLost as lost:
-                # The step itself finds out before it does anything that matters, and at its end.
-                self._log.error("%s", lost)
-                return
-            except EnvSyncError as problem:
-                self._log.warning("The lease could not be renewed, and is tried again: %s", problem)
 
 
 def _read(file: Path) -> Row | None:

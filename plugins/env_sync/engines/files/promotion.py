@@ -11,27 +11,24 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import CopyState, Holder, Promotion, Stamp
+from env_sync.engines.contract import Holder, Promotion, Stamp
 from env_sync.engines.files.copies import is_there, keep_as_previous, remove, swap
 from env_sync.engines.files.kernel import identity, rename_to_new
 from env_sync.engines.files.lease import Hold
 from env_sync.engines.files.place import Place, check_folder, check_live, plain_errors
 from env_sync.engines.files.record import (
-    Promoted,
     Record,
-    Returned,
-    WasLive,
     forget_others,
     read_record,
     sync_folder,
     write_record,
 )
+from env_sync.engines.history import Promoted, Returned, WasLive, check_was_live
 from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import (
     EnvSyncError,
     NoPrevious,
     NoSuchDatabase,
-    PreviousRefused,
     PromoteFailed,
     ProofMissing,
 )
@@ -195,20 +192,14 @@ def _check_previous(work: Promoting) -> Record:
             f"There is no {place.previous}: {reason}. Live is untouched; to go back further, pull an older "
             "dump by its timestamp."
         )
-    was, stamp = record.was_live, record.stamp
-    refusals = []
-    if was is None:
-        refusals.append("nothing says that it was ever live")
-    elif (was.environment, was.database) != (work.environment, place.database):
-        refusals.append(f"it was live as {was.database} in {was.environment}")
-    if stamp is not None and (stamp.state, stamp.environment) != (CopyState.SANITISED, work.environment):
-        refusals.append(f"it was pulled for {stamp.environment} and is {stamp.state}")
-    if refusals:
-        raise PreviousRefused(
-            f"{place.previous} does not prove that it was live here as {place.database} in "
-            f"{work.environment}: {'; '.join(refusals)}. It may hold anything, so it is not made live. Live "
-            "is untouched; pull again, or an older dump by its timestamp."
-        )
+    check_was_live(
+        record.was_live,
+        record.stamp,
+        str(place.previous),
+        database=place.database,
+        environment=work.environment,
+        unsaid="nothing says that it was ever live",
+    )
     return record
 
 

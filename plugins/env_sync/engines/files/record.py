@@ -6,44 +6,17 @@ of one that has a record included, has none.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 from pathlib import Path
 
 from attrs import frozen
 
-from env_sync.engines.contract import Holder, Stamp
+from env_sync.engines.contract import Stamp
 from env_sync.engines.files.kernel import identity
 from env_sync.engines.files.place import Place
+from env_sync.engines.history import Promoted, Returned, WasLive
 from env_sync.plain import from_plain, to_plain
-
-
-@frozen(kw_only=True)
-class Promoted:
-    """What promote adds to what it makes live; `unavailable` in seconds, `at` in UTC."""
-
-    at: dt.datetime
-    unavailable: float
-    first: bool
-
-
-@frozen(kw_only=True)
-class Returned:
-    """What an undo adds to what it makes live again; `unavailable` in seconds, `at` in UTC."""
-
-    holder: Holder
-    at: dt.datetime
-    unavailable: float
-
-
-@frozen(kw_only=True)
-class WasLive:
-    """That a copy was live: as which directory, in which environment, until when (UTC)."""
-
-    database: str
-    environment: str
-    until: dt.datetime
 
 
 @frozen(kw_only=True)

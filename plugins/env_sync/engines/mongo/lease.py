@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from env_sync.engines.contract import Holder
 from env_sync.engines.mongo.machine import Process, this_process
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
+from env_sync.engines.renewing import renewing
 from env_sync.errors import EnvSyncError, LeaseHeld, LeaseLost
 from env_sync.plain import from_plain, to_plain
 
@@ -249,33 +249,18 @@ class Leases:
                 self.sign_of_life,
             )
 
-    @contextlib.contextmanager
-    def _renewing(self, hold: Hold) -> Iterator[None]:
-        """Give a sign of life now and then, from a thread with a session of its own, while the block runs."""
-        done = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(done, hold), name="env_sync lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            # A server that does not answer must not hold the step's end back; the thread dies with it.
-            thread.join(timeout=5)
+    def _renewing(self, hold: Hold) -> contextlib.AbstractContextManager[None]:
+        """Give a sign of life now and then, in a session of its own each time, while the block runs."""
 
-    def _renew(self, done: threading.Event, hold: Hold) -> None:
-        with self.server.session() as session, session.uninterrupted():
-            while not done.wait(self.sign_of_life.total_seconds() / 4):
-                try:
-                    hold.renew(session)
-                except LeaseLost as lost:
-                    # The step itself stops before its next command.
-                    self._log.error("%s", lost)
-                    return
-                except (EnvSyncError, PyMongoError) as problem:
-                    self._log.warning(
-                        "The lease could not be renewed, and is tried again: %s",
-                        problem if isinstance(problem, EnvSyncError) else describe(problem),
-                    )
+        def renew() -> None:
+            with (
+                self.server.errors(f"The lease on {self.where}"),
+                self.server.session() as session,
+                session.uninterrupted(),
+            ):
+                hold.renew(session)
+
+        return renewing(renew, self.sign_of_life.total_seconds() / 4, self._log)
 
     def _count(self, rows: Rows, now: dt.datetime, at_most: int) -> None:
         others = [row for row in rows.values() if row.database != self.database and row.expires_at > now]

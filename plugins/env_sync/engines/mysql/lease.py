@@ -13,7 +13,6 @@ import hashlib
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
@@ -24,7 +23,8 @@ from env_sync.engines.contract import Holder
 from env_sync.engines.mysql.connecting import described
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.session import Server, Session, plain_errors
-from env_sync.errors import AccessRefused, EnvSyncError, LeaseHeld, LeaseLost, NoSuchDatabase
+from env_sync.engines.renewing import renewing
+from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, NoSuchDatabase
 
 WAIT = 60.0
 """Seconds that a step waits for another process that is at work on its database."""
@@ -323,33 +323,18 @@ class Leases:
             "An earlier attempt of %s was still at work on %s; it was ended.", self.holder, self.where
         )
 
-    @contextlib.contextmanager
-    def _renewing(self) -> Iterator[None]:
-        """Renew it now and then, from a thread with a session of its own, while the block runs."""
-        every = min(self._lifetime.total_seconds() / 4, RENEW_AT_MOST)
-        done = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(done, every), name="env_sync lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            # A server that does not answer must not hold the step's end back; the thread dies with it.
-            thread.join(timeout=5)
+    def _renewing(self) -> contextlib.AbstractContextManager[None]:
+        """Renew it now and then, in a session of its own each time, while the block runs."""
 
-    def _renew(self, done: threading.Event, every: float) -> None:
-        while not done.wait(every):
-            try:
-                with self.server.session(self.server.lease_database) as session, session.uninterrupted():
-                    self.renew(session, None)
-            except LeaseLost as lost:
-                # The step itself finds out before it does anything that matters, and at its end.
-                self._log.error("%s", lost)
-                return
-            except EnvSyncError as problem:
-                self._log.warning("The lease could not be renewed, and is tried again: %s", problem)
-            except pymysql.err.MySQLError as error:
-                self._log.warning("The lease could not be renewed, and is tried again: %s", described(error))
+        def renew() -> None:
+            with (
+                plain_errors(f"The lease on {self.where}"),
+                self.server.session(self.server.lease_database) as session,
+                session.uninterrupted(),
+            ):
+                self.renew(session, None)
+
+        return renewing(renew, min(self._lifetime.total_seconds() / 4, RENEW_AT_MOST), self._log)
 
     # The lease database
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import CopyState, Holder, Promotion, Stamp
+from env_sync.engines.contract import Holder, Promotion, Stamp
+from env_sync.engines.history import check_was_live, no_previous
 from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies
@@ -19,9 +20,7 @@ from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like,
 from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import (
     EnvSyncError,
-    NoPrevious,
     NoSuchDatabase,
-    PreviousRefused,
     PromoteFailed,
     ProofMissing,
 )
@@ -159,34 +158,18 @@ def check_previous(work: Promoting) -> Told:
     """
     session, where = work.hold.session, f"{work.copies.previous} on {work.server}"
     if not exists(session, work.copies.previous):
-        reason = (
-            "no pull has replaced live yet, or somebody dropped it"
-            if work.keep_previous
-            else "keep_previous is false for this sync, so a pull drops what it replaces"
-        )
-        raise NoPrevious(
-            f"There is no {where}: {reason}. Live is untouched; to go back further, pull an older dump by "
-            "its timestamp."
-        )
+        raise no_previous(where, keep_previous=work.keep_previous)
     told = read_told(session, work.copies.previous)
-    was, stamp = told.was_live, told.stamp
+    was = told.was_live
     known = session.value("SELECT token FROM was_live WHERE `database` = %s", [work.copies.live])
-    refusals = []
-    if was is None:
-        refusals.append("it does not say that it was ever live")
-    else:
-        if was.token != known:
-            refusals.append("it is another database than the one that was live last, which it says it is")
-        if (was.environment, was.database) != (work.environment, work.copies.live):
-            refusals.append(f"it was live as {was.database} in {was.environment}")
-    if stamp is not None and (stamp.state, stamp.environment) != (CopyState.SANITISED, work.environment):
-        refusals.append(f"it was pulled for {stamp.environment} and is {stamp.state}")
-    if refusals:
-        raise PreviousRefused(
-            f"{where} does not prove that it was live here as {work.copies.live} in {work.environment}: "
-            f"{'; '.join(refusals)}. It may hold anything, so it is not made live. Live is untouched; pull "
-            "again, or an older dump by its timestamp."
-        )
+    check_was_live(
+        was,
+        told.stamp,
+        where,
+        database=work.copies.live,
+        environment=work.environment,
+        is_another=was is not None and was.token != known,
+    )
     return told
 
 

@@ -5,14 +5,15 @@ The table never goes into a dump, and a restore leaves out one that a dump bring
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
 
-from env_sync.engines.contract import Holder, Stamp
+from env_sync.engines import history
+from env_sync.engines.contract import Stamp
+from env_sync.engines.history import Promoted, Returned
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.session import Session
@@ -23,34 +24,10 @@ _TOLD, _TOKEN, _DUMPED, _OBJECTS = "told", "token", "dumped", "objects"
 
 
 @frozen(kw_only=True)
-class Promoted:
-    """What promote adds to the stamp of what it made live; `unavailable` in seconds, `at` in UTC."""
+class WasLive(history.WasLive):
+    """The same with a `token` that the lease database has as well, where no copy of this table brings it."""
 
-    at: dt.datetime
-    unavailable: float
-    first: bool
-
-
-@frozen(kw_only=True)
-class Returned:
-    """What an undo adds to what it made live again; `unavailable` in seconds, `at` in UTC."""
-
-    holder: Holder
-    at: dt.datetime
-    unavailable: float
-
-
-@frozen(kw_only=True)
-class WasLive:
-    """What live is told when it becomes previous: that it was live, where, until when.
-
-    `token` stands in the lease database as well, where a copy of this table does not bring it.
-    """
-
-    database: str
     token: str
-    environment: str
-    until: dt.datetime
 
 
 @frozen(kw_only=True)

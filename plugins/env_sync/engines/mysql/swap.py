@@ -17,14 +17,13 @@ import pymysql
 from attrs import evolve, frozen
 
 from env_sync.engines.contract import Holder
+from env_sync.engines.history import Promoted, Returned
 from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server_is_gone
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
 from env_sync.engines.mysql.session import Server, Session, drop_database, exists
 from env_sync.engines.mysql.stamp import (
-    Promoted,
-    Returned,
     Told,
     WasLive,
     forget,

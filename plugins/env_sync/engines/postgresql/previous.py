@@ -8,7 +8,8 @@ from collections.abc import Callable
 from attrs import evolve
 from psycopg import sql
 
-from env_sync.engines.contract import CopyState, Promotion
+from env_sync.engines.contract import Promotion
+from env_sync.engines.history import Returned, check_was_live, no_previous
 from env_sync.engines.postgresql.database import INVALID, Database, read_database
 from env_sync.engines.postgresql.promotion import (
     Promoting,
@@ -18,7 +19,7 @@ from env_sync.engines.postgresql.promotion import (
     still_there,
 )
 from env_sync.engines.postgresql.roles import read_roles
-from env_sync.engines.postgresql.stamp import Comment, Returned, read_comment, write_comment
+from env_sync.engines.postgresql.stamp import Comment, read_comment, write_comment
 from env_sync.engines.postgresql.swap import rename_database, swap, wait_for_those_that_stay
 from env_sync.errors import NoPrevious, NoSuchDatabase, PreviousRefused
 
@@ -60,37 +61,21 @@ def check_previous(work: Promoting, name: str) -> tuple[Database, Comment]:
     session, where = work.hold.session, f"{work.copies.previous} on {work.server}"
     database, comment = read_database(session, name), read_comment(session, name)
     if database is None or comment is None:
-        reason = (
-            "no pull has replaced live yet, or somebody dropped it"
-            if work.keep_previous
-            else "keep_previous is false for this sync, so a pull drops what it replaces"
-        )
-        raise NoPrevious(
-            f"There is no {where}: {reason}. Live is untouched; to go back further, pull an older dump by "
-            "its timestamp."
-        )
+        raise no_previous(where, keep_previous=work.keep_previous)
     if database.connection_limit == INVALID:
         raise NoPrevious(
             f"{where} is the rest of a DROP DATABASE that did not end. Live is untouched; drop that, and "
             "pull an older dump by its timestamp."
         )
-    was, stamp = comment.was_live, comment.stamp
-    refusals = []
-    if was is None:
-        refusals.append("it does not say that it was ever live")
-    else:
-        if was.oid != database.oid:
-            refusals.append("it is another database than the one that was live, which it says it is")
-        if (was.environment, was.database) != (work.environment, work.copies.live):
-            refusals.append(f"it was live as {was.database} in {was.environment}")
-    if stamp is not None and (stamp.state, stamp.environment) != (CopyState.SANITISED, work.environment):
-        refusals.append(f"it was pulled for {stamp.environment} and is {stamp.state}")
-    if refusals:
-        raise PreviousRefused(
-            f"{where} does not prove that it was live here as {work.copies.live} in {work.environment}: "
-            f"{'; '.join(refusals)}. It may hold anything, so it is not made live. Live is untouched; pull "
-            "again, or an older dump by its timestamp."
-        )
+    was = comment.was_live
+    check_was_live(
+        was,
+        comment.stamp,
+        where,
+        database=work.copies.live,
+        environment=work.environment,
+        is_another=was is not None and was.oid != database.oid,
+    )
     return database, comment
 
 

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from psycopg import sql
 
 from env_sync.engines.contract import Holder, Promotion, Stamp
+from env_sync.engines.history import Promoted
 from env_sync.engines.postgresql.database import INVALID, Database, give_place, give_settings, read_database
 from env_sync.engines.postgresql.incoming import check_closed, drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
@@ -17,7 +18,7 @@ from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Comment, Promoted, WasLive, read_comment, write_comment
+from env_sync.engines.postgresql.stamp import Comment, WasLive, read_comment, write_comment
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
 from env_sync.engines.postgresql.swap import (
     Swap,

@@ -7,7 +7,6 @@ comes first, the stamp is the last line.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 from attrs import frozen
 from psycopg import sql
 
-from env_sync.engines.contract import Holder, Stamp
+from env_sync.engines import history
+from env_sync.engines.contract import Stamp
+from env_sync.engines.history import Promoted, Returned
 from env_sync.engines.postgresql.session import Session
 from env_sync.plain import from_plain, to_plain
 
@@ -23,34 +24,10 @@ MARK = "env_sync: "
 
 
 @frozen(kw_only=True)
-class Promoted:
-    """What promote adds to the stamp of what it made live; `unavailable` in seconds, `at` in UTC."""
+class WasLive(history.WasLive):
+    """The same with the database's own `oid`, which a copy of it, or of its comment, does not have."""
 
-    at: dt.datetime
-    unavailable: float
-    first: bool
-
-
-@frozen(kw_only=True)
-class Returned:
-    """What an undo adds to the comment on what it made live again; `unavailable` in seconds, `at` in UTC."""
-
-    holder: Holder
-    at: dt.datetime
-    unavailable: float
-
-
-@frozen(kw_only=True)
-class WasLive:
-    """What is added to the comment on live when it becomes previous: that it was live, where, until when.
-
-    `oid` is the database's own, which a copy of it, or of its comment, does not have.
-    """
-
-    database: str
     oid: int
-    environment: str
-    until: dt.datetime
 
 
 @frozen(kw_only=True)
