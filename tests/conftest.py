@@ -16,6 +16,7 @@ import pytest
 
 from sandbox import process
 from sandbox.mariadb import MariaDBServer
+from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3, VersityGW
 
@@ -75,6 +76,12 @@ def postgresql18(server_folder: Path) -> Iterator[PostgreSQLServer]:
 def mariadb(server_folder: Path) -> Iterator[MariaDBServer]:
     """MariaDB from Debian."""
     yield from run_server(lambda: MariaDBServer(server_folder / "mariadb"))
+
+
+@pytest.fixture(scope="session")
+def mongodb(server_folder: Path) -> Iterator[MongoDBServer]:
+    """SecantusDB, which speaks MongoDB's protocol."""
+    yield from run_server(lambda: MongoDBServer(server_folder / "mongodb"))
 
 
 @pytest.fixture(scope="session")

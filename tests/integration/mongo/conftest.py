@@ -1,4 +1,4 @@
-"""A server of its own for the engine's tests, and a proxy before it that lacks what DocumentDB lacks."""
+"""A stage on the server of the tests, and a proxy before it that lacks what DocumentDB lacks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ from attrs import evolve
 
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.mongodb import MongoDBServer
-from tests.conftest import run_server
 from tests.integration.mongo.stage import Stage
-
-
-@pytest.fixture(scope="session")
-def mongodb(server_folder: Path) -> Iterator[MongoDBServer]:
-    """SecantusDB from PyPI."""
-    yield from run_server(lambda: MongoDBServer(server_folder / "mongodb"))
 
 
 @pytest.fixture

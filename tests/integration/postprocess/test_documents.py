@@ -5,31 +5,27 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
 from env_sync.errors import TransformationFailed
-from tests.conftest import run_server
+from sandbox.mongodb import MongoDBServer
 from tests.integration.postprocess.bound import bound
-from tests.integration.postprocess.documents import Document, Documents, DocumentServer
+from tests.integration.postprocess.documents import Document, Documents
 
 ABOVE = "staging.govuk-internal.digital"
 BELOW = "integration.govuk-internal.digital"
 APPLICATIONS = ("static", "frontend", "collections", "whitehall-frontend", "search-api")
 
 
-@pytest.fixture(scope="module")
-def server(server_folder: Path) -> Iterator[DocumentServer]:
-    yield from run_server(lambda: DocumentServer(server_folder / "documents"))
-
-
 @pytest.fixture
-def database(server: DocumentServer) -> Iterator[Database[Document]]:
-    with server.database("router__incoming") as database:
-        yield database
+def database(mongodb: MongoDBServer) -> Iterator[Database[Document]]:
+    name = "router__incoming"
+    with mongodb.connected() as client:
+        yield client[name]
+    mongodb.drop_database(name)
 
 
 def fill_router(database: Database[Document]) -> None:
