@@ -26,6 +26,15 @@ class Capabilities:
     """Keeps what live was as previous, and can make it live again."""
 
 
+_SQL = Capabilities(
+    actions=frozenset({Action.PUSH, Action.PULL}),
+    storagebackends=frozenset({"s3"}),
+    transformation=True,
+    postprocess=True,
+    pre_dump_transformation=True,
+    excluded_tables=True,
+    previous=True,
+)
 _MONGO = Capabilities(
     actions=frozenset({Action.PUSH, Action.PULL}),
     storagebackends=frozenset({"s3"}),
@@ -37,24 +46,8 @@ _MONGO = Capabilities(
 )
 
 CAPABILITIES: Mapping[str, Capabilities] = {
-    "postgresql": Capabilities(
-        actions=frozenset({Action.PUSH, Action.PULL}),
-        storagebackends=frozenset({"s3"}),
-        transformation=True,
-        postprocess=True,
-        pre_dump_transformation=True,
-        excluded_tables=True,
-        previous=True,
-    ),
-    "mysql": Capabilities(
-        actions=frozenset({Action.PUSH, Action.PULL}),
-        storagebackends=frozenset({"s3"}),
-        transformation=True,
-        postprocess=True,
-        pre_dump_transformation=True,
-        excluded_tables=True,
-        previous=True,
-    ),
+    "postgresql": _SQL,
+    "mysql": _SQL,
     "mongo": _MONGO,
     "documentdb": _MONGO,
     "files": Capabilities(

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from env_sync.disk import is_full
 from env_sync.engines.contract import ServerConnection
 from env_sync.engines.files.kernel import mount_points
 from env_sync.errors import (
@@ -180,7 +181,7 @@ def plain_errors(where: str, otherwise: type[EnvSyncError] = EnvSyncError) -> It
         what = f"{where}: {problem.strerror or type(problem).__name__}"
         file = problem.filename
         named = f" ({os.fsdecode(file)!r})" if isinstance(file, str | bytes) else ""
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(problem):
             raise DiskFull(f"{what}{named}. Make room on this disk, and run the step again.") from None
         if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise AccessRefused(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import errno
 import fnmatch
 import importlib.metadata
 import logging
-import os
 import queue
 import threading
 import time
@@ -21,6 +19,7 @@ import bson
 from attrs import evolve, frozen
 from pymongo.errors import OperationFailure, PyMongoError
 
+from env_sync.disk import whole_file
 from env_sync.engines.contract import DumpFacts
 from env_sync.engines.mongo.archive import ArchiveWriter
 from env_sync.engines.mongo.bson_stream import BATCH
@@ -29,7 +28,7 @@ from env_sync.engines.mongo.dump_file import is_ours_or_the_servers
 from env_sync.engines.mongo.server_errors import describe, is_gone
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.zipping import zipped
-from env_sync.errors import Cancelled, DiskFull, NoSuchDatabase, ToolFailed
+from env_sync.errors import Cancelled, NoSuchDatabase, ToolFailed
 from env_sync.progress import Progress
 
 NO_SNAPSHOT = (20, 72, 239, 246, 263)
@@ -66,7 +65,7 @@ def dump_database(work: Dumping) -> DumpFacts:
     with member.session() as session, member.errors(f"Dumping {work.database}", ToolFailed):
         session.may_write = work.may_go_on
         version = str(session.command("admin", {"buildInfo": 1})["version"])
-        with _whole(work.to) as making:
+        with whole_file(work.to) as making:
             if work.server.features.snapshot:
                 try:
                     return _attempt(work, session, making, version, read_from, snapshot=True)
@@ -293,25 +292,6 @@ def _batches(work: Dumping, session: Session, definition: Definition, moment: An
         raise
     if parts:
         yield b"".join(parts)
-
-
-@contextlib.contextmanager
-def _whole(to: Path) -> Iterator[Path]:
-    """A file beside it that takes its place at the end of the block. Raises DiskFull."""
-    making = to.with_name(f"{to.name}.new")
-    try:
-        yield making
-        with making.open("rb") as file:
-            os.fsync(file.fileno())
-        making.replace(to)
-    except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFull(
-            f"The dump does not fit into the work folder {to.parent}: make room there, or set another folder."
-        ) from None
-    finally:
-        making.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

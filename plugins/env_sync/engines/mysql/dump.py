@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import errno
 import fnmatch
 import logging
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from isal import igzip_threaded
 
 from env_sync import command
 from env_sync.cancellation import Cancellation
+from env_sync.disk import whole_file
 from env_sync.engines.contract import DumpFacts
 from env_sync.engines.mysql.client_tools import DumpTool, known_dump_tools, tool_to_dump
 from env_sync.engines.mysql.dump_file import COMPLETED, DATABASE, SANDBOX, TAIL
@@ -26,7 +25,7 @@ from env_sync.engines.mysql.option_file import option_file
 from env_sync.engines.mysql.server_version import ServerVersion
 from env_sync.engines.mysql.session import Server, plain_errors
 from env_sync.engines.mysql.stamp import TABLE
-from env_sync.errors import AccessRefused, DiskFull, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.errors import AccessRefused, EnvSyncError, NoSuchDatabase, ServerUnreachable
 from env_sync.progress import Progress
 from env_sync.redact import redact_mysql_line
 
@@ -84,7 +83,7 @@ def dump_database(
     said: list[str] = []
     progress.start(f"dump of {database}", None, "bytes")
     started = dt.datetime.now(dt.UTC)
-    with _whole(to) as part:
+    with whole_file(to) as part:
         packer = _Packer(part, compression, as_of)
         with (
             option_file(server.connection, tool.version.family, to.parent) as options,
@@ -231,34 +230,6 @@ def as_mysql(first: bytes) -> bytes:
     """The first lines of a dump without the line that MySQL's client refuses, saying "MySQL dump"."""
     first = SANDBOX.sub(b"", first, count=1)
     return first.replace(b"-- MariaDB dump ", b"-- MySQL dump ", 1)
-
-
-@contextlib.contextmanager
-def _whole(to: Path) -> Iterator[Path]:
-    """A file to write to, which gets its name and is on the disk at the block's end, or is removed."""
-    part = to.with_name(f"{to.name}.part")
-    try:
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
-        yield part
-        for path in (part, part.parent):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        part.rename(to)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            part.unlink(missing_ok=True)
-            free = shutil.disk_usage(to.parent).free
-            raise DiskFull(
-                f"There is not enough room in {to.parent} for {to.name}: {free / 1_000_000:.0f} MB are free "
-                "now that what was written is removed. Free some, or set temppath to a larger disk."
-            ) from None
-        raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _failure(result: command.Result, said: str, server: Server, database: str) -> EnvSyncError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.preflight import look_at_rights
 from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
-from env_sync.engines.mysql.session import Server, Session, exists
+from env_sync.engines.mysql.session import Server, Session, clock, exists
 from env_sync.engines.mysql.stamp import has_table, read_told
 from env_sync.errors import DumpDamaged, NameRefused, TransformationFailed
 from env_sync.finding import Finding, note, problem
@@ -206,7 +205,7 @@ def _leftovers(session: Session, server: Server, copies: Copies) -> Iterator[Fin
     if not exists(session, copies.incoming):
         return
     stamp = read_told(session, copies.incoming).stamp
-    now: dt.datetime = session.value("SELECT NOW(6)").replace(tzinfo=dt.UTC)
+    now = clock(session)
     age = (
         f"{(now - stamp.changed).total_seconds() / 3600:.1f} hours old, {stamp.state}"
         if stamp

@@ -14,7 +14,8 @@ from env_sync.engines.history import check_was_live, no_previous
 from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies
-from env_sync.engines.mysql.session import Server, drop_database, exists, plain_errors
+from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
 from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
 from env_sync.engines.proof import AGAIN, check_stamp
@@ -63,19 +64,7 @@ def promote(
             # What was live before the first pull has none that a RENAME could bring.
             make_table(session, copies.previous)
     last_look()
-    plan = Plan(
-        holder=work.holder,
-        environment=work.environment,
-        live=copies.live,
-        other=copies.incoming,
-        previous=copies.previous,
-        token=uuid.uuid4().hex,
-        first=first,
-        began=session.value("SELECT NOW(6)").replace(tzinfo=dt.UTC),
-        undo=False,
-        old=old,
-        new=read_objects(session, copies.incoming),
-    )
+    plan = _plan(work, copies.incoming, old, first=first)
     begin(session, plan)
     if first:
         make_like(session, copies.live, copies.incoming)
@@ -116,19 +105,7 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
     if not has_table(session, copies.live):
         make_table(session, copies.live)
     last_look()
-    plan = Plan(
-        holder=work.holder,
-        environment=work.environment,
-        live=copies.live,
-        other=copies.previous,
-        previous=copies.previous,
-        token=uuid.uuid4().hex,
-        first=False,
-        began=session.value("SELECT NOW(6)").replace(tzinfo=dt.UTC),
-        undo=True,
-        old=old,
-        new=read_objects(session, copies.previous),
-    )
+    plan = _plan(work, copies.previous, old, undo=True)
     begin(session, plan)
     swapped = _swap(work, plan)
     return Promotion(
@@ -171,6 +148,26 @@ def check_previous(work: Promoting) -> Told:
         is_another=was is not None and was.token != known,
     )
     return told
+
+
+def _plan(
+    work: Promoting, other: str, old: tuple[Object, ...], *, first: bool = False, undo: bool = False
+) -> Plan:
+    """The swap of live, which has `old` beside its tables, with the copy that is to be live."""
+    session, copies = work.hold.session, work.copies
+    return Plan(
+        holder=work.holder,
+        environment=work.environment,
+        live=copies.live,
+        other=other,
+        previous=copies.previous,
+        token=uuid.uuid4().hex,
+        first=first,
+        began=clock(session),
+        undo=undo,
+        old=old,
+        new=read_objects(session, other),
+    )
 
 
 def _swap(work: Promoting, plan: Plan) -> Swapped:

@@ -22,7 +22,7 @@ from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
-from env_sync.engines.mysql.session import Server, Session, drop_database, exists
+from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists
 from env_sync.engines.mysql.stamp import (
     Told,
     WasLive,
@@ -152,7 +152,7 @@ def finish(session: Session, server: Server, plan: Plan, seconds: float | None) 
     """
     began = time.monotonic()
     warnings = _make_new(server, plan)
-    now: dt.datetime = session.value("SELECT NOW(6)").replace(tzinfo=dt.UTC)
+    now = clock(session)
     took = (now - plan.began).total_seconds() if seconds is None else seconds + time.monotonic() - began
     live = read_told(session, plan.live)
     before = Told() if plan.first else read_told(session, plan.previous)

@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-import os
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 from env_sync import command
 from env_sync.cancellation import Cancellation
-from env_sync.disk import is_full
+from env_sync.disk import no_room, part_of, whole_file
 from env_sync.engines.contract import DumpFacts, ServerConnection
 from env_sync.engines.postgresql import libpq
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_dump
 from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, without_match
-from env_sync.errors import AccessRefused, DiskFull, EnvSyncError
+from env_sync.errors import AccessRefused, EnvSyncError
 from env_sync.progress import Progress
 from env_sync.redact import redact_tool_line
 
@@ -69,7 +67,7 @@ def dump_database(
     said: list[str] = []
     progress.start(f"dump of {database}", None, "bytes")
     started = dt.datetime.now(dt.UTC)
-    with _whole(to) as part:
+    with whole_file(to) as part:
         result = command.run(
             [
                 tools.pg_dump,
@@ -132,45 +130,13 @@ def _keep_errors(line: str, said: list[str]) -> None:
         said.append(line)
 
 
-@contextlib.contextmanager
-def _whole(to: Path) -> Iterator[Path]:
-    """A file to write to, which gets its name and is on the disk at the block's end, or is removed."""
-    part = to.with_name(f"{to.name}.part")
-    try:
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
-        yield part
-        for path in (part, part.parent):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        part.rename(to)
-    except OSError as error:
-        if is_full(error):
-            part.unlink(missing_ok=True)
-            raise _disk_full(to) from None
-        raise
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _disk_full(to: Path) -> DiskFull:
-    free = shutil.disk_usage(to.parent).free
-    return DiskFull(
-        f"There is not enough room in {to.parent} for {to.name}: {free / 1_000_000:.0f} MB are free now that "
-        "what was written is removed. Free some, or set temppath to a larger disk."
-    )
-
-
 def _failure(
     result: command.Result, said: str, connection: ServerConnection, database: str, to: Path
 ) -> EnvSyncError:
     # The server's own disk may be full as well: its errors have a severity.
     if any("No space left on device" in line and "ERROR: " not in line for line in said.splitlines()):
-        to.with_name(f"{to.name}.part").unlink(missing_ok=True)
-        return _disk_full(to)
+        part_of(to).unlink(missing_ok=True)
+        return no_room(to)
     unconnected = libpq.tool_connection_error(said, connection, database)
     if unconnected is not None:
         return unconnected
