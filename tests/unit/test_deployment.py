@@ -10,6 +10,7 @@ import runpy
 import shutil
 import stat
 import subprocess
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,22 @@ def test_scripts_can_be_run(script: str) -> None:
         compile(text, script, "exec")
     else:
         subprocess.run([first.removeprefix("#!").split()[-1], "-n", path], check=True)
+
+
+def test_a_python_without_the_packages_is_told_what_to_install(tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    python = tmp_path / "bare" / "bin" / "python"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [ROOT / "bin" / "env-sync", "check"],
+        env={**env, "ENV_SYNC_PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{python} lacks the packages of requirements.txt" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_of_redis_shows_no_password() -> None:
