@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from env_sync.engines.mysql import loading
+from env_sync.engines.mysql.identifiers import quoted
 from env_sync.errors import RestoreFailed
 from tests.integration.mysql.stage import Stage, working
 
@@ -123,3 +124,26 @@ def test_rows_may_come_apart_from_their_tables(stage: Stage) -> None:
         engine.restore(stage.dump(text))
     counts = "SELECT (SELECT COUNT(*) FROM one), (SELECT COUNT(*) FROM two)"
     assert stage.run(counts, database=stage.incoming) == [(2, 1)]
+
+
+@pytest.mark.parametrize("name", ["it's", 'quo"ted', "tick`ed", "back\\slash", "a; b -- c", "per%cent_"])
+def test_whatever_has_an_odd_name_comes_down(stage: Stage, name: str) -> None:
+    odd = quoted(name)
+    stage.run(
+        f"CREATE TABLE {odd} ({odd} int PRIMARY KEY, a int, KEY {odd} (a))",
+        f"INSERT INTO {odd} VALUES (1, 2)",
+        f"CREATE TRIGGER {odd} BEFORE INSERT ON {odd} FOR EACH ROW SET NEW.a = 7",
+        f"CREATE VIEW {quoted(name + ' view')} AS SELECT {odd} FROM {odd}",
+        f"CREATE PROCEDURE {odd}() SELECT 1",
+        f"CREATE EVENT {odd} ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1",
+    )
+    engine = stage.engine()
+    with working(engine):
+        engine.dump(stage.folder / "pushed")
+    engine.release_lease()
+    stage.pull(stage.dump_file((stage.folder / "pushed").read_bytes()), stage.engine(run="pull"))
+    stage.run(f"INSERT INTO {odd} VALUES (2, 2)")
+    assert stage.run(f"SELECT * FROM {odd} ORDER BY 1") == [(1, 2), (2, 7)]
+    assert len(stage.run(f"SELECT * FROM {quoted(name + ' view')}")) == 2
+    assert stage.run(f"CALL {odd}()") == [(1,)]
+    assert stage.run(f"SHOW CREATE EVENT {odd}")[0][0] == name
