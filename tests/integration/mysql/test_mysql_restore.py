@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from env_sync.engines.mysql import loading
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.errors import RestoreFailed
-from tests.integration.mysql.stage import Stage, working
+from sandbox.mariadb import MariaDBServer
+from tests.conftest import run_server
+from tests.integration.mysql.stage import Stage, set_up, tear_down, working
 
 SOURCE = """
 -- It points at a table that comes later, and there at a key that is no primary one.
@@ -147,3 +150,41 @@ def test_whatever_has_an_odd_name_comes_down(stage: Stage, name: str) -> None:
     assert len(stage.run(f"SELECT * FROM {quoted(name + ' view')}")) == 2
     assert stage.run(f"CALL {odd}()") == [(1,)]
     assert stage.run(f"SHOW CREATE EVENT {odd}")[0][0] == name
+
+
+@pytest.fixture
+def lower_stage(server_folder: Path, tmp_path: Path) -> Iterator[Stage]:
+    """A live database on a server that keeps names of databases and tables in lower case."""
+    lower = {"lower-case-table-names": "1"}
+    for server in run_server(lambda: MariaDBServer(server_folder / "lower_case", settings=lower)):
+        stage = set_up(server, tmp_path, "Signon_Production")
+        yield stage
+        tear_down(stage)
+
+
+def test_a_server_that_keeps_names_in_lower_case(lower_stage: Stage) -> None:
+    stage = lower_stage
+    dump = stage.dump(
+        b"CREATE TABLE `Users` (`Id` int, `Email` varchar(99), `Up` int, PRIMARY KEY (`Id`), "
+        b"KEY `up` (`Up`), CONSTRAINT `up` FOREIGN KEY (`Up`) REFERENCES `Users` (`Id`)) ENGINE=InnoDB;\n"
+        b"INSERT INTO `Users` VALUES (1,'alice@home.example',NULL),(2,'bob@home.example',1);\n"
+        b"CREATE TABLE `New_One` (`id` int) ENGINE=InnoDB;\n"
+        b"/*!50001 CREATE VIEW `Emails` AS select `Users`.`Email` AS `Email` from `Users` */;\n"
+    )
+    redact = stage.transformation("UPDATE Users SET Email = CONCAT('user-', Id);")
+    promotion = stage.pull(dump, None, redact)
+    assert promotion.previous_kept
+    assert stage.run("SELECT * FROM Emails ORDER BY 1") == [("user-1",), ("user-2",)]
+    names = {name for (name,) in stage.run("SHOW TABLES")}
+    assert names == {"users", "new_one", "emails", "env_sync_stamp"}
+    assert stage.run("SELECT COUNT(*) FROM users", database=stage.previous) == [(20,)]
+    engine = stage.engine(run="undo")
+    with working(engine):
+        engine.restore_previous(lambda: None)
+    engine.release_lease()
+    assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+    # What it dumps is a dump of the same database.
+    engine = stage.engine(run="push")
+    with working(engine):
+        engine.dump(stage.folder / "pushed")
+    engine.verify(stage.folder / "pushed")

@@ -51,6 +51,8 @@ def set_as_client(session: Session) -> None:
 
 def run_script(session: Session, database: str, script: Script, place: Place) -> None:
     """Run one in the session's database. Raises TransformationFailed, and MySQLError as above."""
+    # A server with lower_case_table_names says it in lower case.
+    named = session.value("SELECT DATABASE()")
     for step in script.steps:
         try:
             session.send(step.text.encode())
@@ -62,7 +64,7 @@ def run_script(session: Session, database: str, script: Script, place: Place) ->
                 f"Transformation {script.name}, line {step.line}: {said}. {place.aftermath}; correct the "
                 "transformation and run the group again."
             ) from None
-    if session.value("SELECT DATABASE()") != database:
+    if session.value("SELECT DATABASE()") != named:
         raise TransformationFailed(
             f"Transformation {script.name} left {database} for another database. {place.aftermath}; take "
             "that out of it."
