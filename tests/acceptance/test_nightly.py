@@ -81,7 +81,8 @@ def test_a_waiting_sync_is_deferred_and_runs_by_hand_meanwhile(scene: Scene, sch
 def test_a_late_sync_runs_at_once_when_its_group_is_cleared(scene: Scene, scheduled: str) -> None:
     scene.api.wait_for_group(DAG, scheduled, "pull_museum", 300)
     scene.api.clear_group(DAG, scheduled, "pull_museum")
-    scene.api.wait_for(lambda: scene.sanitised("nightly", "museum"), "the cleared sync to run", 120)
+    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 120)
+    assert scene.sanitised("nightly", "museum")
 
 
 def test_a_problem_of_the_configuration_fails_loudly_and_alone(scene: Scene, scheduled: str) -> None:
