@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo and gives its exit code."""
     parser = argparse.ArgumentParser(prog="bin/demo", description=__doc__)
     parser.add_argument("--serve", action="store_true", help="leave the Airflow UI up until Ctrl-C")
+    parser.add_argument("--search", action="store_true", help="only search what an earlier demo left")
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier demo left")
     asked = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if asked.fresh:
                 _empty(folder)
             with Scene(folder) as scene:
+                if asked.search:
+                    return _search_again(console, scene)
                 return _play(console, scene, serve=asked.serve)
     except Stopped:
         console.print("\nStopped; nothing of it runs any more.")
@@ -68,10 +71,30 @@ def _play(console: Console, scene: Scene, *, serve: bool) -> int:
         airflow = scene.start_airflow()
     _say_where(console, airflow)
     nights = _nights(console, airflow)
+    wrong = _look(console, scene, nights)
+    reports = sum(len(night.reports) for night in nights)
+    console.print(f"{reports} syncs reported. {time.monotonic() - began:.0f} s in all.")
+    if serve:
+        _serve(console, scene, airflow)
+    return 1 if wrong else 0
+
+
+def _search_again(console: Console, scene: Scene) -> int:
+    if not scene.seeded:
+        raise SandboxError(f"there is nothing to search in {scene.folder}: run bin/demo first")
+    with show.timed(console, "The servers"):
+        scene.start_servers()
+        scene.seed()
+    return 1 if _look(console, scene, ()) else 0
+
+
+def _look(console: Console, scene: Scene, nights: Sequence[Night]) -> bool:
+    """Search everything, and say what came of the nights and of the search; whether anything is wrong."""
     with show.timed(console, "\nLooking for every invented value"):
         raw, clean = _search(scene)
     console.print()
-    console.print(show.nights_table(nights))
+    if nights:
+        console.print(show.nights_table(nights))
     console.print(show.search_table([*raw, *clean], scene.marks))
     wrong = [*_wrong_nights(nights), *_wrong_searches(scene, raw, clean)]
     for line in wrong:
@@ -79,13 +102,10 @@ def _play(console: Console, scene: Scene, *, serve: bool) -> int:
     verdict = "All is well" if not wrong else f"{len(wrong)} things are wrong"
     below = set().union(*(found.marks for found in clean))
     console.print(
-        f"{verdict}: {sum(len(night.reports) for night in nights)} syncs reported; of {len(scene.marks):,} "
-        f"personal values, found in production {len(raw[0].marks):,}, in integration {len(below):,}. "
-        f"{time.monotonic() - began:.0f} s in all."
+        f"{verdict}: of {len(scene.marks):,} personal values, found in production {len(raw[0].marks):,}, in "
+        f"integration {len(below):,}."
     )
-    if serve:
-        _serve(console, scene, airflow)
-    return 1 if wrong else 0
+    return bool(wrong)
 
 
 def _nights(console: Console, airflow: Airflow) -> list[Night]:

@@ -32,6 +32,8 @@ FIRST_PULL = ("integration", "signon_production")
 """The one database that is not there yet, to be made by its first pull."""
 SHELL = "demo.env"
 METADATA = "airflow"
+NOTE = "seeded"
+"""The file that says what the servers were filled with."""
 LEASES = "env_sync"
 """The database of each server that holds its leases."""
 
@@ -66,6 +68,12 @@ class Scene:
         """The folder of pg_dump and pg_restore of the servers' version."""
         return self.metadata.installation.bin
 
+    @property
+    def seeded(self) -> bool:
+        """Whether an earlier demo filled the servers with what this one would."""
+        note = self.folder / NOTE
+        return note.exists() and note.read_text() == _version()
+
     def start_servers(self) -> None:
         """Starts the PostgreSQL servers and the buckets; each has a folder, so they can start at once."""
         everything: list[PostgreSQLServer | MotoS3] = [*self.servers.values(), self.metadata, self.s3]
@@ -81,8 +89,8 @@ class Scene:
         """Fills the servers, unless they were before; says whether it had to."""
         rows, made = seed.rows_of_production()
         self.marks = made.marks
-        note, version = self.folder / "seeded", _version()
-        if note.exists() and note.read_text() == version and not self._broken_off():
+        note = self.folder / NOTE
+        if self.seeded and not self._broken_off():
             return False
         note.unlink(missing_ok=True)
         self.metadata.clear()
@@ -95,7 +103,7 @@ class Scene:
                 if (environment, database.name) != FIRST_PULL:
                     filling = rows[database.name] if environment == "production" else None
                     databases.make_database(server, database, filling)
-        note.write_text(version)
+        note.write_text(_version())
         return True
 
     def start_airflow(self) -> Airflow:
@@ -123,10 +131,8 @@ class Scene:
 
     def logs(self) -> list[Path]:
         """Where logs are: all of Airflow's folder, and the logs of the servers below production."""
-        if self.airflow is None:
-            raise SandboxError("Airflow was not started")
         return [
-            self.airflow.folder,
+            self.folder / "airflow",
             *(self.servers[name].log for name in ENVIRONMENTS[1:]),
             self.metadata.log,
             self.s3.log,
