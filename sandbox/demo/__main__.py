@@ -16,12 +16,12 @@ from types import FrameType
 from rich.console import Console
 from rich.markup import escape
 
-from env_sync.installation import read_plan
+from env_sync.installation import HIERADATA, read_plan
 from env_sync.report import Result
 from sandbox.airflow import Airflow
 from sandbox.demo import search, show
 from sandbox.demo.nights import Night, run_night
-from sandbox.demo.scene import ENVIRONMENTS, SHELL, Scene, bucket, home, only_one
+from sandbox.demo.scene import ENVIRONMENTS, SHELL, Scene, assets_bucket, bucket, home, only_one
 from sandbox.demo.search import Found
 from sandbox.process import SandboxError
 
@@ -63,7 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _play(console: Console, scene: Scene, *, serve: bool) -> int:
     began = time.monotonic()
     console.print(f"Everything is kept in {scene.folder}")
-    with show.timed(console, "Three PostgreSQL servers, one more for Airflow, and an S3 server"):
+    for why in scene.left_out.values():
+        console.print(f"[yellow]Left out:[/] {escape(why)}")
+    os.environ[HIERADATA] = str(scene.hieradata())
+    with show.timed(console, "Servers of each kind for each environment, one for Airflow, and an S3 server"):
         scene.start_servers()
     with show.timed(console, "Invented people in production"):
         scene.seed()
@@ -124,19 +127,39 @@ def _nights(console: Console, airflow: Airflow) -> list[Night]:
 
 def _search(scene: Scene) -> tuple[list[Found], list[Found]]:
     """What was found where the values belong, production first; and where none may be."""
-    marks, tools = scene.marks, scene.tools
     raw = [
-        search.search_server("production", scene.servers["production"], marks),
-        search.search_server("staging", scene.servers["staging"], marks),
-        search.search_bucket("staging's dumps", scene.s3, bucket("staging"), tools, marks),
+        _search_environment(scene, "production"),
+        _search_environment(scene, "staging"),
+        _search_buckets(scene, "staging"),
     ]
     clean = [
-        search.search_server("integration", scene.servers["integration"], marks),
-        search.search_bucket("integration's dumps", scene.s3, bucket("integration"), tools, marks),
-        search.search_files("logs", scene.logs(), marks),
-        search.search_server("XComs and the rest of Airflow's database", scene.metadata, marks),
+        _search_environment(scene, "integration"),
+        _search_buckets(scene, "integration"),
+        search.search_files("logs", scene.logs(), scene.marks),
+        search.search_server("Airflow's XComs and the rest", scene.metadata, scene.marks),
     ]
     return raw, clean
+
+
+def _search_environment(scene: Scene, environment: str) -> Found:
+    """All servers and directories of an environment."""
+    marks = scene.marks
+    found = [
+        search.search_server(environment, scene.servers[environment], marks),
+        search.search_mongodb(environment, scene.mongodb[environment], marks),
+        search.search_files(environment, [scene.files(environment)], marks),
+    ]
+    if scene.mariadb:
+        found.append(search.search_mariadb(environment, scene.mariadb[environment], marks))
+    return search.together(environment, found)
+
+
+def _search_buckets(scene: Scene, environment: str) -> Found:
+    buckets = (bucket(environment), assets_bucket(environment))
+    where = f"{environment}'s buckets"
+    return search.together(
+        where, [search.search_bucket(where, scene.s3, each, scene.tools, scene.marks) for each in buckets]
+    )
 
 
 def _wrong_nights(nights: Sequence[Night]) -> list[str]:
