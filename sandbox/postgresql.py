@@ -21,6 +21,7 @@ from psycopg import sql
 
 from sandbox import embedded_postgresql, process
 from sandbox.process import Process, SandboxError, ServerMissing
+from sandbox.server import Server
 
 INSTALLATIONS = ("debian15", "pypi16", "pypi18", *embedded_postgresql.VERSIONS)
 SUPERUSER = "postgres"
@@ -53,15 +54,13 @@ class Installation:
     bin: Path
 
 
-class PostgreSQLServer:
+class PostgreSQLServer(Server):
     """One server with its data in one folder: made by the first start, kept by later ones.
 
     It listens on 127.0.0.1 alone, asks everyone for a password (scram) and has no socket in the file
     system. The superuser's password and the port stay the same from start to start, as long as the port
     is free.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -73,36 +72,18 @@ class PostgreSQLServer:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         """`settings` are added to those in SETTINGS; ServerMissing where the installation is not there."""
-        self.folder = folder.resolve()
+        super().__init__(folder)
         self.name = name or self.folder.name
         self.installation = find_installation(installation)
         self.port = port or 0
         self.password = ""
-        self.log = self.folder / "server.log"
         self._settings = {**SETTINGS, **(settings or {})}
         self._user = process.unprivileged_user()
-        self._process: Process | None = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def version(self) -> int:
         """Its major version."""
         return self.installation.major
-
-    @property
-    def pid(self) -> int:
-        """The process id of the postmaster; 0 before the first start."""
-        return self._process.pid if self._process else 0
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.running
 
     def start(self) -> Self:
         """Makes the data folder if there is none, starts, and waits until it takes connections."""
@@ -128,16 +109,6 @@ class PostgreSQLServer:
         self._process.start()
         self._process.wait_until(self._answers)
         return self
-
-    def stop(self) -> None:
-        """Ends it, and the sessions that are open, in order."""
-        if self._process:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """Kills it as a crash would; the next start recovers."""
-        if self._process:
-            self._process.kill()
 
     def connect(
         self,

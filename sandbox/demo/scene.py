@@ -28,6 +28,7 @@ from sandbox.mongodb import SYNC_USER, MongoDBServer
 from sandbox.postgresql import SYNC_ROLE, PostgreSQLServer
 from sandbox.process import SandboxError, ServerMissing
 from sandbox.s3 import MotoS3
+from sandbox.server import Server
 
 ENVIRONMENTS = ("production", "staging", "integration")
 INSTALLATION = "pypi16"
@@ -93,7 +94,7 @@ class Scene:
 
     def start_servers(self) -> None:
         """Starts all servers and makes the buckets; each has a folder, so they can start at once."""
-        everything: list[PostgreSQLServer | MotoS3 | MongoDBServer | MariaDBServer] = [
+        everything: list[Server] = [
             *self.servers.values(),
             self.metadata,
             self.s3,
