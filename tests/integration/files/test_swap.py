@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+from env_sync.engines.contract import CopyState
 from env_sync.engines.files import copies, kernel
 from env_sync.engines.files.place import HIDDEN
+from env_sync.engines.files.record import Record, read_record, write_record
 from env_sync.errors import (
     AccessRefused,
     ConnectionMissing,
@@ -94,6 +97,45 @@ def test_what_was_never_live_is_not_made_live(stage: Stage, dump: Path) -> None:
     with engine.at_work(), pytest.raises(NoPrevious, match="no pull has replaced live yet"):
         engine.restore_previous(lambda: None)
     assert text_of(stage.live) == "new"
+
+
+FOREIGN_PASTS: dict[str, Callable[[Record], Record]] = {
+    "nothing says that it was ever live": lambda record: evolve(record, was_live=None),
+    "it was live as other in integration": lambda record: evolve(
+        record, was_live=evolve(record.was_live, database="other")
+    ),
+    f"it was live as {NAME} in production": lambda record: evolve(
+        record, was_live=evolve(record.was_live, environment="production")
+    ),
+    "it was pulled for integration and is raw": lambda record: evolve(
+        record, stamp=evolve(record.stamp, state=CopyState.RAW)
+    ),
+    "it was pulled for staging and is sanitised": lambda record: evolve(
+        record, stamp=evolve(record.stamp, environment="staging")
+    ),
+}
+
+
+@pytest.mark.parametrize("why", FOREIGN_PASTS)
+def test_what_was_not_live_here_is_not_made_live(stage: Stage, dump: Path, why: str) -> None:
+    stage.pulled(dump)
+    # Again, so that previous has both a stamp and a past.
+    stage.pulled(dump, stage.engine(run="next"))
+    engine = stage.engine(run="undo")
+    place = engine._place
+    record = read_record(place, place.previous)
+    assert record is not None
+    write_record(place, place.previous, FOREIGN_PASTS[why](record))
+    engine.take_lease(at_most=1)
+    before = kernel.identity(stage.live)
+    with engine.at_work(), pytest.raises(PreviousRefused, match=f"{why}.*Live is untouched"):
+        engine.restore_previous(lambda: None)
+    assert kernel.identity(stage.live) == before
+    # As it was, it may.
+    write_record(place, place.previous, record)
+    with engine.at_work():
+        engine.restore_previous(lambda: None)
+    assert kernel.identity(stage.live) != before
 
 
 def test_a_live_that_was_put_there_by_hand_has_no_stamp(stage: Stage, dump: Path) -> None:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
 from attrs import evolve
+from pymongo.errors import PyMongoError
 
 from env_sync.engines.contract import DumpHead
-from env_sync.engines.mongo import promotion
+from env_sync.engines.mongo import earlier_operations, promotion
 from env_sync.engines.mongo.session import Session
-from env_sync.errors import AccessRefused, LeaseLost, RestoreFailed, ServerUnreachable, ToolFailed
+from env_sync.errors import (
+    AccessRefused,
+    Cancelled,
+    EnvSyncError,
+    LeaseLost,
+    RestoreFailed,
+    ServerUnreachable,
+    ToolFailed,
+)
 from env_sync.hieradata.sync import Action
+from sandbox.mongodb import MongoDBServer
 from tests.integration.conformance.mongo.rich import fill_rich
 from tests.integration.conformance.subject import PRIVATE
 from tests.integration.mongo.stage import SECRET, Stage
@@ -295,6 +308,94 @@ def test_an_earlier_attempt_writes_nothing_more(stage: Stage) -> None:
     with pytest.raises(LeaseLost), earlier.at_work():
         earlier.restore(dump)
     stage.sanitise(later, dump)
+
+
+# Each document looks at all others, for each of which all are looked at: the server needs days.
+ENDLESS = """
+- aggregate: people
+  pipeline:
+    - $lookup: {from: people, as: x, pipeline: [{$lookup: {from: people, as: y, pipeline: []}}]}
+    - $set: {email: "", x: "", y: ""}
+    - $merge: {into: people, on: _id, whenMatched: replace}
+"""
+
+
+@pytest.fixture
+def own_stage(tmp_path: Path) -> Iterator[Stage]:
+    """A stage on a server of its own, which may be left with more work than it can do."""
+    with MongoDBServer(tmp_path / "server") as server:
+        stage = Stage(server=server, database="router", folder=tmp_path)
+        stage.set_up()
+        # MongoDB asks for no right to end one's own; this server does.
+        ends = {"resource": {"cluster": True}, "actions": ["inprog", "killop"]}
+        with server.connected() as client:
+            client.admin.command("createRole", "ends", privileges=[ends], roles=[])
+            server.grant(stage.user, ["ends"])
+            client.router.people.insert_many({"_id": number, "email": PRIVATE} for number in range(3000))
+        yield stage
+        server.kill()
+
+
+def running(stage: Stage, command: str) -> list[Any]:
+    """The operations of this command that the server works on."""
+    with stage.server.connected() as client:
+        found = client.admin.command({"currentOp": 1})["inprog"]
+    return [each for each in found if command in each.get("command", {})]
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    while not happened():
+        time.sleep(0.05)
+
+
+def test_a_transformation_without_an_end_is_cancelled_and_ended_by_whoever_comes_next(
+    own_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = own_stage
+    dump, _ = stage.dump()
+    engine = stage.engine(transformation=ENDLESS)
+    caught: list[EnvSyncError] = []
+
+    def sanitise() -> None:
+        try:
+            stage.sanitise(engine, dump)
+        except EnvSyncError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=sanitise)
+    thread.start()
+    wait_until(lambda: running(stage, "aggregate") or caught)
+    engine.work.cancellation.cancel()
+    thread.join()
+    assert [type(error) for error in caught] == [Cancelled]
+    assert stage.names("router__incoming") == set()
+    assert stage.find("people") == list(range(3000))
+
+    # The server of these tests only takes note of the commands that end an operation.
+    left = {each["opid"] for each in running(stage, "aggregate")}
+    pipeline = [{"$lookup": {"from": "people", "as": "x", "pipeline": []}}, {"$match": {"x._id": -1}}]
+
+    def somebody_else() -> None:
+        with contextlib.suppress(PyMongoError), stage.server.connected() as client:
+            client.router.people.aggregate(pipeline)
+
+    threading.Thread(target=somebody_else, daemon=True).start()
+    wait_until(lambda: len(running(stage, "aggregate")) > len(left))
+    ended: list[Any] = []
+    command = Session.command
+
+    def noted(session: Session, database: str, sent: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        if "killOp" in sent:
+            ended.append(sent["op"])
+        return command(session, database, sent, **options)
+
+    monkeypatch.setattr(Session, "command", noted)
+    monkeypatch.setattr(earlier_operations, "WAIT", 0)
+    with stage.engine().at_work():
+        pass
+    assert left
+    assert len(running(stage, "aggregate")) > len(left)
+    assert set(ended) == left
 
 
 @pytest.mark.skipif(

@@ -20,6 +20,7 @@ from attrs import evolve, frozen
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from env_sync.engines.contract import Holder
+from env_sync.engines.mongo.earlier_operations import end_earlier_operations, name_of_worker
 from env_sync.engines.mongo.machine import Process, this_process
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
@@ -174,11 +175,13 @@ class Leases:
     @contextlib.contextmanager
     def at_work(self) -> Iterator[Hold]:
         """Hold it for the length of the block. See `Engine.at_work`."""
-        with self.server.session() as session:
-            hold = Hold(self, session, uuid.uuid4().hex)
+        token = uuid.uuid4().hex
+        with self.server.session(name_of_worker(self.database, token)) as session:
+            hold = Hold(self, session, token)
             with self._errors():
                 self.work_on(session, hold.token, "", wait=True)
                 hold.check()
+                end_earlier_operations(session, self.database, token, self._log)
             session.may_write = hold.may_write
             try:
                 with self._renewing(hold):

@@ -82,20 +82,23 @@ class Server:
         """`plain_errors` for this server."""
         return plain_errors(f"{what} on {self}", self.connection.login, otherwise, advice)
 
-    def open(self) -> Session:
-        """A session, for the caller to close; connects when it is first used. Raises AccessRefused."""
-        return Session(self, self._client())
+    def open(self, name: str = "") -> Session:
+        """A session, for the caller to close; connects when it is first used. Raises AccessRefused.
+
+        `name` is what the server calls it; the group's unless it is given.
+        """
+        return Session(self, self._client(name or f"env_sync {self.group}"))
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, name: str = "") -> Iterator[Session]:
         """The same for the length of a block."""
-        session = self.open()
+        session = self.open(name)
         try:
             yield session
         finally:
             session.close()
 
-    def _client(self) -> MongoClient[dict[str, Any]]:
+    def _client(self, name: str) -> MongoClient[dict[str, Any]]:
         extra = self.connection.extra
         tls = bool(extra.get("tls", self.features.tls_required))
         bundle = str(extra.get("tls_ca_file") or "")
@@ -111,7 +114,7 @@ class Server:
                 "worker: put it there, or correct `tls_ca_file` in the connection's extra."
             )
         options: dict[str, Any] = {
-            "appname": f"env_sync {self.group}"[:128],
+            "appname": name[:128],
             "connectTimeoutMS": CONNECT_TIMEOUT * 1000,
             "serverSelectionTimeoutMS": 1000
             * float(self.timeout or extra.get("server_selection_timeout") or SELECTION_TIMEOUT),

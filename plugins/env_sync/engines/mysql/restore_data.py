@@ -1,12 +1,8 @@
-"""Puts a dump into incoming: tables as they come, their rows over several sessions at the same time."""
+"""Puts a dump into incoming: its tables and rows, then what stands beside them."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,26 +10,20 @@ import pymysql
 from attrs import frozen
 
 from env_sync.cancellation import Cancellation
-from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server_is_gone
 from env_sync.engines.mysql.dump_file import CHUNK, TAIL, check_end, check_header, first_bytes, opened
 from env_sync.engines.mysql.dump_statements import Advance, DumpStatements, LeftOut, Rows, Table
 from env_sync.engines.mysql.identifiers import qualified
+from env_sync.engines.mysql.loading import loading, restore_error
 from env_sync.engines.mysql.objects import Kind, Object, make_all, names_another
 from env_sync.engines.mysql.script import READ_ONLY
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.splitter import Splitter
-from env_sync.errors import Cancelled, RestoreFailed, ServerUnreachable
+from env_sync.errors import RestoreFailed
 from env_sync.progress import Progress
 from env_sync.stopwatch import Stopwatch
 
 SHOWN = 20
 """How many names a warning lists."""
-AHEAD = 2
-"""Statements that are read ahead, for each session; the memory that a restore needs."""
-TRIES = 5
-"""How often rows are put in where other sessions of this restore stood in the way."""
-_MODE = "NO_AUTO_VALUE_ON_ZERO,NO_DIR_IN_CREATE"
-_FAST = "SET SESSION foreign_key_checks = 0, unique_checks = 0, sql_mode = %s"
 
 
 @frozen(kw_only=True)
@@ -70,27 +60,29 @@ def restore_dump(
     left_out: dict[str, list[str]] = {}
     tables: set[str] = set()
     progress.start(f"restore of {database}", None, "bytes")
-    with opened(file) as stream, server.session(incoming) as session, stopwatch.part("rows"):
-        session.execute(_FAST, [_MODE])
+    with opened(file) as stream, server.session(incoming) as session:
         beginning = stream.read(CHUNK)
         check_header(file.name, first_bytes(file), beginning, database)
         reader = _Reader(beginning, stream, progress, cancellation)
         statements = DumpStatements(Splitter(reader.read), database, session.version)
-        with _loading(server, incoming, jobs) as loader:
+        with stopwatch.part("rows and keys"), loading(server, incoming, session, jobs) as loader:
             for item in statements:
                 if isinstance(item, Rows):
                     loader.put(item)
                 elif isinstance(item, Table):
-                    _make(session, item.name, item.statement)
+                    loader.make(item)
                     tables.add(item.name)
                 elif isinstance(item, Advance):
-                    _make(session, "", item.statement)
+                    loader.finish_table()
+                    _advance(session, item.statement)
                 elif isinstance(item, LeftOut):
                     if item.why:
                         left_out.setdefault(item.why, []).append(item.name)
                 else:
                     objects[item.key] = item
         check_end(file.name, reader.end)
+        with stopwatch.part("foreign keys"):
+            loader.add_foreign_keys()
         # Dumps of old versions hold a table in the place of each view until the view comes.
         for kind, name in objects:
             if kind is Kind.VIEW and name in tables:
@@ -148,104 +140,13 @@ class _Reader:
         return chunk
 
 
-class _Loader:
-    """Sessions that put rows in, each in a thread; what goes wrong in one stops all."""
-
-    def __init__(self, server: Server, incoming: str, jobs: int) -> None:
-        self._server = server
-        self._incoming = incoming
-        self._queue: queue.Queue[Rows | None] = queue.Queue(maxsize=AHEAD * jobs)
-        self._problems: list[BaseException] = []
-        self._threads = [
-            threading.Thread(target=self._work, name=f"env_sync rows {number}") for number in range(jobs)
-        ]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def put(self, rows: Rows | None) -> None:
-        """Hand on rows; raises what went wrong meanwhile."""
-        while True:
-            self.check()
-            self._server.cancellation.check()
-            with contextlib.suppress(queue.Full):
-                self._queue.put(rows, timeout=0.5)
-                return
-
-    def check(self) -> None:
-        """Raises what went wrong."""
-        if self._problems:
-            raise self._problems[0]
-
-    def end(self) -> None:
-        """Wait until all rows are in."""
-        for _ in self._threads:
-            self.put(None)
-        for thread in self._threads:
-            thread.join()
-        self.check()
-
-    def stop(self) -> None:
-        """End as soon as possible, whatever is still to do."""
-        self._problems.append(Cancelled())
-        while any(thread.is_alive() for thread in self._threads):
-            with contextlib.suppress(queue.Full):
-                self._queue.put_nowait(None)
-            for thread in self._threads:
-                thread.join(0.05)
-
-    def _work(self) -> None:
-        try:
-            with self._server.session(self._incoming) as session:
-                set_to: tuple[str, bool] | None = None
-                while (rows := self._queue.get()) is not None and not self._problems:
-                    wanted = (rows.character_set, rows.backslash)
-                    if set_to != wanted:
-                        session.execute(f"SET NAMES {rows.character_set}")
-                        mode = _MODE if rows.backslash else f"{_MODE},NO_BACKSLASH_ESCAPES"
-                        session.execute(_FAST, [mode])
-                        set_to = wanted
-                    _put_in(session, rows)
-        except BaseException as problem:  # noqa: BLE001 - raised in the thread that reads the dump
-            self._problems.append(problem)
-
-
-@contextlib.contextmanager
-def _loading(server: Server, incoming: str, jobs: int) -> Iterator[_Loader]:
-    loader = _Loader(server, incoming, jobs)
-    loader.start()
-    try:
-        yield loader
-        loader.end()
-    except BaseException:
-        loader.stop()
-        raise
-
-
-def _put_in(session: Session, rows: Rows) -> None:
-    for number in range(TRIES):
-        try:
-            session.send(rows.statement)
-        except pymysql.err.MySQLError as error:
-            if code_of(error) in LOCKED and number + 1 < TRIES:
-                time.sleep(0.1 * (number + 1))
-                continue
-            raise _failed(session, error, f"Rows of table {rows.table} could not be put in") from None
-        return
-
-
-def _make(session: Session, name: str, statement: bytes) -> None:
+def _advance(session: Session, statement: bytes) -> None:
     try:
         session.send(statement)
     except pymysql.err.MySQLError as error:
-        what = f"Table {name}" if name else "A sequence"
-        raise _failed(session, error, f"{what} of the dump could not be made") from None
-
-
-def _failed(session: Session, error: pymysql.err.MySQLError, what: str) -> Exception:
-    said = f"{what}: {described(error)}. Live is untouched."
-    return ServerUnreachable(f"{session.where}: {said}") if server_is_gone(error) else RestoreFailed(said)
+        raise restore_error(
+            session, error, "A sequence of the dump could not be set to where it stood"
+        ) from None
 
 
 def _shown(names: list[str]) -> str:

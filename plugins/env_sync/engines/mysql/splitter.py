@@ -30,7 +30,9 @@ LITERALS = re.compile(_LITERALS % rb"(?:[^'\\]++|\\.|'')*+", re.DOTALL)
 LITERALS_WITHOUT_BACKSLASH = re.compile(_LITERALS % rb"(?:[^']++|'')*+", re.DOTALL)
 _QUICK = 1 << 26
 """Bytes of rows that are looked at in a quicker way, which needs several times as much memory."""
-_NO_MARK = re.compile(rb"'[-+0-9.(]|[0-9.]\(")
+_NUMBERS_ALIKE = bytes.maketrans(b"-+123456789.", b"0" * 12)
+_NO_MARKS = (b"'0", b"'(", b"0(")
+"""What stands between no two literals, each digit being a 0."""
 _BARE = re.compile(rb"(?:[-+0-9.,()'\s]++|(?<=[(,\s]0)x[0-9A-Fa-f]++(?=[,)])|(?<=[0-9.])[eE](?=[-+0-9]))*+")
 _LONGEST_HEAD = 400_000
 """Bytes: names of 4,096 columns, each as long as it may be, in UTF-8, fit."""
@@ -204,13 +206,16 @@ def are_literals(rows: bytes) -> bool:
 
     As LITERALS does, but without a step for each value: what stands in quotes is cut out first.
     """
-    parts = rows.replace(b"\\\\", b"").replace(b"\\'", b"").split(b"'")
+    if b"\\" in rows:
+        rows = rows.replace(b"\\\\", b"").replace(b"\\'", b"")
+    parts = rows.split(b"'")
     if len(parts) % 2 == 0:
         return False
     # One quote now stands for each text, and for each NULL.
     bare = (
         b"'".join(parts[0::2]).replace(b",NULL", b",'").replace(b"(NULL", b"('").replace(b"_binary '", b"'")
     )
-    if _NO_MARK.search(bare):
+    alike = bare.translate(_NUMBERS_ALIKE)
+    if any(mark in alike for mark in _NO_MARKS):
         return False
     return not bare.translate(None, b"-+0123456789.,()' \n") or _BARE.fullmatch(bare) is not None

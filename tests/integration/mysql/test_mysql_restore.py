@@ -1,0 +1,125 @@
+"""Restores into MariaDB of tables whose keys are built when the rows are in."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from env_sync.engines.mysql import loading
+from env_sync.errors import RestoreFailed
+from tests.integration.mysql.stage import Stage, working
+
+SOURCE = """
+-- It points at a table that comes later, and there at a key that is no primary one.
+CREATE TABLE a_child (id int AUTO_INCREMENT PRIMARY KEY, code varchar(20), self int,
+    CONSTRAINT forward FOREIGN KEY (code) REFERENCES z_parent (code) ON UPDATE CASCADE,
+    CONSTRAINT to_itself FOREIGN KEY (self) REFERENCES a_child (id) ON DELETE SET NULL);
+CREATE TABLE counted (day date NOT NULL, id int NOT NULL AUTO_INCREMENT, a int, PRIMARY KEY (day, id),
+    KEY (id), KEY (a)) AUTO_INCREMENT = 900;
+CREATE TABLE everything (id int PRIMARY KEY, a varchar(300), b int, spot point NOT NULL,
+    low varchar(300) AS (LOWER(a)) VIRTUAL, up varchar(300) AS (UPPER(a)) STORED, UNIQUE KEY (b),
+    KEY prefix (a(7), b), KEY (low), KEY (up), FULLTEXT KEY (a), SPATIAL KEY (spot),
+    KEY said (b) COMMENT 'it''s, (a) key');
+CREATE TABLE in_parts (id int, day int, a int, PRIMARY KEY (id, day), UNIQUE KEY (day, id), KEY (a))
+    PARTITION BY RANGE (day)
+    (PARTITION early VALUES LESS THAN (10), PARTITION late VALUES LESS THAN MAXVALUE);
+CREATE TABLE old_engine (id int AUTO_INCREMENT PRIMARY KEY, a int, KEY (a)) ENGINE=MyISAM;
+CREATE TABLE plain (id int PRIMARY KEY, a int, b text, KEY (a), UNIQUE KEY (b)) ENGINE=InnoDB;
+CREATE TABLE squeezed (id int PRIMARY KEY, a text, KEY (a(20))) ROW_FORMAT=COMPRESSED;
+CREATE TABLE versioned (id int PRIMARY KEY, a int, KEY (a),
+    CONSTRAINT up FOREIGN KEY (a) REFERENCES z_parent (id)) WITH SYSTEM VERSIONING;
+CREATE TABLE without_primary (a int NOT NULL, b int, UNIQUE KEY (a), KEY (b));
+CREATE TABLE z_parent (id int PRIMARY KEY, code varchar(20), UNIQUE KEY (code));
+INSERT INTO z_parent SELECT seq, CONCAT('code ', seq) FROM seq_1_to_600;
+INSERT INTO a_child (code, self) SELECT CONCAT('code ', seq), IF(seq > 9, seq - 9, NULL) FROM seq_1_to_600;
+INSERT INTO counted SELECT '2026-01-01' + INTERVAL seq % 3 DAY, seq, seq FROM seq_1_to_600;
+INSERT INTO everything (id, a, b, spot) SELECT seq, CONCAT('Word', seq), seq, POINT(seq, 1) FROM seq_1_to_600;
+INSERT INTO in_parts SELECT seq, seq % 20, seq FROM seq_1_to_600;
+INSERT INTO plain SELECT seq, seq, seq FROM seq_1_to_600;
+INSERT INTO old_engine (a) SELECT seq FROM seq_1_to_600;
+INSERT INTO squeezed SELECT seq, REPEAT(seq, 30) FROM seq_1_to_600;
+INSERT INTO versioned SELECT seq, seq FROM seq_1_to_600;
+INSERT INTO without_primary SELECT 1000 - seq, seq FROM seq_1_to_600;
+"""
+# Tables whose keys wait for their rows, and then those whose foreign keys do.
+KEYS_WAIT = {
+    *("a_child", "counted", "everything", "in_parts", "plain", "squeezed", "versioned", "without_primary"),
+    "z_parent",
+}
+FOREIGN_KEYS_WAIT = ["a_child", "versioned"]
+
+
+@pytest.fixture
+def however_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys wait for the rows of each table that has any."""
+    monkeypatch.setattr(loading, "FEW", 0)
+
+
+def picture(stage: Stage, database: str) -> Iterator[object]:
+    for name in re.findall(r"CREATE TABLE (\w+)", SOURCE):
+        [(_, definition)] = stage.run(f"SHOW CREATE TABLE {name}", database=database)
+        yield definition
+        yield stage.run(f"SELECT * FROM {name} ORDER BY 1, 2", database=database)
+        yield [row[3:] for row in stage.run(f"CHECK TABLE {name}", database=database)]
+
+
+@pytest.mark.usefixtures("however_few")
+def test_tables_are_what_they_were_when_their_keys_come_after_the_rows(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    send = loading.Session.send
+
+    def noted(session: loading.Session, statement: bytes) -> None:
+        sent.append(statement)
+        send(session, statement)
+
+    stage.run("SET foreign_key_checks = 0", *filter(str.strip, SOURCE.split(";\n")))
+    before = list(picture(stage, stage.database))
+    # Several statements for each table, so that sessions share one.
+    dump = stage.dump_file(gzip.compress(stage.mysqldump("--net-buffer-length=4096")))
+    monkeypatch.setattr(loading.Session, "send", noted)
+    engine = stage.engine(jobs=3)
+    with working(engine):
+        assert not [warning for warning in engine.restore(dump) if "Left out" in warning]
+    assert list(picture(stage, stage.incoming)) == before
+    altered = [
+        statement.split()[2].decode().strip("`") for statement in sent if statement.startswith(b"ALTER")
+    ]
+    assert len(altered) == len(KEYS_WAIT) + len(FOREIGN_KEYS_WAIT)
+    assert {*altered[: len(KEYS_WAIT)]} == KEYS_WAIT
+    assert altered[len(KEYS_WAIT) :] == FOREIGN_KEYS_WAIT
+    with pytest.raises(Exception, match="foreign key constraint fails"):
+        stage.run("INSERT INTO a_child (code) VALUES ('no such')", database=stage.incoming)
+
+
+@pytest.mark.usefixtures("however_few")
+def test_rows_that_a_unique_key_does_not_bear_fail_the_restore_and_are_not_shown(stage: Stage) -> None:
+    dump = stage.dump(
+        b"CREATE TABLE `people` (`id` int, `email` varchar(99), PRIMARY KEY (`id`), "
+        b"UNIQUE KEY `one_each` (`email`)) ENGINE=InnoDB;\n"
+        b"INSERT INTO `people` VALUES (1,'alice@home.example');\n"
+        b"INSERT INTO `people` VALUES (2,'ALICE@home.example');\n"
+    )
+    engine = stage.engine()
+    with working(engine), pytest.raises(RestoreFailed) as raised:
+        engine.restore(dump)
+    assert "Keys of table people could not be made over its rows" in str(raised.value)
+    assert "one_each" in str(raised.value)
+    assert "alice" not in str(raised.value).lower()
+    assert stage.incoming not in stage.server.databases()
+
+
+@pytest.mark.usefixtures("however_few")
+def test_rows_may_come_apart_from_their_tables(stage: Stage) -> None:
+    table = b"CREATE TABLE `%s` (`id` int, `a` int, PRIMARY KEY (`id`), KEY (`a`)) ENGINE=InnoDB;\n"
+    rows = b"INSERT INTO `%s` VALUES (%d,1);\n"
+    text = table % b"one" + table % b"two" + rows % (b"one", 1) + rows % (b"two", 1) + rows % (b"one", 2)
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(text))
+    counts = "SELECT (SELECT COUNT(*) FROM one), (SELECT COUNT(*) FROM two)"
+    assert stage.run(counts, database=stage.incoming) == [(2, 1)]
