@@ -46,6 +46,7 @@ OPTION_FIELDS: Mapping[str, SettingField] = {
     "keep_previous": SettingField(read_boolean, "`true` or `false`"),
     "start_deadline": SettingField(duration(MINUTE), DURATION),
     "max_dump_age": SettingField(duration(MINUTE), DURATION),
+    "fresh_within": SettingField(duration(MINUTE), DURATION),
     "wait_for_dump": SettingField(optional(duration(MINUTE)), f"{DURATION}, or null"),
     "wait_for_dump_then": SettingField(one_of((GO, FAIL)), f"`{GO}` or `{FAIL}`"),
     "min_size_ratio": SettingField(read_ratio, "number from 0 to 1"),

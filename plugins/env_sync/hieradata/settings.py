@@ -68,6 +68,13 @@ class Options:
         default=dt.timedelta(hours=24),
         metadata={"doc": "Data older than this, counted from where it was born, is a WARNING."},
     )
+    fresh_within: dt.timedelta = field(
+        default=dt.timedelta(hours=28),
+        metadata={
+            "doc": "A sync without success for longer than this is CRITICAL, whether it failed or never ran. "
+            "While it is paused, a WARNING."
+        },
+    )
     wait_for_dump: dt.timedelta | None = field(
         default=None,
         metadata={

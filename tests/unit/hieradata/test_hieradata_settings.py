@@ -40,6 +40,7 @@ def test_every_setting_is_read(hieradata) -> None:
 {N}keep_previous: "false"
 {N}start_deadline: 1h30m
 {N}max_dump_age: 2d
+{N}fresh_within: 8d
 {N}wait_for_dump: 45m
 {N}wait_for_dump_then: fail
 {N}min_size_ratio: .25
@@ -71,6 +72,7 @@ def test_every_setting_is_read(hieradata) -> None:
             keep_previous=False,
             start_deadline=1.5 * hour,
             max_dump_age=48 * hour,
+            fresh_within=192 * hour,
             wait_for_dump=0.75 * hour,
             wait_for_dump_then="fail",
             min_size_ratio=0.25,
