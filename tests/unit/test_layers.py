@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("steps",),
     ("preflight",),
     ("operators",),
+    ("board",),
     ("dag_factory", "cli"),
 )
 # These read the configuration, or are read with it: on a laptop, in a second, without Airflow.
