@@ -27,30 +27,34 @@ from env_sync.stopwatch import Spent
 BUNDLE = "env_sync_history"
 
 
-def hieradata(environment: str, above: str | None, databases: int) -> str:
-    """The hieradata of an environment: each database is pulled, where there is one above, and pushed."""
-    lines = ["govuk_env_sync::tasks:"]
+def hieradata(environment: str, above: str | None, databases: int, opens: int = 22) -> str:
+    """The hieradata of an environment: each database is pulled, where there is one above, and pushed.
+
+    The window opens at the hour `opens` (UTC), for ten hours.
+    """
+    lines = [f'govuk_env_sync::window: "{opens:02d}:00-{(opens + 10) % 24:02d}:00"', "govuk_env_sync::tasks:"]
     for number in range(databases):
         database = f"service_{number:02d}_production"
         if above is not None:
-            lines += _entry(f"pull_{database}_daily", "pull", database, above, number)
-        lines += _entry(f"push_{database}_daily", "push", database, environment, number + 40)
+            lines += _entry(f"pull_{database}_daily", "pull", database, above, opens * 60 + 30 + number * 7)
+        lines += _entry(
+            f"push_{database}_daily", "push", database, environment, opens * 60 + 310 + number * 7
+        )
     return "\n".join(lines) + "\n"
 
 
-def _entry(name: str, action: str, database: str, bucket: str, number: int) -> list[str]:
-    minutes = 30 + number * 7
+def _entry(name: str, action: str, database: str, bucket: str, minutes: int) -> list[str]:
     return [
         f"  {name}:",
-        f"    hour: {(22 + minutes // 60) % 24}",
+        f"    hour: {minutes // 60 % 24}",
         f"    minute: {minutes % 60}",
         f"    action: {action}",
         "    dbms: postgresql",
         "    storagebackend: s3",
         f"    database: {database}",
-        f"    database_hostname: service-{number % 40:02d}-postgres",
+        f"    database_hostname: {database.removesuffix('_production').replace('_', '-')}-postgres",
         f"    url: govuk-{bucket}-database-backups",
-        f"    path: service-{number % 40:02d}-postgres",
+        f"    path: {database.removesuffix('_production').replace('_', '-')}-postgres",
     ]
 
 
@@ -177,6 +181,7 @@ class _Group:
         path = sync.path if isinstance(sync, Sync) else ""
         source = self.plan.settings.owner_of(sync.url) if isinstance(sync, Sync) else None
         done = "pulled and promoted" if pull else "pushed"
+        left = "live was not replaced" if pull else "the dump may be in the bucket"
         born = self.begun - dt.timedelta(hours=2 if pull else 0)
         why = {
             Result.OK: (),
@@ -191,7 +196,7 @@ class _Group:
             action=sync.action,
             database=sync.database,
             result=self.result,
-            what=f"{self.group.steps[-2]} failed, live was not replaced" if self.failed else done,
+            what=f"{self.group.steps[-2]} failed, {left}" if self.failed else done,
             why=why[self.result],
             skipped=False,
             quiet=False,

@@ -77,6 +77,23 @@ def read_work(session: Session, plan: Plan, now: dt.datetime) -> Rows:
     )
 
 
+def read_runs(session: Session, environment: str, now: dt.datetime) -> list[RunRow]:
+    """The runs of an environment in the time that is looked back on, the newest first."""
+    found = _runs(session, {dag_id(environment): environment}, now - LOOKED_BACK)[environment]
+    return sorted(found, key=lambda run: run.run_after, reverse=True)
+
+
+def read_failed_reports(session: Session, environment: str, run: str) -> frozenset[str]:
+    """The groups of a run whose reports are CRITICAL."""
+    asked = select(XComModel.task_id).where(
+        XComModel.dag_id == dag_id(environment),
+        XComModel.run_id == run,
+        XComModel.value["result"].as_string() == Result.CRITICAL,
+        *_is_report(),
+    )
+    return frozenset(task.rpartition(".")[0] for task in session.scalars(asked))
+
+
 Names = Mapping[str, str]
 """The environment of each DAG, by the DAG's id."""
 
