@@ -20,6 +20,7 @@ from env_sync.plain import from_plain
 from env_sync.plan import Plan
 from env_sync.report import Report, Result
 from env_sync.status.rows import Rows, RunRow, Summary, TaskRow, relevant_runs, wanted
+from env_sync.steps.announce import Event
 
 PREFIX = "env_sync_"
 """What the id of each DAG begins with."""
@@ -153,7 +154,8 @@ def _tasks(
     ).where(or_(*of_runs), or_(TaskInstance.state.is_(None), TaskInstance.state != "skipped"))
     for dag, run, task, state, started, ended in session.execute(asked):
         group, dot, step = task.rpartition(".")
-        if dot:
+        # Of the tasks that belong to no group, those that tell others.
+        if dot or task in tuple(Event):
             found[dag.removeprefix(PREFIX)].append(
                 TaskRow(run=run, group=group, step=step, state=state, started=started, ended=ended)
             )

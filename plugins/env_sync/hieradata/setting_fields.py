@@ -20,6 +20,7 @@ from env_sync.hieradata.values import (
     read_boolean,
     read_bucket_pattern,
     read_compression,
+    read_hooks,
     read_ratio,
     read_text,
     read_window,
@@ -83,6 +84,8 @@ ENVIRONMENT_FIELDS: Mapping[str, SettingField] = {
     "pool_sizes": SettingField(
         mapping_of(whole_number(1, 1000)), "mapping of database servers to whole numbers from 1 to 1000"
     ),
+    "before_replacing": SettingField(read_hooks, "a command or URL, or a list of them"),
+    "after_replacing": SettingField(read_hooks, "the same"),
     "bucket": SettingField(read_bucket_pattern, "bucket name, with `{environment}` in it or without"),
 }
 """Settings that hold for an environment as a whole."""

@@ -200,6 +200,16 @@ class Settings:
         default="govuk-{environment}-database-backups",
         metadata={"doc": "The name of each environment's bucket of dumps; tells whose bucket a `url` is."},
     )
+    before_replacing: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "doc": "Commands, or URLs that are sent a POST, before a run replaces data: to hold off traffic "
+            "replay and load tests. See [board.md](board.md#telling-others)."
+        },
+    )
+    after_replacing: tuple[str, ...] = field(
+        default=(), metadata={"doc": "The same when the last sync of that run is over."}
+    )
     options: Options = field(factory=Options, metadata={"doc": ""})
 
     def owner_of(self, bucket: str) -> str | None:

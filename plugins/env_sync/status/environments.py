@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from env_sync.plan import Group, Plan
 from env_sync.schedule import closing
@@ -45,6 +45,16 @@ def replacing_at(plan: Plan, rows: Rows, now: dt.datetime) -> Replacing:
 
 
 def _notes(seen: Seen) -> tuple[str, ...]:
+    return (*_missing(seen), *_not_told(seen))
+
+
+def _not_told(seen: Seen) -> Iterator[str]:
+    for task in seen.rows.tasks:
+        if not task.group and task.state == "failed":
+            yield f"{task.step} failed in the run {task.run}: others were not told; its log says why"
+
+
+def _missing(seen: Seen) -> tuple[str, ...]:
     dag = f"the DAG env_sync_{seen.plan.environment}"
     if seen.rows.switched_off is None:
         return (f"Airflow does not have {dag}: look at its import errors, and at ENV_SYNC_ENVIRONMENTS",)

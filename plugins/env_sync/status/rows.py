@@ -30,7 +30,7 @@ class RunRow:
 
 @frozen(kw_only=True)
 class TaskRow:
-    """A task of a group in a run; skipped ones need not be given."""
+    """A task in a run; skipped ones need not be given. `group` is "" for what tells others of the run."""
 
     run: str
     group: str
