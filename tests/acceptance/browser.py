@@ -43,6 +43,11 @@ class Visitor:
     complaints: list[str] = field(factory=list)
     hosts: set[str] = field(factory=set)
 
+    def note(self, url: str) -> None:
+        """Keep the host that is asked; what is written into a page itself (`data:`) has none."""
+        if host := urlsplit(url).netloc:
+            self.hosts.add(host)
+
     def open(self, path: str) -> None:
         """Go to a page of Airflow."""
         self.page.goto(f"{self.url}{path}")
@@ -60,7 +65,7 @@ def visiting(
     visitor = Visitor(context.new_page(), airflow.url)
     page = visitor.page
     page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
-    page.on("request", lambda request: visitor.hosts.add(urlsplit(request.url).netloc))
+    page.on("request", lambda request: visitor.note(request.url))
     try:
         visitor.open("/env-sync/")
         page.fill("input[name=username]", user)

@@ -70,7 +70,8 @@ def refuse_forged(request: Request) -> None:
     if scheme.lower() == "bearer" and token.strip():
         return
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    own = {request.headers.get("host"), urlsplit(conf.get("api", "base_url", fallback="")).netloc}
+    # Where no address is configured there is none to compare with; `Origin: null` has none either.
+    own = {request.headers.get("host"), urlsplit(conf.get("api", "base_url", fallback="")).netloc} - {""}
     if (
         FROM_THE_PAGE.lower() not in request.headers
         or site not in (None, "same-origin")

@@ -107,7 +107,9 @@ def run(
     session: SessionDep, user: GetUserDep, environment: EnvironmentName, asked: RunAsked
 ) -> StartedAnswer:
     """Run syncs now, restore a certain dump, or make previous live again."""
-    return StartedAnswer(run=start_run(session, user, current_plan(environment), asked.model_dump()))
+    return StartedAnswer(
+        run=start_run(session, user, current_plan(environment), asked.model_dump(mode="json"))
+    )
 
 
 @router.post(ENVIRONMENT + "/rerun", tags=["runs"], dependencies=[not_forged, may_rerun])

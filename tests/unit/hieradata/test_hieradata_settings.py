@@ -37,6 +37,8 @@ def test_every_setting_is_read(hieradata) -> None:
 {N}pool_size: 08
 {N}pool_sizes: {{whitehall-mysql: 1}}
 {N}bucket: dumps-{{environment}}
+{N}before_replacing: https://replay.test/pause
+{N}after_replacing: [resume-replay --go, 'tell "all of them"']
 {N}keep_previous: "false"
 {N}start_deadline: 1h30m
 {N}max_dump_age: 2d
@@ -68,6 +70,8 @@ def test_every_setting_is_read(hieradata) -> None:
         pool_size=8,
         pool_sizes={"whitehall-mysql": 1},
         bucket="dumps-{environment}",
+        before_replacing=("https://replay.test/pause",),
+        after_replacing=("resume-replay --go", 'tell "all of them"'),
         options=Options(
             keep_previous=False,
             start_deadline=1.5 * hour,
@@ -108,6 +112,8 @@ def test_every_setting_is_read(hieradata) -> None:
         ("pool_size", "many", "from 1 to 1000"),
         ("pool_sizes", "{a: 0}", "from 1 to 1000"),
         ("bucket", "'{environment}'", "bucket's name"),
+        ("before_replacing", "'tell \"all'", "close every quote"),
+        ("after_replacing", "{a: b}", "one value"),
         ("bucket", "'{environmnt}-dumps'", "bucket's name"),
         ("bucket", "'{environment}-{environment}'", "bucket's name"),
         ("keep_previous", "maybe", "`true` or `false`"),
