@@ -70,17 +70,25 @@ class AirflowApi:
         self.user = user
         self._password = password
         self._log = log
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def close(self) -> None:
         """Closes its connections."""
         self._http.close()
 
     def request(self, method: str, path: str, **options: Any) -> Any:
-        """One request to /api/v2, signed in; gives the JSON answer, or raises ApiRefused."""
+        """One request to /api/v2, signed in; gives the JSON answer, or raises ApiRefused.
+
+        What only reads is asked again where the answer does not come in time.
+        """
         if "Authorization" not in self._http.headers:
             self._sign_in()
-        answer = self._http.request(method, f"/api/v2/{path}", **options)
+        try:
+            answer = self._http.request(method, f"/api/v2/{path}", **options)
+        except httpx.ReadTimeout:
+            if method != "GET":
+                raise
+            answer = self._http.request(method, f"/api/v2/{path}", **options)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._sign_in()
             answer = self._http.request(method, f"/api/v2/{path}", **options)

@@ -14,6 +14,7 @@ import pymysql
 
 from sandbox import process
 from sandbox.process import Process, ServerMissing
+from sandbox.server import Server
 
 ADMINISTRATOR = "admin"
 SYNC_ACCOUNT = "env_sync"
@@ -42,44 +43,24 @@ SETTINGS: Mapping[str, str] = {
 Row = tuple[Any, ...]
 
 
-class MariaDBServer:
+class MariaDBServer(Server):
     """One server with its data in one folder: made by the first start, kept by later ones.
 
     It listens on 127.0.0.1 alone, asks everyone for a password, and its socket lies in its own folder. The
     administrator's password and the port stay the same from start to start, as long as the port is free.
     """
 
-    host = "127.0.0.1"
-
     def __init__(
         self, folder: Path, *, name: str | None = None, settings: Mapping[str, str] | None = None
     ) -> None:
         """`settings` are added to those in SETTINGS; ServerMissing where the server is not installed."""
-        self.folder = folder.resolve()
+        super().__init__(folder)
         self.name = name or self.folder.name
         self.port = 0
         self.password = ""
-        self.log = self.folder / "server.log"
         self._program = find_program("mariadbd")
         self._settings = {**SETTINGS, **(settings or {})}
         self._user = process.unprivileged_user()
-        self._process: Process | None = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """The process id of the server; 0 before the first start."""
-        return self._process.pid if self._process else 0
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.running
 
     def start(self) -> Self:
         """Makes the data folder if there is none, starts, and waits until it takes connections."""
@@ -111,16 +92,6 @@ class MariaDBServer:
         self._process.start()
         self._process.wait_until(self._answers)
         return self
-
-    def stop(self) -> None:
-        """Ends it, and the sessions that are open, in order."""
-        if self._process:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """Kills it as a crash would; the next start recovers."""
-        if self._process:
-            self._process.kill()
 
     def connect(
         self, database: str | None = None, user: str = ADMINISTRATOR, password: str | None = None

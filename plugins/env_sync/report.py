@@ -28,7 +28,7 @@ class Result(StrEnum):
 
 _LAST = {"push": "upload", "pull": "promote", "bucket_sync": "bucket_sync"}
 """The step that a group has done its work with, by action."""
-_GRAVITY = {Result.OK: 0, Result.WARNING: 1, Result.CRITICAL: 2}
+GRAVITY = {Result.OK: 0, Result.WARNING: 1, Result.CRITICAL: 2}
 
 
 @frozen(kw_only=True)
@@ -71,6 +71,10 @@ class Report:
     """Where the time went, by step."""
     transformations: tuple[str, ...] = ()
     """The names of what ran: on incoming, or before the dump."""
+    undo: bool = False
+    """Whether the run was to make previous live again."""
+    replaced: bool | None = None
+    """Whether live is another database than before; None where nobody could look, or looked then."""
 
     def line(self) -> str:
         """The report as one line of a log."""
@@ -184,7 +188,21 @@ def make_report(
         reported=now,
         spent=outcome.spent,
         transformations=tuple(one["name"] for one in facts.get("transformations", ())),
+        undo=outcome.undo,
+        replaced=_replaced(action, outcome, result),
     )
+
+
+def _replaced(action: str, outcome: Outcome, result: Result) -> bool | None:
+    """Whether a group made live another database: what live says of itself outweighs all else."""
+    if action != "pull" or outcome.skip:
+        return False
+    if outcome.promoted is not None:
+        return outcome.promoted
+    promote = outcome.states.get("promote")
+    if promote == SUCCESS and result is not Result.CRITICAL:
+        return True
+    return None if promote in (SUCCESS, "failed") else False
 
 
 def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
@@ -240,7 +258,7 @@ def night_table(reports: Iterable[Report], *, not_asked_for: int = 0) -> str:
     everything = list(reports)
     shown = sorted(
         (report for report in everything if not report.quiet or report.result is not Result.OK),
-        key=lambda report: (-_GRAVITY[report.result], report.group),
+        key=lambda report: (-GRAVITY[report.result], report.group),
     )
     quiet = len(everything) - len(shown) + not_asked_for
     counts = ", ".join(

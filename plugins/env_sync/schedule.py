@@ -26,3 +26,26 @@ def due(run_after: dt.datetime, time: dt.time, window: Window, timezone: str) ->
     evening = run_after.astimezone(zone).date()
     day = evening if time >= window.opens else evening + DAY
     return dt.datetime.combine(day, time, tzinfo=zone).astimezone(dt.UTC)
+
+
+def last_opening(now: dt.datetime, window: Window, timezone: str) -> dt.datetime:
+    """The moment (UTC) at which the window opened last, at or before `now` (UTC)."""
+    zone = ZoneInfo(timezone)
+    today = now.astimezone(zone).date()
+    opened = (
+        dt.datetime.combine(day, window.opens, tzinfo=zone).astimezone(dt.UTC)
+        for day in (today + DAY, today, today - DAY, today - 2 * DAY)
+    )
+    return next(moment for moment in opened if moment <= now)
+
+
+def next_opening(now: dt.datetime, window: Window, timezone: str) -> dt.datetime:
+    """The moment (UTC) at which the window opens next, after `now` (UTC)."""
+    evening = last_opening(now, window, timezone).astimezone(ZoneInfo(timezone)).date()
+    opening = dt.datetime.combine(evening + DAY, window.opens, tzinfo=ZoneInfo(timezone))
+    return opening.astimezone(dt.UTC)
+
+
+def closing(opened: dt.datetime, window: Window, timezone: str) -> dt.datetime:
+    """The moment (UTC) at which the window that opened at `opened` closes."""
+    return due(opened, window.closes, window, timezone)

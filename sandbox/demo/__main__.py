@@ -16,12 +16,12 @@ from types import FrameType
 from rich.console import Console
 from rich.markup import escape
 
-from env_sync.installation import read_plan
+from env_sync.installation import HIERADATA, read_plan
 from env_sync.report import Result
 from sandbox.airflow import Airflow
 from sandbox.demo import search, show
 from sandbox.demo.nights import Night, run_night
-from sandbox.demo.scene import ENVIRONMENTS, SHELL, Scene, bucket, home, only_one
+from sandbox.demo.scene import ENVIRONMENTS, SHELL, Scene, assets_bucket, bucket, home, only_one
 from sandbox.demo.search import Found
 from sandbox.process import SandboxError
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo and gives its exit code."""
     parser = argparse.ArgumentParser(prog="bin/demo", description=__doc__)
     parser.add_argument("--serve", action="store_true", help="leave the Airflow UI up until Ctrl-C")
+    parser.add_argument("--search", action="store_true", help="only search what an earlier demo left")
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier demo left")
     asked = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if asked.fresh:
                 _empty(folder)
             with Scene(folder) as scene:
+                if asked.search:
+                    return _search_again(console, scene)
                 return _play(console, scene, serve=asked.serve)
     except Stopped:
         console.print("\nStopped; nothing of it runs any more.")
@@ -60,7 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _play(console: Console, scene: Scene, *, serve: bool) -> int:
     began = time.monotonic()
     console.print(f"Everything is kept in {scene.folder}")
-    with show.timed(console, "Three PostgreSQL servers, one more for Airflow, and an S3 server"):
+    for why in scene.left_out.values():
+        console.print(f"[yellow]Left out:[/] {escape(why)}")
+    os.environ[HIERADATA] = str(scene.hieradata())
+    with show.timed(console, "Servers of each kind for each environment, one for Airflow, and an S3 server"):
         scene.start_servers()
     with show.timed(console, "Invented people in production"):
         scene.seed()
@@ -68,10 +74,30 @@ def _play(console: Console, scene: Scene, *, serve: bool) -> int:
         airflow = scene.start_airflow()
     _say_where(console, airflow)
     nights = _nights(console, airflow)
+    wrong = _look(console, scene, nights)
+    reports = sum(len(night.reports) for night in nights)
+    console.print(f"{reports} syncs reported. {time.monotonic() - began:.0f} s in all.")
+    if serve:
+        _serve(console, scene, airflow)
+    return 1 if wrong else 0
+
+
+def _search_again(console: Console, scene: Scene) -> int:
+    if not scene.seeded:
+        raise SandboxError(f"there is nothing to search in {scene.folder}: run bin/demo first")
+    with show.timed(console, "The servers"):
+        scene.start_servers()
+        scene.seed()
+    return 1 if _look(console, scene, ()) else 0
+
+
+def _look(console: Console, scene: Scene, nights: Sequence[Night]) -> bool:
+    """Search everything, and say what came of the nights and of the search; whether anything is wrong."""
     with show.timed(console, "\nLooking for every invented value"):
         raw, clean = _search(scene)
     console.print()
-    console.print(show.nights_table(nights))
+    if nights:
+        console.print(show.nights_table(nights))
     console.print(show.search_table([*raw, *clean], scene.marks))
     wrong = [*_wrong_nights(nights), *_wrong_searches(scene, raw, clean)]
     for line in wrong:
@@ -79,13 +105,10 @@ def _play(console: Console, scene: Scene, *, serve: bool) -> int:
     verdict = "All is well" if not wrong else f"{len(wrong)} things are wrong"
     below = set().union(*(found.marks for found in clean))
     console.print(
-        f"{verdict}: {sum(len(night.reports) for night in nights)} syncs reported; of {len(scene.marks):,} "
-        f"personal values, found in production {len(raw[0].marks):,}, in integration {len(below):,}. "
-        f"{time.monotonic() - began:.0f} s in all."
+        f"{verdict}: of {len(scene.marks):,} personal values, found in production {len(raw[0].marks):,}, in "
+        f"integration {len(below):,}."
     )
-    if serve:
-        _serve(console, scene, airflow)
-    return 1 if wrong else 0
+    return bool(wrong)
 
 
 def _nights(console: Console, airflow: Airflow) -> list[Night]:
@@ -104,19 +127,39 @@ def _nights(console: Console, airflow: Airflow) -> list[Night]:
 
 def _search(scene: Scene) -> tuple[list[Found], list[Found]]:
     """What was found where the values belong, production first; and where none may be."""
-    marks, tools = scene.marks, scene.tools
     raw = [
-        search.search_server("production", scene.servers["production"], marks),
-        search.search_server("staging", scene.servers["staging"], marks),
-        search.search_bucket("staging's dumps", scene.s3, bucket("staging"), tools, marks),
+        _search_environment(scene, "production"),
+        _search_environment(scene, "staging"),
+        _search_buckets(scene, "staging"),
     ]
     clean = [
-        search.search_server("integration", scene.servers["integration"], marks),
-        search.search_bucket("integration's dumps", scene.s3, bucket("integration"), tools, marks),
-        search.search_files("logs", scene.logs(), marks),
-        search.search_server("XComs and the rest of Airflow's database", scene.metadata, marks),
+        _search_environment(scene, "integration"),
+        _search_buckets(scene, "integration"),
+        search.search_files("logs", scene.logs(), scene.marks),
+        search.search_server("Airflow's XComs and the rest", scene.metadata, scene.marks),
     ]
     return raw, clean
+
+
+def _search_environment(scene: Scene, environment: str) -> Found:
+    """All servers and directories of an environment."""
+    marks = scene.marks
+    found = [
+        search.search_server(environment, scene.servers[environment], marks),
+        search.search_mongodb(environment, scene.mongodb[environment], marks),
+        search.search_files(environment, [scene.files(environment)], marks),
+    ]
+    if scene.mariadb:
+        found.append(search.search_mariadb(environment, scene.mariadb[environment], marks))
+    return search.together(environment, found)
+
+
+def _search_buckets(scene: Scene, environment: str) -> Found:
+    buckets = (bucket(environment), assets_bucket(environment))
+    where = f"{environment}'s buckets"
+    return search.together(
+        where, [search.search_bucket(where, scene.s3, each, scene.tools, scene.marks) for each in buckets]
+    )
 
 
 def _wrong_nights(nights: Sequence[Night]) -> list[str]:

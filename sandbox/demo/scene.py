@@ -1,4 +1,4 @@
-"""The stage: a PostgreSQL server per environment, buckets, and an Airflow that knows them."""
+"""The stage: servers of each kind per environment, buckets, and an Airflow that knows them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +17,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from env_sync.installation import HIERADATA, hieradata_folder
 from sandbox import process
 from sandbox.airflow import REPOSITORY, Airflow
-from sandbox.demo import databases, invented, seed
+from sandbox.demo import assets, attachments, databases, invented, seed, whitehall
 from sandbox.demo.databases import DATABASES
 from sandbox.demo.invented import Kind
+from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
+from sandbox.mongodb import SYNC_USER, MongoDBServer
 from sandbox.postgresql import SYNC_ROLE, PostgreSQLServer
-from sandbox.process import SandboxError
+from sandbox.process import SandboxError, ServerMissing
 from sandbox.s3 import MotoS3
+from sandbox.server import Server
 
 ENVIRONMENTS = ("production", "staging", "integration")
 INSTALLATION = "pypi16"
@@ -32,6 +37,8 @@ FIRST_PULL = ("integration", "signon_production")
 """The one database that is not there yet, to be made by its first pull."""
 SHELL = "demo.env"
 METADATA = "airflow"
+NOTE = "seeded"
+"""The file that says what the servers were filled with."""
 LEASES = "env_sync"
 """The database of each server that holds its leases."""
 
@@ -39,6 +46,11 @@ LEASES = "env_sync"
 def bucket(environment: str) -> str:
     """The bucket of dumps of an environment."""
     return f"govuk-{environment}-database-backups"
+
+
+def assets_bucket(environment: str) -> str:
+    """The bucket of published assets of an environment."""
+    return f"govuk-{environment}-assets"
 
 
 class Scene:
@@ -49,6 +61,14 @@ class Scene:
         self.servers = {name: PostgreSQLServer(folder / name, INSTALLATION) for name in ENVIRONMENTS}
         self.metadata = PostgreSQLServer(folder / "metadata", INSTALLATION)
         self.s3 = MotoS3(folder / "s3")
+        self.mongodb = {name: MongoDBServer(folder / f"{name}-mongodb") for name in ENVIRONMENTS}
+        self.mariadb: Mapping[str, MariaDBServer] = {}
+        self.left_out: dict[str, str] = {}
+        """Why what this machine cannot run is left out, by the node class of its syncs."""
+        try:
+            self.mariadb = {name: MariaDBServer(folder / f"{name}-mariadb") for name in ENVIRONMENTS}
+        except ServerMissing as missing:
+            self.left_out["whitehall_db_admin"] = str(missing)
         self.marks: Mapping[bytes, Kind] = {}
         self.airflow: Airflow | None = None
         self._undo = contextlib.ExitStack()
@@ -66,23 +86,37 @@ class Scene:
         """The folder of pg_dump and pg_restore of the servers' version."""
         return self.metadata.installation.bin
 
+    @property
+    def seeded(self) -> bool:
+        """Whether an earlier demo filled the servers with what this one would."""
+        note = self.folder / NOTE
+        return note.exists() and note.read_text() == _version()
+
     def start_servers(self) -> None:
-        """Starts the PostgreSQL servers and the buckets; each has a folder, so they can start at once."""
-        everything: list[PostgreSQLServer | MotoS3] = [*self.servers.values(), self.metadata, self.s3]
+        """Starts all servers and makes the buckets; each has a folder, so they can start at once."""
+        everything: list[Server] = [
+            *self.servers.values(),
+            self.metadata,
+            self.s3,
+            *self.mongodb.values(),
+            *self.mariadb.values(),
+        ]
         with ThreadPoolExecutor(len(everything)) as pool:
             started = [pool.submit(server.start) for server in everything]
             for server in everything:
                 self._undo.callback(server.stop)
         for each in started:
             each.result()
-        self.s3.create_buckets(map(bucket, ENVIRONMENTS))
+        self.s3.create_buckets(name(each) for each in ENVIRONMENTS for name in (bucket, assets_bucket))
 
     def seed(self) -> bool:
         """Fills the servers, unless they were before; says whether it had to."""
         rows, made = seed.rows_of_production()
+        documents = assets.documents(made)
+        editions = whitehall.rows(made) if self.mariadb else None
         self.marks = made.marks
-        note, version = self.folder / "seeded", _version()
-        if note.exists() and note.read_text() == version and not self._broken_off():
+        note = self.folder / NOTE
+        if self.seeded and not self._broken_off():
             return False
         note.unlink(missing_ok=True)
         self.metadata.clear()
@@ -95,8 +129,32 @@ class Scene:
                 if (environment, database.name) != FIRST_PULL:
                     filling = rows[database.name] if environment == "production" else None
                     databases.make_database(server, database, filling)
-        note.write_text(version)
+        ours_and_theirs = (passwords[SYNC_ROLE], passwords["client"])
+        for environment in ENVIRONMENTS:
+            filled = environment == "production"
+            assets.make(self.mongodb[environment], ours_and_theirs, documents if filled else None)
+            if self.mariadb:
+                whitehall.make(self.mariadb[environment], ours_and_theirs, editions if filled else None)
+            attachments.make_directory(self.files(environment), filled=filled)
+        attachments.fill_bucket(self.s3, assets_bucket("production"))
+        note.write_text(_version())
         return True
+
+    def files(self, environment: str) -> Path:
+        """The root of the directories of files of an environment."""
+        return self.folder / f"{environment}-files"
+
+    def hieradata(self) -> Path:
+        """The folder of hieradata: this repository's, or a copy without what is left out."""
+        if not self.left_out:
+            return hieradata_folder()
+        copy = self.folder / "include" / "hieradata"
+        shutil.rmtree(copy.parent, ignore_errors=True)
+        shutil.copytree(hieradata_folder().parent, copy.parent)
+        for node_class in self.left_out:
+            for file in copy.glob(f"*/{node_class}.yaml"):
+                file.unlink()
+        return copy
 
     def start_airflow(self) -> Airflow:
         """Starts Airflow with connections to all of it."""
@@ -107,7 +165,11 @@ class Scene:
             self.metadata,
             database=METADATA,
             connections=self._connections(),
-            env={"ENV_SYNC_WORK_FOLDER": str(work), "PYTHONPATH": str(REPOSITORY / "plugins")},
+            env={
+                "ENV_SYNC_WORK_FOLDER": str(work),
+                HIERADATA: str(self.hieradata()),
+                "PYTHONPATH": str(REPOSITORY / "plugins"),
+            },
             settings={
                 "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
                 # The demo starts its nights itself, whatever the time is.
@@ -123,11 +185,14 @@ class Scene:
 
     def logs(self) -> list[Path]:
         """Where logs are: all of Airflow's folder, and the logs of the servers below production."""
-        if self.airflow is None:
-            raise SandboxError("Airflow was not started")
         return [
-            self.airflow.folder,
-            *(self.servers[name].log for name in ENVIRONMENTS[1:]),
+            self.folder / "airflow",
+            *(
+                server.log
+                for servers in (self.servers, self.mongodb, self.mariadb)
+                for name, server in servers.items()
+                if name != "production"
+            ),
             self.metadata.log,
             self.s3.log,
         ]
@@ -153,8 +218,20 @@ class Scene:
         connections: dict[str, Mapping[str, Any]] = {}
         for environment, server in self.servers.items():
             for database in DATABASES:
-                name = f"env_sync_{environment}_{database.server}".replace("-", "_")
+                name = _connection(environment, database.server)
                 connections[name] = server.airflow_connection(SYNC_ROLE, password, environment=environment)
+            told: dict[str, Any] = {"environment": environment}
+            connections[_connection(environment, assets.HOST)] = self.mongodb[environment].airflow_connection(
+                SYNC_USER, password, direct_connection=True, **told
+            )
+            if self.mariadb:
+                connections[_connection(environment, whitehall.HOST)] = self.mariadb[
+                    environment
+                ].airflow_connection(SYNC_ACCOUNT, password, **told)
+            connections[_connection(environment, attachments.HOST)] = {
+                "conn_type": "generic",
+                "extra": {"root": str(self.files(environment)), **told},
+            }
             connections[f"env_sync_{environment}_s3"] = self.s3.airflow_connection(environment=environment)
         return connections
 
@@ -202,8 +279,14 @@ def home() -> Path:
     return folder
 
 
+def _connection(environment: str, host: str) -> str:
+    """The id of the connection to a server, by its name in hieradata."""
+    return f"env_sync_{environment}_{host}".replace("-", "_")
+
+
 def _version() -> str:
     """Changes when what is seeded does."""
-    parts: list[Path] = [Path(module.__file__ or "") for module in (databases, invented, seed)]
+    modules = (databases, invented, seed, assets, whitehall, attachments)
+    parts: list[Path] = [Path(module.__file__ or "") for module in modules]
     parts += sorted(databases.SCHEMAS.glob("*.sql"))
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()

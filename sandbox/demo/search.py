@@ -1,29 +1,34 @@
 """The proof: every invented value is looked for in servers, published dumps, logs and Airflow's database.
 
-A database is read as `pg_dump` writes it, which is every row of every table with its comments and code, and
-so are its statistics, which hold the most common values of columns. Copies that are closed to everybody, as
-previous is, are read through a copy of their own.
+A database of PostgreSQL is read as `pg_dump` writes it, which is every row of every table with its comments
+and code, and so are its statistics, which hold the most common values of columns. Copies that are closed to
+everybody, as previous is, are read through a copy of their own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from attrs import field, frozen
 from psycopg import sql
 
 from sandbox.demo.invented import Kind, found_in
+from sandbox.mariadb import ADMINISTRATOR, MariaDBServer, find_program
+from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import SandboxError
 from sandbox.s3 import S3Server
 
+PG_DUMP = b"PGDMP"
+GZIP = b"\x1f\x8b"
 CHUNK = 4 * 2**20  # bytes that are searched at once
 COPY = "env_sync_demo_search"
 UNREADABLE = ("secrets.json", "passwords.json")
@@ -47,7 +52,7 @@ class Found:
         return Counter(marks[mark] for mark in self.marks)
 
 
-def search_stream(stream: IO[bytes], marks: Mapping[bytes, Kind]) -> frozenset[bytes]:
+def search_stream(stream: IO[bytes] | gzip.GzipFile, marks: Mapping[bytes, Kind]) -> frozenset[bytes]:
     """The marks in a stream; no value goes across lines, so chunks end where lines do."""
     found: set[bytes] = set()
     rest = b""
@@ -87,7 +92,7 @@ def search_server(where: str, server: PostgreSQLServer, marks: Mapping[bytes, Ki
 
 
 def search_bucket(where: str, s3: S3Server, bucket: str, tools: Path, marks: Mapping[bytes, Kind]) -> Found:
-    """Searches every object of a bucket: dumps as `pg_restore` writes them out, all else as it is.
+    """Searches every object of a bucket: archives of pg_dump, what is gzipped, and all else as it is.
 
     `tools` is the folder of pg_restore. SandboxError where a dump cannot be read.
     """
@@ -97,13 +102,46 @@ def search_bucket(where: str, s3: S3Server, bucket: str, tools: Path, marks: Map
         with tempfile.NamedTemporaryFile(prefix="env-sync-demo-") as file:
             client.download_fileobj(bucket, key, file)
             file.seek(0)
-            if key.endswith(".gz"):
-                file.flush()
+            begins = file.read(len(PG_DUMP))
+            file.seek(0)
+            if begins == PG_DUMP:
                 with _output([tools / "pg_restore", "-f", "-", file.name]) as text:
                     places[key] = search_stream(text, marks)
+            elif begins.startswith(GZIP):
+                with gzip.open(file) as unpacked:
+                    places[key] = search_stream(unpacked, marks)
             else:
                 places[key] = search_stream(file, marks)
     return Found(where=where, places=places)
+
+
+def search_mariadb(where: str, server: MariaDBServer, marks: Mapping[bytes, Kind]) -> Found:
+    """Searches all databases of a server, live, previous and whatever else is there."""
+    address = [f"--host={server.host}", f"--port={server.port}", f"--user={ADMINISTRATOR}"]
+    everything = ["--routines", "--triggers", "--events", "--single-transaction"]
+    dump: list[str | Path] = [find_program("mariadb-dump"), "--no-defaults", *address, *everything]
+    places = {}
+    for name in sorted(server.databases()):
+        with _output([*dump, name], {"MYSQL_PWD": server.password}) as text:
+            places[name] = search_stream(text, marks)
+    return Found(where=where, places=places)
+
+
+def search_mongodb(where: str, server: MongoDBServer, marks: Mapping[bytes, Kind]) -> Found:
+    """Searches every collection of every database of a server."""
+    places = {}
+    with server.connected() as client:
+        for database in sorted(server.databases()):
+            for collection in sorted(client[database].list_collection_names()):
+                batches: Iterable[Any] = client[database][collection].find_raw_batches({})
+                found = [found_in(batch, marks) for batch in batches]
+                places[f"{database}.{collection}"] = frozenset().union(*found)
+    return Found(where=where, places=places)
+
+
+def together(where: str, several: Iterable[Found]) -> Found:
+    """What was found in several kinds of server, as one."""
+    return Found(where=where, places={name: marks for each in several for name, marks in each.places.items()})
 
 
 def search_files(where: str, folders: Iterable[Path], marks: Mapping[bytes, Kind]) -> Found:

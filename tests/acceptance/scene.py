@@ -104,6 +104,16 @@ def nightly(opens: dt.datetime) -> str:
             "govuk_env_sync::retries: 2",
             "govuk_env_sync::tasks:",
             _pull("pull_shop", "shop", "anonymise.sql", database_hostname="nightly", **at(0)),
+            # For this one no dump of tonight will be there in time.
+            _pull(
+                "pull_shop_again",
+                "shop",
+                "anonymise.sql",
+                database_hostname="nightly",
+                wait_for_dump="1m",
+                wait_for_dump_then="fail",
+                **at(1),
+            ),
             _pull("pull_library", "library", "anonymise.sql", database_hostname="nightly", **at(30)),
             _pull("pull_archive", "archive", "lingers.sql", database_hostname="nightly", **at(0)),
             # It can only start when that one is done, which takes longer than its deadline.

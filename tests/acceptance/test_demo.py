@@ -1,7 +1,8 @@
-"""bin/demo as a newcomer runs it, and with one transformation missing."""
+"""bin/demo as a newcomer runs it, and its search for what must not come down."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from sandbox import process
+from sandbox.demo.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[2]
-LEAKING = "sanitise_signon_production.sql"
 MINUTES = 60  # seconds
+SERVING = "The UI stays up until Ctrl-C"
 
 pytestmark = pytest.mark.slow
 
@@ -29,10 +31,10 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def demo(folder: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
+def demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["bash", str(ROOT / "bin" / "demo"), *arguments],
-        env={**os.environ, "ENV_SYNC_DEMO": str(folder), **env},
+        env={**os.environ, "ENV_SYNC_DEMO": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -49,57 +51,69 @@ def counts(said: str) -> tuple[int, int]:
 
 @pytest.mark.timeout(15 * MINUTES)
 def test_all_nights_run_and_nothing_personal_is_in_integration(folder: Path) -> None:
-    running = demo(folder)
-    said, _ = running.communicate()
-    assert running.returncode == 0, said
-    production, integration = counts(said)
-    assert production > 90_000
-    assert integration == 0
-    assert "CRITICAL" not in said
-    # Only what a first pull must tell: nobody was let in yet.
-    warnings = re.findall(r"WARNING +│ (.*?) +│", said)
-    assert warnings == ["pulled and promoted: signon_production is"]
-
-
-@pytest.mark.timeout(15 * MINUTES)
-def test_a_transformation_that_is_left_out_is_found_out(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "include", tmp_path / "include")
-    changed = 0
-    for file in (tmp_path / "include" / "hieradata" / "integration").iterdir():
-        text = file.read_text()
-        without = re.sub(rf".*transformation_sql_filename: .*{LEAKING}.*\n", "", text)
-        changed += text != without
-        file.write_text(without)
-    assert changed == 1
-    running = demo(folder, ENV_SYNC_HIERADATA=str(tmp_path / "include" / "hieradata"))
-    said, _ = running.communicate()
-    assert running.returncode == 1, said
-    assert counts(said)[1] > 1000
-    assert re.search(r"WRONG: [\d,]+ personal values in integration: signon_production", said), said
-
-
-@pytest.mark.timeout(15 * MINUTES)
-def test_serving_ends_with_a_signal_and_leaves_no_process(folder: Path) -> None:
     running = demo(folder, "--serve")
     assert running.stdout
-    url = ""
-    for line in running.stdout:
-        if found := re.search(r"The Airflow UI: (http://127\.0\.0\.1:(\d+))", line):
-            url = found[1]
-            break
-    assert url, "it ended before it said where the UI is"
-    assert process.listens(int(url.rpartition(":")[2]))
-    running.send_signal(signal.SIGTERM)
-    rest = running.stdout.read()
+    lines = []
+    try:
+        for line in running.stdout:
+            lines.append(line)
+            if SERVING in line:
+                break
+        said = "".join(lines)
+        production, integration = counts(said)
+        assert production > 100_000
+        assert integration == 0, said
+        assert "Left out" not in said
+        assert "All is well" in said
+        assert "CRITICAL" not in said
+        # Only what a first pull must tell: nobody was let in yet.
+        warnings = re.findall(r"WARNING +│ (.*?) +│", said)
+        assert warnings == ["pulled and promoted: signon_production is"]
+        url = re.search(r"The Airflow UI: http://127\.0\.0\.1:(\d+)", said)
+        assert url, said
+        assert process.listens(int(url[1]))
+    finally:
+        running.send_signal(signal.SIGTERM)
+        rest = running.stdout.read()
     assert running.wait() == 130, rest
     assert "nothing of it runs any more" in rest
-    assert not process.listens(int(url.rpartition(":")[2]))
+    assert not process.listens(int(url[1]))
     left = [
         path.parent.name
         for path in Path("/proc").glob("[0-9]*/environ")
         if str(folder).encode() in _read(path)
     ]
     assert left == []
+
+
+@pytest.mark.timeout(5 * MINUTES)
+def test_what_came_down_is_found_by_a_second_search(folder: Path) -> None:
+    running = demo(folder, "--search")
+    said, _ = running.communicate()
+    assert running.returncode == 0, said
+    assert "All is well" in said
+    servers = Scene(folder).servers
+    with servers["production"] as production:
+        people = production.execute("SELECT name, email FROM users", database="signon_production")
+    with (
+        servers["integration"] as integration,
+        contextlib.closing(integration.connect("signon_production")) as connection,
+    ):
+        connection.execute("CREATE TABLE leak (name text, email text)")
+        connection.cursor().executemany("INSERT INTO leak VALUES (%s, %s)", people)
+    running = demo(folder, "--search")
+    said, _ = running.communicate()
+    assert running.returncode == 1, said
+    assert counts(said)[1] > 1000
+    assert re.search(r"WRONG: [\d,]+ personal values in integration: signon_production", said), said
+
+
+@pytest.mark.timeout(MINUTES)
+def test_there_must_be_something_to_search(tmp_path: Path) -> None:
+    running = demo(tmp_path, "--search")
+    said, _ = running.communicate()
+    assert running.returncode == 1
+    assert "run bin/demo first" in said
 
 
 def _read(path: Path) -> bytes:

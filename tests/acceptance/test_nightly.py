@@ -69,6 +69,15 @@ def test_a_pull_waits_deferred_for_tonights_dump_and_takes_it(scene: Scene, sche
     assert report["waited"] > 0
 
 
+def test_a_pull_fails_when_tonights_dump_does_not_come_in_time(scene: Scene, scheduled: str) -> None:
+    states = scene.api.wait_for_group(DAG, scheduled, "pull_shop_again", 300)
+    assert states["pull_shop_again.start_gate"] == "failed"
+    report = scene.report("nightly", scheduled, "pull_shop_again")
+    assert report["result"] == "CRITICAL"
+    assert "wait_for_dump" in " ".join(report["why"])
+    assert scene.sanitised("nightly", "shop")
+
+
 def test_a_waiting_sync_is_deferred_and_runs_by_hand_meanwhile(scene: Scene, scheduled: str) -> None:
     gate = scene.api.wait_for_task(DAG, scheduled, "pull_library.start_gate", ["deferred"], 120)
     assert gate.state == "deferred"
@@ -81,7 +90,8 @@ def test_a_waiting_sync_is_deferred_and_runs_by_hand_meanwhile(scene: Scene, sch
 def test_a_late_sync_runs_at_once_when_its_group_is_cleared(scene: Scene, scheduled: str) -> None:
     scene.api.wait_for_group(DAG, scheduled, "pull_museum", 300)
     scene.api.clear_group(DAG, scheduled, "pull_museum")
-    scene.api.wait_for(lambda: scene.sanitised("nightly", "museum"), "the cleared sync to run", 120)
+    scene.api.wait_for_group(DAG, scheduled, "pull_museum", 120)
+    assert scene.sanitised("nightly", "museum")
 
 
 def test_a_problem_of_the_configuration_fails_loudly_and_alone(scene: Scene, scheduled: str) -> None:

@@ -159,7 +159,8 @@ def test_stopping_leaves_no_process_and_starting_again_keeps_everything(
     assert Path(f"/proc/{child}").exists()
     port, passwords = airflow.port, airflow.passwords
     airflow.stop()
-    assert not Path(f"/proc/{child}").exists()
+    # Killed, which takes a moment to show.
+    wait_for(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone", 10)
     assert not listens(airflow.port)
     airflow.start()
     assert (airflow.port, airflow.passwords) == (port, passwords)

@@ -216,3 +216,23 @@ def test_nothing_of_a_plan_is_kept_in_what_is_serialised(dag: Any) -> None:
     text = str(DagSerialization.to_dict(make_dag(the_plan())))
     assert "_plan" not in text
     assert text.count("Choose from this environment's syncs") == 1
+
+
+def test_others_are_told_before_the_first_sync_and_after_the_last_report_and_decide_nothing() -> None:
+    told = as_scheduled(
+        a_plan(a_sync(), before_replacing=("hold-replay",), after_replacing=("resume-replay",))
+    )
+    begins, ends = told.get_task("replacing_begins"), told.get_task("replacing_ends")
+    assert begins.downstream_task_ids == {"selection"}
+    assert (begins.retries, told.get_task("selection").trigger_rule) == (2, "all_done")
+    assert ends.upstream_task_ids == {"pull_signon.report"}
+    assert (ends.retries, ends.trigger_rule, ends.is_teardown) == (2, "all_done", True)
+    assert not ends.on_failure_fail_dagrun
+    of_a_run: Any = DagRun._tis_for_dagrun_state
+    every = [of_a_run(None, dag=told, tis={_Task(task.task_id)}) for task in told.tasks]
+    assert {task.task_id for found in every for task in found} == {"request", "pull_signon.promote"}
+
+
+def test_where_nobody_is_to_be_told_there_is_no_task_for_it(dag: Any) -> None:
+    assert not {"replacing_begins", "replacing_ends"} & set(dag.task_ids)
+    assert dag.get_task("selection").trigger_rule == "all_success"

@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.demo import search
 from sandbox.demo.invented import Invented, Kind
-from sandbox.demo.search import Found, search_files, search_stream
+from sandbox.demo.search import Found, search_files, search_stream, together
 
 
 @pytest.fixture
@@ -45,3 +45,11 @@ def test_files_are_searched_with_what_lies_below_them(invented: Invented, tmp_pa
 def test_a_value_in_two_places_counts_once() -> None:
     found = Found(where="x", places={"a": frozenset({b"1", b"2"}), "b": frozenset({b"2"})})
     assert found.count({b"1": Kind.NAME, b"2": Kind.EMAIL}) == {Kind.NAME: 1, Kind.EMAIL: 1}
+
+
+def test_what_is_found_in_several_servers_is_told_as_one() -> None:
+    one = Found(where="x", places={"a": frozenset({b"1"})})
+    other = Found(where="y", places={"b": frozenset({b"2"})})
+    assert together("z", [one, other]) == Found(
+        where="z", places={"a": frozenset({b"1"}), "b": frozenset({b"2"})}
+    )

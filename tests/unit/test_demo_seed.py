@@ -3,8 +3,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import bson
 import pytest
 
+from sandbox.demo import assets, whitehall
 from sandbox.demo.databases import DATABASES
 from sandbox.demo.invented import CONSONANTS, FIRST_NAMES, VOWELS, Invented, Kind, found_in, spelled
 from sandbox.demo.seed import Rows, rows_of_production
@@ -29,6 +31,17 @@ def test_every_mark_stands_in_the_rows_of_production_and_none_where_nothing_is_p
     assert found.pop("local-links-manager_production") == set()
     assert set().union(*found.values()) == set(invented.marks)
     assert min(Counter(invented.marks.values()).values()) >= 800
+
+
+def test_every_mark_stands_in_what_the_other_servers_hold() -> None:
+    _, invented = rows_of_production()
+    before = set(invented.marks)
+    documents = bson.encode(dict(assets.documents(invented)))
+    uploaded = set(invented.marks) - before
+    editions = text_of(whitehall.rows(invented))
+    assert found_in(documents, invented.marks) == uploaded
+    assert found_in(editions, invented.marks) == set(invented.marks) - before - uploaded
+    assert min(len(uploaded), len(found_in(editions, invented.marks))) > 4_000
 
 
 def test_numbers_are_spelled_each_in_its_own_way() -> None:

@@ -183,6 +183,34 @@ def test_after_a_promote_that_was_killed_live_itself_is_asked(promoted: bool | N
         states={**good(PULL), "promote": "failed"}, results={"download": DOWNLOAD}, promoted=promoted
     )
     assert (made.result, made.what) == (Result.CRITICAL, what)
+    assert made.replaced is promoted
+
+
+@pytest.mark.parametrize(
+    ("promoted", "states", "replaced"),
+    [
+        (True, {}, True),
+        (None, {}, True),
+        (None, {"promote": "failed"}, None),
+        (None, {"sanitise": "failed", "promote": "upstream_failed"}, False),
+        (False, {"promote": "failed"}, False),
+    ],
+)
+def test_whether_live_was_replaced(
+    promoted: bool | None, states: dict[str, str], replaced: bool | None
+) -> None:
+    assert report(promoted=promoted, states={**good(PULL), **states}).replaced is replaced
+
+
+def test_a_push_and_a_skip_replace_nothing() -> None:
+    assert report("push").replaced is False
+    assert report(skip=Skip(reason="paused"), promoted=None).replaced is False
+
+
+def test_an_undo_says_so() -> None:
+    assert not report().undo
+    again = {"promote": {**PROMOTE, "advice": "hold the next pull off"}}
+    assert report(results=again, undo=True).undo
 
 
 def test_a_promote_that_was_marked_successful_by_hand_is_critical() -> None:

@@ -3,7 +3,7 @@ import datetime as dt
 import pytest
 
 from env_sync.hieradata.settings import Window
-from env_sync.schedule import due, opening_cron
+from env_sync.schedule import closing, due, last_opening, next_opening, opening_cron
 from tests.unit.values import moment
 
 
@@ -96,4 +96,35 @@ def test_the_night_is_that_of_the_zone_not_of_utc() -> None:
     )
     assert due(moment("2026-11-24 06:00"), at("23:00"), NIGHT, "America/Los_Angeles") == moment(
         "2026-11-24 07:00"
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "opened", "closes", "opens_next"),
+    [
+        ("2026-11-24 23:00", "2026-11-24 22:00", "2026-11-25 08:00", "2026-11-25 22:00"),
+        ("2026-11-24 22:00", "2026-11-24 22:00", "2026-11-25 08:00", "2026-11-25 22:00"),
+        ("2026-11-24 21:59", "2026-11-23 22:00", "2026-11-24 08:00", "2026-11-24 22:00"),
+        ("2026-11-24 12:00", "2026-11-23 22:00", "2026-11-24 08:00", "2026-11-24 22:00"),
+    ],
+)
+def test_the_window_before_and_after_a_moment(now: str, opened: str, closes: str, opens_next: str) -> None:
+    assert last_opening(moment(now), NIGHT, "UTC") == moment(opened)
+    assert closing(moment(opened), NIGHT, "UTC") == moment(closes)
+    assert next_opening(moment(now), NIGHT, "UTC") == moment(opens_next)
+
+
+def test_a_window_keeps_to_the_clock_on_the_wall_where_the_clock_changes() -> None:
+    """In London summer time ends on 25 October 2026 at 02:00."""
+    opened = last_opening(moment("2026-10-24 23:00"), NIGHT, "Europe/London")
+    assert opened == moment("2026-10-24 21:00")
+    assert closing(opened, NIGHT, "Europe/London") == moment("2026-10-25 08:00")
+    assert next_opening(opened, NIGHT, "Europe/London") == moment("2026-10-25 22:00")
+
+
+def test_a_window_within_one_day_closes_on_that_day() -> None:
+    opened = last_opening(moment("2026-11-24 03:00"), MORNING, "UTC")
+    assert (opened, closing(opened, MORNING, "UTC")) == (
+        moment("2026-11-24 01:30"),
+        moment("2026-11-24 06:00"),
     )

@@ -158,7 +158,7 @@ def _setting_rows(
 
 def _default(value: Any) -> str:
     """Return a default value as one would write it."""
-    if value is None or value == {}:
+    if value in (None, {}, ()):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -20,6 +20,7 @@ from env_sync.hieradata.values import (
     read_boolean,
     read_bucket_pattern,
     read_compression,
+    read_hooks,
     read_ratio,
     read_text,
     read_window,
@@ -46,6 +47,7 @@ OPTION_FIELDS: Mapping[str, SettingField] = {
     "keep_previous": SettingField(read_boolean, "`true` or `false`"),
     "start_deadline": SettingField(duration(MINUTE), DURATION),
     "max_dump_age": SettingField(duration(MINUTE), DURATION),
+    "fresh_within": SettingField(duration(MINUTE), DURATION),
     "wait_for_dump": SettingField(optional(duration(MINUTE)), f"{DURATION}, or null"),
     "wait_for_dump_then": SettingField(one_of((GO, FAIL)), f"`{GO}` or `{FAIL}`"),
     "min_size_ratio": SettingField(read_ratio, "number from 0 to 1"),
@@ -82,6 +84,8 @@ ENVIRONMENT_FIELDS: Mapping[str, SettingField] = {
     "pool_sizes": SettingField(
         mapping_of(whole_number(1, 1000)), "mapping of database servers to whole numbers from 1 to 1000"
     ),
+    "before_replacing": SettingField(read_hooks, "a command or URL, or a list of them"),
+    "after_replacing": SettingField(read_hooks, "the same"),
     "bucket": SettingField(read_bucket_pattern, "bucket name, with `{environment}` in it or without"),
 }
 """Settings that hold for an environment as a whole."""

@@ -68,6 +68,13 @@ class Options:
         default=dt.timedelta(hours=24),
         metadata={"doc": "Data older than this, counted from where it was born, is a WARNING."},
     )
+    fresh_within: dt.timedelta = field(
+        default=dt.timedelta(hours=28),
+        metadata={
+            "doc": "A sync without success for longer than this is CRITICAL, whether it failed or never ran. "
+            "While it is paused, a WARNING."
+        },
+    )
     wait_for_dump: dt.timedelta | None = field(
         default=None,
         metadata={
@@ -192,6 +199,16 @@ class Settings:
     bucket: str = field(
         default="govuk-{environment}-database-backups",
         metadata={"doc": "The name of each environment's bucket of dumps; tells whose bucket a `url` is."},
+    )
+    before_replacing: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "doc": "Commands, or URLs that are sent a POST, before a run replaces data: to hold off traffic "
+            "replay and load tests. See [board.md](board.md#telling-others)."
+        },
+    )
+    after_replacing: tuple[str, ...] = field(
+        default=(), metadata={"doc": "The same when the last sync of that run is over."}
     )
     options: Options = field(factory=Options, metadata={"doc": ""})
 

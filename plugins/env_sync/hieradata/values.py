@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shlex
 import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
@@ -145,6 +146,19 @@ def read_names(node: Node) -> tuple[str, ...]:
     """Read one name or a list of them; each is kept once."""
     nodes = node.items if isinstance(node, Items) else (node,)
     return tuple(dict.fromkeys(read_text(each) for each in nodes))
+
+
+def read_hooks(node: Node) -> tuple[str, ...]:
+    """Read commands or URLs, as names are read; a command must be one as a shell splits it."""
+    hooks = read_names(node)
+    for hook in hooks:
+        try:
+            words = shlex.split(hook)
+        except ValueError:
+            raise WrongValue("close every quote: a command is split into words as by a shell") from None
+        if not words:
+            raise WrongValue("write a command or a URL")
+    return hooks
 
 
 def read_tables(node: Node) -> tuple[str, ...]:

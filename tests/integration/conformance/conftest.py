@@ -98,8 +98,12 @@ def _documentdb(name: str, servers: Servers) -> Subject:
 
 
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
+    "PostgreSQL 12": _postgresql("maven12", "maven12"),
+    "PostgreSQL 13": _postgresql("maven13", "maven13"),
+    "PostgreSQL 14": _postgresql("maven14", "maven14"),
     "PostgreSQL 15": _postgresql("debian15", "debian15"),
     "PostgreSQL 16": _postgresql("pypi16", "pypi16"),
+    "PostgreSQL 17": _postgresql("maven17", "maven17"),
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
     "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
     "MariaDB 10.11": _mariadb,
@@ -109,13 +113,18 @@ SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
 }
 
 
+TWICE = "test_everything_comes_down_twice"
 VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "PostgreSQL 12": (TWICE, "test_nothing_personal_comes_down", "test_promote_that_is_cancelled"),
+    "PostgreSQL 13": (TWICE,),
+    "PostgreSQL 14": (TWICE,),
     "PostgreSQL 15": ("test_round_trip", "test_promote"),
-    "PostgreSQL 16": ("test_round_trip",),
-    "PostgreSQL 15 to 18": ("test_round_trip",),
+    "PostgreSQL 16": (TWICE,),
+    "PostgreSQL 17": (TWICE, "test_nothing_personal_comes_down"),
+    "PostgreSQL 15 to 18": (TWICE, "test_nothing_personal_comes_down", "test_a_first_pull_makes_live"),
     "DocumentDB": ("test_round_trip", "test_promote"),
 }
-"""Subjects that differ from another by their server alone, and the modules that this can change."""
+"""Subjects that differ from another by their server alone, and what this can change: modules and tests."""
 
 
 @pytest.fixture(scope="session")
@@ -224,8 +233,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _same_as_another(item: pytest.Item) -> bool:
     params = getattr(item, "callspec", _NONE).params
-    modules = VARIANTS.get(params.get("subject", ""))
-    return modules is not None and item.path.stem not in modules
+    wanted = VARIANTS.get(params.get("subject", ""))
+    return wanted is not None and not {item.path.stem, getattr(item, "originalname", "")} & {*wanted}
 
 
 class _None:

@@ -281,6 +281,22 @@ def test_whoever_is_killed_while_making_the_lease_database_holds_nobody_up(stage
     assert acl == "{env_sync=CTc/env_sync}"
 
 
+def test_a_lease_database_that_is_made_to_its_end_meanwhile_is_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stage.server.connect("postgres", "env_sync", SECRET) as connection:
+        connection.execute("CREATE DATABASE env_sync TEMPLATE template0 ALLOW_CONNECTIONS false")
+    half_made = lease.Leases._half_made
+
+    def made_meanwhile(leases: lease.Leases) -> bool:
+        stage.server.execute("ALTER DATABASE env_sync ALLOW_CONNECTIONS true")
+        return half_made(leases)
+
+    monkeypatch.setattr(lease.Leases, "_half_made", made_meanwhile)
+    stage.engine().take_lease(at_most=1)
+    assert len(rows(stage)) == 1
+
+
 def test_a_role_that_only_dumps_needs_no_lease_database(
     stage: Stage,
     others: Callable[[Callable[[Connection], None]], Other],

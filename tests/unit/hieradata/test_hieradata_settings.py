@@ -37,9 +37,12 @@ def test_every_setting_is_read(hieradata) -> None:
 {N}pool_size: 08
 {N}pool_sizes: {{whitehall-mysql: 1}}
 {N}bucket: dumps-{{environment}}
+{N}before_replacing: https://replay.test/pause
+{N}after_replacing: [resume-replay --go, 'tell "all of them"']
 {N}keep_previous: "false"
 {N}start_deadline: 1h30m
 {N}max_dump_age: 2d
+{N}fresh_within: 8d
 {N}wait_for_dump: 45m
 {N}wait_for_dump_then: fail
 {N}min_size_ratio: .25
@@ -67,10 +70,13 @@ def test_every_setting_is_read(hieradata) -> None:
         pool_size=8,
         pool_sizes={"whitehall-mysql": 1},
         bucket="dumps-{environment}",
+        before_replacing=("https://replay.test/pause",),
+        after_replacing=("resume-replay --go", 'tell "all of them"'),
         options=Options(
             keep_previous=False,
             start_deadline=1.5 * hour,
             max_dump_age=48 * hour,
+            fresh_within=192 * hour,
             wait_for_dump=0.75 * hour,
             wait_for_dump_then="fail",
             min_size_ratio=0.25,
@@ -106,6 +112,8 @@ def test_every_setting_is_read(hieradata) -> None:
         ("pool_size", "many", "from 1 to 1000"),
         ("pool_sizes", "{a: 0}", "from 1 to 1000"),
         ("bucket", "'{environment}'", "bucket's name"),
+        ("before_replacing", "'tell \"all'", "close every quote"),
+        ("after_replacing", "{a: b}", "one value"),
         ("bucket", "'{environmnt}-dumps'", "bucket's name"),
         ("bucket", "'{environment}-{environment}'", "bucket's name"),
         ("keep_previous", "maybe", "`true` or `false`"),

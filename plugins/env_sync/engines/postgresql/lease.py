@@ -447,11 +447,14 @@ class Leases:
             if not self._make_database(without_table=without_table):
                 return None
             session = self.server.open(name)
-        except AccessRefused as refused:
-            if not self._half_made():
+        except AccessRefused:
+            # Closed by another process that makes it now, or that was killed while it did.
+            if self._half_made():
+                self._make_database(without_table=without_table)
+            try:
+                session = self.server.open(name)
+            except AccessRefused as refused:
                 raise self._refused(refused) from None
-            self._make_database(without_table=without_table)
-            session = self.server.open(name)
         try:
             with plain_errors(f"The lease database {name} on {self.server}"):
                 self._make_table(session)

@@ -254,7 +254,10 @@ def _advice(heard: Heard) -> str:
     if "No space left on device" in said:
         return ". The disk of the database server is full: free some, or set keep_previous to false"
     if heard.entry and heard.entry.type == "EXTENSION" and "permission denied" in said:
-        return f". The role may not make extension {heard.entry.name}: have a superuser make it a trusted one"
+        return (
+            f". The role may not make extension {heard.entry.name}: have a superuser make it a trusted one. "
+            "PostgreSQL 12 has no trusted ones: restore there with a role that may"
+        )
     if "permission denied" in said or "must be" in said:
         return ". The role that restores lacks a right that this needs"
     return ""

@@ -1,5 +1,5 @@
 -- What points back at where the data is from: it must not be in lower environments.
-CREATE PUBLICATION conf_publication FOR TABLE app.hashed;
+CREATE PUBLICATION conf_publication FOR TABLE app.people;
 CREATE SUBSCRIPTION conf_subscription CONNECTION 'host=127.0.0.1 port=1 dbname=nowhere password=zq-private'
     PUBLICATION conf_publication WITH (connect = false);
 CREATE FOREIGN DATA WRAPPER conf_wrapper;

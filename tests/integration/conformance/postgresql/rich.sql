@@ -26,7 +26,7 @@ CREATE FUNCTION app.stamp() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SE
 CREATE FUNCTION app.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE FUNCTION app.many(VARIADIC list int[]) RETURNS SETOF int LANGUAGE sql ROWS 7 COST 3
     AS 'SELECT unnest(list)';
-CREATE FUNCTION app.body_of_sql(a int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT a + 1; END;
+CREATE FUNCTION app.body_of_sql(a int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT a + 1; END; -- since 14
 CREATE PROCEDURE app.tidy(INOUT n int DEFAULT 5) LANGUAGE plpgsql AS 'BEGIN n := n * 2; END';
 CREATE AGGREGATE app.product(numeric) (SFUNC = numeric_mul, STYPE = numeric, INITCOND = '1');
 CREATE FUNCTION app.same_mood(a app.mood, b app.mood) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT a = b';

@@ -73,7 +73,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "regconfig": ("simple",),
     "regdictionary": ("simple",),
     "regnamespace": ("pg_catalog",),
-    "regoper": ("!!",),
+    "regoper": ("||/",),
     "regoperator": ("+(integer,integer)",),
     "regproc": ("now",),
     "regprocedure": ("abs(integer)",),

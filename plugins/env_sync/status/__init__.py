@@ -1,0 +1,1 @@
+"""How an environment and its syncs are right now: values for the board, the command line, the monitoring."""

@@ -1,0 +1,81 @@
+"""The status of an environment, of its plan and what Airflow knows. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+from env_sync.plan import Group, Plan
+from env_sync.schedule import closing
+from env_sync.status.attempts import find_attempts
+from env_sync.status.replacing import find_replacing
+from env_sync.status.rows import Rows
+from env_sync.status.seen import Seen
+from env_sync.status.syncs import sync_status
+from env_sync.status.values import Attempt, EnvironmentStatus, Night, Replacing
+
+LATE = dt.timedelta(minutes=10)
+"""How long after the opening of the window its run is missed."""
+
+
+def make_status(plan: Plan, rows: Rows, now: dt.datetime) -> EnvironmentStatus:
+    """The status of an environment at `now` (UTC)."""
+    seen = Seen(plan=plan, rows=rows, now=now)
+    attempts = find_attempts(seen)
+    syncs: dict[str, list[Group]] = {}
+    for group in plan.groups:
+        syncs.setdefault(group.sync.name, []).append(group)
+    return EnvironmentStatus(
+        environment=plan.environment,
+        at=now,
+        protected=plan.settings.protected,
+        switched_off=rows.switched_off,
+        notes=_notes(seen),
+        problems=(*map(str, plan.problems), *map(str, plan.left_out)),
+        syncs=tuple(sync_status(seen, groups, attempts) for groups in syncs.values()),
+        night=_night(seen, attempts),
+        replacing=find_replacing(seen, attempts),
+    )
+
+
+def replacing_at(plan: Plan, rows: Rows, now: dt.datetime) -> Replacing:
+    """Whether data of an environment is being replaced at `now` (UTC); needs no reports in `rows`."""
+    seen = Seen(plan=plan, rows=rows, now=now)
+    return find_replacing(seen, find_attempts(seen))
+
+
+def _notes(seen: Seen) -> tuple[str, ...]:
+    return (*_missing(seen), *_not_told(seen))
+
+
+def _not_told(seen: Seen) -> Iterator[str]:
+    for task in seen.rows.tasks:
+        if not task.group and task.state == "failed":
+            yield f"{task.step} failed in the run {task.run}: others were not told; its log says why"
+
+
+def _missing(seen: Seen) -> tuple[str, ...]:
+    dag = f"the DAG env_sync_{seen.plan.environment}"
+    if seen.rows.switched_off is None:
+        return (f"Airflow does not have {dag}: look at its import errors, and at ENV_SYNC_ENVIRONMENTS",)
+    if seen.rows.switched_off:
+        return (f"{dag} is switched off: no night runs until it is switched on",)
+    if seen.night is None and seen.now - seen.opened > LATE and any(run.nightly for run in seen.rows.runs):
+        missed = f"{seen.opened:%Y-%m-%d %H:%M} UTC"
+        return (f"no run was started when the window opened at {missed}: is the scheduler running?",)
+    return ()
+
+
+def _night(seen: Seen, attempts: Sequence[Attempt]) -> Night:
+    closes = closing(seen.opened, seen.settings.window, seen.settings.timezone)
+    ends = [each.ended or each.ends for each in attempts if each.nightly]
+    end = max((moment for moment in ends if moment is not None), default=None)
+    return Night(
+        run=seen.night.run if seen.night else None,
+        state=seen.night.state if seen.night else None,
+        opened=seen.opened,
+        closes=closes,
+        attempts=tuple(attempts),
+        ends=end,
+        late=end is not None and end > closes,
+    )
