@@ -18,7 +18,7 @@ from attrs import field, frozen
 from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, store_connection
 from env_sync.disk import is_full
-from env_sync.engines.contract import Engine, Holder, Work
+from env_sync.engines.contract import ClusterEngine, DumpEngine, Engine, Holder, Work
 from env_sync.engines.registry import ENGINES
 from env_sync.errors import (
     ConfirmationMissing,
@@ -80,6 +80,20 @@ class Session:
         if self._engine is None:
             raise EnvSyncError(f"{self.group.id} is a bucket sync: it has no server and no lease.")
         return self._engine
+
+    @property
+    def dump_engine(self) -> DumpEngine:
+        """The same for steps that work with dumps. Raises EnvSyncError where the database has none."""
+        if not isinstance(self.engine, DumpEngine):
+            raise EnvSyncError(f"{self.group.id} is of {self.sync.dbms}, which has no dumps.")
+        return self.engine
+
+    @property
+    def cluster_engine(self) -> ClusterEngine:
+        """The same for steps that work with indices. Raises EnvSyncError where the database has none."""
+        if not isinstance(self.engine, ClusterEngine):
+            raise EnvSyncError(f"{self.group.id} is of {self.sync.dbms}, which has no indices.")
+        return self.engine
 
     @property
     def dump_file(self) -> Path:
