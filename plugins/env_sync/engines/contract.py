@@ -138,7 +138,7 @@ class Waiting:
 class Snapshot:
     """A snapshot that was taken. Size in bytes; times are UTC."""
 
-    key: str
+    dump_key: str
     size: int
     data_time: dt.datetime
     born_in: str
@@ -150,7 +150,7 @@ class Snapshot:
 class Filled:
     """Incoming holds what a snapshot or another cluster holds, raw. Size in bytes; times are UTC."""
 
-    key: str
+    dump_key: str
     """The snapshot, or the cluster that it came from and when."""
     way: str
     """How it came, and why so, in words."""
@@ -211,6 +211,8 @@ class Work:
     cancellation: Cancellation
     progress: Progress
     log: logging.Logger
+    source: ServerConnection | None = None
+    """The cluster that a copy comes from."""
     stopwatch: Stopwatch = field(factory=Stopwatch)
     """Told how long the parts of a step take."""
 
@@ -372,7 +374,7 @@ class ClusterEngine(Engine):
         """
 
     @abstractmethod
-    def restore_snapshot(self, timestamp: str | None) -> Filled | Waiting:
+    def restore_snapshot(self, timestamp: dt.datetime | None) -> Filled | Waiting:
         """Make incoming anew from a snapshot, the newest whole one or the asked one; ends as RAW.
 
         Raises NoSuchRepository, NothingToRestore, SnapshotFailed, RestoreFailed, ServerRefused.
