@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -37,6 +38,13 @@ class ClusterLeases:
             yield cluster
         finally:
             cluster.close()
+
+    def session_at_work(self, database: str, token: str) -> contextlib.AbstractContextManager[Cluster]:
+        """One as any other."""
+        return self.session()
+
+    def end_earlier(self, session: Cluster, database: str, token: str, log: logging.Logger) -> None:
+        """Nothing here: what earlier steps left running is ended where their incoming is dropped."""
 
     def errors(self, what: str) -> contextlib.AbstractContextManager[None]:
         """Requests raise our errors by themselves."""
