@@ -345,7 +345,7 @@ def _named(plan: Plan, name: str, pull_only: bool) -> list[str]:
     pulls = {
         group.sync.name
         for group in plan.groups
-        if group.sync.action is Action.PULL and name in (group.sync.database, group.sync.name)
+        if group.sync.action in (Action.PULL, Action.COPY) and name in (group.sync.database, group.sync.name)
     }
     if not pulls:
         raise UnknownSync(f"{plan.environment} has no pull of a database {name!r}.")
@@ -380,6 +380,9 @@ def _say_what_would_be_done(session: Session) -> None:
     typer.echo(
         f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}"
     )
+    if sync.is_cluster:
+        _say_what_a_cluster_would_do(sync)
+        return
     if sync.action is Action.PUSH:
         if (file := sync.pre_dump_transformation) and sync.pre_dump_in_place:
             typer.echo(f"  run {file} on live itself, which stays so; then")
@@ -404,6 +407,21 @@ def _say_what_would_be_done(session: Session) -> None:
         typer.echo(f"  postprocess: {one}")
     kept = "kept as previous" if sync.options.keep_previous else "dropped"
     typer.echo(f"  swap it with live; what live is now is {kept}. Nothing was written.")
+
+
+def _say_what_a_cluster_would_do(sync: Sync) -> None:
+    left = f", without {', '.join(sync.excluded_indices)}" if sync.excluded_indices else ""
+    about = f"{', '.join(sync.indices)}{left}"
+    if sync.action is Action.PUSH:
+        typer.echo(f"  take a snapshot of {about} in the repository {sync.url}. Nothing was written.")
+        return
+    source = f"the cluster {sync.source_hostname}" if sync.source_hostname else "the newest snapshot"
+    typer.echo(
+        f"  bring {about} from {source} (repository {sync.url}) into hidden indices beside live; sanitise: "
+        f"{sync.transformation or 'no transformation'}"
+    )
+    kept = "kept as previous" if sync.options.keep_previous else "removed"
+    typer.echo(f"  move the aliases; what live is now is {kept}. Nothing was written.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from env_sync.engines.contract import ServerConnection
 from env_sync.errors import ConnectionMissing, WrongEnvironment
-from env_sync.hieradata.sync import Sync
+from env_sync.hieradata.sync import Action, Sync
 from env_sync.secret import Secret
 
 
@@ -18,6 +18,11 @@ def server_connection_ids(sync: Sync) -> tuple[str, ...]:
     """The ids that are looked for, in order, for the server that holds a sync's database."""
     host = f"env_sync_{sync.environment}_{sync.server}"
     return tuple(_id(name) for name in (f"{host}_{sync.database}", host))
+
+
+def source_connection_ids(sync: Sync) -> tuple[str, ...]:
+    """The same for the cluster that a copy comes from."""
+    return (_id(f"env_sync_{sync.environment}_{sync.source_hostname}"),)
 
 
 def store_connection_id(environment: str) -> str:
@@ -32,9 +37,31 @@ def server_connection(sync: Sync) -> ServerConnection:
     """
     connection = _first(server_connection_ids(sync), what=f"the database server of {sync.name}")
     _check_environment(connection, sync.environment, purpose=f"{sync.action} {sync.name}")
+    return _server(connection, sync.environment)
+
+
+def source_connection(sync: Sync) -> ServerConnection | None:
+    """The connection for the cluster that a copy comes from, which may be of any environment but must say so.
+
+    None for a sync that is no copy. Raises the same errors.
+    """
+    if sync.action is not Action.COPY:
+        return None
+    connection = _first(source_connection_ids(sync), what=f"the source of {sync.name}")
+    extra: object = connection.extra_dejson
+    said = extra.get("environment") if isinstance(extra, dict) else None
+    if not isinstance(said, str) or not said:
+        raise WrongEnvironment(
+            f"Connection {connection.conn_id} does not say to which environment the cluster belongs: add "
+            '{"environment": "<its environment>"} to its extra. Nothing was touched.'
+        )
+    return _server(connection, said)
+
+
+def _server(connection: Connection, environment: str) -> ServerConnection:
     return ServerConnection(
         connection_id=connection.conn_id,
-        environment=sync.environment,
+        environment=environment,
         host=connection.host or "",
         port=connection.port,
         login=connection.login or "",

@@ -18,6 +18,7 @@ from env_sync.operators.bucket_sync import BucketSyncOperator
 from env_sync.operators.config_problems import ConfigProblemsOperator
 from env_sync.operators.download import DownloadOperator
 from env_sync.operators.dump import DumpOperator
+from env_sync.operators.indices import FillOperator, SanitiseIndicesOperator, SnapshotOperator
 from env_sync.operators.night import NightOperator
 from env_sync.operators.promote import PromoteOperator
 from env_sync.operators.report import ReportOperator
@@ -44,6 +45,14 @@ OPERATORS: Mapping[str, type[StepOperator]] = {
     "bucket_sync": BucketSyncOperator,
     "report": ReportOperator,
 }
+CLUSTER_OPERATORS: Mapping[str, type[StepOperator]] = {
+    **OPERATORS,
+    "snapshot": SnapshotOperator,
+    "restore": FillOperator,
+    "copy": FillOperator,
+    "sanitise": SanitiseIndicesOperator,
+}
+"""The same for a database that is a cluster."""
 
 START_DATE = dt.date(2026, 1, 1)
 """In the past, and always the same: with catchup off it starts nothing."""
@@ -114,8 +123,9 @@ def _announce(plan: Plan, event: Event) -> AnnounceOperator:
 def _add_group(group: Group, plan: Plan) -> dict[str, StepOperator]:
     sync, settings = group.sync, plan.settings
     with TaskGroup(group_id=group.id, tooltip=_tooltip(group), doc_md=_group_doc(group)):
+        operators = CLUSTER_OPERATORS if isinstance(sync, Sync) and sync.is_cluster else OPERATORS
         tasks = {
-            step: OPERATORS[step](task_id=step, group=group, plan=plan, **_limits(group, step))
+            step: operators[step](task_id=step, group=group, plan=plan, **_limits(group, step))
             for step in group.steps
         }
     if queue := settings.queues.get(sync.node_class, settings.queue):

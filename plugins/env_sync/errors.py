@@ -173,6 +173,41 @@ class PreviousRefused(EnvSyncError):
     """Previous does not prove that it was live here, so it is not made live again; live is untouched."""
 
 
+class ServerRefused(EnvSyncError):
+    """The server is of a product or a version that cannot be used, or not in this direction."""
+
+
+class NoSuchRepository(EnvSyncError):
+    """The snapshot repository is not registered on this cluster."""
+
+
+class RepositoryUnreadable(EnvSyncError):
+    """The snapshot repository is registered on this cluster, but cannot be read from there."""
+
+
+class SnapshotFailed(EnvSyncError):
+    """A snapshot did not become whole; it is not used."""
+
+    passing = True
+
+
+class WriteBlocked(EnvSyncError):
+    """The cluster or an index is read-only."""
+
+
+class NoRoom(EnvSyncError):
+    """The disks of the cluster are too full."""
+
+
+class RequestRefused(EnvSyncError):
+    """The cluster refused a request. `status` is HTTP's; `kind` is the server's word for the error."""
+
+    def __init__(self, message: str | None = None, *, status: int = 0, kind: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+
+
 class LeaseHeld(EnvSyncError):
     """Another sync holds the lease on this live database."""
 

@@ -26,6 +26,12 @@ STEPS: Mapping[Action, tuple[str, ...]] = {
     Action.PULL: ("start_gate", "download", "restore", "sanitise", "promote", "report"),
     Action.BUCKET_SYNC: ("start_gate", "bucket_sync", "report"),
 }
+CLUSTER_STEPS: Mapping[Action, tuple[str, ...]] = {
+    Action.PUSH: ("start_gate", "snapshot", "report"),
+    Action.PULL: ("start_gate", "restore", "sanitise", "promote", "report"),
+    Action.COPY: ("start_gate", "copy", "sanitise", "promote", "report"),
+}
+"""The same where the database is a cluster, which keeps its snapshots itself."""
 
 
 @frozen(kw_only=True)
@@ -220,6 +226,12 @@ def _refusal(sync: Sync, reason: str) -> Problem:
     )
 
 
+def steps_of(sync: AnySync) -> tuple[str, ...]:
+    """The steps of a sync's groups, in order."""
+    steps = CLUSTER_STEPS if isinstance(sync, Sync) and sync.is_cluster else STEPS
+    return steps[sync.action]
+
+
 def _groups(sync: AnySync) -> list[Group]:
     # A disabled sync is run by hand, so its times do not matter beyond its place in the order.
     times = sync.schedule.times if sync.ensure is Ensure.PRESENT else sync.schedule.times[:1]
@@ -229,7 +241,7 @@ def _groups(sync: AnySync) -> list[Group]:
             id=f"{sync.name}__{time:%H%M}" if several else sync.name,
             sync=sync,
             time=time,
-            steps=STEPS[sync.action],
+            steps=steps_of(sync),
         )
         for time in times
     ]
@@ -396,11 +408,18 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         str(sync.action),
         f"{sync.dbms} {sync.database}",
         sync.server,
-        f"{sync.url}/{sync.path}",
+        _way(sync),
         _transformation(sync),
         ", ".join(group.after),
         "; ".join(notes),
     )
+
+
+def _way(sync: Sync) -> str:
+    if not sync.is_cluster:
+        return f"{sync.url}/{sync.path}"
+    source = f"from {sync.source_hostname}, " if sync.source_hostname else ""
+    return f"{source}repository {sync.url}"
 
 
 def _transformation(sync: Sync) -> str:

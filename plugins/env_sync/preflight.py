@@ -19,7 +19,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from env_sync.cancellation import Cancellation
-from env_sync.connections import server_connection, store_connection
+from env_sync.connections import server_connection, source_connection, store_connection
 from env_sync.engines.contract import DumpHead, Engine, Holder, ServerConnection, Work
 from env_sync.engines.registry import ENGINES
 from env_sync.errors import EnvSyncError, ServerUnreachable
@@ -73,7 +73,8 @@ def preflight(
     """
     targets = _targets(plans, access, only)
     mirrors = _mirrors(plans, access, only)
-    by_bucket = _grouped(targets, lambda target: target.bucket)
+    with_bucket = [target for target in targets if not target.sync.is_cluster]
+    by_bucket = _grouped(with_bucket, lambda target: target.bucket)
     by_address = _grouped(targets, lambda target: target.address)
     with _pool() as pool:
         buckets = dict(
@@ -87,7 +88,7 @@ def preflight(
         syncs = list(
             pool.map(
                 lambda target: _look_at_sync(
-                    target, access, buckets[target.bucket], servers.get(target.server), now
+                    target, access, buckets.get(target.bucket), servers.get(target.server), now
                 ),
                 targets,
             )
@@ -155,7 +156,10 @@ class _Shared:
 
 
 def _targets(plans: Sequence[Plan], access: Access, only: Sequence[str]) -> list[_Target]:
-    """Looks up all connections, one after another: Airflow's database is asked by this thread alone."""
+    """Looks up all connections, one after another: Airflow's database is asked by this thread alone.
+
+    Those of the sources of copies are looked up where they are tried.
+    """
     targets = []
     for plan in plans:
         by_name = {group.sync.name: group.sync for group in plan.groups if isinstance(group.sync, Sync)}
@@ -261,7 +265,7 @@ def _look_at_servers(targets: Sequence[_Target], access: Access) -> dict[tuple[s
 
 
 def _look_at_sync(
-    target: _Target, access: Access, bucket: _Shared, server: _Shared | None, now: dt.datetime
+    target: _Target, access: Access, bucket: _Shared | None, server: _Shared | None, now: dt.datetime
 ) -> Checked:
     """What concerns one sync alone."""
     sync = target.sync
@@ -271,9 +275,9 @@ def _look_at_sync(
     if (refused := _or_problem(check_allowed, sync, target.settings, confirmed)) is not None:
         findings.append(refused)
     choice, head = None, None
-    if not bucket.usable:
+    if bucket is not None and not bucket.usable:
         findings.append(_not_tried("bucket", bucket))
-    elif sync.action is Action.PULL and not isinstance(target.store, Finding):
+    elif bucket is not None and sync.action is Action.PULL and not isinstance(target.store, Finding):
         choice, head = _look_at_dump(target, target.store, now, findings, said)
     live_size = None
     if isinstance(target.connection, Finding):
@@ -290,7 +294,8 @@ def _look_at_sync(
             live_size = looked.live_size
     if sync.action is Action.PUSH and live_size is not None:
         said.append(f"live takes {_size(live_size)}")
-    _look_at_disk(sync, choice.size if choice else None, live_size, findings)
+    if bucket is not None:
+        _look_at_disk(sync, choice.size if choice else None, live_size, findings)
     return Checked(
         environment=sync.environment,
         subject=f"sync {sync.name}",
@@ -385,6 +390,7 @@ def _engine(sync: Sync, connection: ServerConnection) -> Engine:
             sync=sync,
             holder=holder,
             connection=connection,
+            source=source_connection(sync),
             folder=work_folder(sync, holder),
             cancellation=Cancellation(),
             progress=LogProgress(LOG),

@@ -26,8 +26,8 @@ class Result(StrEnum):
     CRITICAL = "CRITICAL"
 
 
-_LAST = {"push": "upload", "pull": "promote", "bucket_sync": "bucket_sync"}
-"""The step that a group has done its work with, by action."""
+_WRITING = {"pull": "pulled", "copy": "copied"}
+"""The actions that replace live, and what is said when they have."""
 GRAVITY = {Result.OK: 0, Result.WARNING: 1, Result.CRITICAL: 2}
 
 
@@ -157,8 +157,8 @@ def make_report(
                 0,
                 f"the data is {_age(now - data_time)} old (limit {_age(max_dump_age)}); it was read in "
                 f"{facts.get('born_in', 'an unknown environment')} at {data_time:%Y-%m-%d %H:%M} UTC and "
-                f"{'came in' if action == 'pull' else 'went into'} {facts.get('dump_key', 'this dump')}: "
-                f"look at the {'push' if action == 'pull' else 'pull'} that should have renewed it",
+                f"{'came in' if action in _WRITING else 'went into'} {facts.get('dump_key', 'this dump')}: "
+                f"look at the {'push' if action in _WRITING else 'pull'} that should have renewed it",
             )
         if warnings or outcome.notes:
             result = Result.WARNING
@@ -195,7 +195,7 @@ def make_report(
 
 def _replaced(action: str, outcome: Outcome, result: Result) -> bool | None:
     """Whether a group made live another database: what live says of itself outweighs all else."""
-    if action != "pull" or outcome.skip:
+    if action not in _WRITING or outcome.skip:
         return False
     if outcome.promoted is not None:
         return outcome.promoted
@@ -210,21 +210,21 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
         return outcome.skip.result, "skipped", [outcome.skip.reason]
     unfinished = [step for step, state in outcome.states.items() if state != SUCCESS]
     if not unfinished:
-        last = _LAST[action]
+        # The step that the group has done its work with.
+        last = list(outcome.states)[-1]
         if last not in outcome.results:
             return (
                 Result.CRITICAL,
                 f"{last} is marked successful but left no result of this attempt",
                 [BY_HAND],
             )
-        if action == "pull" and outcome.promoted is False:
+        if action in _WRITING and outcome.promoted is False:
             return Result.CRITICAL, "promote is marked successful but live is not this attempt's", [BY_HAND]
         if outcome.undo:
             return Result.OK, "previous is live again", [str(outcome.results[last]["advice"])]
         if action == "bucket_sync":
             return Result.OK, f"mirrored: {outcome.results[last]['said']}", []
-        done = "pulled and promoted" if action == "pull" else "pushed"
-        return Result.OK, done, []
+        return Result.OK, f"{_WRITING[action]} and promoted" if action in _WRITING else "pushed", []
     step = next((step for step in unfinished if outcome.states[step] == "failed"), unfinished[0])
     error = outcome.errors.get(step)
     if error is None:
@@ -239,6 +239,8 @@ def _left_behind(action: str, step: str, outcome: Outcome) -> str:
     """What a group that failed at a step left."""
     if action == "bucket_sync":
         return "the destination may be mirrored in part, and a rerun goes on from there"
+    if action == "push" and "snapshot" in outcome.states:
+        return "there may be a snapshot that is not whole, and pulls do not take it"
     if action == "push":
         # Killed at its end, upload may have moved the pointer.
         return "the dump may be in the bucket" if step == "upload" else "no dump was uploaded"

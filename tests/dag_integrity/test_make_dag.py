@@ -13,7 +13,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from env_sync.dag_factory import make_dag
 from env_sync.hieradata.settings import Options, Window
-from env_sync.hieradata.sync import Ensure
+from env_sync.hieradata.sync import Action, Ensure
 from env_sync.plan import Plan
 from tests.unit.values import a_plan, a_push, a_recovery, a_sync
 
@@ -205,10 +205,55 @@ def test_a_group_shows_its_configuration_in_full_whatever_it_holds() -> None:
     assert "| start_deadline | 4:00:00 |" in doc
 
 
-def test_an_environment_without_groups_is_a_dag_all_the_same() -> None:
+def test_an_environment_without_groups_is_a_dag_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.values.CAPABILITIES", {})
     dag = as_scheduled(a_plan(a_sync(dbms="elasticsearch")))
     assert {task.task_id for task in dag.tasks} == {"request", "selection", "night"}
     assert "no engine for elasticsearch" in dag.doc_md
+
+
+def test_the_groups_of_clusters() -> None:
+    cluster = {"dbms": "elasticsearch", "storagebackend": "elasticsearch", "database": "search"}
+    dag = as_scheduled(
+        a_plan(
+            a_push("push_search", "00:00", **cluster),
+            a_sync("pull_search", "03:00", **cluster),
+            a_sync("copy_search", "05:00", action=Action.COPY, source_hostname="above", **cluster),
+        )
+    )
+    steps = {
+        group: sorted(
+            (task for task in dag.tasks if task.task_id.startswith(f"{group}.")),
+            key=lambda task: len(task.get_flat_relative_ids(upstream=True)),
+        )
+        for group in ("push_search", "pull_search", "copy_search")
+    }
+    assert {
+        group: [(task.task_id.partition(".")[2], task.task_type) for task in tasks]
+        for group, tasks in steps.items()
+    } == {
+        "push_search": [
+            ("start_gate", "StartGateOperator"),
+            ("snapshot", "SnapshotOperator"),
+            ("report", "ReportOperator"),
+        ],
+        "pull_search": [
+            ("start_gate", "StartGateOperator"),
+            ("restore", "FillOperator"),
+            ("sanitise", "SanitiseIndicesOperator"),
+            ("promote", "PromoteOperator"),
+            ("report", "ReportOperator"),
+        ],
+        "copy_search": [
+            ("start_gate", "StartGateOperator"),
+            ("copy", "FillOperator"),
+            ("sanitise", "SanitiseIndicesOperator"),
+            ("promote", "PromoteOperator"),
+            ("report", "ReportOperator"),
+        ],
+    }
+    assert dag.get_task("pull_search.start_gate").upstream_task_ids == {"push_search.report"}
+    assert "from above, repository" in dag.doc_md
 
 
 def test_nothing_of_a_plan_is_kept_in_what_is_serialised(dag: Any) -> None:

@@ -22,9 +22,9 @@ from env_sync.engines.contract import (
     CleanUp,
     CopyState,
     Dump,
+    DumpEngine,
     DumpFacts,
     DumpHead,
-    Engine,
     Holder,
     Preflight,
     Promotion,
@@ -94,7 +94,7 @@ class World:
             self.trouble[what]()
 
 
-class MemoryEngine(Engine):
+class MemoryEngine(DumpEngine):
     """The contract, in memory."""
 
     def __init__(self, work: Work, world: World) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from env_sync import cli
 from env_sync.cli import _say_what_would_be_done, app, main
+from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.errors import InvalidRequest, UnknownEnvironment, UnknownSync
 from env_sync.finding import Checked, note, problem
 from env_sync.plan import Plan
@@ -33,6 +34,9 @@ BAD = GOOD.replace("hour: 1", "hour: 25", 1)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ENV_SYNC_HIERADATA", "ENV_SYNC_TRANSFORMATIONS", "ENV_SYNC_ENVIRONMENTS"):
         monkeypatch.setenv(name, "")
+    # So that there are syncs without an engine.
+    installed = {name: each for name, each in CAPABILITIES.items() if name != "elasticsearch"}
+    monkeypatch.setattr("env_sync.installation.CAPABILITIES", installed)
 
 
 def run(folder: Path, *words: str) -> tuple[int, str]:

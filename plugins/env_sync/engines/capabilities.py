@@ -50,6 +50,15 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     "mysql": _SQL,
     "mongo": _MONGO,
     "documentdb": _MONGO,
+    "elasticsearch": Capabilities(
+        actions=frozenset({Action.PUSH, Action.PULL, Action.COPY}),
+        storagebackends=frozenset({"elasticsearch"}),
+        transformation=True,
+        postprocess=False,
+        pre_dump_transformation=False,
+        excluded_tables=False,
+        previous=False,
+    ),
     "files": Capabilities(
         actions=frozenset({Action.PUSH, Action.PULL}),
         storagebackends=frozenset({"s3"}),

@@ -127,6 +127,42 @@ class Stamp:
     changed: dt.datetime
 
 
+@frozen
+class Waiting:
+    """The servers are still at work. `what` is in words."""
+
+    what: str
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """A snapshot that was taken. Size in bytes; times are UTC."""
+
+    dump_key: str
+    size: int
+    data_time: dt.datetime
+    born_in: str
+    indices: int
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Filled:
+    """Incoming holds what a snapshot or another cluster holds, raw. Size in bytes; times are UTC."""
+
+    dump_key: str
+    """The snapshot, or the cluster that it came from and when."""
+    way: str
+    """How it came, and why so, in words."""
+    size: int
+    data_time: dt.datetime
+    source_environment: str
+    born_in: str
+    indices: int
+    documents: int
+    warnings: tuple[str, ...]
+
+
 @frozen(kw_only=True)
 class Promotion:
     """What promote did. `unavailable` is how long no client could connect to live, in seconds."""
@@ -175,6 +211,8 @@ class Work:
     cancellation: Cancellation
     progress: Progress
     log: logging.Logger
+    source: ServerConnection | None = None
+    """The cluster that a copy comes from."""
     stopwatch: Stopwatch = field(factory=Stopwatch)
     """Told how long the parts of a step take."""
 
@@ -219,29 +257,6 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def dump(self, to: Path) -> DumpFacts:
-        """Write a consistent dump of live to the file `to`, whole or not at all.
-
-        Raises NoSuchDatabase, ToolMissing, ToolFailed, DiskFull.
-        """
-
-    def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
-        """Write a dump of live to the file `to` as it is after these transformations, each whole.
-
-        They run on a copy, **outgoing**, made of one consistent picture of live, closed to every other role,
-        and dropped in the end, so that live is never changed; the dump is as one of live, its name included.
-        With `in_place` they run on live itself, in one transaction where the engine has such. Nothing is
-        written to `to` unless every statement succeeded. Offered where the capability
-        `pre_dump_transformation` is. Raises TransformationFailed and what `dump` and `restore` raise,
-        after which outgoing is gone.
-        """
-        raise NotImplementedError
-
-    @abstractmethod
-    def verify(self, dump: Path) -> None:
-        """Read the dump through to its end with the engine's own reader. Raises DumpDamaged."""
-
-    @abstractmethod
     def live_stamp(self) -> Stamp | None:
         """What live says about itself; None where it was never promoted by Env Sync, or is not there."""
 
@@ -252,14 +267,6 @@ class Engine(ABC):
     @abstractmethod
     def incoming_stamp(self) -> Stamp | None:
         """What incoming says about itself; None where there is none."""
-
-    @abstractmethod
-    def restore(self, dump: Dump) -> tuple[str, ...]:
-        """Make incoming anew from the dump, closed to every other role; live is not touched.
-
-        Returns warnings: what was left out, and why. Incoming ends as RAW. Raises RestoreFailed,
-        NameRefused, ToolMissing, DumpDamaged.
-        """
 
     @abstractmethod
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
@@ -314,3 +321,65 @@ class Engine(ABC):
         The postprocess is the sync's own. `head` is of the dump that would be restored; None for a push, and
         where there is none.
         """
+
+
+class DumpEngine(Engine):
+    """An engine whose database is dumped into a file and restored from one."""
+
+    @abstractmethod
+    def dump(self, to: Path) -> DumpFacts:
+        """Write a consistent dump of live to the file `to`, whole or not at all.
+
+        Raises NoSuchDatabase, ToolMissing, ToolFailed, DiskFull.
+        """
+
+    def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
+        """Write a dump of live to the file `to` as it is after these transformations, each whole.
+
+        They run on a copy, **outgoing**, made of one consistent picture of live, closed to every other role,
+        and dropped in the end, so that live is never changed; the dump is as one of live, its name included.
+        With `in_place` they run on live itself, in one transaction where the engine has such. Nothing is
+        written to `to` unless every statement succeeded. Offered where the capability
+        `pre_dump_transformation` is. Raises TransformationFailed and what `dump` and `restore` raise,
+        after which outgoing is gone.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def verify(self, dump: Path) -> None:
+        """Read the dump through to its end with the engine's own reader. Raises DumpDamaged."""
+
+    @abstractmethod
+    def restore(self, dump: Dump) -> tuple[str, ...]:
+        """Make incoming anew from the dump, closed to every other role; live is not touched.
+
+        Returns warnings: what was left out, and why. Incoming ends as RAW. Raises RestoreFailed,
+        NameRefused, ToolMissing, DumpDamaged.
+        """
+
+
+class ClusterEngine(Engine):
+    """An engine whose indices go from cluster to cluster, through a snapshot repository or straight across.
+
+    Its database is a cluster. What the servers do by themselves is not waited for here: a method that gives
+    Waiting is called again, by whatever worker, and goes on where the servers are by then.
+    """
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot | Waiting:
+        """Take a snapshot of live's indices, then remove those of ours that are not kept any longer.
+
+        One that runs already for the same sync is joined. Raises NoSuchRepository, SnapshotFailed,
+        WriteBlocked.
+        """
+
+    @abstractmethod
+    def restore_snapshot(self, timestamp: dt.datetime | None) -> Filled | Waiting:
+        """Make incoming anew from a snapshot, the newest whole one or the asked one; ends as RAW.
+
+        Raises NoSuchRepository, NothingToRestore, SnapshotFailed, RestoreFailed, ServerRefused.
+        """
+
+    @abstractmethod
+    def copy(self) -> Filled | Waiting:
+        """The same straight from the cluster that the sync names as its source, in the best way there is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from env_sync.engines.contract import Engine
+from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.engines.files.engine import FilesEngine
 from env_sync.engines.mongo.engine import MongoEngine
 from env_sync.engines.mysql.engine import MySQLEngine
@@ -16,4 +17,5 @@ ENGINES: Mapping[str, type[Engine]] = {
     "mongo": MongoEngine,
     "documentdb": MongoEngine,
     "files": FilesEngine,
+    "elasticsearch": ElasticsearchEngine,
 }

@@ -11,7 +11,7 @@ from env_sync.hieradata.nodes import shorten
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Window
 from env_sync.hieradata.suggestion import did_you_mean
-from env_sync.hieradata.sync import Action, AnySync, Ensure, Place, Sync
+from env_sync.hieradata.sync import AnySync, Ensure, Place, Sync
 from env_sync.hieradata.sync_reader import Written
 
 START, END = -1, -2
@@ -48,7 +48,7 @@ def same_minute_pulls(syncs: Sequence[Sync]) -> list[Problem]:
     taken: dict[tuple[tuple[str, str, str], dt.time], Sync] = {}
     problems = []
     for sync in syncs:
-        if sync.action is not Action.PULL or sync.ensure is not Ensure.PRESENT:
+        if not sync.writes or sync.ensure is not Ensure.PRESENT:
             continue
         met = [time for time in sync.schedule.times if (sync.live, time) in taken]
         if not met:

@@ -19,8 +19,12 @@ RESERVED_NAMES = ("config_problems", "request", "selection", "night")
 """The tasks that stand beside the groups of syncs in each DAG."""
 WAITING = ("wait_for_dump", "wait_for_dump_then")
 """The options that only a pull heeds."""
-TRANSFORMING_ENGINES = ("postgresql", "mysql", "mongo", "documentdb")
-"""Those that have transformations: of SQL, or of database commands."""
+TRANSFORMING_ENGINES = ("postgresql", "mysql", "mongo", "documentdb", "elasticsearch")
+"""Those that have transformations: of SQL, of database commands, or of statements by query."""
+OF_COPIES = ("source_hostname", "copy_way")
+"""The fields that only a copy has."""
+INDICES = ("indices", "excluded_indices")
+"""The fields that only a cluster has."""
 COPIES = ("__incoming", "__previous", "__outgoing")
 """What is added to a database's name for its copies; each as long as the others."""
 LONGEST_POSTGRESQL_NAME = 63
@@ -135,17 +139,19 @@ def _store(judged: Judged) -> Iterator[Fault]:
 
 def _protected(judged: Judged) -> Iterator[Fault]:
     sync, settings = judged.sync, judged.settings
-    if sync.action is not Action.PULL or sync.recovery:
+    if not sync.writes or sync.recovery:
         return
     own = own_bucket(settings, sync.environment)
     if settings.protected:
-        kind = "a scheduled pull" if sync.ensure is Ensure.PRESENT else f"a pull from `{sync.url}`"
+        kind = f"a {sync.action} from `{sync.url}`"
+        if sync.ensure is Ensure.PRESENT:
+            kind = f"a scheduled {sync.action}"
         yield judged.fault(
             "ensure" if sync.ensure is Ensure.PRESENT else "url",
             f"{kind} into `{sync.environment}`, a protected environment",
             f"only a recovery sync may write there: `ensure: disabled` and `url: {own}`",
         )
-    elif sync.url == own:
+    elif sync.url == own and sync.storagebackend == "s3":
         yield judged.fault(
             "url",
             f"a pull from `{own}`, the bucket of `{sync.environment}` itself",
@@ -211,8 +217,44 @@ def _in_place(judged: Judged) -> Iterator[Fault]:
         )
 
 
+def _indices(judged: Judged) -> Iterator[Fault]:
+    if judged.sync.dbms == "elasticsearch":
+        return
+    for field in INDICES:
+        if field in judged.places:
+            yield judged.fault(
+                field, f"`{field}` for `{judged.sync.dbms}`", "remove it: only `elasticsearch` has indices"
+            )
+
+
+def _copy(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if sync.action is Action.COPY:
+        if sync.source_hostname is None:
+            yield judged.fault(
+                "source_hostname",
+                "`source_hostname` is missing",
+                "add it: the host of the cluster to copy from",
+            )
+        elif sync.source_hostname == sync.server:
+            yield judged.fault(
+                "source_hostname",
+                f"`source_hostname` is `{shorten(sync.source_hostname)}`, the target itself",
+                "write the host of another cluster",
+            )
+        return
+    for field in OF_COPIES:
+        if field in judged.places:
+            yield judged.fault(field, f"`{field}` on a {sync.action}", "remove it: only a copy has a source")
+
+
 def _excluded_tables(judged: Judged) -> Iterator[Fault]:
-    if judged.sync.action is Action.PULL and judged.sync.excluded_tables:
+    sync = judged.sync
+    if sync.dbms == "elasticsearch" and sync.excluded_tables:
+        yield judged.fault(
+            "excluded_tables", "`excluded_tables` for `elasticsearch`", "write `excluded_indices`"
+        )
+    elif sync.action is Action.PULL and sync.excluded_tables:
         yield judged.fault(
             "excluded_tables",
             "`excluded_tables` on a pull, which restores whole dumps",
@@ -293,7 +335,9 @@ RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = 
     (frozenset({"action", "url", "storagebackend"}), _push),
     (frozenset({"action", "url", "ensure", "dbms"}), _transformations),
     (frozenset({"pre_dump_in_place"}), _in_place),
-    (frozenset({"action"}), _excluded_tables),
+    (frozenset({"action", "dbms"}), _excluded_tables),
+    (frozenset({"dbms"}), _indices),
+    (frozenset({"action", "dbms", "source_hostname", "database", "database_hostname"}), _copy),
     (frozenset({"action", *WAITING, "start_deadline"}), _waiting),
     (frozenset({"action", "dbms", "database"}), _database),
 )

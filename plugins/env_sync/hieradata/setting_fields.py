@@ -68,6 +68,8 @@ OPTION_FIELDS: Mapping[str, SettingField] = {
     ),
     "copies": SettingField(whole_number(1, 256), "whole number from 1 to 256"),
     "max_delete_ratio": SettingField(read_ratio, "number from 0 to 1"),
+    "snapshots_kept": SettingField(optional(whole_number(1, 1000)), "whole number from 1 to 1000, or null"),
+    "snapshots_max_age": SettingField(optional(duration(MINUTE)), f"{DURATION}, or null"),
     "upload_acl": SettingField(
         optional(read_acl), "`private`, `bucket-owner-read` or `bucket-owner-full-control`"
     ),

@@ -12,7 +12,18 @@ from enum import StrEnum
 
 from attrs import Factory, field, frozen
 
-STEPS = ("dump", "upload", "download", "restore", "sanitise", "promote", "bucket_sync", "report")
+STEPS = (
+    "dump",
+    "upload",
+    "snapshot",
+    "download",
+    "restore",
+    "copy",
+    "sanitise",
+    "promote",
+    "bucket_sync",
+    "report",
+)
 """The steps of which a time limit can be set."""
 
 DAY = dt.timedelta(days=1)
@@ -153,6 +164,20 @@ class Options:
             "doc": "A bucket sync with `delete` that would delete more than this share of what is in the "
             "destination, or of which the source is empty, deletes nothing and fails. `1` lets it delete "
             "everything."
+        },
+    )
+    snapshots_kept: int | None = field(
+        default=None,
+        metadata={
+            "doc": "How many of its own whole snapshots a sync of `elasticsearch` keeps in the repository; "
+            "those that it did not make are never removed. Without a number, all."
+        },
+    )
+    snapshots_max_age: dt.timedelta | None = field(
+        default=None,
+        metadata={
+            "doc": "How old its own snapshots may become before such a sync removes them; the newest whole "
+            "one always stays."
         },
     )
     upload_acl: str | None = field(

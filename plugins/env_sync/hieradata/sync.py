@@ -26,7 +26,17 @@ class Action(StrEnum):
 
     PUSH = "push"
     PULL = "pull"
+    COPY = "copy"
     BUCKET_SYNC = "bucket_sync"
+
+
+class CopyWay(StrEnum):
+    """How a copy goes from cluster to cluster; `auto` is the best way that there is."""
+
+    AUTO = "auto"
+    REPOSITORY = "repository"
+    REINDEX = "reindex"
+    SCROLL = "scroll"
 
 
 @frozen
@@ -80,11 +90,32 @@ class Sync:
     """What a pull does to incoming in code, after the transformation, in order."""
     pre_dump_in_place: bool = False
     """Whether that SQL runs on live itself and not on a copy."""
+    source_hostname: str | None = None
+    """The cluster that a copy comes from."""
+    copy_way: CopyWay = CopyWay.AUTO
+    indices: tuple[str, ...] = ("*",)
+    """Patterns of the indices that the sync is about, for a database that is a cluster."""
+    excluded_indices: tuple[str, ...] = ()
 
     @property
     def server(self) -> str:
-        """The name of the database server: the host that the sync names, else its node class."""
+        """The name of the database server: the host that the sync names, else its node class.
+
+        A database of Elasticsearch is a cluster, so its name is the host's.
+        """
+        if self.dbms == "elasticsearch":
+            return self.database_hostname or self.database
         return self.database_hostname or self.node_class
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether its database is a cluster, whose indices go by snapshots and not by dumps."""
+        return self.storagebackend == "elasticsearch"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it replaces its live database by what comes from elsewhere."""
+        return self.action in (Action.PULL, Action.COPY)
 
     @property
     def live(self) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from env_sync.hieradata.crontab import HOUR, MINUTE, CrontabField, matches
 from env_sync.hieradata.nodes import Node
 from env_sync.hieradata.setting_fields import OPTION_FIELDS, attributes
 from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action, Ensure
+from env_sync.hieradata.sync import Action, CopyWay, Ensure
 from env_sync.hieradata.values import (
     Reader,
     one_of,
@@ -83,10 +83,11 @@ _SHARED: Mapping[str, SyncField] = {
 SYNC_FIELDS: Mapping[str, SyncField] = {
     **_SHARED,
     "action": SyncField(
-        reader=one_of((Action.PUSH, Action.PULL)),
-        values="`push` or `pull`",
+        reader=one_of((Action.PUSH, Action.PULL, Action.COPY)),
+        values="`push`, `pull` or `copy`",
         doc="Push dumps the database and uploads it to this environment's bucket; pull replaces the "
-        "database with another environment's dump.",
+        "database with another environment's dump. With `elasticsearch` a push takes a snapshot, a pull "
+        "restores one, and a copy does both, from `source_hostname`.",
         default=None,
     ),
     "dbms": SyncField(
@@ -104,25 +105,54 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "database": SyncField(
         reader=read_text,
         values="name",
-        doc="The name of the database; with `files`, of the directory.",
+        doc="The name of the database; with `files`, of the directory; with `elasticsearch`, of the "
+        "cluster's host.",
         default=None,
     ),
     "database_hostname": SyncField(
         reader=optional(read_text),
         values="host name",
         doc="The database server; names the Airflow connection.",
-        default="the node class",
+        default="the node class; with `elasticsearch`, the database",
     ),
     "url": SyncField(
         reader=read_bucket,
         values="bucket name",
-        doc="The bucket: of this environment for a push, of the environment above for a pull.",
+        doc="The bucket: of this environment for a push, of the environment above for a pull; with "
+        "`elasticsearch`, the snapshot repository.",
         default=None,
     ),
     "path": SyncField(
         reader=read_key_prefix,
         values="folder of the bucket",
         doc="Where in the bucket the dumps of this database lie. Must be there with `s3`.",
+        default="none",
+    ),
+    "source_hostname": SyncField(
+        reader=optional(read_text),
+        values="host name",
+        doc="The cluster that a copy comes from; names the Airflow connection, as a host does, with this "
+        "environment in its id and the cluster's own in its extra.",
+        default="none",
+    ),
+    "copy_way": SyncField(
+        reader=lambda node: CopyWay(one_of(CopyWay)(node)),
+        values="`auto`, `repository`, `reindex` or `scroll`",
+        doc="How a copy goes: through the snapshot repository `url`, where both clusters have it; by reindex "
+        "from remote; or by scroll and bulk. `auto` takes the first that can be, and says why.",
+        default="`auto`",
+    ),
+    "indices": SyncField(
+        reader=read_tables,
+        values="list of patterns of indices, or with commas",
+        doc="The indices of a cluster that the sync is about, with `*` for anything. Closed, hidden and "
+        "system indices are left alone unless named in full.",
+        default="`*`",
+    ),
+    "excluded_indices": SyncField(
+        reader=read_tables,
+        values="list of patterns of indices, or with commas",
+        doc="The indices of a cluster that the sync leaves out.",
         default="none",
     ),
     "temppath": SyncField(
@@ -134,7 +164,8 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "transformation_sql_filename": SyncField(
         reader=optional(read_text),
         values="file in `include/transformation_sql/`",
-        doc="The SQL that a pull runs on incoming before it becomes live (`postgresql`, `mysql`).",
+        doc="What a pull or copy runs on incoming before it becomes live: SQL (`postgresql`, `mysql`), or "
+        "YAML of commands (`mongo`, `documentdb`) or of updates and deletes by query (`elasticsearch`).",
         default="none",
     ),
     "postprocess": SyncField(

@@ -16,7 +16,7 @@ from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shorten, show
 from env_sync.hieradata.rules import Judged, broken_bucket_rules, broken_rules, is_recovery
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.suggestion import did_you_mean
-from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Schedule, Sync
+from env_sync.hieradata.sync import Action, BucketSync, CopyWay, Ensure, Place, Schedule, Sync
 from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS, option_sync_fields, with_options
 from env_sync.hieradata.wrong_value import WrongValue
 from env_sync.postprocess.postprocess import Postprocess
@@ -180,6 +180,10 @@ class SyncReader:
             excluded_tables=values.get("excluded_tables", ()),
             postprocess=self._postprocess(values, action),
             pre_dump_in_place=values.get("pre_dump_in_place", False),
+            source_hostname=values.get("source_hostname"),
+            copy_way=values.get("copy_way", CopyWay.AUTO),
+            indices=values.get("indices", ("*",)),
+            excluded_indices=values.get("excluded_indices", ()),
             recovery=is_recovery(ensure, action, values["url"], around.environment, around.settings),
         )
 

@@ -50,9 +50,9 @@ def make_dump(session: Session) -> tuple[Manifest, tuple[str, ...]]:
 def _dump(session: Session) -> DumpFacts:
     sync = session.sync
     if files := pre_dump_files(sync):
-        return session.engine.dump_transformed(session.dump_file, files, in_place=sync.pre_dump_in_place)
+        return session.dump_engine.dump_transformed(session.dump_file, files, in_place=sync.pre_dump_in_place)
     with session.stopwatch.part("dump"):
-        return session.engine.dump(session.dump_file)
+        return session.dump_engine.dump(session.dump_file)
 
 
 def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manifest:

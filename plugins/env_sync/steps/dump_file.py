@@ -30,7 +30,7 @@ def fetch(session: Session, choice: Choice) -> Dump:
         sha256 = session.store.download_dump(session.sync.url, choice, session.dump_file)
     try:
         with session.stopwatch.part("reading through"):
-            session.engine.verify(session.dump_file)
+            session.dump_engine.verify(session.dump_file)
     except DumpDamaged as damage:
         session.dump_file.unlink(missing_ok=True)
         raise DumpDamaged(f"{session.sync.url}/{choice.key}: {damage}") from None

@@ -10,7 +10,7 @@ from env_sync.steps.session import Session
 def restore(session: Session, downloaded: Downloaded) -> Restored:
     """Make incoming anew from the dump; live is not touched."""
     with session.engine.at_work():
-        warnings = session.engine.restore(obtain(session, downloaded))
+        warnings = session.dump_engine.restore(obtain(session, downloaded))
     for warning in warnings:
         session.log.warning(warning)
     return Restored(dump_sha256=downloaded.sha256, warnings=warnings)

@@ -55,7 +55,7 @@ def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
             session.log.info(
                 "Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key
             )
-            session.engine.restore(obtain(session, downloaded))
+            session.dump_engine.restore(obtain(session, downloaded))
         stamp = session.engine.sanitise(transformation_files(session.sync), session.sync.postprocess)
     return Sanitised(transformations=stamp.transformations)
 

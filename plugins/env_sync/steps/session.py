@@ -16,9 +16,9 @@ from pathlib import Path
 from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
-from env_sync.connections import server_connection, store_connection
+from env_sync.connections import server_connection, source_connection, store_connection
 from env_sync.disk import is_full
-from env_sync.engines.contract import Engine, Holder, Work
+from env_sync.engines.contract import ClusterEngine, DumpEngine, Engine, Holder, Work
 from env_sync.engines.registry import ENGINES
 from env_sync.errors import (
     ConfirmationMissing,
@@ -28,7 +28,7 @@ from env_sync.errors import (
     WorkFolderRefused,
 )
 from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import Action, AnySync, BucketSync, Sync
+from env_sync.hieradata.sync import AnySync, BucketSync, Sync
 from env_sync.pause import Pause
 from env_sync.plan import Group
 from env_sync.progress import Progress
@@ -82,6 +82,20 @@ class Session:
         return self._engine
 
     @property
+    def dump_engine(self) -> DumpEngine:
+        """The same for steps that work with dumps. Raises EnvSyncError where the database has none."""
+        if not isinstance(self.engine, DumpEngine):
+            raise EnvSyncError(f"{self.group.id} is of {self.sync.dbms}, which has no dumps.")
+        return self.engine
+
+    @property
+    def cluster_engine(self) -> ClusterEngine:
+        """The same for steps that work with indices. Raises EnvSyncError where the database has none."""
+        if not isinstance(self.engine, ClusterEngine):
+            raise EnvSyncError(f"{self.group.id} is of {self.sync.dbms}, which has no indices.")
+        return self.engine
+
+    @property
     def dump_file(self) -> Path:
         """Where the dump lies, if it is there."""
         return self.folder / "dump"
@@ -120,6 +134,7 @@ def open_session(
                 sync=sync,
                 holder=holder,
                 connection=server_connection(sync),
+                source=source_connection(sync),
                 folder=folder,
                 cancellation=cancellation,
                 progress=progress,
@@ -165,7 +180,7 @@ def check_allowed(sync: AnySync, settings: Settings, request: Request) -> None:
             f"{sync.name} would run its transformation on {sync.database} itself, in {sync.environment}, "
             "which is protected. Remove pre_dump_in_place: it then runs on a copy. Nothing was touched."
         )
-    if sync.action is not Action.PULL or not settings.protected:
+    if not sync.writes or not settings.protected:
         return
     if not sync.recovery:
         raise ProtectedEnvironment(

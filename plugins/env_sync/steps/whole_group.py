@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from env_sync.errors import Cancelled, PauseActive
-from env_sync.hieradata.sync import Action
+from env_sync.hieradata.sync import Action, Sync
 from env_sync.plain import to_plain
 from env_sync.report import Outcome, Report, Skip, make_report
 from env_sync.steps.bucket_sync import bucket_sync
@@ -15,11 +15,13 @@ from env_sync.steps.download import download
 from env_sync.steps.dump import dump
 from env_sync.steps.failure import described
 from env_sync.steps.finish import finish
+from env_sync.steps.indices import fill_incoming, sanitise_indices, take_snapshot
 from env_sync.steps.promote import make_live
 from env_sync.steps.restore import restore
 from env_sync.steps.sanitise import sanitise
 from env_sync.steps.session import Session
 from env_sync.steps.upload import upload
+from env_sync.steps.waiting import wait_here
 from env_sync.stopwatch import Spent
 
 Results = dict[str, Any]
@@ -34,6 +36,14 @@ STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {
     "promote": lambda session, results: make_live(session),
     "bucket_sync": lambda session, results: bucket_sync(session),
 }
+CLUSTER_STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {
+    **STEP_WORK,
+    "snapshot": lambda session, results: wait_here(session, "snapshot", lambda: take_snapshot(session)),
+    "restore": lambda session, results: wait_here(session, "restore", lambda: fill_incoming(session)),
+    "copy": lambda session, results: wait_here(session, "copy", lambda: fill_incoming(session)),
+    "sanitise": lambda session, results: wait_here(session, "sanitise", lambda: sanitise_indices(session)),
+}
+"""The same for a database that is a cluster."""
 
 
 def run_group(session: Session, say: Callable[[str], None]) -> Report:
@@ -48,11 +58,13 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
     errors: dict[str, str] = {}
     spent: dict[str, Spent] = {}
     skip: Skip | None = None
+    sync = session.group.sync
+    work = CLUSTER_STEP_WORK if isinstance(sync, Sync) and sync.is_cluster else STEP_WORK
     for step in steps:
         say(step)
         session.stopwatch.take()
         try:
-            results[step] = STEP_WORK[step](session, results)
+            results[step] = work[step](session, results)
             states[step] = "success"
         except PauseActive as pause:
             states[step], skip = "skipped", Skip(reason=str(pause))
@@ -66,7 +78,6 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
     session.cancellation.reset()
     say("report")
     finished = finish(session)
-    sync = session.group.sync
     return make_report(
         environment=sync.environment,
         sync=sync.name,

@@ -84,7 +84,7 @@ def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -
         ("ensure", "presnt", "Did you mean `present`?"),
         ("ensure", "", "write a value"),
         ("action", "pul", "Did you mean `pull`?"),
-        ("action", "copy", "`push`, `pull`"),
+        ("action", "copie", "Did you mean `copy`?"),
         ("dbms", "postgres", "Did you mean `postgresql`?"),
         ("storagebackend", "S3", "Did you mean `s3`?"),
         ("storagebackend", "elasticsearch", "write `storagebackend: s3`"),
@@ -170,7 +170,8 @@ def test_nothing_is_mirrored_into_a_protected_environment(hieradata, mirror) -> 
 
 
 def test_a_sync_of_a_database_is_no_bucket_sync(hieradata, pull) -> None:
-    assert hieradata.one({**pull, "action": "bucket_sync"}).right.startswith("write one of `push`, `pull`.")
+    problem = hieradata.one({**pull, "action": "bucket_sync"})
+    assert problem.right.startswith("write one of `push`, `pull`, `copy`.")
 
 
 @pytest.mark.parametrize(
@@ -417,3 +418,52 @@ def test_only_a_pull_waits_for_a_dump(hieradata, push, mirror, field: str) -> No
     value = {"wait_for_dump": "1h", "wait_for_dump_then": "fail"}[field]
     assert "on a push" in hieradata.one({**push, field: value}).read
     assert "on a bucket sync" in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").read
+
+
+CLUSTER = {
+    "hour": "3",
+    "minute": "30",
+    "action": "copy",
+    "dbms": "elasticsearch",
+    "storagebackend": "elasticsearch",
+    "database": "search",
+    "source_hostname": "search-above",
+    "url": "search-snapshots",
+}
+
+
+def test_a_copy_of_a_cluster(hieradata) -> None:
+    [sync] = hieradata.syncs(
+        {"copy_search": {**CLUSTER, "indices": "[pages*, people]", "excluded_indices": "pages-old"}}
+    ).syncs
+    assert (sync.action, sync.source_hostname, sync.copy_way) == ("copy", "search-above", "auto")
+    assert (sync.indices, sync.excluded_indices) == (("pages*", "people"), ("pages-old",))
+    assert (sync.server, sync.live) == ("search", ("elasticsearch", "search", "search"))
+    assert sync.writes
+    assert sync.is_cluster
+
+
+@pytest.mark.parametrize(
+    ("fields", "right"),
+    [
+        ({"source_hostname": "search"}, "another cluster"),
+        ({"source_hostname": "~"}, "the host of the cluster to copy from"),
+        ({"action": "pull"}, "only a copy has a source"),
+        ({"copy_way": "files"}, "write one of `auto`"),
+        ({"excluded_tables": "pages"}, "write `excluded_indices`"),
+        ({"snapshots_kept": "0"}, "from 1 to 1000"),
+        ({"pre_dump_transformation_sql_filename": "sanitise.sql"}, "write `transformation_sql_filename`"),
+    ],
+)
+def test_a_wrong_copy_is_taken_away(hieradata, fields: dict[str, str], right: str) -> None:
+    assert right in hieradata.one({**CLUSTER, **fields}).right
+
+
+def test_only_a_cluster_has_indices_and_a_source(hieradata, pull) -> None:
+    assert "only `elasticsearch` has indices" in hieradata.one({**pull, "indices": "pages"}).right
+    assert "only a copy has a source" in hieradata.one({**pull, "source_hostname": "above"}).right
+
+
+def test_no_copy_into_a_protected_environment(hieradata) -> None:
+    problem = hieradata.one(CLUSTER, environment="production")
+    assert "a scheduled copy into `production`, a protected environment" in problem.read

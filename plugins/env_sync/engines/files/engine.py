@@ -16,9 +16,9 @@ from env_sync.engines.contract import (
     CleanUp,
     CopyState,
     Dump,
+    DumpEngine,
     DumpFacts,
     DumpHead,
-    Engine,
     Holder,
     Preflight,
     Promotion,
@@ -52,7 +52,7 @@ from env_sync.manifest import Transformation
 from env_sync.postprocess.postprocess import Postprocess
 
 
-class FilesEngine(Engine):
+class FilesEngine(DumpEngine):
     """One directory on the machine of this worker.
 
     A connection's extra must hold `root`: the directory in which the directory called `database` is. Where

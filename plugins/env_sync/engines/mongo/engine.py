@@ -13,22 +13,23 @@ from env_sync.engines.contract import (
     CleanUp,
     CopyState,
     Dump,
+    DumpEngine,
     DumpFacts,
     DumpHead,
-    Engine,
     Holder,
     Preflight,
     Promotion,
     Stamp,
     Work,
 )
+from env_sync.engines.document_lease import Hold, Leases
 from env_sync.engines.mongo.catalogue import Entry, read_catalogue
 from env_sync.engines.mongo.creating import suited
 from env_sync.engines.mongo.dump import Dumping, dump_database
 from env_sync.engines.mongo.dump_file import DumpFile, open_dump
 from env_sync.engines.mongo.features import FEATURES
 from env_sync.engines.mongo.incoming import Filling, documents_of, drop_incoming, fill
-from env_sync.engines.mongo.lease import Hold, Leases
+from env_sync.engines.mongo.lease import MongoLeases
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
@@ -59,7 +60,7 @@ MANY = 5
 """How many names a message gives."""
 
 
-class MongoEngine(Engine):
+class MongoEngine(DumpEngine):
     """One database on a server that speaks MongoDB's protocol. The connection's extra: see `Server`.
 
     A pull that sanitises restores into a database of its own, `<database>__incoming`; what was sanitised, and
@@ -76,9 +77,9 @@ class MongoEngine(Engine):
             cancellation=work.cancellation,
         )
         self._leases = Leases(
-            self._server, self._database, work.holder, work.sync.options.lease_lifetime, work.log
+            MongoLeases(self._server), self._database, work.holder, work.sync.options.lease_lifetime, work.log
         )
-        self._hold: Hold | None = None
+        self._hold: Hold[Session] | None = None
         self._finished: Journal | None = None
         """A promotion that an earlier step left, and that was brought to its end."""
 
@@ -294,7 +295,7 @@ class MongoEngine(Engine):
             return None
 
     @property
-    def _held(self) -> Hold:
+    def _held(self) -> Hold[Session]:
         if self._hold is None:
             raise LeaseLost(
                 f"No step is at work on {self._leases.where}: this may only be done with its lease."

@@ -10,11 +10,11 @@ from attrs import frozen
 from pymongo.errors import OperationFailure
 
 from env_sync.engines.contract import CopyState, Holder, Promotion, Stamp
+from env_sync.engines.document_lease import Hold
 from env_sync.engines.mongo.catalogue import Entry, read_catalogue
 from env_sync.engines.mongo.creating import build_indexes, create
 from env_sync.engines.mongo.definitions import Definition, Kind, described, from_bson, shown
 from env_sync.engines.mongo.incoming import documents_of, drop_incoming
-from env_sync.engines.mongo.lease import Hold
 from env_sync.engines.mongo.loading import load
 from env_sync.engines.mongo.names import OURS, Copies, Place
 from env_sync.engines.mongo.server_errors import NO_SUCH
@@ -55,7 +55,7 @@ class Promoting:
     """All that a promotion works with."""
 
     server: Server
-    hold: Hold
+    hold: Hold[Session]
     copies: Copies
     holder: Holder
     environment: str

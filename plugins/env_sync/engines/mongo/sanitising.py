@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
+from env_sync.engines.command_file import NOTHING_DONE
 from env_sync.engines.mongo.catalogue import Entry
 from env_sync.engines.mongo.definitions import Kind, shown
 from env_sync.engines.mongo.documents import IncomingDocuments
 from env_sync.engines.mongo.names import Place
 from env_sync.engines.mongo.server_errors import describe, is_gone
 from env_sync.engines.mongo.session import Session
-from env_sync.engines.mongo.transformation import NOTHING_DONE, Command, Read, unknown_collections
+from env_sync.engines.mongo.transformation import Command, Read, unknown_collections
 from env_sync.errors import AccessRefused, TransformationFailed
 from env_sync.manifest import Transformation
 from env_sync.postprocess.postprocess import AFTERMATH, DocumentPostprocess, Postprocess

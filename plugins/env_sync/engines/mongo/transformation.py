@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from attrs import frozen
 from bson import json_util
 from bson.errors import BSONError
 
-from env_sync.engines.mongo.command_yaml import load
+from env_sync.engines.command_file import read_command_file, wrong
 from env_sync.engines.mongo.definitions import shown
-from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
 
 ALLOWED: Mapping[str, frozenset[str]] = {
@@ -25,10 +22,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "aggregate": frozenset({"pipeline", "let", "comment", "allowDiskUse", "collation", "hint"}),
 }
 """The commands that a transformation may use, and what each may be given beside its collection."""
-LARGEST = 4 * 1024 * 1024
-"""Bytes of a file."""
 READ = json_util.JSONOptions(tz_aware=True, document_class=dict)
-NOTHING_DONE = "Incoming is dropped, live is untouched; correct the transformation and run the group again."
 
 
 @frozen(kw_only=True)
@@ -71,45 +65,27 @@ def unknown_collections(read: Sequence[Read], known: Collection[str]) -> tuple[t
 
 
 def _read(file: Path) -> Read:
-    try:
-        content = file.read_bytes()
-    except OSError as problem:
-        raise TransformationFailed(
-            f"Transformation {file.name} could not be read: {problem.strerror}. It belongs in "
-            "include/transformation_sql/ on this worker."
-        ) from None
-    if len(content) > LARGEST:
-        raise _wrong(file.name, 1, f"it is larger than {LARGEST} bytes")
-    try:
-        value, lines = load(content)
-    except yaml.MarkedYAMLError as problem:
-        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
-        raise _wrong(file.name, line, f"it is no YAML: {problem.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        raise _wrong(file.name, 1, "it is no YAML") from None
-    if not isinstance(value, list) or not value:
-        raise _wrong(file.name, 1, "it is no list of commands: write `- update: <collection>` and so on")
-    said = Transformation(name=file.name, sha256=hashlib.sha256(content).hexdigest())
-    commands = tuple(_command(file.name, line, body) for line, body in zip(lines, value, strict=True))
-    return Read(commands=commands, said=said)
+    read = read_command_file(file, "commands", "update: <collection>")
+    commands = tuple(_command(file.name, line, body) for line, body in read.items)
+    return Read(commands=commands, said=read.said)
 
 
 def _command(file: str, line: int, body: object) -> Command:
     if not isinstance(body, dict) or not all(isinstance(key, str) for key in body):
-        raise _wrong(file, line, "it is no command: write `update: <collection>` and what belongs to it")
+        raise wrong(file, line, "it is no command: write `update: <collection>` and what belongs to it")
     name = next(iter(body), "")
     if name not in ALLOWED:
-        raise _wrong(
+        raise wrong(
             file, line, f"a command must begin with one of {', '.join(ALLOWED)}, and this one does not"
         )
     collection = body[name]
     if not isinstance(collection, str) or not collection:
-        raise _wrong(file, line, f"`{name}` must name a collection")
+        raise wrong(file, line, f"`{name}` must name a collection")
     if collection.startswith(("system.", "env_sync.")):
-        raise _wrong(file, line, "collections of the server and of Env Sync cannot be changed")
+        raise wrong(file, line, "collections of the server and of Env Sync cannot be changed")
     unknown = [key for key in body if key != name and key not in ALLOWED[name]]
     if unknown:
-        raise _wrong(
+        raise wrong(
             file, line, f"`{name}` takes {', '.join(sorted(ALLOWED[name]))}, and not {shown(unknown[0])}"
         )
     others = tuple(_checked(name, body, file, line))
@@ -127,18 +103,18 @@ def _checked(name: str, body: Mapping[str, Any], file: str, line: int) -> Iterat
     if name == "aggregate":
         stages = body.get("pipeline")
         if not isinstance(stages, list) or not stages or not all(isinstance(each, dict) for each in stages):
-            raise _wrong(file, line, "`pipeline` must be a list of stages")
+            raise wrong(file, line, "`pipeline` must be a list of stages")
         target = stages[-1].get("$merge")
         into = target.get("into") if isinstance(target, dict) else target
         if not isinstance(into, str):
-            raise _wrong(
+            raise wrong(
                 file,
                 line,
                 "an aggregate must end in `$merge` into a collection of this database, named without a "
                 "database: otherwise it changes nothing, or something else",
             )
         if into.startswith(("system.", "env_sync.")):
-            raise _wrong(file, line, "collections of the server and of Env Sync cannot be changed")
+            raise wrong(file, line, "collections of the server and of Env Sync cannot be changed")
         yield into
         return
     field = {"update": "updates", "delete": "deletes", "insert": "documents"}[name]
@@ -148,16 +124,16 @@ def _checked(name: str, body: Mapping[str, Any], file: str, line: int) -> Iterat
         or not statements
         or not all(isinstance(each, dict) for each in statements)
     ):
-        raise _wrong(file, line, f"`{field}` must be a list that is not empty")
+        raise wrong(file, line, f"`{field}` must be a list that is not empty")
     if name == "update" and not all(
         isinstance(each.get("multi"), bool) and "q" in each and "u" in each for each in statements
     ):
         # Without it one document would be changed, and the others would stay as they are.
-        raise _wrong(
+        raise wrong(
             file, line, "each of `updates` needs `q`, `u`, and `multi: true` (or false, for one document)"
         )
     if name == "delete" and not all(each.get("limit") in (0, 1) and "q" in each for each in statements):
-        raise _wrong(file, line, "each of `deletes` needs `q`, and `limit: 0` (or 1, for one document)")
+        raise wrong(file, line, "each of `deletes` needs `q`, and `limit: 0` (or 1, for one document)")
 
 
 def _extended(body: Mapping[str, Any], file: str, line: int) -> Mapping[str, Any]:
@@ -165,7 +141,7 @@ def _extended(body: Mapping[str, Any], file: str, line: int) -> Mapping[str, Any
     try:
         value: dict[str, Any] = json_util.loads(json.dumps(body), json_options=READ)
     except (TypeError, ValueError, RecursionError, BSONError, KeyError):
-        raise _wrong(
+        raise wrong(
             file,
             line,
             'a value is no Extended JSON: write moments as {"$date": "2026-01-01T00:00:00Z"}, quoted, and '
@@ -173,7 +149,3 @@ def _extended(body: Mapping[str, Any], file: str, line: int) -> Mapping[str, Any
             '{"$oid": "..."}',
         ) from None
     return value
-
-
-def _wrong(file: str, line: int, what: str) -> TransformationFailed:
-    return TransformationFailed(f"Transformation {file}, line {line}: {what}. {NOTHING_DONE}")

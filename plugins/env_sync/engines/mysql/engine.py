@@ -13,9 +13,9 @@ from env_sync.engines.contract import (
     CleanUp,
     CopyState,
     Dump,
+    DumpEngine,
     DumpFacts,
     DumpHead,
-    Engine,
     Holder,
     Preflight,
     Promotion,
@@ -61,7 +61,7 @@ from env_sync.manifest import Transformation
 from env_sync.postprocess.postprocess import Postprocess
 
 
-class MySQLEngine(Engine):
+class MySQLEngine(DumpEngine):
     """One database on a MySQL (from 5.7) or MariaDB server (from 10.3).
 
     A connection's extra may hold `lease_database` (env_sync), and `ssl_mode`, `ssl_ca`, `ssl_cert` and

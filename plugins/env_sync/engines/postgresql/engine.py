@@ -13,9 +13,9 @@ from env_sync.engines.contract import (
     CleanUp,
     CopyState,
     Dump,
+    DumpEngine,
     DumpFacts,
     DumpHead,
-    Engine,
     Holder,
     Preflight,
     Promotion,
@@ -77,7 +77,7 @@ from env_sync.manifest import Transformation
 from env_sync.postprocess.postprocess import Postprocess
 
 
-class PostgreSQLEngine(Engine):
+class PostgreSQLEngine(DumpEngine):
     """One database on a PostgreSQL server (12 to 18).
 
     A connection's extra may hold, beside libpq's own settings: `lease_database` (env_sync),

@@ -1,0 +1,113 @@
+"""What a cluster holds of a sync's indices at one moment: it goes along with a snapshot, and is compared."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from env_sync.engines.elasticsearch.catalogue import (
+    Index,
+    Templates,
+    count_changes,
+    count_documents,
+    read_templates,
+)
+from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.names import CONTENTS
+from env_sync.errors import RequestRefused
+from env_sync.plain import from_plain, to_plain
+
+DOCUMENT = "contents"
+HIDDEN: Mapping[str, Any] = {
+    "settings": {"index.hidden": True, "index.number_of_shards": 1, "index.auto_expand_replicas": "0-1"},
+    "mappings": {"enabled": False},
+}
+"""How an index of records is made: nothing of what is in it can be searched."""
+
+
+@frozen(kw_only=True)
+class Held:
+    """One index. `documents` and `changes` are None where nobody counted them.
+
+    `replicas` is None where the cluster itself chooses how many.
+    """
+
+    index: str
+    name: str
+    hidden: bool
+    replicas: int | None
+    aliases: Mapping[str, Any]
+    documents: int | None
+    changes: int | None
+
+
+@frozen(kw_only=True)
+class Contents:
+    """Indices and templates, and since when the data is what it is (UTC)."""
+
+    environment: str
+    born_in: str
+    data_time: dt.datetime
+    indices: tuple[Held, ...]
+    templates: Templates
+
+
+def read_contents(
+    cluster: Cluster, indices: Sequence[Index], *, environment: str, born_in: str, data_time: dt.datetime
+) -> Contents:
+    """What the indices hold now. The changes are counted first, so that no later write is missed."""
+    held = []
+    for each in indices:
+        if not each.closed:
+            cluster.ask("POST", f"/{each.index}/_refresh", expand_wildcards="all")
+        changes = None if each.closed else count_changes(cluster, each.index)
+        documents = None if each.closed else count_documents(cluster, each.index)
+        held.append(
+            Held(
+                index=each.index,
+                name=each.name,
+                hidden=each.hidden,
+                replicas=None if each.expands else each.replicas,
+                aliases=each.aliases,
+                documents=documents,
+                changes=changes,
+            )
+        )
+    return Contents(
+        environment=environment,
+        born_in=born_in,
+        data_time=data_time,
+        indices=tuple(held),
+        templates=read_templates(cluster, [each.name for each in indices]),
+    )
+
+
+def make_record_index(cluster: Cluster, index: str) -> None:
+    """Make an index for records, where it is not there."""
+    if cluster.find(f"/{index}/_settings") is not None:
+        return
+    try:
+        cluster.ask("PUT", f"/{index}", HIDDEN)
+    except RequestRefused as refused:
+        if refused.kind != "resource_already_exists_exception":
+            raise
+
+
+def store_contents(cluster: Cluster, contents: Contents) -> None:
+    """Write it into the index that goes along with a snapshot."""
+    make_record_index(cluster, CONTENTS)
+    document = {"contents": json.dumps(to_plain(contents))}
+    cluster.ask("PUT", f"/{CONTENTS}/_doc/{DOCUMENT}", document, refresh=True)
+
+
+def load_contents(cluster: Cluster, index: str) -> Contents | None:
+    """What an index that came with a snapshot says; None where it cannot be understood."""
+    found = cluster.find(f"/{index}/_doc/{DOCUMENT}")
+    try:
+        return from_plain(Contents, json.loads(found["_source"]["contents"])) if found else None
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,706 @@
+"""The engine of Elasticsearch: the contract, put together from the modules beside this one."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import evolve
+
+from env_sync.engines.contract import (
+    CleanUp,
+    ClusterEngine,
+    CopyState,
+    DumpHead,
+    Filled,
+    Holder,
+    Preflight,
+    Promotion,
+    Snapshot,
+    Stamp,
+    Waiting,
+    Work,
+)
+from env_sync.engines.document_lease import Hold, Leases
+from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen, read_indices, size_of
+from env_sync.engines.elasticsearch.cluster import Cluster, quoted
+from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents, store_contents
+from env_sync.engines.elasticsearch.incoming import (
+    counted,
+    drop_indices,
+    look_at_health,
+    make_index,
+    planned,
+    set_replicas,
+    set_up,
+    tasks_of,
+)
+from env_sync.engines.elasticsearch.lease import ClusterLeases
+from env_sync.engines.elasticsearch.names import (
+    CONTENTS,
+    COPIES,
+    copy_prefix,
+    logical_name,
+    matches,
+    snapshot_name,
+    token_of,
+)
+from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
+from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
+from env_sync.engines.elasticsearch.records import (
+    Incoming,
+    Live,
+    Taking,
+    all_records,
+    read_record,
+    remove_record,
+    write_record,
+)
+from env_sync.engines.elasticsearch.reindexing import begin_reindex, look_at_reindex
+from env_sync.engines.elasticsearch.restoring import begin_restore, contents_of
+from env_sync.engines.elasticsearch.sanitising import run_transformations
+from env_sync.engines.elasticsearch.scrolling import scroll_index
+from env_sync.engines.elasticsearch.snapshots import (
+    RUNNING,
+    Found,
+    Kept,
+    begin_snapshot,
+    check_state,
+    choose_snapshot,
+    list_snapshots,
+    look_at_repository,
+    look_at_snapshot,
+    no_longer_kept,
+    remove_snapshots,
+    size_of_snapshot,
+)
+from env_sync.engines.elasticsearch.transformation import read_transformations
+from env_sync.engines.elasticsearch.version import check_direction
+from env_sync.engines.elasticsearch.ways import choose_way, obstacles
+from env_sync.engines.proof import check_raw
+from env_sync.errors import (
+    EnvSyncError,
+    LeaseLost,
+    NoPrevious,
+    NoSuchDatabase,
+    RestoreFailed,
+    ServerUnreachable,
+    SnapshotFailed,
+)
+from env_sync.finding import Finding
+from env_sync.hieradata.sync import CopyWay
+from env_sync.manifest import Transformation
+from env_sync.plain import to_plain
+from env_sync.postprocess.postprocess import Postprocess
+
+PREFLIGHT_TIMEOUT = 10.0
+
+
+class ElasticsearchEngine(ClusterEngine):
+    """The indices of one cluster that a sync is about. A connection's extra: see `Cluster`.
+
+    Incoming is indices of its own beside live, hidden and without aliases, until they are sanitised.
+    """
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._sync = work.sync.name
+        cluster = f"{work.connection.host}:{self._cluster().port}"
+        self._leases = Leases(
+            ClusterLeases(cluster, self._cluster),
+            work.sync.database,
+            work.holder,
+            work.sync.options.lease_lifetime,
+            work.log,
+        )
+        self._hold: Hold[Cluster] | None = None
+        self._finished = False
+        """Whether a swap that an earlier step left was brought to its end."""
+
+    def take_lease(self, *, at_most: int) -> None:
+        """Take, or renew, the lease on live. See the contract."""
+        self._leases.take(at_most=at_most)
+
+    def release_lease(self) -> None:
+        """Give the lease back. See the contract."""
+        self._leases.release()
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Hold the lease for the length of a step, and bring to its end what a killed one began."""
+        with self._leases.at_work() as hold:
+            self._hold = hold
+            try:
+                if self.work.sync.writes:
+                    self._finished = finish_promotion(self._promoting)
+                yield
+            finally:
+                self._hold = None
+
+    def snapshot(self) -> Snapshot | Waiting:
+        """Take a snapshot of live's indices. See the contract."""
+        self.work.check_environment()
+        target, sync = self._target, self.work.sync
+        self._held.note_step("snapshot")
+        look_at_repository(target, sync.url)
+        taking = read_record(target, Taking, self._sync)
+        if taking is None or taking.holder != self.work.holder:
+            taking = self._joined(target, taking) or self._taken(target)
+        state = look_at_snapshot(target, sync.url, taking.snapshot)
+        if state is None:
+            indices = [*(held.index for held in taking.contents.indices), CONTENTS]
+            begin_snapshot(target, sync.url, taking.snapshot, indices, self._sync, self.work.holder)
+            return Waiting(f"The snapshot {taking.snapshot} was begun")
+        try:
+            whole = check_state(taking.snapshot, state, sync.url)
+        except SnapshotFailed:
+            # Whoever tries again takes another one.
+            remove_record(target, Taking, self._sync)
+            raise
+        if not whole:
+            return Waiting(f"The snapshot {taking.snapshot} is being taken")
+        warnings = self._remove_old(target)
+        return Snapshot(
+            dump_key=taking.snapshot,
+            size=size_of_snapshot(target, sync.url, taking.snapshot),
+            data_time=taking.contents.data_time,
+            born_in=taking.contents.born_in,
+            indices=len(taking.contents.indices),
+            warnings=warnings,
+        )
+
+    def restore_snapshot(self, timestamp: dt.datetime | None) -> Filled | Waiting:
+        """Make incoming anew from a snapshot. See the contract."""
+        self.work.check_environment()
+        target = self._target
+        self._held.note_step("restore")
+        incoming = self._ours(target)
+        if incoming is None:
+            self._begin_restore(target, timestamp)
+            return Waiting("The restore was begun")
+        return self._fill(target, None, incoming)
+
+    def copy(self) -> Filled | Waiting:
+        """Make incoming anew from the source. See the contract."""
+        self.work.check_environment()
+        target = self._target
+        self._held.note_step("copy")
+        source = self._source()
+        try:
+            incoming = self._ours(target)
+            if incoming is None:
+                incoming = self._begin_copy(source, target)
+            return self._fill(target, source, incoming)
+        finally:
+            source.close()
+
+    def live_stamp(self) -> Stamp | None:
+        """What live says about itself. See the contract."""
+        live = read_record(self._target, Live, self._sync)
+        return live.stamp if live else None
+
+    def made_live_by(self) -> Holder | None:
+        """Who last made live what it is. See the contract."""
+        stamp = self.live_stamp()
+        return stamp.holder if stamp else None
+
+    def incoming_stamp(self) -> Stamp | None:
+        """What incoming says about itself. See the contract."""
+        incoming = read_record(self._target, Incoming, self._sync)
+        return incoming.stamp if incoming else None
+
+    def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
+        """Run the transformations on incoming and write the proof. See the contract."""
+        self.work.check_environment()
+        target = self._target
+        self._held.note_step("sanitise")
+        incoming = read_record(target, Incoming, self._sync)
+        where = f"Incoming of {self._sync} on {target}"
+        raw = check_raw(incoming.stamp if incoming else None, where, self.work)
+        if incoming is None:
+            raise EnvSyncError(f"{where} went away while it was looked at.")
+        with self._dropping_incoming():
+            read = read_transformations(transformations)
+            write_record(target, self._sync, evolve(incoming, stamp=self._now(raw, CopyState.SANITISING)))
+            with self.work.stopwatch.part("transformations"):
+                run_transformations(target, incoming.indices, read, self.work.progress)
+            uncounted = _uncounted(incoming.contents)
+            indices = counted(target, incoming.indices, uncounted)
+            stamp = evolve(
+                self._now(raw, CopyState.SANITISED), transformations=tuple(one.said for one in read)
+            )
+            write_record(target, self._sync, evolve(incoming, stamp=stamp, indices=indices))
+        return stamp
+
+    def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
+        """Swap incoming with live. See the contract."""
+        self.work.check_environment()
+        self._held.note_step("promote")
+        return promote(self._promoting, transformations, last_look)
+
+    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+        """Not offered: see the capability `previous`."""
+        raise NoPrevious(
+            f"{self._sync} cannot make previous live again by itself: docs/elasticsearch.md says how the "
+            "aliases are moved back by hand."
+        )
+
+    def clean_up(self) -> CleanUp:
+        """Put right what a killed step left. See the contract."""
+        if not self.work.sync.writes:
+            return CleanUp(live_reopened=False, incoming_dropped=False, notes=())
+        target = self._target
+        notes = []
+        dropped = False
+        if self._finished:
+            notes.append(f"a promotion of {self._sync} that did not end was brought to its end")
+        with target.uninterrupted():
+            incoming = read_record(target, Incoming, self._sync)
+            if incoming is not None and _same_group(incoming.stamp.holder, self.work.holder):
+                dropped = True
+                notes.append(f"dropped {self._drop(target, incoming)} indices of incoming")
+            elif incoming is not None:
+                notes.append(f"incoming belongs to {incoming.stamp.holder} and was left alone")
+        for note in notes:
+            self.work.log.info("Clean-up of %s: %s.", self._sync, note)
+        return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))
+
+    def preflight_server(self) -> tuple[Finding, ...]:
+        """Try what would stop every sync with this connection. See the contract."""
+        with contextlib.closing(self._cluster(PREFLIGHT_TIMEOUT)) as target:
+            return tuple(look_at_cluster(target))
+
+    def preflight(self, transformations: Sequence[Path], head: DumpHead | None) -> Preflight:
+        """Try what would stop this sync alone. See the contract."""
+        with contextlib.ExitStack() as opened:
+            target = opened.enter_context(contextlib.closing(self._cluster(PREFLIGHT_TIMEOUT)))
+            source = None
+            if self.work.source is not None:
+                source = opened.enter_context(contextlib.closing(self._source(PREFLIGHT_TIMEOUT)))
+            return look_at_sync(self.work.sync, target, source, transformations)
+
+    @property
+    def _held(self) -> Hold[Cluster]:
+        if self._hold is None:
+            raise LeaseLost(
+                f"No step is at work on {self._leases.where}: this may only be done with its lease."
+            )
+        return self._hold
+
+    @property
+    def _target(self) -> Cluster:
+        return self._held.session
+
+    @property
+    def _promoting(self) -> Promoting:
+        options = self.work.sync.options
+        return Promoting(
+            cluster=self._target,
+            sync=self._sync,
+            holder=self.work.holder,
+            environment=self.work.sync.environment,
+            keep_previous=options.keep_previous,
+            patience=options.promote_wait.total_seconds(),
+            log=self.work.log,
+        )
+
+    def _cluster(self, timeout: float | None = None) -> Cluster:
+        return Cluster(self.work.connection, self.work.cancellation, self.work.log, timeout=timeout)
+
+    def _source(self, timeout: float | None = None) -> Cluster:
+        if self.work.source is None:
+            raise EnvSyncError(f"{self._sync} names no source: write `source_hostname`. Nothing was touched.")
+        return Cluster(self.work.source, self.work.cancellation, self.work.log, timeout=timeout)
+
+    def _chosen(self, cluster: Cluster) -> list[Index]:
+        """The indices of the sync on a cluster. Raises NoSuchDatabase where there is none."""
+        sync = self.work.sync
+        found = chosen(read_indices(cluster), sync.indices, sync.excluded_indices)
+        if not found:
+            raise NoSuchDatabase(
+                f"{cluster} has no index that {self._sync} is about ({', '.join(sync.indices)}): correct "
+                "`indices` and `excluded_indices`. Nothing was touched."
+            )
+        return found
+
+    def _joined(self, target: Cluster, taking: Taking | None) -> Taking | None:
+        """The snapshot of the same sync that another worker began and that is being taken now."""
+        if taking is None or look_at_snapshot(target, self.work.sync.url, taking.snapshot) not in RUNNING:
+            return None
+        self.work.log.info("The snapshot %s is being taken already: joining it", taking.snapshot)
+        joined = evolve(taking, holder=self.work.holder)
+        write_record(target, self._sync, joined)
+        return joined
+
+    def _taken(self, target: Cluster) -> Taking:
+        """What this attempt takes a snapshot of; written down before it is begun."""
+        sync = self.work.sync
+        now = target.now()
+        indices = self._chosen(target)
+        lives = [
+            live
+            for live in all_records(target, Live).values()
+            if {each.index for each in live.indices} & {each.index for each in indices}
+        ]
+        oldest = min(lives, key=lambda live: live.stamp.data_time, default=None)
+        contents = read_contents(
+            target,
+            indices,
+            environment=sync.environment,
+            born_in=oldest.stamp.born_in if oldest else sync.environment,
+            data_time=oldest.stamp.data_time if oldest else now,
+        )
+        store_contents(target, contents)
+        taking = Taking(
+            holder=self.work.holder, snapshot=snapshot_name(sync.database, now), contents=contents
+        )
+        write_record(target, self._sync, taking)
+        return taking
+
+    def _remove_old(self, target: Cluster) -> tuple[str, ...]:
+        """Remove the snapshots of this sync that are not to be kept; what cannot be removed is a warning."""
+        sync = self.work.sync
+        kept = Kept(count=sync.options.snapshots_kept, age=sync.options.snapshots_max_age)
+        if kept.count is None and kept.age is None:
+            return ()
+        try:
+            found = list_snapshots(target, sync.url, sync.source_hostname or sync.database)
+            old = no_longer_kept(found, self._sync, kept, target.now())
+            remove_snapshots(target, sync.url, old)
+        except EnvSyncError as problem:
+            return (f"Old snapshots could not be removed: {problem}",)
+        if old:
+            self.work.log.info("Removed old snapshots: %s", ", ".join(old))
+        return ()
+
+    def _ours(self, target: Cluster) -> Incoming | None:
+        """Incoming where this attempt began it; what another one left is dropped."""
+        incoming = read_record(target, Incoming, self._sync)
+        if incoming is None:
+            return None
+        fresh = incoming.stamp.state in (CopyState.RESTORING, CopyState.RAW)
+        if incoming.stamp.holder == self.work.holder and fresh and not incoming.promoting:
+            return incoming
+        dropped = self._drop(target, incoming)
+        self.work.log.info("Dropped %s indices of incoming, which an earlier step left", dropped)
+        return None
+
+    def _drop(self, target: Cluster, incoming: Incoming) -> int:
+        live = read_record(target, Live, self._sync)
+        if live is not None and {each.uuid for each in live.indices} & {
+            each.uuid for each in incoming.indices if each.uuid
+        }:
+            remove_record(target, Incoming, self._sync)
+            return 0
+        dropped = drop_indices(target, incoming.token)
+        remove_record(target, Incoming, self._sync)
+        return dropped
+
+    def _drop_orphans(self, target: Cluster) -> None:
+        """Drop what a kill left before it was written down: hidden copies without a record or an alias."""
+        named = {each.index for live in all_records(target, Live).values() for each in live.indices}
+        for live in all_records(target, Live).values():
+            named |= {*live.previous, *live.leaving}
+        tokens = {incoming.token for incoming in all_records(target, Incoming).values()}
+        for index in read_indices(target, COPIES):
+            ours = any(index.index.startswith(copy_prefix(token)) for token in tokens)
+            if index.hidden and not index.aliases and not ours and index.index not in named:
+                self.work.log.info("Dropping %s, which belongs to nobody", index.index)
+                target.find_and_delete(f"/{quoted(index.index)}")
+
+    def _begin_restore(self, target: Cluster, timestamp: dt.datetime | None) -> None:
+        sync = self.work.sync
+        look_at_repository(target, sync.url)
+        found, warnings = choose_snapshot(
+            list_snapshots(target, sync.url, sync.database), timestamp, sync.database, sync.url
+        )
+        if found.version is not None:
+            check_direction(found.version, target.version, f"The snapshot {found.name}")
+        set_up(target)
+        self._drop_orphans(target)
+        token = token_of(self.work.holder.attempt)
+        contents = None
+        if CONTENTS in found.indices:
+            contents = contents_of(target, sync.url, found.name, token)
+        if contents is None:
+            contents = _guessed(found)
+            warnings += (
+                (
+                    f"{found.name} does not say what it holds, as those of Env Sync do: neither its numbers "
+                    "of documents nor its aliases and templates are known, so each index has its own "
+                    "name alone"
+                ),
+            )
+        kept = tuple(held for held in contents.indices if self._is_about(held))
+        if not kept:
+            raise NoSuchDatabase(
+                f"The snapshot {found.name} holds no index that {self._sync} is about "
+                f"({', '.join(sync.indices)}). Live is untouched."
+            )
+        incoming = self._first(
+            target,
+            evolve(contents, indices=kept),
+            way=CopyWay.REPOSITORY,
+            why="from a snapshot",
+            snapshot=found.name,
+            warnings=warnings,
+        )
+        write_record(target, self._sync, evolve(incoming, snapshot_is_whole=True))
+        begin_restore(target, sync.url, found.name, incoming.token, incoming.contents)
+
+    def _is_about(self, held: Held) -> bool:
+        sync = self.work.sync
+        if held.index == CONTENTS or matches(held.name, sync.excluded_indices):
+            return False
+        apart = held.hidden or held.name.startswith(".")
+        return held.name in sync.indices if apart else matches(held.name, sync.indices)
+
+    def _begin_copy(self, source: Cluster, target: Cluster) -> Incoming:
+        sync = self.work.sync
+        check_direction(source.version, target.version, f"The source, {source},")
+        indices = self._chosen(source)
+        way, why = choose_way(sync.copy_way, obstacles(source, target, sync.url, indices))
+        now = source.now()
+        environment = source.connection.environment
+        contents = read_contents(source, indices, environment=environment, born_in=environment, data_time=now)
+        set_up(target)
+        self._drop_orphans(target)
+        incoming = self._first(
+            target,
+            contents,
+            way=way,
+            why=why,
+            snapshot=snapshot_name(sync.source_hostname or sync.database, now),
+            warnings=(),
+        )
+        write_record(target, self._sync, incoming)
+        self.work.log.info("Copying %s indices from %s %s", len(indices), source, why)
+        return incoming
+
+    def _first(
+        self,
+        target: Cluster,
+        contents: Contents,
+        *,
+        way: CopyWay,
+        why: str,
+        snapshot: str,
+        warnings: tuple[str, ...],
+    ) -> Incoming:
+        sync, token = self.work.sync, token_of(self.work.holder.attempt)
+        said = json.dumps(to_plain(contents), sort_keys=True).encode()
+        stamp = Stamp(
+            state=CopyState.RESTORING,
+            holder=self.work.holder,
+            sync=sync.name,
+            environment=sync.environment,
+            source_environment=contents.environment,
+            dump_key=snapshot,
+            dump_sha256=hashlib.sha256(said).hexdigest(),
+            data_time=contents.data_time,
+            born_in=contents.born_in,
+            parents=(),
+            transformations=(),
+            changed=target.now(),
+        )
+        return Incoming(
+            stamp=stamp,
+            token=token,
+            way=way,
+            why=why,
+            snapshot=snapshot,
+            contents=contents,
+            indices=planned(contents, token),
+            warnings=warnings,
+        )
+
+    def _fill(self, target: Cluster, source: Cluster | None, incoming: Incoming) -> Filled | Waiting:
+        """Go on with incoming from where it is."""
+        if incoming.stamp.state is CopyState.RAW:
+            return self._filled(target, incoming)
+        with self._dropping_incoming():
+            if incoming.way == CopyWay.SCROLL and source is not None:
+                incoming = self._scroll(source, target, incoming)
+            elif incoming.way == CopyWay.REINDEX and source is not None:
+                step = self._reindex(source, target, incoming)
+                if isinstance(step, Waiting):
+                    return step
+                incoming = step
+            elif not incoming.snapshot_is_whole and source is not None:
+                return self._carry(source, target, incoming)
+            set_replicas(target, incoming.indices, incoming.contents)
+            if (waiting := look_at_health(target, incoming.indices, incoming.token)) is not None:
+                return waiting
+            if tasks_of(target, incoming.token):
+                return Waiting("Tasks of the cluster still write to incoming")
+            raw = evolve(
+                incoming,
+                stamp=self._now(incoming.stamp, CopyState.RAW),
+                indices=counted(target, incoming.indices, incoming.contents),
+            )
+            write_record(target, self._sync, raw)
+        return self._filled(target, raw)
+
+    def _carry(self, source: Cluster, target: Cluster, incoming: Incoming) -> Waiting:
+        """Bring a snapshot of the source to where the target can restore it, and have it restored."""
+        url, name = self.work.sync.url, incoming.snapshot
+        state = look_at_snapshot(source, url, name)
+        if state is None:
+            indices = [held.index for held in incoming.contents.indices]
+            begin_snapshot(source, url, name, indices, self._sync, self.work.holder)
+            return Waiting(f"The snapshot {name} was begun")
+        if not check_state(name, state, url):
+            return Waiting(f"The snapshot {name} is being taken")
+        seen = look_at_snapshot(target, url, name)
+        if seen is None:
+            raise SnapshotFailed(
+                f"The snapshot {name} is whole on {source}, and {target} does not see it: {url} is not the "
+                "same repository there. Correct its registration, or write `copy_way: reindex` or `scroll`."
+            )
+        if not check_state(name, seen, url):
+            return Waiting(f"The snapshot {name} is not whole for {target} yet")
+        old = self._remove_old(source)
+        whole = evolve(incoming, snapshot_is_whole=True, warnings=(*incoming.warnings, *old))
+        write_record(target, self._sync, whole)
+        begin_restore(target, url, name, incoming.token, incoming.contents)
+        return Waiting("The restore was begun")
+
+    def _scroll(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming:
+        """Bring all documents through this process; whatever an earlier one wrote is made anew."""
+        drop_indices(target, incoming.token)
+        sources = {each.index: each for each in read_indices(source)}
+        read = {}
+        for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
+            make_index(target, copied, self._still(sources, held))
+            jobs = self.work.sync.options.jobs
+            read[held.name] = scroll_index(source, target, held, copied, jobs, self.work.progress)
+            self._end_filling(target, copied.index, sources[held.index])
+        return self._expecting(target, incoming, read)
+
+    def _reindex(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming | Waiting:
+        """Have the target fetch the documents, a few indices at the same time."""
+        sources = {each.index: each for each in read_indices(source)}
+        read = {}
+        at_work = 0
+        for held in incoming.contents.indices:
+            task = incoming.tasks.get(held.index)
+            if task is not None:
+                total = look_at_reindex(target, task, held.name)
+                if total is None:
+                    at_work += 1
+                else:
+                    read[held.name] = total
+        for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
+            if held.index in incoming.tasks or at_work >= self.work.sync.options.jobs:
+                continue
+            if any(copied.index in said for said in tasks_of(target, incoming.token).values()):
+                raise RestoreFailed(
+                    f"{held.name} is fetched by a task that is not known. Run the group again."
+                )
+            make_index(target, copied, self._still(sources, held))
+            task = begin_reindex(source, target, held, copied)
+            incoming = evolve(incoming, tasks={**incoming.tasks, held.index: task})
+            write_record(target, self._sync, incoming)
+            at_work += 1
+        if len(read) < len(incoming.indices):
+            return Waiting(f"{len(read)} of {len(incoming.indices)} indices were fetched")
+        for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
+            self._end_filling(target, copied.index, self._still(sources, held))
+        return self._expecting(target, incoming, read)
+
+    def _still(self, sources: dict[str, Index], held: Held) -> Index:
+        if held.index not in sources:
+            raise RestoreFailed(
+                f"The index {held.name} went from the source while it was copied. Live is untouched; run the "
+                "group again."
+            )
+        return sources[held.index]
+
+    def _end_filling(self, target: Cluster, index: str, source: Index) -> None:
+        settings = {"index.refresh_interval": source.settings.get("index.refresh_interval")}
+        target.ask("PUT", f"/{index}/_settings", settings, expand_wildcards="all")
+
+    def _expecting(self, target: Cluster, incoming: Incoming, read: dict[str, int]) -> Incoming:
+        """What was read is what must be there; the history of the shards did not come along."""
+        held = tuple(
+            evolve(each, documents=read[each.name], changes=None) for each in incoming.contents.indices
+        )
+        return evolve(incoming, contents=evolve(incoming.contents, indices=held))
+
+    def _filled(self, target: Cluster, incoming: Incoming) -> Filled:
+        return Filled(
+            dump_key=incoming.snapshot,
+            way=incoming.why,
+            size=size_of(target, [each.index for each in incoming.indices]),
+            data_time=incoming.stamp.data_time,
+            source_environment=incoming.stamp.source_environment,
+            born_in=incoming.stamp.born_in,
+            indices=len(incoming.indices),
+            documents=sum(each.documents or 0 for each in incoming.indices),
+            warnings=incoming.warnings,
+        )
+
+    def _now(self, stamp: Stamp, state: CopyState) -> Stamp:
+        return evolve(stamp, state=state, changed=self._target.now())
+
+    @contextlib.contextmanager
+    def _dropping_incoming(self) -> Iterator[None]:
+        """Drop incoming where the block raises, unless for want of an answer: that says nothing of it."""
+        try:
+            yield
+        except BaseException as problem:
+            if not isinstance(problem, ServerUnreachable):
+                self._drop_after_failure()
+            raise
+
+    def _drop_after_failure(self) -> None:
+        try:
+            target = self._target
+            with target.uninterrupted():
+                incoming = read_record(target, Incoming, self._sync)
+                if incoming is not None and incoming.stamp.holder == self.work.holder:
+                    self._drop(target, incoming)
+        except EnvSyncError as error:
+            self.work.log.error(
+                "Incoming of %s could not be dropped after a failure (%s); the end of the group tries again.",
+                self._leases.where,
+                error,
+            )
+
+
+def _same_group(one: Holder, other: Holder) -> bool:
+    return (one.run, one.group) == (other.run, other.group)
+
+
+def _uncounted(contents: Contents) -> Contents:
+    """The same without numbers: a transformation may remove documents."""
+    return evolve(
+        contents, indices=tuple(evolve(held, documents=None, changes=None) for held in contents.indices)
+    )
+
+
+def _guessed(found: Found) -> Contents:
+    """What a snapshot holds by its list of indices alone."""
+    held = tuple(
+        Held(
+            index=index,
+            name=logical_name(index),
+            hidden=False,
+            replicas=None,
+            aliases={},
+            documents=None,
+            changes=None,
+        )
+        for index in found.indices
+    )
+    return Contents(
+        environment="unknown",
+        born_in="unknown",
+        data_time=found.timestamp,
+        indices=held,
+        templates=Templates(of={}),
+    )

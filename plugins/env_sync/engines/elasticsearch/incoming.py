@@ -1,0 +1,219 @@
+"""Incoming: its template, what its indices are made with, when they are whole, and how they are dropped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from env_sync.engines.contract import Waiting
+from env_sync.engines.elasticsearch.catalogue import (
+    Index,
+    count_changes,
+    count_documents,
+    read_indices,
+)
+from env_sync.engines.elasticsearch.cluster import Cluster, quoted
+from env_sync.engines.elasticsearch.contents import Contents, Held
+from env_sync.engines.elasticsearch.names import COPIES, TEMPLATE, copy_name, copy_prefix
+from env_sync.engines.elasticsearch.records import Copied
+from env_sync.errors import NoRoom, RequestRefused, RestoreFailed
+
+LEFT_BEHIND = (
+    "index.blocks.*",
+    "index.lifecycle.*",
+    "index.routing.allocation.*",
+)
+"""Settings that mean something on the cluster that they come from alone."""
+OF_ONE_INDEX = (
+    "index.creation_date",
+    "index.creation_date_string",
+    "index.hidden",
+    "index.history.uuid",
+    "index.number_of_replicas",
+    "index.provided_name",
+    "index.refresh_interval",
+    "index.resize.*",
+    "index.shrink.*",
+    "index.uuid",
+    "index.verified_before_close",
+    "index.version.*",
+)
+"""Settings that a new index has of its own, or gets when it is filled."""
+HIGHEST = 2_000_000_000
+WRITERS = "indices:data/write/reindex,indices:data/write/update/byquery,indices:data/write/delete/byquery"
+
+
+def set_up(cluster: Cluster) -> None:
+    """Have the cluster know what incoming is: no write makes such an index, and each one is hidden.
+
+    A process that was thought dead may still write; it must not make anew what was dropped.
+    """
+    body = {
+        "index_patterns": [COPIES],
+        "priority": HIGHEST,
+        "allow_auto_create": False,
+        "template": {"settings": {"index.hidden": True}},
+        "_meta": {"description": "Incoming of Env Sync: made by it alone, hidden from wildcards"},
+    }
+    cluster.ask("PUT", f"/_index_template/{TEMPLATE}", body)
+
+
+def planned(contents: Contents, token: str) -> tuple[Copied, ...]:
+    """The indices that incoming will have. Raises NameRefused."""
+    return tuple(Copied(index=copy_name(token, held.name), name=held.name) for held in contents.indices)
+
+
+def new_settings(index: Index) -> dict[str, Any]:
+    """What an index of incoming is made with to be filled document by document."""
+    dropped = re.compile("|".join(name.replace(".", r"\.").replace("*", ".*") for name in _NOT_TAKEN))
+    settings = {name: value for name, value in index.settings.items() if not dropped.fullmatch(name)}
+    return {
+        **settings,
+        "index.hidden": True,
+        "index.number_of_replicas": 0,
+        "index.refresh_interval": "-1",
+    }
+
+
+_NOT_TAKEN = (*LEFT_BEHIND, *OF_ONE_INDEX)
+
+
+def make_index(cluster: Cluster, copied: Copied, source: Index) -> None:
+    """Make one index of incoming, empty, as it is on the source. Raises RestoreFailed."""
+    try:
+        body = {"settings": new_settings(source), "mappings": source.mappings}
+        cluster.ask("PUT", f"/{quoted(copied.index)}", body)
+    except RequestRefused as refused:
+        raise RestoreFailed(
+            f"The index {copied.name} could not be made as it is on the source: {refused} Live is untouched."
+        ) from None
+
+
+def look_at_health(cluster: Cluster, copied: Sequence[Copied], token: str) -> Waiting | None:
+    """None where every shard of all these indices is where it is to be. Raises RestoreFailed, NoRoom."""
+    found = cluster.ask(
+        "GET", f"/_cluster/health/{copy_prefix(token)}*", level="indices", expand_wildcards="all"
+    )
+    health = {name: each["status"] for name, each in found.get("indices", {}).items()}
+    missing = [each for each in copied if each.index not in health]
+    if missing:
+        return Waiting(f"{len(missing)} of {len(copied)} indices are still to appear")
+    red = [name for name, status in health.items() if status == "red"]
+    if red:
+        _check_can_be(cluster, red[0])
+    open_ones = [name for name, status in health.items() if status != "green"]
+    if open_ones:
+        return Waiting(f"{len(open_ones)} of {len(copied)} indices are not green yet")
+    return None
+
+
+def set_replicas(cluster: Cluster, copied: Sequence[Copied], contents: Contents) -> None:
+    """Have the indices have as many replicas as on the source, or as there are data nodes for."""
+    most = max(cluster.data_nodes() - 1, 0)
+    held = {each.name: each for each in contents.indices}
+    there = {each.index: each for each in read_indices(cluster, COPIES)}
+    for each in copied:
+        wanted, index = held[each.name].replicas, there.get(each.index)
+        if wanted is None or index is None or index.replicas == min(wanted, most):
+            continue
+        if wanted > most:
+            cluster.log.info("%s: %s replicas, where the source has %s", each.name, most, wanted)
+        settings = {"index.number_of_replicas": min(wanted, most)}
+        cluster.ask("PUT", f"/{quoted(each.index)}/_settings", settings, expand_wildcards="all")
+
+
+def counted(cluster: Cluster, copied: Sequence[Copied], contents: Contents) -> tuple[Copied, ...]:
+    """The indices with who they are and how many documents they have. Raises RestoreFailed.
+
+    The number must be the source's. Where documents came with the history of their shards, it may differ by
+    as many changes as the source saw after it had been counted.
+    """
+    there = {each.index: each for each in read_indices(cluster, COPIES)}
+    held = {each.name: each for each in contents.indices}
+    whole = []
+    for each in copied:
+        index = there.get(each.index)
+        if index is None:
+            raise RestoreFailed(f"The index {each.name} is not in incoming any more. Live is untouched.")
+        cluster.ask("POST", f"/{quoted(each.index)}/_refresh", expand_wildcards="all")
+        documents = count_documents(cluster, each.index)
+        _compare(held[each.name], documents, cluster, each)
+        whole.append(evolve(each, uuid=index.uuid, documents=documents))
+    return tuple(whole)
+
+
+def drop_indices(cluster: Cluster, token: str) -> int:
+    """End what still writes to the indices of a token, and drop them; gives how many there were."""
+    end_tasks(cluster, token)
+    found = read_indices(cluster, f"{copy_prefix(token)}*")
+    for each in found:
+        cluster.find_and_delete(f"/{quoted(each.index)}")
+    return len(found)
+
+
+def end_tasks(cluster: Cluster, token: str) -> None:
+    """End the tasks of the cluster itself that write to the indices of a token."""
+    for task in tasks_of(cluster, token):
+        cluster.ask("POST", f"/_tasks/{quoted(task)}/_cancel", wait_for_completion=True)
+
+
+def tasks_of(cluster: Cluster, token: str) -> dict[str, str]:
+    """The tasks at work on the indices of a token: what each is called, and what it says of itself."""
+    found = cluster.ask("GET", "/_tasks", actions=WRITERS, detailed=True)
+    return {
+        name: task["description"]
+        for node in found.get("nodes", {}).values()
+        for name, task in node["tasks"].items()
+        if copy_prefix(token) in task.get("description", "") and not task.get("parent_task_id")
+    }
+
+
+def _compare(held: Held, documents: int, cluster: Cluster, copied: Copied) -> None:
+    if held.documents is None:
+        return
+    slack = 0
+    if held.changes is not None:
+        slack = max(count_changes(cluster, copied.index) - held.changes, 0)
+    if abs(documents - held.documents) > slack:
+        raise RestoreFailed(
+            f"The index {held.name} has {documents} documents here and {held.documents} on the source: it is "
+            "not whole, and is not used. Live is untouched; run the group again."
+        )
+
+
+def _check_can_be(cluster: Cluster, index: str) -> None:
+    """Raises an error where the first shard of a red index that is not there will never be."""
+    shards: Mapping[str, Any] = cluster.ask(
+        "GET", f"/{quoted(index)}/_stats", level="shards", expand_wildcards="all"
+    )
+    there = shards.get("indices", {}).get(index, {}).get("shards", {})
+    settings = cluster.ask("GET", f"/{quoted(index)}/_settings", flat_settings=True, expand_wildcards="all")
+    count = int(settings[index]["settings"]["index.number_of_shards"])
+    for number in range(count):
+        if str(number) in there:
+            continue
+        body = {"index": index, "shard": number, "primary": True}
+        try:
+            said = cluster.ask("POST", "/_cluster/allocation/explain", body)
+        except RequestRefused:
+            return
+        deciders = {
+            each["decider"]: each["explanation"]
+            for node in said.get("node_allocation_decisions") or ()
+            for each in node.get("deciders") or ()
+            if each["decision"] == "NO"
+        }
+        if "disk_threshold" in deciders:
+            raise NoRoom(
+                f"{cluster} has no disk below its watermark for the index {index}. Make room, or raise the "
+                "watermark; then run the group again. Live is untouched."
+            )
+        if "restore_in_progress" in deciders or said["unassigned_info"]["reason"] == "ALLOCATION_FAILED":
+            raise RestoreFailed(
+                f"A shard of {index} could not be restored: the cluster gave up. Look in the log of "
+                f"{cluster}; live is untouched."
+            )
+        return

@@ -1,0 +1,91 @@
+"""Names: of incoming indices, of snapshots, and which indices a sync is about."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import hashlib
+import re
+from collections.abc import Sequence
+
+from env_sync.errors import NameRefused
+
+STATE = ".env-sync"
+"""The hidden index that holds the lease and the records; no data of applications is in it."""
+CONTENTS = ".env-sync-contents"
+"""The hidden index that travels in each snapshot and says what the snapshot holds."""
+TEMPLATE = "env-sync"
+"""The index template for incoming: hidden, and never made by a write."""
+COPIES = "env-sync-*"
+"""What all of incoming, and all that was incoming, is called."""
+
+_COPY = re.compile(r"env-sync-(?P<token>[0-9a-f]{12})-(?P<name>.+)")
+_OURS = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})t(?P<hour>\d{2}):?(?P<minute>\d{2}):?(?P<second>\d{2})z?")
+LONGEST = 255
+"""Bytes of an index's name; see "Create index API" in Elasticsearch's reference."""
+RENAME_PATTERN = "^(?:env-sync-[0-9a-f]{12}-)?(.+)$"
+
+
+def token_of(attempt: str) -> str:
+    """What the names of one attempt's indices have in common.
+
+    They begin with no dot: `.*` and the like find hidden indices whose names begin with one.
+    """
+    return hashlib.sha256(attempt.encode()).hexdigest()[:12]
+
+
+def copy_name(token: str, name: str) -> str:
+    """The name of the incoming index for an index of this name. Raises NameRefused where it is too long."""
+    copy = f"env-sync-{token}-{name}"
+    if len(copy.encode()) > LONGEST:
+        room = LONGEST - len(copy_prefix(token))
+        raise NameRefused(
+            f"The index {name} has a name of {len(name.encode())} bytes, and at most {room} can be copied. "
+            "Rename it on the source, or exclude it. Nothing was touched."
+        )
+    return copy
+
+
+def copy_prefix(token: str) -> str:
+    """What each incoming index of an attempt begins with."""
+    return f"env-sync-{token}-"
+
+
+def logical_name(index: str) -> str:
+    """The name by which applications know an index: without what Env Sync put before it."""
+    match = _COPY.fullmatch(index)
+    return match["name"] if match else index
+
+
+def is_copy(index: str) -> bool:
+    """Whether an index was made by Env Sync."""
+    return _COPY.fullmatch(index) is not None
+
+
+def snapshot_name(host: str, timestamp: dt.datetime) -> str:
+    """The name of a snapshot of a host: `<timestamp>-<host>` in lower case. Raises NameRefused."""
+    if not host or re.search(r'[\\/*?"<>| ,#]', host):
+        raise NameRefused(f"{host!r} cannot be part of a snapshot's name; correct `database`.")
+    return f"{timestamp.astimezone(dt.UTC):%Y-%m-%dT%H%M%SZ}-{host}".lower()
+
+
+def snapshot_time(host: str, name: str) -> dt.datetime | None:
+    """The timestamp of a snapshot of exactly this host (UTC); None where it is something else.
+
+    `2026-11-23t01:02:03-<host>`, as the shell script named them, is read as well.
+    """
+    rest = f"-{host.lower()}"
+    match = _OURS.fullmatch(name.removesuffix(rest)) if name.endswith(rest) else None
+    if match is None:
+        return None
+    try:
+        return dt.datetime.fromisoformat(
+            f"{match['day']}T{match['hour']}:{match['minute']}:{match['second']}+00:00"
+        )
+    except ValueError:
+        return None
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns, with `*` for anything, is for this name."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,91 @@
+"""What would stop a sync of a cluster tonight; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from env_sync.engines.contract import Preflight
+from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
+from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.names import matches
+from env_sync.engines.elasticsearch.sanitising import check_api
+from env_sync.engines.elasticsearch.snapshots import (
+    choose_snapshot,
+    is_read_only,
+    list_snapshots,
+    look_at_repository,
+)
+from env_sync.engines.elasticsearch.transformation import read_transformations
+from env_sync.engines.elasticsearch.version import check_direction
+from env_sync.engines.elasticsearch.ways import choose_way, obstacles
+from env_sync.errors import EnvSyncError
+from env_sync.finding import Finding, note, problem
+from env_sync.hieradata.sync import Action, Sync
+
+BLOCKS = ("cluster.blocks.read_only", "cluster.blocks.read_only_allow_delete")
+
+
+def look_at_cluster(cluster: Cluster) -> Iterator[Finding]:
+    """What concerns every sync of a cluster. Raises ServerRefused and what a request raises."""
+    _ = cluster.version
+    health = cluster.ask("GET", "/_cluster/health")
+    if health["status"] == "red":
+        yield note(f"{cluster} is red: some of its shards are missing.", "Look into that before the night.")
+    settings = cluster.ask("GET", "/_cluster/settings", flat_settings=True)
+    for part in ("persistent", "transient"):
+        for block in BLOCKS:
+            if str(settings.get(part, {}).get(block)).lower() == "true":
+                yield problem(f"{cluster} is read-only ({block}).", f"Set {block} to null.")
+
+
+def look_at_sync(
+    sync: Sync, target: Cluster, source: Cluster | None, transformations: Sequence[Path]
+) -> Preflight:
+    """What concerns one sync; the size is that of live's indices."""
+    findings: list[Finding] = []
+    size = None
+    try:
+        if sync.action is Action.COPY and source is not None:
+            findings += _look_at_copy(sync, target, source)
+        elif sync.action is Action.PUSH:
+            indices = chosen(read_indices(target), sync.indices, sync.excluded_indices)
+            size = size_of(target, [each.index for each in indices])
+            findings += _look_at_push(sync, target, len(indices))
+        else:
+            look_at_repository(target, sync.url)
+            found = list_snapshots(target, sync.url, sync.database)
+            snapshot, warnings = choose_snapshot(found, None, sync.database, sync.url)
+            findings += [note(f"{warning}.") for warning in warnings]
+            if snapshot.version is not None:
+                check_direction(snapshot.version, target.version, f"The snapshot {snapshot.name}")
+            names = [name for name in snapshot.indices if matches(name, sync.indices)]
+            if not names:
+                findings.append(note(f"{snapshot.name} holds no index that `indices` is for."))
+        read = read_transformations(transformations)
+        if read:
+            check_api(target, read)
+    except EnvSyncError as error:
+        findings.append(problem(str(error)))
+    return Preflight(findings=tuple(findings), live_size=size)
+
+
+def _look_at_push(sync: Sync, target: Cluster, indices: int) -> Iterator[Finding]:
+    registered = look_at_repository(target, sync.url)
+    if is_read_only(registered):
+        yield problem(
+            f"The repository {sync.url} is read-only on {target}.",
+            "Just one cluster writes to a repository: register it there without `readonly`.",
+        )
+    if not indices:
+        yield problem(f"{target} has no index that the sync is about.", "Correct `indices`.")
+
+
+def _look_at_copy(sync: Sync, target: Cluster, source: Cluster) -> Iterator[Finding]:
+    check_direction(source.version, target.version, f"The source, {source},")
+    indices = chosen(read_indices(source), sync.indices, sync.excluded_indices)
+    if not indices:
+        yield problem(f"{source} has no index that the sync is about.", "Correct `indices`.")
+        return
+    _, why = choose_way(sync.copy_way, obstacles(source, target, sync.url, indices))
+    yield note(f"{len(indices)} indices will be copied {why}.")

@@ -1,0 +1,103 @@
+"""The records that a cluster keeps of a sync: what incoming is, what is live, which snapshot is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from env_sync.engines.contract import Holder, Stamp
+from env_sync.engines.elasticsearch.cluster import Cluster, quoted
+from env_sync.engines.elasticsearch.contents import Contents, make_record_index
+from env_sync.engines.elasticsearch.names import STATE
+from env_sync.plain import from_plain, to_plain
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Copied:
+    """One index of incoming or live. `uuid` is "" until it is there, `documents` None until counted."""
+
+    index: str
+    name: str
+    uuid: str = ""
+    documents: int | None = None
+
+
+@frozen(kw_only=True)
+class Incoming:
+    """What incoming is. Its stamp, once `sanitised`, is the proof; it holds for just these indices."""
+
+    stamp: Stamp
+    token: str
+    way: str
+    why: str
+    snapshot: str
+    contents: Contents
+    indices: tuple[Copied, ...]
+    snapshot_is_whole: bool = False
+    tasks: Mapping[str, str] = {}
+    """By index, what the cluster calls the task that fills it."""
+    promoting: bool = False
+    """Set before the swap: from then on it may be live."""
+    warnings: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Live:
+    """What a sync made live, and which indices it kept of what was live before."""
+
+    stamp: Stamp
+    indices: tuple[Copied, ...]
+    previous: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+    """What is still to be removed of what was live before."""
+
+
+@frozen(kw_only=True)
+class Taking:
+    """The snapshot that an attempt takes, or takes part in."""
+
+    holder: Holder
+    snapshot: str
+    contents: Contents
+
+
+def read_record(cluster: Cluster, kind: type[T], sync: str) -> T | None:
+    """The record of a kind that a cluster keeps of a sync; None where none is there or can be understood."""
+    found = cluster.find(f"/{STATE}/_doc/{_id(kind, sync)}")
+    try:
+        return from_plain(kind, found["_source"]["record"]) if found else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def write_record(cluster: Cluster, sync: str, record: object) -> None:
+    """Write a record in the place of the one before it."""
+    cluster.ask("PUT", f"/{STATE}/_doc/{_id(type(record), sync)}", {"record": to_plain(record)}, refresh=True)
+
+
+def remove_record(cluster: Cluster, kind: type[object], sync: str) -> None:
+    """Remove a record, if it is there."""
+    cluster.find_and_delete(f"/{STATE}/_doc/{_id(kind, sync)}")
+
+
+def all_records(cluster: Cluster, kind: type[T]) -> dict[str, T]:
+    """The records of a kind of all syncs of a cluster, by sync."""
+    make_record_index(cluster, STATE)
+    before = f"{kind.__name__.lower()}-"
+    hits: list[Any] = cluster.ask("GET", f"/{STATE}/_search", size=1000)["hits"]["hits"]
+    records = {}
+    for hit in hits:
+        if hit["_id"].startswith(before):
+            try:
+                records[hit["_id"].removeprefix(before)] = from_plain(kind, hit["_source"]["record"])
+            except ValueError:
+                continue
+    return records
+
+
+def _id(kind: type[object], sync: str) -> str:
+    return quoted(f"{kind.__name__.lower()}-{sync}")

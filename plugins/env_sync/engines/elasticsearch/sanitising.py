@@ -1,0 +1,104 @@
+"""Sanitising incoming: each statement of a transformation on each index that it is for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from env_sync.engines.command_file import NOTHING_DONE
+from env_sync.engines.elasticsearch.cluster import Cluster, quoted
+from env_sync.engines.elasticsearch.names import matches
+from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.transformation import Read, Statement, without_index
+from env_sync.engines.elasticsearch.ways import has_api
+from env_sync.errors import RequestRefused, ServerUnreachable, TransformationFailed
+from env_sync.progress import Progress
+
+POLL = 0.5
+"""Seconds between two looks at a task."""
+PATIENCE = 120
+"""How many looks in a row may find no answer."""
+
+
+def run_transformations(
+    cluster: Cluster, indices: Sequence[Copied], read: Sequence[Read], progress: Progress
+) -> None:
+    """Run all statements, in order. Raises TransformationFailed."""
+    statements = [statement for each in read for statement in each.statements]
+    if not statements:
+        return
+    for missing in without_index(read, [each.name for each in indices]):
+        raise TransformationFailed(
+            f"{missing}: incoming has no index of this name, so nothing would be sanitised. {NOTHING_DONE}"
+        )
+    check_api(cluster, read)
+    progress.start("statements of the transformation", len(statements), "items")
+    for done, statement in enumerate(statements, start=1):
+        for each in indices:
+            if matches(each.name, [statement.pattern]):
+                _run(cluster, each, statement)
+        progress.advance(done)
+    progress.finish()
+
+
+def check_api(cluster: Cluster, read: Sequence[Read]) -> None:
+    """Raises TransformationFailed where the cluster lacks what the statements need."""
+    for api in sorted({statement.api for each in read for statement in each.statements}):
+        if not has_api(cluster, f"/env-sync-none/_{api}"):
+            raise TransformationFailed(
+                f"{cluster} has no `_{api}` (its reindex module is not installed), so the transformation "
+                f"cannot be run. {NOTHING_DONE}"
+            )
+
+
+def _run(cluster: Cluster, copied: Copied, statement: Statement) -> None:
+    path = f"/{quoted(copied.index)}/_{statement.api}"
+    try:
+        task = cluster.ask(
+            "POST",
+            path,
+            statement.body,
+            conflicts="abort",
+            refresh=True,
+            wait_for_completion=False,
+            expand_wildcards="all",
+        )["task"]
+    except RequestRefused as refused:
+        raise _failed(statement, copied, f"{refused.kind} ({refused.status})") from None
+    answer = _await(cluster, str(task), statement, copied)
+    if error := answer.get("error"):
+        raise _failed(statement, copied, str(error.get("type")))
+    said = answer["response"]
+    done = said["updated"] + said["deleted"] + said["noops"]
+    if said["failures"] or said["timed_out"] or said["version_conflicts"] or said.get("canceled"):
+        kinds = sorted(
+            {str((each.get("cause") or each.get("reason") or {}).get("type")) for each in said["failures"]}
+        )
+        raise _failed(statement, copied, ", ".join(kinds) or "it was not brought to its end")
+    if done != said["total"]:
+        raise _failed(statement, copied, f"{done} of {said['total']} documents were changed")
+
+
+def _await(cluster: Cluster, task: str, statement: Statement, copied: Copied) -> dict[str, Any]:
+    unanswered = 0
+    while True:
+        try:
+            found = cluster.find(f"/_tasks/{quoted(task)}")
+        except ServerUnreachable:
+            unanswered += 1
+            if unanswered >= PATIENCE:
+                raise
+            found = {"completed": False}
+        else:
+            unanswered = 0
+        if found is None:
+            raise _failed(statement, copied, "its task is gone: a node was restarted")
+        if found["completed"]:
+            answer: dict[str, Any] = found
+            return answer
+        time.sleep(POLL)
+
+
+def _failed(statement: Statement, copied: Copied, what: str) -> TransformationFailed:
+    return TransformationFailed(f"{statement} failed on {copied.name}: {what}. {NOTHING_DONE}")

@@ -1,0 +1,366 @@
+"""The parts of the Elasticsearch engine that need no cluster."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from env_sync.engines.contract import Waiting
+from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen
+from env_sync.engines.elasticsearch.contents import Contents, Held
+from env_sync.engines.elasticsearch.incoming import look_at_health
+from env_sync.engines.elasticsearch.names import (
+    LONGEST,
+    copy_name,
+    logical_name,
+    snapshot_name,
+    snapshot_time,
+    token_of,
+)
+from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.server_errors import describe_api_error
+from env_sync.engines.elasticsearch.snapshots import (
+    Found,
+    Kept,
+    check_state,
+    choose_snapshot,
+    no_longer_kept,
+)
+from env_sync.engines.elasticsearch.swap import is_live, plan_swap, wanted_aliases
+from env_sync.engines.elasticsearch.transformation import read_transformations
+from env_sync.engines.elasticsearch.version import Version, check_direction
+from env_sync.engines.elasticsearch.ways import choose_way
+from env_sync.errors import (
+    ContentRefused,
+    NameRefused,
+    NoRoom,
+    NothingToRestore,
+    RestoreFailed,
+    ServerRefused,
+    SnapshotFailed,
+    TransformationFailed,
+)
+from env_sync.hieradata.sync import CopyWay
+from tests.unit.values import moment
+
+TOKEN = token_of("attempt")
+
+
+def an_index(index: str, *aliases: str, **fields: Any) -> Index:
+    values: dict[str, Any] = {
+        "index": index,
+        "name": logical_name(index),
+        "uuid": f"uuid of {index}",
+        "closed": False,
+        "hidden": False,
+        "aliases": {alias: {} for alias in aliases},
+        "mappings": {},
+        "settings": {},
+    }
+    return Index(**{**values, **fields})
+
+
+def contents(*held: Held) -> Contents:
+    return Contents(
+        environment="staging",
+        born_in="production",
+        data_time=moment("2026-11-23 01:00"),
+        indices=held,
+        templates=Templates(of={}),
+    )
+
+
+def a_held(name: str, *, hidden: bool = False, **aliases: Any) -> Held:
+    return Held(index=name, name=name, hidden=hidden, replicas=0, aliases=aliases, documents=1, changes=1)
+
+
+class TestNames:
+    def test_a_snapshot_is_named_as_before_and_read_again(self) -> None:
+        name = snapshot_name("Search-1", moment("2026-11-23 01:02"))
+        assert name == "2026-11-23t010200z-search-1"
+        assert snapshot_time("search-1", name) == moment("2026-11-23 01:02")
+        assert snapshot_time("Search-1", "2026-11-23t01:02:00-search-1") == moment("2026-11-23 01:02")
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "2026-11-23t010200z-search-10",
+            "2026-11-23t010200z-my-search-1",
+            "search-1",
+            "2026-99-23t010200z-search-1",
+        ],
+    )
+    def test_another_hosts_is_none(self, name: str) -> None:
+        assert snapshot_time("search-1", name) is None
+
+    def test_a_host_that_cannot_be_in_a_name(self) -> None:
+        with pytest.raises(NameRefused):
+            snapshot_name("a,b", moment("2026-11-23 01:02"))
+
+    def test_incoming_begins_with_no_dot_and_keeps_the_name(self) -> None:
+        copy = copy_name(TOKEN, ".kibana")
+        assert not copy.startswith(".")
+        assert logical_name(copy) == ".kibana"
+        assert logical_name("env-sync-pages") == "env-sync-pages"
+
+    def test_a_name_that_is_too_long(self) -> None:
+        assert len(copy_name(TOKEN, "x" * (LONGEST - 22))) == LONGEST
+        with pytest.raises(NameRefused, match="at most 233"):
+            copy_name(TOKEN, "x" * (LONGEST - 21))
+
+
+class TestChosen:
+    def test_what_is_left_alone_unless_named(self) -> None:
+        found = [
+            an_index("pages"),
+            an_index(".security"),
+            an_index("hidden", hidden=True),
+            an_index("closed", closed=True),
+            an_index(".env-sync", hidden=True),
+            an_index(".ds-logs-1", hidden=True),
+            an_index(copy_name(TOKEN, "live"), "live"),
+            an_index(copy_name(TOKEN, "incoming"), hidden=True),
+        ]
+
+        def names(include: tuple[str, ...], *exclude: str) -> list[str]:
+            return [each.name for each in chosen(found, include, exclude)]
+
+        assert names(("*",)) == ["pages", "live"]
+        assert names(("*", "hidden", "closed", ".security"), "pages") == [
+            ".security",
+            "hidden",
+            "closed",
+            "live",
+        ]
+        assert names((".env-sync", "incoming", ".ds-logs-1")) == []
+        assert names(("p*", "l*"), "li*") == ["pages"]
+
+
+class TestDirection:
+    @pytest.mark.parametrize(
+        ("source", "target"),
+        [((7, 17), (7, 17)), ((7, 17), (8, 19)), ((8, 1), (8, 19)), ((7, 17, 9), (7, 17, 1))],
+    )
+    def test_can_be(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+        check_direction(Version(*source), Version(*target), "It")
+
+    @pytest.mark.parametrize(("source", "target"), [((8, 0), (7, 17)), ((8, 19), (8, 1))])
+    def test_cannot_be(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
+        with pytest.raises(ServerRefused, match="an older cluster cannot take"):
+            check_direction(Version(*source), Version(*target), "It")
+
+
+class TestSnapshots:
+    def found(self, day: int, state: str = "SUCCESS", sync: str = "push") -> Found:
+        return Found(
+            name=f"2026-11-{day}t010000z-search",
+            state=state,
+            timestamp=moment(f"2026-11-{day} 01:00"),
+            version=None,
+            indices=(),
+            sync=sync,
+        )
+
+    @pytest.mark.parametrize("state", ["PARTIAL", "FAILED", "INCOMPATIBLE", None])
+    def test_only_a_whole_one_is_a_success(self, state: str | None) -> None:
+        with pytest.raises(SnapshotFailed, match=state or "not there"):
+            check_state("name", state, "repository")
+        assert check_state("name", "SUCCESS", "repository")
+        assert not check_state("name", "IN_PROGRESS", "repository")
+
+    def test_the_newest_whole_one_is_chosen_with_a_word_on_newer_ones(self) -> None:
+        found = [self.found(20), self.found(21), self.found(22, "PARTIAL")]
+        snapshot, warnings = choose_snapshot(found, None, "search", "repository")
+        assert snapshot.timestamp.day == 21
+        assert "2026-11-22t010000z-search is newer, but PARTIAL" in warnings[0]
+
+    def test_an_asked_one_that_is_not_whole_is_refused(self) -> None:
+        found = [self.found(20), self.found(22, "PARTIAL")]
+        with pytest.raises(SnapshotFailed):
+            choose_snapshot(found, moment("2026-11-22 01:00"), "search", "repository")
+        with pytest.raises(NothingToRestore, match="the newest are: 2026-11-20"):
+            choose_snapshot(found[:1], moment("2026-11-22 01:00"), "search", "repository")
+        with pytest.raises(NothingToRestore, match="no whole snapshot"):
+            choose_snapshot(found[1:], None, "search", "repository")
+
+    def test_what_is_kept(self) -> None:
+        found = [
+            self.found(18, "FAILED"),
+            self.found(19, sync=""),
+            self.found(20),
+            self.found(21),
+            self.found(22),
+            self.found(23, "IN_PROGRESS"),
+        ]
+        now = moment("2026-11-23 02:00")
+
+        def gone(count: int | None, days: int | None) -> list[int]:
+            kept = Kept(count=count, age=dt.timedelta(days=days) if days else None)
+            return [int(name[8:10]) for name in no_longer_kept(found, "push", kept, now)]
+
+        assert gone(2, None) == [20]
+        assert gone(None, 2) == [18, 20, 21]
+        assert gone(1, 1) == [18, 20, 21]
+        assert gone(9, 99) == []
+
+
+class Explaining:
+    """A cluster with one red index, of which it says why."""
+
+    def __init__(self, decider: str, reason: str) -> None:
+        self.explanation = {
+            "unassigned_info": {"reason": reason},
+            "node_allocation_decisions": [
+                {"deciders": [{"decider": decider, "decision": "NO", "explanation": "no"}]}
+            ],
+        }
+
+    def ask(self, method: str, path: str, body: object = None, **_: object) -> Any:
+        index = copy_name(TOKEN, "pages")
+        if path.startswith("/_cluster/health"):
+            return {"indices": {index: {"status": "red"}}}
+        if path.endswith("/_stats"):
+            return {"indices": {}}
+        if path.endswith("/_settings"):
+            return {index: {"settings": {"index.number_of_shards": "1"}}}
+        return self.explanation
+
+
+class TestHealth:
+    COPIED = [Copied(index=copy_name(TOKEN, "pages"), name="pages")]
+
+    def look(self, decider: str, reason: str) -> Any:
+        return look_at_health(cast(Any, Explaining(decider, reason)), self.COPIED, TOKEN)
+
+    def test_a_disk_above_its_watermark(self) -> None:
+        with pytest.raises(NoRoom, match="no disk below its watermark"):
+            self.look("disk_threshold", "NEW_INDEX_RESTORED")
+
+    def test_a_shard_that_was_given_up(self) -> None:
+        with pytest.raises(RestoreFailed, match="the cluster gave up"):
+            self.look("restore_in_progress", "NEW_INDEX_RESTORED")
+
+    def test_one_that_only_waits(self) -> None:
+        assert self.look("throttling", "NEW_INDEX_RESTORED") == Waiting("1 of 1 indices are not green yet")
+
+
+class TestWays:
+    def test_the_best_that_is_free(self) -> None:
+        assert choose_way(CopyWay.AUTO, {})[0] is CopyWay.REPOSITORY
+        way, why = choose_way(CopyWay.AUTO, {CopyWay.REPOSITORY: "it is not registered"})
+        assert way is CopyWay.REINDEX
+        assert why == "by reindex from remote (not through the snapshot repository: it is not registered)"
+
+    def test_a_way_that_is_asked_for_and_is_not_free(self) -> None:
+        with pytest.raises(ContentRefused, match="by reindex from remote: no reindex"):
+            choose_way(CopyWay.REINDEX, {CopyWay.REINDEX: "no reindex"})
+
+
+class TestSwap:
+    NEW = copy_name(TOKEN, "pages-2")
+    WANTED = wanted_aliases(
+        [Copied(index=NEW, name="pages-2")], contents(a_held("pages-2", pages={"is_write_index": True}))
+    )
+
+    def test_each_index_has_its_own_name_as_an_alias(self) -> None:
+        assert self.WANTED == {
+            "pages-2": {self.NEW: {}},
+            "pages": {self.NEW: {"is_write_index": True}},
+        }
+
+    def test_a_hidden_one_stays_hidden(self) -> None:
+        copied = [Copied(index=self.NEW, name="pages-2")]
+        wanted = wanted_aliases(copied, contents(a_held("pages-2", hidden=True)))
+        assert wanted == {"pages-2": {self.NEW: {"is_hidden": True}}}
+
+    def test_what_stands_in_the_way_is_removed_in_the_same_request(self) -> None:
+        standing = [an_index("pages"), an_index("other"), an_index(self.NEW, hidden=True)]
+        swap = plan_swap(self.WANTED, standing, ())
+        assert swap.actions[0] == {"remove_index": {"index": "pages"}}
+        assert [next(iter(action)) for action in swap.actions] == ["remove_index", "add", "add"]
+        assert (swap.removed, swap.retired) == (("pages",), ())
+
+    def test_what_was_live_loses_its_aliases_alone(self) -> None:
+        """A search that was begun there can end."""
+        old = copy_name("0" * 12, "pages-1")
+        gone = copy_name("0" * 12, "people")
+        standing = [an_index(old, "pages", "pages-1"), an_index(gone, "people"), an_index(self.NEW)]
+        swap = plan_swap(self.WANTED, standing, {old, gone})
+        assert (swap.retired, swap.removed) == ((old, gone), ())
+        removed = {action["remove"]["alias"] for action in swap.actions if "remove" in action}
+        assert removed == {"pages", "pages-1", "people"}
+
+    def test_one_that_goes_by_another_name_as_well_stays(self) -> None:
+        swap = plan_swap(self.WANTED, [an_index("mine", "pages", "own"), an_index(self.NEW)], ())
+        assert (swap.retired, swap.removed) == ((), ())
+        assert swap.actions[0]["remove"]["alias"] == "pages"
+        assert "mine stays, for it is also called own" in swap.warnings[0]
+
+    def test_when_it_is_done(self) -> None:
+        assert is_live(self.WANTED, [an_index(self.NEW, "pages", "pages-2")])
+        assert not is_live(self.WANTED, [an_index(self.NEW, "pages")])
+        assert not is_live(self.WANTED, [an_index(self.NEW, "pages", "pages-2"), an_index("x", "pages")])
+        assert not is_live(self.WANTED, [an_index(self.NEW, "pages"), an_index("pages-2")])
+
+
+class TestErrors:
+    def test_a_text_that_may_quote_a_document_is_withheld(self) -> None:
+        body = {"error": {"type": "mapper_parsing_exception", "reason": "failed: 'somebody@example.org'"}}
+        said = describe_api_error(400, body)
+        assert "somebody" not in said
+        assert "mapper_parsing_exception (400)" in said
+
+    def test_one_that_speaks_of_indices_is_told(self) -> None:
+        body = {"error": {"type": "index_not_found_exception", "reason": "no such index [pages]"}}
+        assert describe_api_error(404, body) == "index_not_found_exception (404): no such index [pages]"
+        assert describe_api_error(502, "<html>") == "HTTP status 502"
+
+
+class TestTransformation:
+    GOOD = """\
+- update_by_query: "people*"
+  query: {match_all: {}}
+  script: {lang: painless, source: "ctx._source.email = null"}
+- delete_by_query: drafts
+  query: {term: {on: yes}}
+"""
+
+    def read(self, tmp_path: Path, text: str) -> Any:
+        file = tmp_path / "sanitise.yaml"
+        file.write_text(text)
+        return read_transformations([file])
+
+    def test_statements(self, tmp_path: Path) -> None:
+        [read] = self.read(tmp_path, self.GOOD)
+        first, second = read.statements
+        assert (first.api, first.pattern, first.line) == ("update_by_query", "people*", 1)
+        assert (second.api, second.body, second.line) == (
+            "delete_by_query",
+            {"query": {"term": {"on": "yes"}}},
+            4,
+        )
+        assert read.said.name == "sanitise.yaml"
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("", "line 1: it is no list of statements"),
+            ("- a: [", "line 1: it is no YAML"),
+            ("- reindex: people\n", "must begin with update_by_query or delete_by_query"),
+            ("- delete_by_query: [people]\n  query: {match_all: {}}\n", "must name one index"),
+            ("- delete_by_query: people\n", "takes `query`"),
+            ("- delete_by_query: people\n  query: {}\n", "`query` must be a query"),
+            ("- delete_by_query: people\n  query: {match_all: {}}\n  max_docs: 1\n", "takes `query`"),
+            ("- update_by_query: people\n  query: {match_all: {}}\n", "takes `query` and `script`"),
+            (
+                "- update_by_query: people\n  query: {match_all: {}}\n  script: {id: stored}\n",
+                "`script` needs its text",
+            ),
+        ],
+    )
+    def test_what_is_wrong(self, tmp_path: Path, text: str, said: str) -> None:
+        with pytest.raises(TransformationFailed, match=said):
+            self.read(tmp_path, text)
