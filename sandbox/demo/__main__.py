@@ -16,7 +16,7 @@ from types import FrameType
 from rich.console import Console
 from rich.markup import escape
 
-from env_sync.installation import HIERADATA, read_plan
+from env_sync.installation import read_plan
 from env_sync.report import Result
 from sandbox.airflow import Airflow
 from sandbox.demo import search, show
@@ -65,7 +65,7 @@ def _play(console: Console, scene: Scene, *, serve: bool) -> int:
     console.print(f"Everything is kept in {scene.folder}")
     for why in scene.left_out.values():
         console.print(f"[yellow]Left out:[/] {escape(why)}")
-    os.environ[HIERADATA] = str(scene.hieradata())
+    scene.configure()
     with show.timed(console, "Servers of each kind for each environment, one for Airflow, and an S3 server"):
         scene.start_servers()
     with show.timed(console, "Invented people in production"):

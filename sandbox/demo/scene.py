@@ -17,7 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from env_sync.installation import HIERADATA, hieradata_folder
+from env_sync.installation import (
+    HIERADATA,
+    TRANSFORMATIONS,
+    hieradata_folder,
+    transformations_folder,
+)
 from sandbox import process
 from sandbox.airflow import REPOSITORY, Airflow
 from sandbox.demo import assets, attachments, databases, invented, seed, whitehall
@@ -35,6 +40,8 @@ INSTALLATION = "pypi16"
 FOLDER = "ENV_SYNC_DEMO"
 FIRST_PULL = ("integration", "signon_production")
 """The one database that is not there yet, to be made by its first pull."""
+OWN = Path(__file__).with_name("include")
+"""Hieradata and transformations of the databases that are only in the demo."""
 SHELL = "demo.env"
 METADATA = "airflow"
 NOTE = "seeded"
@@ -144,17 +151,21 @@ class Scene:
         """The root of the directories of files of an environment."""
         return self.folder / f"{environment}-files"
 
-    def hieradata(self) -> Path:
-        """The folder of hieradata: this repository's, or a copy without what is left out."""
-        if not self.left_out:
-            return hieradata_folder()
-        copy = self.folder / "include" / "hieradata"
-        shutil.rmtree(copy.parent, ignore_errors=True)
-        shutil.copytree(hieradata_folder().parent, copy.parent)
+    def configure(self) -> None:
+        """Have this process, and what it starts, read a copy of what is configured.
+
+        With the demo's own files, and without what is left out.
+        """
+        made = self.folder / "include"
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.copytree(hieradata_folder(), made / "hieradata")
+        shutil.copytree(transformations_folder(), made / "transformation_sql")
+        shutil.copytree(OWN, made, dirs_exist_ok=True)
         for node_class in self.left_out:
-            for file in copy.glob(f"*/{node_class}.yaml"):
+            for file in made.glob(f"hieradata/*/{node_class}.yaml"):
                 file.unlink()
-        return copy
+        os.environ[HIERADATA] = str(made / "hieradata")
+        os.environ[TRANSFORMATIONS] = str(made / "transformation_sql")
 
     def start_airflow(self) -> Airflow:
         """Starts Airflow with connections to all of it."""
@@ -167,7 +178,8 @@ class Scene:
             connections=self._connections(),
             env={
                 "ENV_SYNC_WORK_FOLDER": str(work),
-                HIERADATA: str(self.hieradata()),
+                HIERADATA: os.environ[HIERADATA],
+                TRANSFORMATIONS: os.environ[TRANSFORMATIONS],
                 "PYTHONPATH": str(REPOSITORY / "plugins"),
             },
             settings={
