@@ -72,10 +72,14 @@ class Run:
 
 @frozen(kw_only=True)
 class Syncs:
-    """Where syncs of Env Sync run: their folder, and the Airflow connections that they find, by name."""
+    """Where syncs of Env Sync run: their folder, and the Airflow connections that they find, by name.
+
+    `variables` are more of the environment.
+    """
 
     folder: Path
     connections: Mapping[str, Mapping[str, object]]
+    variables: Mapping[str, str] = field(factory=dict)
 
     def configure(self, environment: str, hieradata: str, transformations: Mapping[str, str]) -> None:
         """Write the hieradata of an environment, and transformations by file name."""
@@ -103,6 +107,7 @@ class Syncs:
                 "ENV_SYNC_TRANSFORMATIONS": str(self.folder / "transformation_sql"),
                 "ENV_SYNC_WORK_FOLDER": str(self.folder / "work"),
                 "PYTHONPATH": str(ROOT / "plugins"),
+                **self.variables,
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

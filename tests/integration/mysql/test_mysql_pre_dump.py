@@ -6,6 +6,7 @@ import gzip
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -285,6 +286,57 @@ def test_clean_up_leaves_the_copy_of_another_run_alone(live: Stage, monkeypatch:
     with working(MySQLEngine(evolve(work, holder=other))) as engine:
         assert "was left alone" in engine.clean_up().notes[0]
     assert outgoing(live) in live.server.databases()
+
+
+class Killed(BaseException):
+    """Stands for the end of a process."""
+
+
+def test_a_copy_that_was_dropped_by_half_is_still_ours(live: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is the last statement of the process that drops it, the next one knows it, and drops it."""
+    execute = Session.execute
+    moment, ended = 0, False
+    while not ended:
+        left(live, monkeypatch)
+        live.run(
+            "CREATE TABLE people (id int)",
+            "CREATE VIEW everybody AS SELECT id FROM people",
+            "CREATE FUNCTION f() RETURNS int RETURN 1",
+            "CREATE PROCEDURE p() SELECT 1",
+            database=outgoing(live),
+        )
+        dropped = 0
+
+        def watched(
+            session: Session, statement: str, *rest: Any, moment: int = moment, **options: Any
+        ) -> Any:
+            nonlocal dropped
+            if statement.startswith("DROP "):
+                if dropped == moment:
+                    raise Killed
+                dropped += 1
+                if statement.startswith("DROP DATABASE"):
+                    # The server takes tables first, and may be killed between any two.
+                    parts = live.run(
+                        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+                        "UNION SELECT ROUTINE_NAME FROM information_schema.ROUTINES "
+                        "WHERE ROUTINE_SCHEMA = DATABASE()",
+                        database=outgoing(live),
+                    )
+                    assert parts == [(TABLE,)]
+            return execute(session, statement, *rest, **options)
+
+        with working(pushing(live)) as engine, monkeypatch.context() as patched:
+            patched.setattr(Session, "execute", watched)
+            try:
+                engine.clean_up()
+                ended = True
+            except Killed:
+                moment += 1
+        with working(pushing(live)) as engine:
+            engine.clean_up()
+        assert outgoing(live) not in live.server.databases()
+    assert moment >= 5
 
 
 def test_a_copy_that_was_only_just_made_is_ours(live: Stage) -> None:

@@ -12,6 +12,7 @@ from env_sync.engines.mysql.grants import accesses, check_closed
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.lease import Hold
 from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.objects import drop_objects
 from env_sync.engines.mysql.session import Session, drop_database, exists
 from env_sync.engines.mysql.stamp import TABLE, has_table, make_table, read_told, write_stamp
 from env_sync.engines.mysql.swap import make_like, tables_of
@@ -30,6 +31,8 @@ def drop_copy(session: Session, copy: str) -> bool:
     """Drop a copy, its stamp last: one that is dropped by half still tells whose it is. False where none."""
     if not exists(session, copy):
         return False
+    # DROP DATABASE takes routines after tables, and the server may be killed in between.
+    drop_objects(session, copy)
     if others := [name for name in tables_of(session, copy) if name != TABLE]:
         session.execute("SET SESSION foreign_key_checks = 0")
         # Sequences are tables to MariaDB.

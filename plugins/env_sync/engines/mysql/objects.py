@@ -133,6 +133,13 @@ def drop_object(session: Session, database: str, one: Object) -> None:
     session.execute(f"DROP {one.kind} IF EXISTS {qualified(database, one.name)}")
 
 
+def drop_objects(session: Session, database: str) -> None:
+    """Drop all of a database, but for the triggers, which go with their tables."""
+    for kind, name in list(_listed(session, database)):
+        if kind is not Kind.TRIGGER:
+            session.execute(f"DROP {kind} IF EXISTS {qualified(database, name)}")
+
+
 def make_object(session: Session, one: Object, *, definer: str = "") -> None:
     """Make it in the session's database, as whoever the session is, or as `definer` (`user@host`)."""
     try:
