@@ -25,11 +25,6 @@ class Freshness:
     last_success: dt.datetime | None
     limit: dt.timedelta
 
-    @property
-    def stale(self) -> bool:
-        """Whether it went too long without success, paused or not."""
-        return self.result is not Result.OK
-
 
 def judge_freshness(
     *,

@@ -47,8 +47,13 @@ def read_manifest(plan: Plan, sync: str, timestamp: str) -> Manifest | None:
 
 def _pull(plan: Plan, name: str) -> Sync:
     for group in plan.groups:
-        if group.sync.name == name and isinstance(group.sync, Sync) and group.sync.action is Action.PULL:
-            return group.sync
+        sync = group.sync
+        if sync.name == name and isinstance(sync, Sync) and sync.action is Action.PULL:
+            if sync.storagebackend != "s3":
+                raise UnknownSync(
+                    f"{name} reads no bucket: it restores the newest, or what `timestamp` names."
+                )
+            return sync
     raise UnknownSync(f"{plan.environment} has no pull {name!r} that can run.")
 
 

@@ -113,7 +113,7 @@ function ask(button) {
   form.reset();
   dialog.querySelector(".error").textContent = "";
   for (const node of dialog.querySelectorAll("[data-fill]")) node.textContent = of[node.dataset.fill] || "";
-  for (const node of dialog.querySelectorAll("[data-for]")) node.hidden = node.dataset.for !== of.kind;
+  for (const node of dialog.querySelectorAll("[data-for]")) node.hidden = !node.dataset.for.split(" ").includes(of.kind);
   for (const node of dialog.querySelectorAll("[data-when]")) node.hidden = !(node.dataset.when in of);
   if (of.action === "pause") setUntil(form, 24);
   if (of.action === "run") listDumps(dialog, of);

@@ -1,0 +1,107 @@
+"""The pages, made of statuses without a server: whatever a status may hold, it can be shown."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from env_sync.board.pages import TEMPLATES
+from env_sync.board.view import View
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.sync import Ensure, Place
+from env_sync.pause import Pause
+from env_sync.report import Result
+from env_sync.status.values import EnvironmentStatus
+from tests.unit.test_status import (
+    NOW,
+    OVER,
+    PLAN,
+    RUNNING,
+    TONIGHT,
+    a_report,
+    a_run,
+    a_summary,
+    status,
+    tasks,
+)
+from tests.unit.values import a_bucket_sync, a_plan, a_recovery, a_sync
+
+
+def page(seen: EnvironmentStatus, template: str = "environment.html", *, may_edit: bool = True) -> str:
+    view = View(status=seen, root="", may_edit=may_edit)
+    return TEMPLATES.get_template(template).render(
+        base="/env-sync", root="", names=["integration"], environment="integration", view=view, views=[view]
+    )
+
+
+EVERYTHING = a_plan(
+    a_sync("pull_signon", "03:00"),
+    a_bucket_sync("assets", "04:00"),
+    a_sync("by_hand", ensure=Ensure.DISABLED, database="museum"),
+)
+
+
+@pytest.mark.parametrize("template", ["environment.html", "all.html"])
+@pytest.mark.parametrize("may_edit", [True, False])
+@pytest.mark.parametrize(
+    "seen",
+    [
+        status(),
+        status(runs=[]),
+        status(switched_off=True, runs=[]),
+        status(switched_off=None, runs=[]),
+        status(EVERYTHING),
+        status(a_plan()),
+        status(a_plan(a_recovery(), environment="production", protected=True)),
+        status(tasks=RUNNING, summaries=[a_summary(seconds=7 * 3600)]),
+        status(tasks=OVER, summaries=[TONIGHT]),
+        status(tasks=tasks("push_signon", "success", "failed", "upstream_failed", "failed")),
+        status(summaries=[evolve(TONIGHT, undo=True)], now=NOW + dt.timedelta(days=20)),
+        status(runs=[a_run(state="failed")]),
+    ],
+)
+def test_every_status_can_be_shown(seen: EnvironmentStatus, template: str, may_edit: bool) -> None:
+    text = page(seen, template, may_edit=may_edit)
+    assert seen.environment in text
+    assert ("<dialog" in text) is may_edit
+    assert ("data-action" in text) <= may_edit
+
+
+def test_what_people_and_servers_wrote_is_text() -> None:
+    evil = '<script>alert("x")</script>'
+    pause = Pause(by=evil, why=f'"{evil}', until=NOW + dt.timedelta(hours=1))
+    failed = a_summary(result=Result.CRITICAL, reported=NOW)
+    problem = Problem(place=Place("x.yaml", 1), sync=None, read=evil, right=evil)
+    values: dict[str, Any] = {
+        "plan": evolve(PLAN, problems=(problem,)),
+        "pauses": {"pull_signon": pause},
+        "summaries": [failed],
+        "reports": [a_report(failed, what=evil, why=(evil,), dump_key=f'"{evil}')],
+    }
+    text = page(status(**values))
+    assert evil not in text
+    assert "&lt;script&gt;" in text
+    assert '=""&lt;' not in text
+
+
+def test_the_page_says_when_the_night_ends_after_its_window() -> None:
+    assert "After the window." in page(status(tasks=RUNNING, summaries=[a_summary(seconds=6 * 3600)]))
+    assert "After the window." not in page(status(tasks=RUNNING, summaries=[a_summary(seconds=3600)]))
+
+
+def test_an_undo_in_a_protected_environment_asks_for_the_name() -> None:
+    plan = a_plan(a_recovery(), environment="production", protected=True)
+    text = page(status(plan))
+    assert text.count('data-confirm="signon"') == 2
+    assert 'data-confirm="' not in page(status())
+
+
+def test_what_failed_in_the_night_can_be_rerun_as_a_whole() -> None:
+    failed = evolve(TONIGHT, result=Result.CRITICAL)
+    text = page(status(tasks=OVER, summaries=[failed]))
+    assert 'data-action="rerun"' in text
+    assert "Rerun what failed (1)" in text
+    assert 'data-action="rerun"' not in page(status(tasks=OVER, summaries=[TONIGHT]))
