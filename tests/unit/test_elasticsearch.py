@@ -16,9 +16,9 @@ from env_sync.engines.elasticsearch.names import (
     LONGEST,
     copy_name,
     logical_name,
+    new_token,
     snapshot_name,
     snapshot_time,
-    token_of,
 )
 from env_sync.engines.elasticsearch.records import Copied
 from env_sync.engines.elasticsearch.server_errors import describe_api_error
@@ -46,7 +46,7 @@ from env_sync.errors import (
 from env_sync.hieradata.sync import CopyWay
 from tests.unit.values import moment
 
-TOKEN = token_of("attempt")
+TOKEN = new_token()
 
 
 def an_index(index: str, *aliases: str, **fields: Any) -> Index:

@@ -46,8 +46,8 @@ from env_sync.engines.elasticsearch.names import (
     copy_prefix,
     logical_name,
     matches,
+    new_token,
     snapshot_name,
-    token_of,
 )
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
@@ -382,7 +382,9 @@ class ElasticsearchEngine(ClusterEngine):
         incoming = read_record(target, Incoming, self._sync)
         if incoming is None:
             return None
-        fresh = incoming.stamp.state in (CopyState.RESTORING, CopyState.RAW)
+        # A scroll goes on in no other process; its names are not used again, whoever still writes to them.
+        begun = incoming.stamp.state is CopyState.RESTORING and incoming.way != CopyWay.SCROLL
+        fresh = begun or incoming.stamp.state is CopyState.RAW
         if incoming.stamp.holder == self.work.holder and fresh and not incoming.promoting:
             return incoming
         dropped = self._drop(target, incoming)
@@ -422,7 +424,7 @@ class ElasticsearchEngine(ClusterEngine):
             check_direction(found.version, target.version, f"The snapshot {found.name}")
         set_up(target)
         self._drop_orphans(target)
-        token = token_of(self.work.holder.attempt)
+        token = new_token()
         contents = None
         if CONTENTS in found.indices:
             contents = contents_of(target, sync.url, found.name, token)
@@ -448,6 +450,7 @@ class ElasticsearchEngine(ClusterEngine):
             why="from a snapshot",
             snapshot=found.name,
             warnings=warnings,
+            token=token,
         )
         write_record(target, self._sync, evolve(incoming, snapshot_is_whole=True))
         begin_restore(target, sync.url, found.name, incoming.token, incoming.contents)
@@ -476,6 +479,7 @@ class ElasticsearchEngine(ClusterEngine):
             why=why,
             snapshot=snapshot_name(sync.source_hostname or sync.database, now),
             warnings=(),
+            token=new_token(),
         )
         write_record(target, self._sync, incoming)
         self.work.log.info("Copying %s indices from %s %s", len(indices), source, why)
@@ -490,8 +494,9 @@ class ElasticsearchEngine(ClusterEngine):
         why: str,
         snapshot: str,
         warnings: tuple[str, ...],
+        token: str,
     ) -> Incoming:
-        sync, token = self.work.sync, token_of(self.work.holder.attempt)
+        sync = self.work.sync
         said = json.dumps(to_plain(contents), sort_keys=True).encode()
         stamp = Stamp(
             state=CopyState.RESTORING,
@@ -570,8 +575,7 @@ class ElasticsearchEngine(ClusterEngine):
         return Waiting("The restore was begun")
 
     def _scroll(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming:
-        """Bring all documents through this process; whatever an earlier one wrote is made anew."""
-        drop_indices(target, incoming.token)
+        """Bring all documents through this process."""
         sources = {each.index: each for each in read_indices(source)}
         read = {}
         for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):

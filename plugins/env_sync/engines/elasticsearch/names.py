@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import fnmatch
-import hashlib
 import re
+import uuid
 from collections.abc import Sequence
 
 from env_sync.errors import NameRefused
@@ -26,12 +26,12 @@ LONGEST = 255
 RENAME_PATTERN = "^(?:env-sync-[0-9a-f]{12}-)?(.+)$"
 
 
-def token_of(attempt: str) -> str:
-    """What the names of one attempt's indices have in common.
+def new_token() -> str:
+    """What the names of one incoming's indices have in common, and no other's.
 
-    They begin with no dot: `.*` and the like find hidden indices whose names begin with one.
+    The names begin with no dot: `.*` and the like find hidden indices whose names begin with one.
     """
-    return hashlib.sha256(attempt.encode()).hexdigest()[:12]
+    return uuid.uuid4().hex[:12]
 
 
 def copy_name(token: str, name: str) -> str:
