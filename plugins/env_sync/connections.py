@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from env_sync.engines.contract import ServerConnection
 from env_sync.errors import ConnectionMissing, WrongEnvironment
 from env_sync.hieradata.sync import Action, Sync
-from env_sync.secret import Secret
+from env_sync.secret import Login, Secret
 
 
 def server_connection_ids(sync: Sync) -> tuple[str, ...]:
@@ -75,6 +75,18 @@ def store_connection(environment: str) -> Connection:
     connection = _first((store_connection_id(environment),), what=f"the buckets of {environment}")
     _check_environment(connection, environment, purpose="transfer dumps")
     return connection
+
+
+def monitor_login(connection_id: str) -> Login:
+    """The login of a monitor. Raises ConnectionMissing."""
+    try:
+        connection = BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException:
+        raise ConnectionMissing(
+            f"Airflow has no connection {connection_id}, which a monitor names: add it under Admin, "
+            "Connections, with the monitor's login and password."
+        ) from None
+    return Login(connection.login or "", Secret(connection.password or ""))
 
 
 def _first(ids: Sequence[str], what: str) -> Connection:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, BaseNotifier, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict
 
@@ -61,8 +61,8 @@ MOST_ACTIVE_TASKS = 1024
 """Airflow's own 16 would hold up gates; what limits the work is the lease's `pool_size` per server."""
 
 
-def make_dag(plan: Plan) -> DAG:
-    """The DAG of one environment."""
+def make_dag(plan: Plan, *, on_failure: Sequence[BaseNotifier] = ()) -> DAG:
+    """The DAG of one environment; `on_failure` are told, by Airflow, of each run that failed."""
     settings = plan.settings
     zone = pendulum.timezone(settings.timezone)
     dag = DAG(
@@ -75,6 +75,7 @@ def make_dag(plan: Plan) -> DAG:
         catchup=False,
         max_active_runs=16,
         max_active_tasks=MOST_ACTIVE_TASKS,
+        on_failure_callback=[*on_failure] or None,
         tags=["env_sync", plan.environment, *(["protected"] if settings.protected else [])],
     )
     with dag:

@@ -113,6 +113,13 @@ class WorkFolderRefused(EnvSyncError):
     """The work folder is not a private folder of this user, so no dump is put there."""
 
 
+# Monitors
+
+
+class AlertRefused(EnvSyncError):
+    """A monitor does not take the alert as it is; create its service there, or correct the setting."""
+
+
 # Programs
 
 

@@ -75,6 +75,8 @@ class Report:
     """Whether the run was to make previous live again."""
     replaced: bool | None = None
     """Whether live is another database than before; None where nobody could look, or looked then."""
+    unsent: tuple[str, ...] = ()
+    """Which monitors did not take this report, each with why. It changes nothing about the result."""
 
     def line(self) -> str:
         """The report as one line of a log."""
@@ -106,6 +108,7 @@ class Report:
         if self.spent:
             went = ", ".join(f"{step} {spent}" for step, spent in self.spent.items())
             figures.append(f"where the time went: {went}")
+        figures += self.unsent
         return figures
 
 
@@ -278,7 +281,7 @@ def night_table(reports: Iterable[Report], *, not_asked_for: int = 0) -> str:
             "" if report.bytes is None else f"{report.bytes / MEGABYTE:.1f}",
             "" if report.data_time is None else f"{report.data_time:%Y-%m-%d %H:%M}",
             "" if report.unavailable is None else f"{report.unavailable:.2f} s",
-            "; ".join(report.why),
+            "; ".join((*report.why, *report.unsent)),
         )
         for report in shown
     ]

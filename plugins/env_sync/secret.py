@@ -19,3 +19,11 @@ class Secret:
         return "Secret(***)"
 
     __str__ = __repr__
+
+
+@frozen
+class Login:
+    """A user, and the password."""
+
+    user: str
+    password: Secret

@@ -128,7 +128,7 @@ def test_no_error_is_explained_that_is_gone() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/configuration.md"])
 def test_settings_that_are_named_are_settings(page: str) -> None:
     named = set(re.findall(r"govuk_env_sync::([a-z0-9_]+)", text(page)))
-    known = {*ENVIRONMENT_FIELDS, *OPTION_FIELDS, "tasks", "s3_sync_tasks", "postprocess"}
+    known = {*ENVIRONMENT_FIELDS, *OPTION_FIELDS, "tasks", "s3_sync_tasks", "postprocess", "monitors"}
     assert named <= known
 
 

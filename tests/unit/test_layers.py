@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("installation", "request", "connections", "variables", "pause_store"),
     ("engines", "store"),
     ("steps",),
+    ("alerts",),
     ("preflight",),
     ("operators",),
     ("board",),
@@ -61,6 +62,7 @@ WITHOUT_AIRFLOW = (
     "manifest",
     "command",
     "guard",
+    "alerts",
 )
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,16 +19,21 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 from attrs import define, evolve, field
+from tenacity import wait_none
 
+from env_sync.alerts import sending
+from env_sync.alerts.alert import Alert
 from env_sync.dag_factory import OPERATORS
 from env_sync.engines.contract import Holder
 from env_sync.errors import AccessRefused, EnvSyncError, RestoreFailed, ServerUnreachable, ToolFailed
+from env_sync.hieradata.monitors import Icinga, Nsca
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Options, Window
 from env_sync.hieradata.sync import Ensure, Place, Sync
 from env_sync.operators import start_gate, step
 from env_sync.operators.config_problems import ConfigProblemsOperator
 from env_sync.operators.night import NightOperator
+from env_sync.operators.outbox import Outbox
 from env_sync.operators.request import RequestOperator
 from env_sync.operators.selection import SelectionOperator
 from env_sync.operators.step import StepOperator
@@ -53,6 +59,8 @@ class Run:
     states: dict[str, str | None] = field(factory=dict)
     pause: Pause | None = None
     max_tries: int = 2
+    kept: dict[str, Any] = field(factory=dict)
+    """The state store of the report's task, which XCom is not: a new try finds it as it was."""
 
     def context(self, task_id: str) -> Any:
         """What Airflow gives to a task."""
@@ -66,7 +74,11 @@ class Run:
         def get_task_states(*, dag_id: str, task_ids: list[str], run_ids: list[str]) -> Any:
             return {run_ids[0]: {name: self.states[name] for name in task_ids if name in self.states}}
 
+        def keep(key: str, value: Any, *, retention: dt.timedelta) -> None:
+            self.kept[key] = json.loads(json.dumps(value))
+
         return {
+            "task_state_store": SimpleNamespace(get=self.kept.get, set=keep),
             "ti": SimpleNamespace(
                 dag_id="env_sync_integration",
                 run_id="the_run",
@@ -714,6 +726,136 @@ class TestReport:
             run.do("report")
         assert "cleaning up could not start: KeyError" in str(raised.value)
         assert "ada" not in str(raised.value)
+
+
+class TestAlerts:
+    """The report task tells each monitor of each report exactly once."""
+
+    FIRST = Nsca(server="first", host="h")
+    SECOND = Nsca(server="second", host="h")
+
+    @pytest.fixture
+    def told(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+        """Server and summary of each alert that was taken; `down` in its place is raised."""
+        run.plan = evolve(run.plan, settings=evolve(run.plan.settings, monitors=(self.FIRST, self.SECOND)))
+        told: list[tuple[str, str]] = []
+
+        def send(monitor: Nsca, alert: Alert, *_: Any) -> None:
+            if (problem := run.world.trouble.get(monitor.server)) is not None:
+                problem()
+            told.append((monitor.server, alert.summary))
+
+        monkeypatch.setitem(sending.SENDERS, Nsca, send)
+        monkeypatch.setattr(sending, "BETWEEN_ATTEMPTS", wait_none())
+        return told
+
+    def test_every_monitor_is_told_once(self, run: Run, told: list[tuple[str, str]]) -> None:
+        pull(run)
+        report = run.do("report")
+        assert sorted(told) == [("first", "OK: pulled and promoted"), ("second", "OK: pulled and promoted")]
+        assert report["unsent"] == []
+        # The lease was given back before.
+        assert run.world.journal[-1] == "release_lease"
+
+    def test_a_try_after_one_that_was_killed_goes_on_from_there(
+        self, run: Run, told: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pull(run)
+        take = Outbox.take
+
+        def killed(outbox: Outbox, monitor: Any) -> None:
+            take(outbox, monitor)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Outbox, "take", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run.operator("report").execute(run.context("pull_signon.report"))
+        (taken,) = run.kept["report"]["taken"]
+        run.world.journal.clear()
+        report = run.do("report")
+        assert (report["what"], report["unsent"]) == ("pulled and promoted", [])
+        # The monitor that had taken it is not told again; what was cleaned up is not cleaned up again.
+        first = "first" if "first" in taken else "second"
+        assert [server for server, _ in told].count(first) == 1
+        assert {server for server, _ in told} == {"first", "second"}
+        assert run.world.journal == []
+
+    def test_a_monitor_that_did_not_take_it_is_told_by_the_next_try(
+        self, run: Run, told: list[tuple[str, str]]
+    ) -> None:
+        pull(run)
+        trouble(run, "second", ServerUnreachable("second did not answer"))
+        report = run.do("report")
+        assert [server for server, _ in told] == ["first"]
+        assert report["result"] == "OK"
+        assert report["unsent"] == [
+            "nsca second:5667 did not take this report: ServerUnreachable: second did not answer"
+        ]
+        del run.world.trouble["second"]
+        assert run.do("report")["unsent"] == []
+        assert [server for server, _ in told] == ["first", "second"]
+
+    def test_a_group_that_is_cleared_is_a_new_report(self, run: Run, told: list[tuple[str, str]]) -> None:
+        pull(run)
+        run.do("report")
+        run.max_tries = 3
+        trouble(run, "choose", AccessRefused("whose access"))
+        run.do("start_gate")
+        with pytest.raises(AirflowFailException):
+            run.do("download")
+        upstream_failed(run, "restore", "sanitise", "promote")
+        run.do("report")
+        assert [summary.split(":")[0] for server, summary in told if server == "first"] == ["OK", "CRITICAL"]
+
+    def test_a_pause_is_told_as_ok_with_its_reason(self, run: Run, told: list[tuple[str, str]]) -> None:
+        run.pause = Pause(by="ada", why="load test")
+        with pytest.raises(AirflowSkipException):
+            run.do("start_gate")
+        run.do("report")
+        assert {summary for _, summary in told} == {
+            "OK: skipped: paused by ada until it is resumed: load test"
+        }
+
+    def test_what_was_not_asked_for_is_told_to_nobody(self, run: Run, told: list[tuple[str, str]]) -> None:
+        run.scheduled, run.conf = False, {}
+        with pytest.raises(AirflowSkipException):
+            run.do("start_gate")
+        assert run.do("report")["quiet"]
+        assert told == []
+
+    def test_a_red_report_is_told_as_well(self, run: Run, told: list[tuple[str, str]]) -> None:
+        pull(run)
+        trouble(run, "clean_up", AccessRefused("permission denied"))
+        with pytest.raises(AirflowFailException, match="could not be cleaned up"):
+            run.do("report")
+        assert {summary.split(":")[0] for _, summary in told} == {"CRITICAL"}
+
+    def test_without_a_state_store_it_is_told_all_the_same(
+        self, run: Run, told: list[tuple[str, str]]
+    ) -> None:
+        class Away(dict[str, Any]):
+            def get(self, *_: Any) -> Any:
+                raise ConnectionError("the API server is away")
+
+            def __setitem__(self, *_: Any) -> None:
+                raise ConnectionError("the API server is away")
+
+        run.kept = Away()
+        pull(run)
+        assert run.do("report")["result"] == "OK"
+        assert len(told) == 2
+
+    def test_a_login_that_is_missing_is_told_in_the_report(
+        self, run: Run, told: list[tuple[str, str]]
+    ) -> None:
+        icinga = Icinga(url="https://icinga.example", host="h", connection="no_such_connection")
+        run.plan = evolve(run.plan, settings=evolve(run.plan.settings, monitors=(icinga, self.FIRST)))
+        pull(run)
+        report = run.do("report")
+        assert report["result"] == "OK"
+        assert "no_such_connection" in report["unsent"][0]
+        assert [server for server, _ in told] == ["first"]
 
 
 class TestOfTheRun:

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from env_sync.board.api import router
+from env_sync.board.metrics import metrics
 from env_sync.board.pages import pages
 from env_sync.errors import (
     ConfirmationMissing,
@@ -57,6 +58,7 @@ def make_app() -> FastAPI:
     )
     app.include_router(router, dependencies=[Depends(get_user)])
     app.include_router(pages, dependencies=[Depends(get_user)])
+    app.include_router(metrics, dependencies=[Depends(get_user)])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(EnvSyncError, _told)
     app.add_exception_handler(HTTPException, _sent_to_login)
@@ -74,7 +76,7 @@ async def _sent_to_login(request: Request, problem: Exception) -> Response:
     if not isinstance(problem, HTTPException):
         raise problem
     root = conf.get("api", "base_url", fallback="").rstrip("/")
-    api = "/api/" in request.url.path
+    api = "/api/" in request.url.path or request.url.path.endswith("/metrics")
     if problem.status_code == status.HTTP_401_UNAUTHORIZED and request.method == "GET" and not api:
         return RedirectResponse(f"{root}/api/v2/auth/login?next={quote(str(request.url), safe='')}")
     return await http_exception_handler(request, problem)

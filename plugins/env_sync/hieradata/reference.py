@@ -9,6 +9,7 @@ from typing import Any
 
 from env_sync.hieradata.bindings import BINDING_FIELDS
 from env_sync.hieradata.duration import format_duration
+from env_sync.hieradata.monitors_reader import MONITOR_FIELDS
 from env_sync.hieradata.setting_fields import (
     ENVIRONMENT_FIELDS,
     NAMESPACE,
@@ -114,6 +115,16 @@ which they stand, after the transformation. See [postprocess.md](postprocess.md)
   every pull.
 """
 
+MONITORS = """\
+## Monitors: `govuk_env_sync::monitors`
+
+A list of monitors, each told how every sync went, in `common.yaml` or in an environment's files. Those
+of an environment's own files add up and come before the common ones; `[]` is none. See
+[alerts.md](alerts.md).
+
+A monitor that is wrong takes away itself alone.
+"""
+
 
 def render_reference() -> str:
     """Return the whole of docs/configuration.md."""
@@ -130,7 +141,9 @@ def render_reference() -> str:
             _table(_setting_rows(OPTION_FIELDS, Options())),
             POSTPROCESS,
             _table(_sync_rows(BINDING_FIELDS)),
-            "\n".join(_rules()).rstrip("\n") + "\n",
+            "\n".join(_rules()),
+            MONITORS,
+            "\n".join(_monitors()).rstrip("\n") + "\n",
         )
     )
 
@@ -140,6 +153,12 @@ def _rules() -> Iterable[str]:
         where = ", ".join(f"`{dbms}`" for dbms in rule.make.dbms)
         yield f"### Rule `{name}`\n\n{rule.doc} Runs on {where}.\n"
         yield _table(_sync_rows(rule.parameters))
+
+
+def _monitors() -> Iterable[str]:
+    for kind, fields in MONITOR_FIELDS.items():
+        yield f"### Monitor `{kind}`\n"
+        yield _table(_sync_rows(fields))
 
 
 def _sync_rows(fields: Mapping[str, SyncField]) -> Iterable[tuple[str, str, str, str]]:

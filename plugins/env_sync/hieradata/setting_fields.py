@@ -96,5 +96,5 @@ SETTING_FIELDS: Mapping[str, SettingField] = {**ENVIRONMENT_FIELDS, **OPTION_FIE
 
 
 def attributes(of: type[Settings] | type[Options]) -> Mapping[str, attrs.Attribute[Any]]:
-    """Return the attributes of Settings or Options by name, without the options within the settings."""
-    return {each.name: each for each in attrs.fields(of) if each.name != "options"}
+    """Return the attributes of Settings or Options by name, without what is read by another table."""
+    return {each.name: each for each in attrs.fields(of) if each.name not in ("options", "monitors")}

@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from attrs import Factory, field, frozen
 
+from env_sync.hieradata.monitors import Monitor
+
 STEPS = (
     "dump",
     "upload",
@@ -235,6 +237,8 @@ class Settings:
     after_replacing: tuple[str, ...] = field(
         default=(), metadata={"doc": "The same when the last sync of that run is over."}
     )
+    monitors: tuple[Monitor, ...] = ()
+    """Who is told how each sync went; read by monitors_reader.py."""
     options: Options = field(factory=Options, metadata={"doc": ""})
 
     def owner_of(self, bucket: str) -> str | None:

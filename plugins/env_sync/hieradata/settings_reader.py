@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from env_sync.hieradata.monitors_reader import MONITORS, read_monitors
 from env_sync.hieradata.nodes import Entry, shorten, shown
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, NAMESPACE, OPTION_FIELDS, SETTING_FIELDS
@@ -21,7 +22,7 @@ from env_sync.hieradata.yaml_file import YamlFile
 TASKS = f"{NAMESPACE}tasks"
 S3_SYNC_TASKS = f"{NAMESPACE}s3_sync_tasks"
 POSTPROCESS = f"{NAMESPACE}postprocess"
-KNOWN_KEYS = (TASKS, S3_SYNC_TASKS, POSTPROCESS, *(f"{NAMESPACE}{name}" for name in SETTING_FIELDS))
+KNOWN_KEYS = (TASKS, S3_SYNC_TASKS, POSTPROCESS, MONITORS, *(f"{NAMESPACE}{name}" for name in SETTING_FIELDS))
 PROTECTED = f"{NAMESPACE}protected"
 
 
@@ -61,8 +62,12 @@ def read_settings(
     if "timeouts" in common_level.values:
         options = with_options(options, {"timeouts": common_level.values["timeouts"]})
     options = with_options(options, {name: value for name, value in chosen.items() if name in OPTION_FIELDS})
+    monitors, faults = read_monitors(own, common)
+    problems += [
+        Problem(place=fault.place, sync=None, read=fault.read, right=fault.right) for fault in faults
+    ]
     settings = attrs.evolve(
-        Settings(options=options),
+        Settings(options=options, monitors=monitors),
         **{name: value for name, value in chosen.items() if name in ENVIRONMENT_FIELDS},
     )
     return settings, tuple(problems)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
+from attrs import evolve
 
+from env_sync.alerts.alert import make_alert
+from env_sync.alerts.sending import Recipient, send_alert
+from env_sync.connections import monitor_login
+from env_sync.hieradata.monitors import Monitor
+from env_sync.hieradata.sync import Ensure
+from env_sync.operators.outbox import Outbox
 from env_sync.operators.run_context import run_name, started, task_id
 from env_sync.operators.step import ERROR, SKIP, SPENT, StepOperator
 from env_sync.plain import from_plain, to_plain
 from env_sync.report import Outcome, Report, Result, Skip, make_report
+from env_sync.secret import Login
 from env_sync.steps.failure import described
 from env_sync.steps.finish import Finished, finish
 from env_sync.steps.session import Session
@@ -25,14 +34,24 @@ NOTHING = Finished(promoted=None, notes=(), failures=())
 
 
 class ReportOperator(StepOperator):
-    """Always runs, last in its group: cleans up, gives the lease back, and says OK, WARNING or CRITICAL."""
+    """Always runs, last in its group: cleans up, gives the lease back, and says OK, WARNING or CRITICAL.
+
+    It says so to the monitors of the environment as well. The report is kept before it is sent, and each
+    monitor that took it: a report task that is killed and tried again goes on from there.
+    """
 
     ui_color = "#f3f2f1"
 
     def execute(self, context: Context) -> Any:
-        """Make the report; its value in XCom, its line in the log."""
+        """Make the report; its value in XCom, its line in the log; and tell the monitors."""
         states = self._states(context)
-        report = self._report(context, states)
+        monitors = self._plan.settings.monitors
+        outbox = Outbox.open(context, self.log) if monitors else None
+        report = (outbox.report if outbox else None) or self._report(context, states)
+        if outbox:
+            # In XCom before it is sent: whatever becomes of this task then, the night has it.
+            context["ti"].xcom_push(key=RETURN_VALUE, value=to_plain(report))
+            report = self._tell(report, monitors, outbox)
         log = {Result.OK: self.log.info, Result.WARNING: self.log.warning, Result.CRITICAL: self.log.error}
         log[report.result](report.line())
         if report.result is Result.CRITICAL and FAILED.isdisjoint(states.values()):
@@ -44,6 +63,35 @@ class ReportOperator(StepOperator):
     def work(self, session: Session, context: Context) -> Finished:
         """Clean up after the group."""
         return finish(session)
+
+    def _tell(self, report: Report, monitors: Sequence[Monitor], outbox: Outbox) -> Report:
+        """Send the report to the monitors that have not taken it, and give it with what went wrong there."""
+        sync = self._group.sync
+        alert = make_alert(
+            report, next_within=sync.options.fresh_within if sync.ensure is Ensure.PRESENT else None
+        )
+        if alert is None:
+            return report
+        outbox.keep(report)
+        unsent = []
+        recipients = []
+        for monitor in monitors:
+            if outbox.taken_by(monitor):
+                continue
+            try:
+                recipients.append(Recipient(monitor=monitor, login=_login(monitor)))
+            except Exception as problem:  # noqa: BLE001 - an alert never fails a sync
+                unsent.append(_unsent(monitor, described(problem)))
+        logger = logging.getLogger("env_sync.alerts")
+        for sent in send_alert(alert, recipients, cancellation=self._cancellation, log=logger):
+            if sent.failure is None:
+                outbox.take(sent.monitor)
+                self.log.info("%s took the alert", sent.monitor)
+            else:
+                unsent.append(_unsent(sent.monitor, sent.failure))
+        for line in unsent:
+            self.log.warning(line)
+        return evolve(report, unsent=tuple(unsent))
 
     def _states(self, context: Context) -> dict[str, str | None]:
         """The states of the group's steps, in their order."""
@@ -117,3 +165,12 @@ class ReportOperator(StepOperator):
             failure = f"cleaning up could not start: {described(problem)}"
             self.log.error(failure)
             return Finished(promoted=None, notes=(), failures=(failure,))
+
+
+def _login(monitor: Monitor) -> Login | None:
+    connection = getattr(monitor, "connection", None)
+    return None if connection is None else monitor_login(connection)
+
+
+def _unsent(monitor: Monitor, why: str) -> str:
+    return f"{monitor} did not take this report: {why}"

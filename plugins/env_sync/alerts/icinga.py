@@ -1,0 +1,53 @@
+"""Icinga 2 is told by its API, `process-check-result`.
+
+https://icinga.com/docs/icinga-2/latest/doc/12-icinga2-api/#process-check-result
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlsplit
+
+from env_sync.alerts.alert import Alert
+from env_sync.alerts.http import send_request
+from env_sync.errors import AlertRefused
+from env_sync.hieradata.monitors import Icinga, fill
+from env_sync.secret import Login
+
+ACTION = "/v1/actions/process-check-result"
+NEWER = 409
+"""The status of the answer where Icinga has a newer result already: this one is not needed."""
+
+
+def send(monitor: Icinga, alert: Alert, login: Login | None) -> None:
+    """Tell Icinga. Raises AlertRefused, AccessRefused, ServerUnreachable."""
+    service = f"{fill(monitor.host, alert.names)}!{fill(monitor.service, alert.names)}"
+    told: dict[str, object] = {
+        "type": "Service",
+        "service": service,
+        "exit_status": alert.exit_status,
+        "plugin_output": "\n".join(alert.details),
+        "performance_data": [str(figure) for figure in alert.figures],
+        "check_source": f"env_sync {alert.environment}",
+        "execution_start": alert.begun.timestamp(),
+        "execution_end": alert.ended.timestamp(),
+    }
+    if alert.next_within is not None:
+        # Icinga then runs the check of the service itself, which says CRITICAL.
+        told["ttl"] = alert.next_within.total_seconds()
+    status = send_request(
+        "POST",
+        f"{monitor.url}{ACTION}",
+        json.dumps(told).encode(),
+        headers={"Accept": "application/json", "Content-Type": "application/json"},
+        login=login,
+        ca=monitor.ca,
+    )
+    host = urlsplit(monitor.url).netloc
+    if status == 404:
+        raise AlertRefused(
+            f'{host} has no service "{service}", or hides it from this user: create it as docs/alerts.md '
+            "shows, or correct `host` and `service` of this monitor."
+        )
+    if status != NEWER and not 200 <= status < 300:
+        raise AlertRefused(f"{host} answered {status}: is `url` the address of Icinga's API?")
