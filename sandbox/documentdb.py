@@ -7,9 +7,6 @@ kind of index that DocumentDB is held not to have. The rest is passed on.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import ipaddress
-import os
 import socket
 import ssl
 import struct
@@ -19,10 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import bson
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from sandbox.certificate import make_certificate
 
 OP_MSG = 2013
 MORE_TO_COME = 2
@@ -57,7 +52,7 @@ class DocumentDBProxy:
         folder.mkdir(parents=True, exist_ok=True)
         key = folder / "key.pem"
         if not key.exists():
-            _make_certificate(self.certificate, key)
+            make_certificate(self.certificate, key)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(self.certificate, key)
         self._listener = socket.create_server((self.host, 0))
@@ -212,33 +207,3 @@ def _close(one: socket.socket) -> None:
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
     one.close()
-
-
-def _make_certificate(certificate: Path, key: Path) -> None:
-    """A certificate for this machine's own address, signed by itself."""
-    secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Env Sync sandbox")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address(DocumentDBProxy.host))
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(secret, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(
-            secret.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )

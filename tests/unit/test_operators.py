@@ -772,9 +772,11 @@ class TestAlerts:
             with pytest.raises(KeyboardInterrupt):
                 run.operator("report").execute(run.context("pull_signon.report"))
         (taken,) = run.kept["report"]["taken"]
+        reported = run.kept["report"]["report"]["reported"]
         run.world.journal.clear()
         report = run.do("report")
         assert (report["what"], report["unsent"]) == ("pulled and promoted", [])
+        assert report["reported"] == reported
         # The monitor that had taken it is not told again; what was cleaned up is not cleaned up again.
         first = "first" if "first" in taken else "second"
         assert [server for server, _ in told].count(first) == 1
