@@ -69,9 +69,14 @@ class Monitor:
         self._thread.join()
 
     @property
+    def port(self) -> int:
+        """Its port on 127.0.0.1."""
+        return self._server.server_port
+
+    @property
     def url(self) -> str:
         """Its address."""
-        return f"{self._scheme}://{LOOPBACK}:{self._server.server_port}"
+        return f"{self._scheme}://{LOOPBACK}:{self.port}"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         monitor = self

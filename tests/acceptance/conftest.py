@@ -9,16 +9,20 @@ import pytest
 
 from sandbox import process
 from sandbox.airflow import Airflow
+from sandbox.monitor import Monitor
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3
 from tests.acceptance.scene import (
     BUCKET,
     DATABASES,
     INTEGRATION,
+    MONITOR_CONNECTION,
+    MONITOR_USER,
     PASSWORD,
     PRODUCTION,
     TRANSFORMATIONS,
     Scene,
+    monitored,
     prepare,
 )
 
@@ -32,13 +36,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def monitors() -> Iterator[tuple[Monitor, Monitor]]:
+    """Two HTTP servers in the place of the monitoring."""
+    login = f"{MONITOR_USER}:{PASSWORD}"
+    with Monitor(login=login) as one, Monitor(login=login) as other:
+        yield one, other
+
+
+@pytest.fixture(scope="session")
 def scene(
     postgresql15: PostgreSQLServer,
     postgresql16: PostgreSQLServer,
     postgresql18: PostgreSQLServer,
     moto: MotoS3,
+    monitors: tuple[Monitor, Monitor],
 ) -> Iterator[Scene]:
-    """Three PostgreSQL servers, an S3 server, and an Airflow that knows them."""
+    """Three PostgreSQL servers, an S3 server, two monitors, and an Airflow that knows them."""
     targets = {"production": postgresql15, "integration": postgresql16, "nightly": postgresql18}
     for server in targets.values():
         server.clear()
@@ -53,8 +66,12 @@ def scene(
     for name, text in TRANSFORMATIONS.items():
         (transformations / name).write_text(text)
     (hieradata / "production.yaml").write_text(PRODUCTION)
-    (hieradata / "integration.yaml").write_text(INTEGRATION)
-    connections: dict[str, dict[str, object]] = {}
+    (hieradata / "integration.yaml").write_text(
+        f"{monitored(*(each.url for each in monitors))}\n{INTEGRATION}"
+    )
+    connections: dict[str, dict[str, object]] = {
+        MONITOR_CONNECTION: {"conn_type": "http", "login": MONITOR_USER, "password": PASSWORD}
+    }
     for environment, server in targets.items():
         host = "nightly" if environment == "nightly" else "databases"
         connections[f"env_sync_{environment}_{host}"] = server.airflow_connection(
@@ -77,7 +94,7 @@ def scene(
             for environment in ("production", "integration"):
                 api.wait_for_dag(f"env_sync_{environment}")
                 api.unpause_dag(f"env_sync_{environment}")
-            scene = Scene(airflow, api, viewer, targets, moto, hieradata)
+            scene = Scene(airflow, api, viewer, targets, moto, hieradata, *monitors)
             run = scene.trigger("production", only=["all"])
             scene.finish("production", run)
             yield scene

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 from attrs import frozen
 
 from sandbox.airflow import Airflow
 from sandbox.airflow_api import AirflowApi
+from sandbox.monitor import Monitor
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3
 
@@ -62,6 +64,18 @@ def _push(name: str, database: str) -> str:
         database_hostname="databases",
         url=BUCKET,
         path="databases",
+    )
+
+
+MONITOR_CONNECTION = "icinga_api"
+MONITOR_USER = "env-sync"
+
+
+def monitored(*urls: str) -> str:
+    """The setting that has the monitors at these addresses told of everything."""
+    fields = f"kind: icinga, connection: {MONITOR_CONNECTION}, host: databases"
+    return "\n".join(
+        ["govuk_env_sync::monitors:", *(f"  - {{{fields}, url: {json.dumps(url)}}}" for url in urls)]
     )
 
 
@@ -149,6 +163,10 @@ class Scene:
     targets: Mapping[str, PostgreSQLServer]
     s3: MotoS3
     hieradata: Path
+    monitor: Monitor
+    """It is told how each sync of integration went."""
+    other_monitor: Monitor
+    """So is this one."""
 
     def emails(self, environment: str, database: str) -> set[str]:
         """The email addresses that live holds."""
@@ -193,3 +211,24 @@ def prepare(server: PostgreSQLServer, databases: tuple[str, ...], address: str) 
                 [address, PEOPLE],
             )
             connection.commit()
+
+
+def running_transformation(scene: Scene) -> bool:
+    """Whether the slow transformation of museum is at work."""
+    rows = scene.targets["integration"].execute(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = 'museum__incoming' AND wait_event = 'PgSleep'"
+    )
+    return bool(rows)
+
+
+def task_at_work(scene: Scene) -> psutil.Process:
+    """The process whose connection runs the transformation."""
+    rows = scene.targets["integration"].execute(
+        "SELECT client_port FROM pg_stat_activity "
+        "WHERE datname = 'museum__incoming' AND wait_event = 'PgSleep'"
+    )
+    ((port,),) = rows
+    for connection in psutil.net_connections("tcp4"):
+        if connection.laddr.port == port and connection.pid:
+            return psutil.Process(connection.pid)
+    raise AssertionError(f"nobody holds port {port}")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 
-import psutil
 import pytest
 
 from sandbox.airflow_api import ApiRefused
-from tests.acceptance.scene import BUCKET, DATABASES, Scene
+from tests.acceptance.scene import BUCKET, DATABASES, Scene, running_transformation, task_at_work
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -129,13 +128,6 @@ def test_clearing_one_group_runs_just_that_group_again(scene: Scene) -> None:
     assert scene.api.task(DAG, run, "pull_shop.promote").raw["try_number"] == 2
 
 
-def _running_transformation(scene: Scene) -> bool:
-    rows = scene.targets["integration"].execute(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = 'museum__incoming' AND wait_event = 'PgSleep'"
-    )
-    return bool(rows)
-
-
 def _ended(scene: Scene) -> bool:
     rows = scene.targets["integration"].execute(
         "SELECT 1 FROM pg_stat_activity WHERE datname LIKE 'museum%%' AND application_name LIKE 'env_sync%%'"
@@ -147,7 +139,7 @@ def _ended(scene: Scene) -> bool:
 def test_a_sanitise_stopped_by_hand_never_promotes_and_leaves_nothing(scene: Scene, state: str) -> None:
     before = scene.emails("integration", "museum")
     run = scene.trigger("integration", only=["pull_museum_slowly"])
-    scene.api.wait_for(lambda: _running_transformation(scene), "the transformation to run", 120)
+    scene.api.wait_for(lambda: running_transformation(scene), "the transformation to run", 120)
     scene.api.mark_task(DAG, run, "pull_museum_slowly.sanitise", state)
     scene.finish("integration", run, "failed")
     assert scene.report("integration", run, "pull_museum_slowly")["result"] == "CRITICAL"
@@ -156,24 +148,11 @@ def test_a_sanitise_stopped_by_hand_never_promotes_and_leaves_nothing(scene: Sce
     scene.api.wait_for(lambda: _ended(scene), "the sessions of the cancelled step to end", 30)
 
 
-def _task_at_work(scene: Scene) -> psutil.Process:
-    """The process whose connection runs the transformation."""
-    rows = scene.targets["integration"].execute(
-        "SELECT client_port FROM pg_stat_activity "
-        "WHERE datname = 'museum__incoming' AND wait_event = 'PgSleep'"
-    )
-    ((port,),) = rows
-    for connection in psutil.net_connections("tcp4"):
-        if connection.laddr.port == port and connection.pid:
-            return psutil.Process(connection.pid)
-    raise AssertionError(f"nobody holds port {port}")
-
-
 def test_a_killed_task_is_reported_once_and_leaves_nothing(scene: Scene) -> None:
     before = scene.emails("integration", "museum")
     run = scene.trigger("integration", only=["pull_museum_slowly"])
-    scene.api.wait_for(lambda: _running_transformation(scene), "the transformation to run", 120)
-    _task_at_work(scene).kill()
+    scene.api.wait_for(lambda: running_transformation(scene), "the transformation to run", 120)
+    task_at_work(scene).kill()
     scene.finish("integration", run, "failed")
     report = scene.report("integration", run, "pull_museum_slowly")
     assert report["result"] == "CRITICAL"

@@ -28,7 +28,7 @@ class Figure:
 
 @frozen(kw_only=True)
 class Alert:
-    """What is told of one report. Moments are UTC."""
+    """What is told of one report."""
 
     environment: str
     sync: str
@@ -40,8 +40,6 @@ class Alert:
     details: tuple[str, ...]
     """All of it, in lines."""
     figures: tuple[Figure, ...]
-    begun: dt.datetime
-    ended: dt.datetime
     next_within: dt.timedelta | None
     """In what time the next success must come; None where no night runs the sync."""
     report: Report
@@ -70,7 +68,6 @@ def make_alert(report: Report, *, next_within: dt.timedelta | None) -> Alert | N
     summary = f"{report.result}: {report.what}"
     if lines:
         summary += f": {lines[0]}"
-    length = dt.timedelta(seconds=report.seconds or 0)
     return Alert(
         environment=report.environment,
         sync=report.sync,
@@ -78,10 +75,13 @@ def make_alert(report: Report, *, next_within: dt.timedelta | None) -> Alert | N
         database=report.database,
         result=report.result,
         summary=_cut(summary),
-        details=(summary, *lines[1:], *report.figures(), f"run {report.run}, group {report.group}"),
+        details=(
+            summary,
+            *lines[1:],
+            *report.figures(),
+            f"run {report.run}, group {report.group}, reported {report.reported:%Y-%m-%d %H:%M:%S} UTC",
+        ),
         figures=tuple(_figures(report)),
-        begun=report.reported - length,
-        ended=report.reported,
         next_within=next_within,
         report=report,
     )

@@ -24,7 +24,7 @@ def send_request(
     login: Login | None,
     ca: PurePosixPath | None,
 ) -> int:
-    """Send data to a monitor and give the status of its answer, 2xx, 404, 409 or another that is final.
+    """Send data to a monitor and give the status of its answer, 2xx, 404 or another that is final.
 
     Raises ServerUnreachable where it may help to try again (nobody answers, 429, 5xx), AccessRefused (401,
     403), AlertRefused where its certificate is not known or `ca` cannot be read.

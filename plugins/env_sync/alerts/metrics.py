@@ -107,7 +107,7 @@ def _of_sync(sync: SyncStatus) -> Iterator[_Sample]:
     freshness = sync.freshness
     yield _Sample("result", GRAVITY[sync.result])
     yield _Sample("enabled", sync.enabled)
-    yield _Sample("fresh", not freshness.stale)
+    yield _Sample("fresh", freshness.result is Result.OK)
     yield _Sample("fresh_within_seconds", freshness.limit.total_seconds())
     if freshness.last_success is not None:
         yield _Sample("last_success_timestamp_seconds", freshness.last_success.timestamp())
