@@ -101,7 +101,8 @@ def list_dumps(
     from env_sync.store import S3Store
     from env_sync.store.keys import timestamp_text
 
-    syncs = [group.sync for group in read_plan(environment).groups if isinstance(group.sync, Sync)]
+    every = [group.sync for group in read_plan(environment).groups if isinstance(group.sync, Sync)]
+    syncs = [sync for sync in every if not sync.is_cluster]
     places = dict.fromkeys((sync.url, sync.path) for sync in syncs if sync.database == database)
     if not places:
         known = sorted({sync.database for sync in syncs})

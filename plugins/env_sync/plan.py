@@ -395,7 +395,8 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         notes.append("disabled: by hand only")
     elif not settings.window.holds(group.time):
         notes.append("outside the window")
-    if not group.by_hand_only and sync.action is Action.PULL and (wait := sync.options.wait_for_dump):
+    waits = isinstance(sync, Sync) and sync.pulls_dump and not group.by_hand_only
+    if waits and (wait := sync.options.wait_for_dump):
         notes.append(_waiting_note(group.time, wait, sync.options.wait_for_dump_then, settings.window))
     if isinstance(sync, BucketSync):
         notes += ["deletes what the source lacks"] if sync.delete else []

@@ -152,3 +152,11 @@ def test_what_stops_a_pull_stops_it_before_it_waits_for_a_dump() -> None:
     plan = a_plan(a_sync("pull_signon", "03:00", options=WAITING))
     assert isinstance(decided(DUE, plan, pause=paused(None)), Skip)
     assert isinstance(decided(moment("2026-11-24 07:01"), plan), Skip)
+
+
+def test_a_pull_of_a_cluster_waits_for_no_dump() -> None:
+    """It is told for a whole environment, and a cluster keeps its snapshots itself."""
+    cluster = {"dbms": "elasticsearch", "storagebackend": "elasticsearch", "database": "search"}
+    plan = a_plan(a_sync("pull_search", "03:00", options=WAITING, **cluster))
+    assert decided(DUE, plan) == Go()
+    assert "waits up to" not in plan.as_text()

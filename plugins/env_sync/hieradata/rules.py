@@ -264,8 +264,9 @@ def _excluded_tables(judged: Judged) -> Iterator[Fault]:
 
 def _waiting(judged: Judged) -> Iterator[Fault]:
     sync, options = judged.sync, judged.sync.options
-    if sync.action is not Action.PULL:
-        yield from _waiting_where_nothing_waits(judged.places, f"a {sync.action}")
+    if not sync.pulls_dump:
+        what = f"a {sync.action}{' of a cluster' if sync.is_cluster else ''}"
+        yield from _waiting_where_nothing_waits(judged.places, what)
         return
     if options.wait_for_dump is None:
         if "wait_for_dump_then" in judged.places:
@@ -286,7 +287,9 @@ def _waiting(judged: Judged) -> Iterator[Fault]:
 def _waiting_where_nothing_waits(places: Mapping[str, Place], what: str) -> Iterator[Fault]:
     for field in WAITING:
         if field in places:
-            yield Fault(places[field], f"`{field}` on {what}", "remove it: only a pull waits for a dump")
+            yield Fault(
+                places[field], f"`{field}` on {what}", "remove it: only a pull of a dump waits for it"
+            )
 
 
 def _database(judged: Judged) -> Iterator[Fault]:
@@ -338,7 +341,7 @@ RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = 
     (frozenset({"action", "dbms"}), _excluded_tables),
     (frozenset({"dbms"}), _indices),
     (frozenset({"action", "dbms", "source_hostname", "database", "database_hostname"}), _copy),
-    (frozenset({"action", *WAITING, "start_deadline"}), _waiting),
+    (frozenset({"action", "storagebackend", *WAITING, "start_deadline"}), _waiting),
     (frozenset({"action", "dbms", "database"}), _database),
 )
 """Each rule with the fields that it judges by."""

@@ -113,6 +113,11 @@ class Sync:
         return self.storagebackend == "elasticsearch"
 
     @property
+    def pulls_dump(self) -> bool:
+        """Whether it restores a dump out of a bucket, which can be waited for and listed."""
+        return self.action is Action.PULL and not self.is_cluster
+
+    @property
     def writes(self) -> bool:
         """Whether it replaces its live database by what comes from elsewhere."""
         return self.action in (Action.PULL, Action.COPY)

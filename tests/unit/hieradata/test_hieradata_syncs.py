@@ -452,6 +452,7 @@ def test_a_copy_of_a_cluster(hieradata) -> None:
         ({"copy_way": "files"}, "write one of `auto`"),
         ({"excluded_tables": "pages"}, "write `excluded_indices`"),
         ({"snapshots_kept": "0"}, "from 1 to 1000"),
+        ({"wait_for_dump": "30m"}, "only a pull of a dump waits for it"),
         ({"pre_dump_transformation_sql_filename": "sanitise.sql"}, "write `transformation_sql_filename`"),
     ],
 )
