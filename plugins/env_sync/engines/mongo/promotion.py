@@ -17,7 +17,7 @@ from env_sync.engines.mongo.definitions import Definition, Kind, described, from
 from env_sync.engines.mongo.incoming import documents_of, drop_incoming
 from env_sync.engines.mongo.loading import load
 from env_sync.engines.mongo.names import OURS, Copies, Place
-from env_sync.engines.mongo.server_errors import NO_SUCH
+from env_sync.engines.mongo.server_errors import ALREADY_THERE, NO_SUCH
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.stamp import (
     LiveStamp,
@@ -34,6 +34,8 @@ from env_sync.progress import Progress
 
 JOURNAL = "promotions"
 SAMPLE = 5
+TRIES = 100
+"""How often a collection is dropped and renamed over, where clients make it anew in between."""
 """How many names a warning gives."""
 
 
@@ -230,14 +232,20 @@ def _replace(
     ):
         session.drop(database, name)
     rename: dict[str, Any] = {"renameCollection": f"{database}.{staged}", "to": f"{database}.{name}"}
-    if session.server.features.drop_target:
+    in_one_step = session.server.features.drop_target
+    if in_one_step:
         rename["dropTarget"] = True
-    try:
-        session.write("admin", rename)
-    except OperationFailure as error:
-        if error.code != NO_SUCH or name not in session.names(database):
-            raise
-        # The driver sent it a second time, after an answer that was lost.
+    for left in reversed(range(TRIES)):
+        try:
+            session.write("admin", rename)
+        except OperationFailure as error:
+            if error.code == ALREADY_THERE and not in_one_step and left:
+                # Whoever wrote between the drop and the rename made it anew.
+                session.drop(database, name)
+                continue
+            # Else the driver sent it a second time, after an answer that was lost.
+            if error.code != NO_SUCH or name not in session.names(database):
+                raise
         return
 
 

@@ -39,6 +39,7 @@ GONE = (
     errors.WaitQueueTimeoutError,
 )
 NO_SUCH = 26
+ALREADY_THERE = 48
 
 
 def describe(error: BaseException) -> str:
