@@ -27,22 +27,6 @@ from tests.acceptance.scene import (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let two processes share the tests, those of the scene in one: Airflow waits more than it works."""
-    for item in items:
-        of_the_scene = "scene" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("scene" if of_the_scene else "others"))
-
-
-@pytest.fixture(scope="session")
-def monitors() -> Iterator[tuple[Monitor, Monitor]]:
-    """Two HTTP servers in the place of the monitoring."""
-    login = f"{MONITOR_USER}:{PASSWORD}"
-    with Monitor(login=login) as one, Monitor(login=login) as other:
-        yield one, other
-
-
 @pytest.fixture(scope="session")
 def scene(
     postgresql15: PostgreSQLServer,
