@@ -28,6 +28,14 @@ from tests.acceptance.scene import (
 
 
 @pytest.fixture(scope="session")
+def monitors() -> Iterator[tuple[Monitor, Monitor]]:
+    """Two HTTP servers in the place of the monitoring."""
+    login = f"{MONITOR_USER}:{PASSWORD}"
+    with Monitor(login=login) as one, Monitor(login=login) as other:
+        yield one, other
+
+
+@pytest.fixture(scope="session")
 def scene(
     postgresql15: PostgreSQLServer,
     postgresql16: PostgreSQLServer,
