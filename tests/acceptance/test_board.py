@@ -307,7 +307,7 @@ def test_a_run_is_started_with_a_dump_of_the_buckets_list(scene: Scene, by_admin
     assert scene.sanitised("integration", "archive")
     # The page renews itself.
     row = page.locator("table.databases tr", has_text="pull_archive")
-    expect(row.locator(".badge")).to_have_text("OK")
+    expect(row.locator(".badge")).to_have_text("OK", timeout=90_000)
 
 
 def test_a_viewer_sees_all_and_has_no_buttons(scene: Scene, browser: Browser, pulled: str) -> None:
