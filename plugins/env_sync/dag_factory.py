@@ -124,7 +124,7 @@ def _announce(plan: Plan, event: Event) -> AnnounceOperator:
 def _add_group(group: Group, plan: Plan) -> dict[str, StepOperator]:
     sync, settings = group.sync, plan.settings
     with TaskGroup(group_id=group.id, tooltip=_tooltip(group), doc_md=_group_doc(group)):
-        operators = CLUSTER_OPERATORS if isinstance(sync, Sync) and sync.is_cluster else OPERATORS
+        operators = CLUSTER_OPERATORS if sync.is_cluster else OPERATORS
         tasks = {
             step: operators[step](task_id=step, group=group, plan=plan, **_limits(group, step))
             for step in group.steps

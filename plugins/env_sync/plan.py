@@ -228,7 +228,7 @@ def _refusal(sync: Sync, reason: str) -> Problem:
 
 def steps_of(sync: AnySync) -> tuple[str, ...]:
     """The steps of a sync's groups, in order."""
-    steps = CLUSTER_STEPS if isinstance(sync, Sync) and sync.is_cluster else STEPS
+    steps = CLUSTER_STEPS if sync.is_cluster else STEPS
     return steps[sync.action]
 
 
@@ -395,7 +395,7 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         notes.append("disabled: by hand only")
     elif not settings.window.holds(group.time):
         notes.append("outside the window")
-    waits = isinstance(sync, Sync) and sync.pulls_dump and not group.by_hand_only
+    waits = sync.pulls_dump and not group.by_hand_only
     if waits and (wait := sync.options.wait_for_dump):
         notes.append(_waiting_note(group.time, wait, sync.options.wait_for_dump_then, settings.window))
     if isinstance(sync, BucketSync):

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from attrs import frozen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
@@ -19,13 +18,6 @@ from sandbox.demo.search import Found
 
 WIDTH = 150  # columns where there is no terminal
 COLOURS = {Result.OK: "green", Result.WARNING: "yellow", Result.CRITICAL: "bold red"}
-
-
-@frozen
-class Verdict:
-    """Whether all went as it must; `wrong` says what did not."""
-
-    wrong: tuple[str, ...]
 
 
 def make_console() -> Console:

@@ -143,6 +143,8 @@ class BucketSync:
     delete: bool
     after: tuple[str, ...]
     options: Options
+    is_cluster = False
+    pulls_dump = False
 
     @property
     def action(self) -> Action:

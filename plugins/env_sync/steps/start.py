@@ -6,7 +6,6 @@ import datetime as dt
 
 from attrs import frozen
 
-from env_sync.hieradata.sync import Sync
 from env_sync.pause import Pause
 from env_sync.plan import Group, Plan
 from env_sync.report import Result, Skip
@@ -75,6 +74,6 @@ def decide(
             result=Result.WARNING,
         )
     wait = group.sync.options.wait_for_dump
-    if wait is None or not (isinstance(group.sync, Sync) and group.sync.pulls_dump):
+    if wait is None or not group.sync.pulls_dump:
         return Go()
     return Go(Tonight(opened=run_after, due=moment, until=moment + wait))

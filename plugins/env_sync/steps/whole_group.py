@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from env_sync.errors import Cancelled, PauseActive
-from env_sync.hieradata.sync import Action, Sync
+from env_sync.hieradata.sync import Action
 from env_sync.plain import to_plain
 from env_sync.report import Outcome, Report, Skip, make_report
 from env_sync.steps.bucket_sync import bucket_sync
@@ -59,7 +59,7 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
     spent: dict[str, Spent] = {}
     skip: Skip | None = None
     sync = session.group.sync
-    work = CLUSTER_STEP_WORK if isinstance(sync, Sync) and sync.is_cluster else STEP_WORK
+    work = CLUSTER_STEP_WORK if sync.is_cluster else STEP_WORK
     for step in steps:
         say(step)
         session.stopwatch.take()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.engines.elasticsearch.contents import Contents, Held, load_contents
+from env_sync.engines.elasticsearch.contents import Contents, load_contents
 from env_sync.engines.elasticsearch.incoming import LEFT_BEHIND
 from env_sync.engines.elasticsearch.names import CONTENTS, RENAME_PATTERN, copy_prefix
 from env_sync.engines.elasticsearch.snapshots import unreadable
@@ -29,11 +29,6 @@ def contents_of(cluster: Cluster, repository: str, snapshot: str, token: str) ->
         return load_contents(cluster, index)
     finally:
         cluster.find_and_delete(f"/{quoted(index)}")
-
-
-def chosen_of(contents: Contents, names: Sequence[str]) -> tuple[Held, ...]:
-    """Those of the indices that have one of these names."""
-    return tuple(held for held in contents.indices if held.name in names)
 
 
 def _restore(

@@ -23,7 +23,6 @@ from env_sync.errors import (
 
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses that say nothing about what was asked for."""
-NO_API = 405
 QUIET = frozenset(
     [
         "action_request_validation_exception",
