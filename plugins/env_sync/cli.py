@@ -98,8 +98,8 @@ def list_dumps(
     """List the dumps that syncs of this environment can restore for a database, the newest first."""
     _use_airflow()
     from env_sync.connections import store_connection
-    from env_sync.store import S3Store
     from env_sync.store.keys import timestamp_text
+    from env_sync.store.s3 import S3Store
 
     every = [group.sync for group in read_plan(environment).groups if isinstance(group.sync, Sync)]
     syncs = [sync for sync in every if not sync.is_cluster]

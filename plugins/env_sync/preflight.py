@@ -21,7 +21,7 @@ from attrs import frozen
 from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, source_connection, store_connection
 from env_sync.engines.contract import DumpHead, Engine, Holder, ServerConnection, Work
-from env_sync.engines.registry import ENGINES
+from env_sync.engines.registry import engine_class
 from env_sync.errors import EnvSyncError, ServerUnreachable
 from env_sync.finding import Checked, Finding, note, problem
 from env_sync.hieradata.settings import Settings
@@ -34,9 +34,10 @@ from env_sync.steps.dump_file import pushed_by_another
 from env_sync.steps.failure import described
 from env_sync.steps.sanitise import transformation_files
 from env_sync.steps.session import check_allowed, check_folder, work_folder
-from env_sync.store import Choice, S3Store
+from env_sync.store import Choice
 from env_sync.store.keys import timestamp_text
 from env_sync.store.requests import Tuning
+from env_sync.store.s3 import S3Store
 
 THREADS = 8
 HEAD = 64
@@ -385,7 +386,7 @@ def _holder(sync: Sync) -> Holder:
 
 def _engine(sync: Sync, connection: ServerConnection) -> Engine:
     holder = _holder(sync)
-    return ENGINES[sync.dbms](
+    return engine_class(sync.dbms)(
         Work(
             sync=sync,
             holder=holder,

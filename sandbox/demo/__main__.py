@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -88,13 +89,15 @@ def _search_again(console: Console, scene: Scene) -> int:
     with show.timed(console, "The servers"):
         scene.start_servers()
         scene.seed()
+    console.print("The buckets went with the S3 server of that demo, so they are not searched.")
     return 1 if _look(console, scene, ()) else 0
 
 
 def _look(console: Console, scene: Scene, nights: Sequence[Night]) -> bool:
     """Search everything, and say what came of the nights and of the search; whether anything is wrong."""
     with show.timed(console, "\nLooking for every invented value"):
-        raw, clean = _search(scene)
+        # Without a night there are no buckets either: the S3 server keeps them in its memory.
+        raw, clean = _search(scene, buckets=bool(nights))
     console.print()
     if nights:
         console.print(show.nights_table(nights))
@@ -125,20 +128,21 @@ def _nights(console: Console, airflow: Airflow) -> list[Night]:
     return nights
 
 
-def _search(scene: Scene) -> tuple[list[Found], list[Found]]:
+def _search(scene: Scene, *, buckets: bool) -> tuple[list[Found], list[Found]]:
     """What was found where the values belong, production first; and where none may be."""
-    raw = [
-        _search_environment(scene, "production"),
-        _search_environment(scene, "staging"),
-        _search_buckets(scene, "staging"),
-    ]
-    clean = [
-        _search_environment(scene, "integration"),
-        _search_buckets(scene, "integration"),
-        search.search_files("logs", scene.logs(), scene.marks),
-        search.search_server("Airflow's XComs and the rest", scene.metadata, scene.marks),
-    ]
-    return raw, clean
+    marks = scene.marks
+    # Most of it is waiting for servers, each of which is searched by one of these.
+    with ThreadPoolExecutor() as pool:
+        raw = [pool.submit(_search_environment, scene, each) for each in ("production", "staging")]
+        clean = [
+            pool.submit(_search_environment, scene, "integration"),
+            pool.submit(search.search_files, "logs", scene.logs(), marks),
+            pool.submit(search.search_server, "Airflow's XComs and the rest", scene.metadata, marks),
+        ]
+        if buckets:
+            raw.append(pool.submit(_search_buckets, scene, "staging"))
+            clean.append(pool.submit(_search_buckets, scene, "integration"))
+        return [found.result() for found in raw], [found.result() for found in clean]
 
 
 def _search_environment(scene: Scene, environment: str) -> Found:

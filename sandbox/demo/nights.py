@@ -15,7 +15,7 @@ from sandbox.airflow_api import AirflowApi, ApiRefused, Task
 from sandbox.process import SandboxError
 
 LONGEST = 900.0  # seconds
-EVERY = 0.7
+EVERY = 2.0  # seconds between two looks, each of which is work for the api-server
 
 
 @frozen(kw_only=True)

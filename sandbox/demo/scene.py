@@ -186,6 +186,8 @@ class Scene:
                 "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
                 # The demo starts its nights itself, whatever the time is.
                 "SCHEDULER__USE_JOB_SCHEDULE": "False",
+                # Nobody changes the DAG files here.
+                "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
                 "API__INSTANCE_NAME": "Env Sync demo",
                 "CORE__DEFAULT_TIMEZONE": "utc",
             },

@@ -23,9 +23,9 @@ from env_sync.request import Request
 from env_sync.steps.bucket_sync import what_would_be_done
 from env_sync.steps.session import Session, open_session
 from env_sync.steps.whole_group import run_group
-from env_sync.store import S3Store
 from env_sync.store.mirror import Tally, Wanted
 from env_sync.store.requests import MEBIBYTE, Tuning
+from env_sync.store.s3 import S3Store
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass
 from sandbox.s3 import Account, MotoS3, S3Server, VersityGW
 from tests.unit.values import a_bucket_sync, a_plan

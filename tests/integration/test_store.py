@@ -30,8 +30,9 @@ from env_sync.errors import (
     TransferFailed,
 )
 from env_sync.manifest import Manifest
-from env_sync.store import S3Store, dump_key, manifest_key
+from env_sync.store import dump_key, manifest_key
 from env_sync.store.requests import MEBIBYTE, Tuning
+from env_sync.store.s3 import S3Store
 from env_sync.store.transfer import sha256_of, writing
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Garble, Pass, Stall
 from sandbox.s3 import MotoS3, S3Server, VersityGW

@@ -27,7 +27,7 @@ from env_sync.plan import Plan
 from env_sync.preflight import Access, preflight
 from env_sync.progress import LogProgress
 from env_sync.secret import Secret
-from env_sync.store import S3Store
+from env_sync.store.s3 import S3Store
 from tests.unit.memory_engine import DAMAGED, Database, MemoryEngine, MemoryStore, World, put
 from tests.unit.values import a_bucket_sync, a_plan, a_push, a_recovery, a_sync, moment
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from airflow.sdk import Context
 
 from env_sync.operators.step import StepOperator
-from env_sync.steps.bucket_sync import bucket_sync
 from env_sync.steps.results import BucketSynced
 from env_sync.steps.session import Session
 
@@ -15,4 +14,7 @@ class BucketSyncOperator(StepOperator):
 
     def work(self, session: Session, context: Context) -> BucketSynced:
         """Mirror."""
+        # boto3 is imported by this task, not by every one that reads the DAG file.
+        from env_sync.steps.bucket_sync import bucket_sync
+
         return bucket_sync(session)

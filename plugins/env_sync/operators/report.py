@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from attrs import evolve
 
 from env_sync.alerts.alert import make_alert
-from env_sync.alerts.sending import Recipient, send_alert
 from env_sync.connections import monitor_login
 from env_sync.hieradata.monitors import Monitor
 from env_sync.hieradata.sync import Ensure
@@ -67,6 +66,9 @@ class ReportOperator(StepOperator):
     def _tell(self, report: Report, monitors: Sequence[Monitor], outbox: Outbox) -> Report:
         """Send the report to the monitors that have not taken it, and give it with what went wrong there."""
         sync = self._group.sync
+        # What sends alerts is imported by the task that has one to send.
+        from env_sync.alerts.sending import Recipient, send_alert
+
         alert = make_alert(
             report, next_within=sync.options.fresh_within if sync.ensure is Ensure.PRESENT else None
         )

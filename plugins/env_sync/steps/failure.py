@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-import psycopg
-
 from env_sync.errors import EnvSyncError
-from env_sync.redact import describe_database_error
 
 
 def described(problem: Exception) -> str:
@@ -15,10 +12,15 @@ def described(problem: Exception) -> str:
     name = type(problem).__name__
     if isinstance(problem, EnvSyncError):
         return f"{name}: {problem}"
-    if isinstance(problem, psycopg.Error):
-        return describe_database_error(problem)
     if isinstance(problem, OSError) and problem.strerror:
         return f"{name}: {problem.strerror}{f': {problem.filename}' if problem.filename else ''}"
+    # Drivers are imported where something failed, not by every task that reads the DAG file.
+    import psycopg
+
+    from env_sync.redact import describe_database_error
+
+    if isinstance(problem, psycopg.Error):
+        return describe_database_error(problem)
     frame = traceback.extract_tb(problem.__traceback__)[-1:]
     where = f" in {frame[0].name}, line {frame[0].lineno} of {frame[0].filename}" if frame else ""
     return f"{name}{where}; its text is withheld, since it may hold a value of a row"

@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -19,7 +20,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, source_connection, store_connection
 from env_sync.disk import is_full
 from env_sync.engines.contract import ClusterEngine, DumpEngine, Engine, Holder, Work
-from env_sync.engines.registry import ENGINES
+from env_sync.engines.registry import engine_class
 from env_sync.errors import (
     ConfirmationMissing,
     DiskFull,
@@ -34,8 +35,9 @@ from env_sync.plan import Group
 from env_sync.progress import Progress
 from env_sync.request import Request
 from env_sync.stopwatch import Stopwatch
-from env_sync.store import S3Store
-from env_sync.store.requests import Tuning
+
+if TYPE_CHECKING:
+    from env_sync.store.s3 import S3Store
 
 WORK_FOLDER = "ENV_SYNC_WORK_FOLDER"
 LEVELS = 4
@@ -127,9 +129,8 @@ def open_session(
     folder = work_folder(sync, holder)
     stopwatch = Stopwatch()
     engine = None
-    tuning = Tuning()
     if isinstance(sync, Sync):
-        engine = ENGINES[sync.dbms](
+        engine = engine_class(sync.dbms)(
             Work(
                 sync=sync,
                 holder=holder,
@@ -142,8 +143,6 @@ def open_session(
                 stopwatch=stopwatch,
             )
         )
-    else:
-        tuning = Tuning(workers=sync.options.copies)
     return Session(
         group=group,
         settings=settings,
@@ -155,14 +154,24 @@ def open_session(
         progress=progress,
         log=log,
         engine=engine,
-        open_store=lambda: S3Store(
-            store_connection(sync.environment),
-            cancellation=cancellation,
-            progress=progress,
-            log=log,
-            tuning=tuning,
-        ),
+        open_store=lambda: _open_store(sync, cancellation, progress, log),
         stopwatch=stopwatch,
+    )
+
+
+def _open_store(
+    sync: AnySync, cancellation: Cancellation, progress: Progress, log: logging.Logger
+) -> S3Store:
+    # boto3 is imported by the steps that need it, not by every task that reads the DAG file.
+    from env_sync.store.requests import Tuning
+    from env_sync.store.s3 import S3Store
+
+    return S3Store(
+        store_connection(sync.environment),
+        cancellation=cancellation,
+        progress=progress,
+        log=log,
+        tuning=Tuning(workers=sync.options.copies) if isinstance(sync, BucketSync) else Tuning(),
     )
 
 

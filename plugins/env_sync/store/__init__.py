@@ -1,16 +1,14 @@
 """The store: where dumps are kept in a bucket, which of them is chosen, and how they are moved.
 
-`keys` and `choice` are pure. `faults` says what a server's refusal means, `crew` does many requests at the
-same time, `transfer` sends and fetches a file in parts, and `s3` joins them.
+`keys` and `choice` are pure, and what the package itself offers. `faults` says what a server's refusal means,
+`crew` does many requests at the same time, `transfer` sends and fetches a file in parts, and `s3` joins them.
 """
 
 from env_sync.store.choice import Choice, StoredDump, Survey
 from env_sync.store.keys import dump_key, manifest_key, parse_timestamp, pointer_key
-from env_sync.store.s3 import S3Store
 
 __all__ = [
     "Choice",
-    "S3Store",
     "StoredDump",
     "Survey",
     "dump_key",
