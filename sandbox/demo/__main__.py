@@ -153,6 +153,8 @@ def _search_environment(scene: Scene, environment: str) -> Found:
         search.search_mongodb(environment, scene.mongodb[environment], marks),
         search.search_files(environment, [scene.files(environment)], marks),
     ]
+    if environment in scene.clusters:
+        found.append(search.search_elasticsearch(environment, scene.clusters[environment], marks))
     if scene.mariadb:
         found.append(search.search_mariadb(environment, scene.mariadb[environment], marks))
     return search.together(environment, found)

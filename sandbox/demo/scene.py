@@ -11,7 +11,7 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +25,10 @@ from env_sync.installation import (
 )
 from sandbox import process
 from sandbox.airflow import REPOSITORY, Airflow
-from sandbox.demo import assets, attachments, databases, invented, seed, whitehall
+from sandbox.demo import assets, attachments, databases, invented, search_pages, seed, whitehall
 from sandbox.demo.databases import DATABASES
 from sandbox.demo.invented import Kind
+from sandbox.elasticsearch import ElasticsearchServer, can_start
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
 from sandbox.mongodb import SYNC_USER, MongoDBServer
 from sandbox.postgresql import SYNC_ROLE, PostgreSQLServer
@@ -76,6 +77,20 @@ class Scene:
             self.mariadb = {name: MariaDBServer(folder / f"{name}-mariadb") for name in ENVIRONMENTS}
         except ServerMissing as missing:
             self.left_out["whitehall_db_admin"] = str(missing)
+        self.clusters: Mapping[str, ElasticsearchServer] = {}
+        if can_start():
+            self.clusters = {
+                name: ElasticsearchServer(
+                    folder / f"{name}-elasticsearch",
+                    search_pages.VERSION,
+                    repositories=folder / "elasticsearch-repositories",
+                )
+                for name in search_pages.HOSTS
+            }
+        else:
+            self.left_out[search_pages.NODE_CLASS] = (
+                "Elasticsearch needs a JDK, and is put together once, by bin/setup-servers, in about a minute"
+            )
         self.marks: Mapping[bytes, Kind] = {}
         self.airflow: Airflow | None = None
         self._undo = contextlib.ExitStack()
@@ -97,7 +112,7 @@ class Scene:
     def seeded(self) -> bool:
         """Whether an earlier demo filled the servers with what this one would."""
         note = self.folder / NOTE
-        return note.exists() and note.read_text() == _version()
+        return note.exists() and note.read_text() == _version(self.left_out)
 
     def start_servers(self) -> None:
         """Starts all servers and makes the buckets; each has a folder, so they can start at once."""
@@ -107,6 +122,7 @@ class Scene:
             self.s3,
             *self.mongodb.values(),
             *self.mariadb.values(),
+            *self.clusters.values(),
         ]
         with ThreadPoolExecutor(len(everything)) as pool:
             started = [pool.submit(server.start) for server in everything]
@@ -121,6 +137,7 @@ class Scene:
         rows, made = seed.rows_of_production()
         documents = assets.documents(made)
         editions = whitehall.rows(made) if self.mariadb else None
+        found_by_search = search_pages.documents(made) if self.clusters else None
         self.marks = made.marks
         note = self.folder / NOTE
         if self.seeded and not self._broken_off():
@@ -142,9 +159,11 @@ class Scene:
             assets.make(self.mongodb[environment], ours_and_theirs, documents if filled else None)
             if self.mariadb:
                 whitehall.make(self.mariadb[environment], ours_and_theirs, editions if filled else None)
+            if environment in self.clusters:
+                search_pages.make(self.clusters[environment], found_by_search if filled else None)
             attachments.make_directory(self.files(environment), filled=filled)
         attachments.fill_bucket(self.s3, assets_bucket("production"))
-        note.write_text(_version())
+        note.write_text(_version(self.left_out))
         return True
 
     def files(self, environment: str) -> Path:
@@ -203,7 +222,7 @@ class Scene:
             self.folder / "airflow",
             *(
                 server.log
-                for servers in (self.servers, self.mongodb, self.mariadb)
+                for servers in (self.servers, self.mongodb, self.mariadb, self.clusters)
                 for name, server in servers.items()
                 if name != "production"
             ),
@@ -247,6 +266,11 @@ class Scene:
                 "extra": {"root": str(self.files(environment)), **told},
             }
             connections[f"env_sync_{environment}_s3"] = self.s3.airflow_connection(environment=environment)
+        for environment, cluster in self.clusters.items():
+            # The id has the environment of the sync, the extra that of the cluster.
+            connections[_connection("integration", search_pages.HOSTS[environment])] = (
+                cluster.airflow_connection(environment=environment)
+            )
         return connections
 
     def _passwords(self) -> dict[str, str]:
@@ -298,9 +322,10 @@ def _connection(environment: str, host: str) -> str:
     return f"env_sync_{environment}_{host}".replace("-", "_")
 
 
-def _version() -> str:
-    """Changes when what is seeded does."""
-    modules = (databases, invented, seed, assets, whitehall, attachments)
+def _version(left_out: Collection[str]) -> str:
+    """Changes when what is seeded does, or what is left out of it."""
+    modules = (databases, invented, seed, assets, whitehall, attachments, search_pages)
     parts: list[Path] = [Path(module.__file__ or "") for module in modules]
     parts += sorted(databases.SCHEMAS.glob("*.sql"))
-    return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
+    texts = [*(part.read_bytes() for part in parts), *(each.encode() for each in sorted(left_out))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import subprocess
 import tempfile
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from attrs import field, frozen
+from elasticsearch import helpers
 from psycopg import sql
 
 from sandbox.demo.invented import Kind, found_in
+from sandbox.elasticsearch import ElasticsearchServer
 from sandbox.mariadb import ADMINISTRATOR, MariaDBServer, find_program
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
@@ -136,6 +139,17 @@ def search_mongodb(where: str, server: MongoDBServer, marks: Mapping[bytes, Kind
                 batches: Iterable[Any] = client[database][collection].find_raw_batches({})
                 found = [found_in(batch, marks) for batch in batches]
                 places[f"{database}.{collection}"] = frozenset().union(*found)
+    return Found(where=where, places=places)
+
+
+def search_elasticsearch(where: str, server: ElasticsearchServer, marks: Mapping[bytes, Kind]) -> Found:
+    """Searches every document of every index of a cluster, whatever is hidden or has no alias."""
+    places = {}
+    with server.client() as client:
+        for index in sorted(client.indices.get(index="*", expand_wildcards="all")):
+            documents = helpers.scan(client, index=index, query={"query": {"match_all": {}}})
+            found = (found_in(json.dumps(document["_source"]).encode(), marks) for document in documents)
+            places[f"{server.name} {index}"] = frozenset().union(*found)
     return Found(where=where, places=places)
 
 

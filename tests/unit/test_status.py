@@ -256,6 +256,15 @@ def test_after_an_undo_live_holds_what_it_did_before() -> None:
     assert seen.freshness.last_success == a_summary(night=23).reported
 
 
+def test_a_monitor_that_took_no_report_is_said_once() -> None:
+    summaries = [a_summary("pull_signon"), a_summary("push_signon"), a_summary("pull_shop")]
+    down = ("icinga https://icinga.example did not take this report: it answered 503",)
+    reports = [a_report(each, unsent=() if each.group == "push_signon" else down) for each in summaries]
+    [note] = status(summaries=summaries, reports=reports).notes
+    assert note == f"the last report of pull_signon, and those of 1 more: {down[0]}"
+    assert status(summaries=summaries).notes == ()
+
+
 def test_only_the_reports_that_are_shown_are_wanted() -> None:
     first, second = a_summary(night=22), a_summary(night=23, result=Result.CRITICAL, replaced=False)
     quiet = a_summary(night=24, quiet=True, skipped=True)

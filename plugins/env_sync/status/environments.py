@@ -12,7 +12,7 @@ from env_sync.status.replacing import find_replacing
 from env_sync.status.rows import Rows
 from env_sync.status.seen import Seen
 from env_sync.status.syncs import sync_status
-from env_sync.status.values import Attempt, EnvironmentStatus, Night, Replacing
+from env_sync.status.values import Attempt, EnvironmentStatus, Night, Replacing, SyncStatus
 
 LATE = dt.timedelta(minutes=10)
 """How long after the opening of the window its run is missed."""
@@ -25,14 +25,15 @@ def make_status(plan: Plan, rows: Rows, now: dt.datetime) -> EnvironmentStatus:
     syncs: dict[str, list[Group]] = {}
     for group in plan.groups:
         syncs.setdefault(group.sync.name, []).append(group)
+    statuses = tuple(sync_status(seen, groups, attempts) for groups in syncs.values())
     return EnvironmentStatus(
         environment=plan.environment,
         at=now,
         protected=plan.settings.protected,
         switched_off=rows.switched_off,
-        notes=_notes(seen),
+        notes=(*_missing(seen), *_not_told(seen), *_not_taken(statuses)),
         problems=(*map(str, plan.problems), *map(str, plan.left_out)),
-        syncs=tuple(sync_status(seen, groups, attempts) for groups in syncs.values()),
+        syncs=statuses,
         night=_night(seen, attempts),
         replacing=find_replacing(seen, attempts),
     )
@@ -44,14 +45,21 @@ def replacing_at(plan: Plan, rows: Rows, now: dt.datetime) -> Replacing:
     return find_replacing(seen, find_attempts(seen))
 
 
-def _notes(seen: Seen) -> tuple[str, ...]:
-    return (*_missing(seen), *_not_told(seen))
-
-
 def _not_told(seen: Seen) -> Iterator[str]:
     for task in seen.rows.tasks:
         if not task.group and task.state == "failed":
             yield f"{task.step} failed in the run {task.run}: others were not told; its log says why"
+
+
+def _not_taken(syncs: Sequence[SyncStatus]) -> Iterator[str]:
+    """Monitors that did not take the last report of a sync: each once, however many reports that were."""
+    untaken: dict[str, list[str]] = {}
+    for sync in syncs:
+        for line in sync.last.unsent if sync.last else ():
+            untaken.setdefault(line, []).append(sync.sync)
+    for line, (first, *others) in untaken.items():
+        more = f", and those of {len(others)} more" if others else ""
+        yield f"the last report of {first}{more}: {line}"
 
 
 def _missing(seen: Seen) -> tuple[str, ...]:
