@@ -36,14 +36,22 @@ def monitors() -> Iterator[tuple[Monitor, Monitor]]:
 
 
 @pytest.fixture(scope="session")
+def replay() -> Iterator[Monitor]:
+    """An HTTP server in the place of a tool that replays traffic."""
+    with Monitor() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def scene(
     postgresql15: PostgreSQLServer,
     postgresql16: PostgreSQLServer,
     postgresql18: PostgreSQLServer,
     moto: MotoS3,
     monitors: tuple[Monitor, Monitor],
+    replay: Monitor,
 ) -> Iterator[Scene]:
-    """Three PostgreSQL servers, an S3 server, two monitors, and an Airflow that knows them."""
+    """The servers, those over HTTP that are told things, and an Airflow that knows all of them."""
     targets = {"production": postgresql15, "integration": postgresql16, "nightly": postgresql18}
     for server in targets.values():
         server.clear()
@@ -86,7 +94,7 @@ def scene(
             for environment in ("production", "integration"):
                 api.wait_for_dag(f"env_sync_{environment}")
                 api.unpause_dag(f"env_sync_{environment}")
-            scene = Scene(airflow, api, viewer, targets, moto, hieradata, *monitors)
+            scene = Scene(airflow, api, viewer, targets, moto, hieradata, *monitors, replay)
             run = scene.trigger("production", only=["all"])
             scene.finish("production", run)
             yield scene

@@ -101,10 +101,11 @@ PRODUCTION = "\n".join(
 )
 
 
-def nightly(opens: dt.datetime) -> str:
+def nightly(opens: dt.datetime, replay: str) -> str:
     """An environment whose window opens at a moment (UTC), with a sync due at once, later, and too late.
 
-    The dumps that are there when it opens are older: one more sync waits for tonight's.
+    The dumps that are there when it opens are older: one more sync waits for tonight's. `replay`
+    is the address of who is told when data is replaced.
     """
 
     def at(minutes: int) -> dict[str, object]:
@@ -116,6 +117,8 @@ def nightly(opens: dt.datetime) -> str:
         [
             f'govuk_env_sync::window: "{opens:%H:%M}-{closes:%H:%M}"',
             "govuk_env_sync::retries: 2",
+            f"govuk_env_sync::before_replacing: {replay}/pause",
+            f"govuk_env_sync::after_replacing: {replay}/go-on",
             "govuk_env_sync::tasks:",
             _pull("pull_shop", "shop", "anonymise.sql", database_hostname="nightly", **at(0)),
             # For this one no dump of tonight will be there in time.
@@ -167,6 +170,8 @@ class Scene:
     """It is told how each sync of integration went."""
     other_monitor: Monitor
     """So is this one."""
+    replay: Monitor
+    """It is told when data of nightly is replaced."""
 
     def emails(self, environment: str, database: str) -> set[str]:
         """The email addresses that live holds."""

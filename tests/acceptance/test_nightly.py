@@ -18,7 +18,7 @@ def scheduled(scene: Scene) -> str:
     """The id of a nightly run, started by the schedule when the window opened."""
     now = dt.datetime.now(dt.UTC)
     opens = (now + dt.timedelta(seconds=90)).replace(second=0, microsecond=0)
-    (scene.hieradata / "nightly.yaml").write_text(nightly(opens))
+    (scene.hieradata / "nightly.yaml").write_text(nightly(opens, scene.replay.url))
     scene.api.wait_for_dag(DAG)
     scene.api.unpause_dag(DAG)
     found = scene.api.wait_for(
@@ -102,3 +102,25 @@ def test_a_problem_of_the_configuration_fails_loudly_and_alone(scene: Scene, sch
     assert "25" in log
     by_hand = scene.trigger("nightly", only=["pull_shop"])
     scene.finish("nightly", by_hand)
+
+
+def test_others_are_told_before_and_after_data_is_replaced(scene: Scene, scheduled: str) -> None:
+    told = scene.replay.told
+    (begun,) = [each.json for each in told if each.json["run"] == f"{DAG}/{scheduled}"]
+    assert begun["event"] == "replacing_begins"
+    assert {"shop", "library", "archive"} <= set(begun["databases"])
+    before = len(told)
+    by_hand = scene.trigger("nightly", only=["pull_shop"])
+    scene.finish("nightly", by_hand)
+    assert [(each.path, each.json) for each in told[before:]] == [
+        (
+            path,
+            {
+                "event": event,
+                "environment": "nightly",
+                "run": f"{DAG}/{by_hand}",
+                "databases": ["shop"],
+            },
+        )
+        for path, event in (("/pause", "replacing_begins"), ("/go-on", "replacing_ends"))
+    ]
