@@ -7,7 +7,7 @@ from attrs import evolve
 
 from env_sync.engines.postgresql.archive import Archive, Entry, Locale
 from env_sync.engines.postgresql.script import Script, read_script, words_of
-from env_sync.engines.postgresql.waiting_indexes import waiting_indexes
+from env_sync.engines.postgresql.waiting_indexes import named_in, table_of, waiting_indexes
 from env_sync.hieradata.settings import IndexesAfterTransformation
 
 AUTO, ALWAYS, NEVER = IndexesAfterTransformation
@@ -71,12 +71,18 @@ def waiting(
 
 def test_plain_indexes_of_the_tables_that_are_named_wait_with_what_follows_on_them() -> None:
     assert waiting(CHANGE) == ["people_email", "people_lower", "letters_at", "INDEX people_lower"]
-    assert waiting('UPDATE public."people" SET a = 1') == [
+    assert waiting('UPDATE public."people" SET a = 1', wanted=ALWAYS) == [
         "people_email",
         "people_lower",
         "INDEX people_lower",
     ]
-    assert waiting("UPDATE other SET a = 'people' -- letters") == []
+    assert waiting("UPDATE other SET a = 'people' -- letters", wanted=ALWAYS) == []
+
+
+def test_those_of_other_tables_wait_as_well_where_nothing_looks_rows_up() -> None:
+    assert waiting("UPDATE other SET a = 1") == waiting(CHANGE)
+    assert named_in([script("UPDATE Other SET a = 'people'")]) == {"update", "other", "set", "a"}
+    assert [table_of(each) for each in (PLAIN, ENTRIES[0], ENTRIES[3])] == ["people", "", "people"]
 
 
 def test_nothing_waits_where_nothing_runs_or_where_that_is_the_setting() -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -86,6 +87,9 @@ WAITING = {
     "visits_1_email_idx",
     "visits_1_all_email_idx",
     "visits_2_email_idx",
+    # Of tables that the transformation does not name.
+    "added_later_note",
+    "colours_name",
 }
 
 
@@ -180,9 +184,100 @@ def test_an_index_that_cannot_be_built_drops_incoming(stage: Stage, caplog: pyte
     assert "home.example" not in f"{failed.value}{caplog.text}"
 
 
+@contextlib.contextmanager
+def held_up(stage: Stage) -> Iterator[None]:
+    """Holds a transformation up that was made by `waits`."""
+    with contextlib.closing(stage.server.connect(stage.incoming)) as session:
+        session.execute("SELECT pg_advisory_lock(4711)")
+        yield
+
+
+def waits(text: str) -> str:
+    """A transformation that waits where it is held up."""
+    return f"UPDATE app.people SET name = name WHERE id = 1 AND pg_advisory_xact_lock(4711) IS NULL; {text}"
+
+
+def transformation_waits(stage: Stage) -> bool:
+    return bool(
+        stage.server.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event = 'advisory'", [stage.incoming]
+        )
+    )
+
+
+def test_indexes_of_other_tables_are_built_while_the_transformation_runs(stage: Stage) -> None:
+    wanted, everything = made(stage)
+    stage = restored(stage, waits(CHANGES))
+    with held_up(stage):
+        at_work = threading.Thread(target=lambda: sanitise(stage, jobs=2))
+        at_work.start()
+        wait_for(lambda: "colours_name" in names(stage) and transformation_waits(stage), "an index beside it")
+        assert "people_lower" not in names(stage)
+    at_work.join()
+    assert names(stage) == everything
+    assert stage.query(INDEXES, stage.incoming) == wanted
+
+
+def test_one_session_builds_them_after_it(stage: Stage) -> None:
+    stage = restored(stage, waits(CHANGES))
+    with held_up(stage):
+        at_work = threading.Thread(target=lambda: sanitise(stage, jobs=1))
+        at_work.start()
+        wait_for(lambda: transformation_waits(stage), "the transformation")
+        assert "colours_name" not in names(stage)
+    at_work.join()
+    assert names(stage) == made(stage)[1]
+
+
+def test_a_kill_meanwhile_leaves_what_is_not_promoted(stage: Stage) -> None:
+    wanted, _ = made(stage)
+    stage = restored(stage, waits(CHANGES))
+    file = stage.folder / "redact.sql"
+    with held_up(stage):
+        child = FORK.Process(target=lambda: sanitise(stage, jobs=2))
+        child.start()
+        wait_for(lambda: "colours_name" in names(stage) and transformation_waits(stage), "an index beside it")
+        child.kill()
+        child.join()
+    with working(stage.engine(transformation=file)) as engine:
+        left = engine.incoming_stamp()
+        assert left
+        assert left.state is CopyState.SANITISING
+        with pytest.raises(ProofMissing):
+            engine.promote(said(file), lambda: None)
+        assert stage.dump
+        engine.restore(stage.dump)
+        assert engine.sanitise([file]).state is CopyState.SANITISED
+    assert stage.query(INDEXES, stage.incoming) == wanted
+
+
+def test_a_transformation_that_fails_ends_what_is_built_meanwhile(stage: Stage) -> None:
+    stage = restored(stage, waits("UPDATE app.people SET no_such_column = 1;"))
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            sanitise(stage, jobs=2)
+        except TransformationFailed as problem:
+            failed.append(problem)
+
+    at_work = threading.Thread(target=work)
+    with contextlib.closing(stage.server.connect(stage.incoming)) as blocker:
+        blocker.execute("BEGIN; LOCK TABLE app.colours IN ACCESS EXCLUSIVE MODE")
+        with held_up(stage):
+            at_work.start()
+            wait_for(lambda: transformation_waits(stage), "the transformation")
+        # The index of colours still waits for its lock.
+        at_work.join(60)
+        assert not at_work.is_alive()
+    assert "no_such_column" in str(failed[0])
+    assert stage.server.databases() == {"env_sync"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("raised", [Cancelled, ServerUnreachable])
 def test_a_cancel_or_a_lost_session_while_indexes_are_built_drops_incoming(
-    stage: Stage, raised: type[EnvSyncError]
+    stage: Stage, raised: type[EnvSyncError], jobs: int
 ) -> None:
     stage = restored(stage)
     cancellation = Cancellation()
@@ -191,7 +286,7 @@ def test_a_cancel_or_a_lost_session_while_indexes_are_built_drops_incoming(
         blocker.execute("BEGIN; LOCK TABLE app.colours IN ACCESS EXCLUSIVE MODE")
         stage.query(
             f"INSERT INTO {SCHEMA}.statement "
-            "VALUES (99, 'app', 'late', 'CREATE INDEX late ON app.colours (id)')",
+            "VALUES (99, 'app', 'late', 'colours', 'CREATE INDEX late ON app.colours (id)')",
             stage.incoming,
         )
 
@@ -211,7 +306,7 @@ def test_a_cancel_or_a_lost_session_while_indexes_are_built_drops_incoming(
         canceller = threading.Thread(target=cancel_when_it_waits)
         canceller.start()
         with pytest.raises(raised):
-            sanitise(stage, cancellation=cancellation)
+            sanitise(stage, cancellation=cancellation, jobs=jobs)
         canceller.join()
     assert stage.server.databases() == {"env_sync"}
 
@@ -221,7 +316,8 @@ def die_at(stage: Stage, number: int) -> bool:
 
     def work() -> None:
         file = stage.folder / "redact.sql"
-        engine = stage.engine(transformation=file)
+        # With one session the statements have an order.
+        engine = stage.engine(transformation=file, jobs=1)
         left, execute = [number], Session.execute
 
         def counted(session: Session, *arguments: Any) -> Any:

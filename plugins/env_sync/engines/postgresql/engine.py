@@ -38,6 +38,7 @@ from env_sync.engines.postgresql.incoming import (
 )
 from env_sync.engines.postgresql.kept_statements import Kept, missing, take
 from env_sync.engines.postgresql.lease import Hold, Leases
+from env_sync.engines.postgresql.meanwhile import building_meanwhile
 from env_sync.engines.postgresql.names import Copies, copies_of
 from env_sync.engines.postgresql.outgoing import Outgoing, drop_left_outgoing, dump_outgoing
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
@@ -59,7 +60,7 @@ from env_sync.engines.postgresql.sanitising import (
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, read_comment, write_stamp
 from env_sync.engines.postgresql.verify import verify_archive
-from env_sync.engines.postgresql.waiting_indexes import waiting_indexes
+from env_sync.engines.postgresql.waiting_indexes import named_in, waiting_indexes
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
     DumpDamaged,
@@ -206,24 +207,28 @@ class PostgreSQLEngine(DumpEngine):
                 ):
                     kept = take(inside)
                     state = CopyState.TRANSFORMED if kept else CopyState.SANITISED
-                    stamp = run_transformations(
-                        inside,
-                        read,
-                        lambda: prove(
+                    with building_meanwhile(
+                        self._server, copies.incoming, self._left_alone(kept, read)
+                    ) as built:
+                        stamp = run_transformations(
                             inside,
-                            copies.incoming,
-                            evolve(
-                                self._now(inside, started, state),
-                                transformations=tuple(one.said for one in read),
+                            read,
+                            lambda: prove(
+                                inside,
+                                copies.incoming,
+                                evolve(
+                                    self._now(inside, started, state),
+                                    transformations=tuple(one.said for one in read),
+                                ),
                             ),
-                        ),
-                    )
+                        )
                 if kept:
                     with self.work.stopwatch.part("indexes"):
                         build_indexes(
                             self._server,
                             copies.incoming,
                             kept,
+                            built,
                             self.work.sync.options.jobs,
                             self.work.progress,
                         )
@@ -406,6 +411,13 @@ class PostgreSQLEngine(DumpEngine):
             # The step that runs it says so.
             return ()
         return waiting_indexes(archive, script, self.work.sync.options.indexes_after_transformation)
+
+    def _left_alone(self, kept: tuple[Kept, ...], read: Sequence[Read]) -> tuple[Kept, ...]:
+        """The indexes of tables that the transformations do not name; none where one session is all."""
+        if self.work.sync.options.jobs == 1:
+            return ()
+        named = named_in(one.script for one in read)
+        return tuple(each for each in kept if each.index and each.table.lower() not in named)
 
     def _complete(self, session: Session, stamp: Stamp, kept: tuple[Kept, ...]) -> Stamp:
         """Write the proof for a copy that proves itself to be transformed, once nothing of it is missing."""

@@ -17,10 +17,11 @@ _TABLE = f"{SCHEMA}.statement"
 
 @frozen(kw_only=True)
 class Kept:
-    """SQL that makes an index, with its schema and name, or what follows on one; then `index` is ""."""
+    """SQL that makes an index, with its schema, name and table, or what follows on one; then those are ""."""
 
     schema: str
     index: str
+    table: str
     sql: str
 
 
@@ -29,13 +30,15 @@ def keep(connection: psycopg.Connection[tuple[object, ...]], statements: tuple[K
     if not statements:
         return
     connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())
-    connection.execute(
-        f"CREATE TABLE {_TABLE} (number int PRIMARY KEY, schema text, index text, sql text)".encode()
-    )
+    columns = "number int PRIMARY KEY, schema text, index text, indexed text, sql text"
+    connection.execute(f"CREATE TABLE {_TABLE} ({columns})".encode())
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO {_TABLE} VALUES (%s, %s, %s, %s)".encode(),
-            [(number, each.schema, each.index, each.sql) for number, each in enumerate(statements)],
+            f"INSERT INTO {_TABLE} VALUES (%s, %s, %s, %s, %s)".encode(),
+            [
+                (number, each.schema, each.index, each.table, each.sql)
+                for number, each in enumerate(statements)
+            ],
         )
 
 
@@ -44,9 +47,9 @@ def take(session: Session) -> tuple[Kept, ...]:
     if session.value("SELECT pg_catalog.to_regclass(%s)", [_TABLE]) is None:
         return ()
     with session.transaction():
-        rows = session.execute(f"SELECT schema, index, sql FROM {_TABLE} ORDER BY number")
+        rows = session.execute(f"SELECT schema, index, indexed, sql FROM {_TABLE} ORDER BY number")
         session.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
-    return tuple(Kept(schema=schema, index=index, sql=sql) for schema, index, sql in rows)
+    return tuple(Kept(schema=schema, index=index, table=table, sql=sql) for schema, index, table, sql in rows)
 
 
 def missing(session: Session, statements: tuple[Kept, ...]) -> list[str]:

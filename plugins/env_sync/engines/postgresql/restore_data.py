@@ -27,6 +27,7 @@ from env_sync.engines.postgresql.selection import Target, one_at_a_time, select_
 from env_sync.engines.postgresql.session import plain_errors
 from env_sync.engines.postgresql.statistics import hold_autovacuum_back
 from env_sync.engines.postgresql.verify import read_failure, verify_archive
+from env_sync.engines.postgresql.waiting_indexes import table_of
 from env_sync.errors import EnvSyncError, RestoreFailed
 from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in, redact_text, redact_tool_line
@@ -168,7 +169,7 @@ def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callab
 
 def _kept(entry: Entry) -> Kept:
     name = entry.name if entry.type == "INDEX" else ""
-    return Kept(schema=entry.schema, index=name, sql=entry.definition)
+    return Kept(schema=entry.schema, index=name, table=table_of(entry), sql=entry.definition)
 
 
 def _look_at(session: psycopg.Connection[tuple[object, ...]]) -> Target:

@@ -15,6 +15,7 @@ from psycopg import errors, pq
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.kept_statements import Kept
+from env_sync.engines.postgresql.meanwhile import Built
 from env_sync.engines.postgresql.script import Script, read_script
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
@@ -198,15 +199,16 @@ def settle(server: Server, database: str, jobs: int, log: logging.Logger) -> Non
 
 
 def build_indexes(
-    server: Server, database: str, kept: tuple[Kept, ...], jobs: int, progress: Progress
+    server: Server, database: str, kept: tuple[Kept, ...], built: Built, jobs: int, progress: Progress
 ) -> None:
     """Build what waited for the transformations: indexes side by side, then what joins and describes them.
 
+    `built` is what was built meanwhile.
     Raises TransformationFailed, with the name of the index; the caller drops the database.
     """
-    indexes = [each for each in kept if each.index]
+    indexes = [each for each in kept if each.index and each not in built.indexes]
     progress.start(f"indexes of {database}", len(indexes), "items")
-    failed = run_side_by_side(
+    failed = built.failed or run_side_by_side(
         server, database, [each.sql for each in indexes], jobs, go_on=False, on_done=progress.advance
     )
     if not failed:

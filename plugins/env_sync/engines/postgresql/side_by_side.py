@@ -34,11 +34,13 @@ def run_side_by_side(
     *,
     go_on: bool,
     on_done: Callable[[int], None] = lambda done: None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> list[Failed]:
     """Run each statement by itself, in their order, over at most `jobs` sessions; gives what failed.
 
     Unless `go_on`, nothing more is begun once one has failed, and what a session dies of is raised: see
-    `Server.open` and `plain_error`. `on_done` is told how many are done. Raises Cancelled.
+    `Server.open` and `plain_error`. `on_done` is told how many are done; once `enough` says so, no more is
+    begun. Raises Cancelled.
     """
     waiting = list(reversed(statements))
     failed: list[Failed] = []
@@ -48,7 +50,7 @@ def run_side_by_side(
         with server.session(database) as session:
             with plain_errors(f"Database {database} on {server}"):
                 session.execute(SETTINGS)
-            while go_on or not failed:
+            while (go_on or not failed) and not enough():
                 server.cancellation.check()
                 try:
                     statement = waiting.pop()

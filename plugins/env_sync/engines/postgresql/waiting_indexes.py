@@ -1,5 +1,8 @@
 """Which indexes wait until the transformation has run, since to keep them up row by row takes longer.
 
+Those of other tables wait as well, where nothing looks rows up: the transformation is one session's work, and
+other sessions can build them meanwhile.
+
 Only plain ones: unique indexes and those of constraints do what a transformation may lean on (conflicts,
 cascades), and come before it. A plain index makes nothing right or wrong, but what looks rows up one by one
 without it may take for ever. So those on columns of foreign keys, which cascades look up, and those that the
@@ -45,7 +48,7 @@ def waiting_indexes(
     statements = words_of(script)
     if wanted is IndexesAfterTransformation.AUTO and _looks_rows_up(archive, statements):
         return ()
-    named = {word.text.lower() for statement in statements for word in statement}
+    named = named_in([script])
     tables = dict(_tables(archive.entries, named))
     dependents = defaultdict[int, list[Entry]](list)
     for entry in archive.entries:
@@ -53,12 +56,27 @@ def waiting_indexes(
             dependents[number].append(entry)
     waiting: set[int] = set()
     for family in _families(archive.entries):
-        rewritten = any(tables.get(number, "").lower() in named for number in family)
+        wait = wanted is IndexesAfterTransformation.AUTO or any(
+            tables.get(number, "").lower() in named for number in family
+        )
         depending = [entry for number in family for entry in dependents[number]]
         followers = [entry for entry in depending if entry.dump_id not in family]
-        if rewritten and family <= tables.keys() and all(entry.type in _FOLLOWS for entry in followers):
+        if wait and family <= tables.keys() and all(entry.type in _FOLLOWS for entry in followers):
             waiting |= family | {entry.dump_id for entry in followers}
     return tuple(entry for entry in archive.entries if entry.dump_id in waiting)
+
+
+def named_in(scripts: Iterable[Script]) -> frozenset[str]:
+    """The words of transformations, in lower case: only a cascade changes a table that is none of them."""
+    return frozenset(
+        word.text.lower() for script in scripts for statement in words_of(script) for word in statement
+    )
+
+
+def table_of(entry: Entry) -> str:
+    """The table of a plain index; "" for any other entry."""
+    match = _PLAIN.match(entry.definition) if entry.type == "INDEX" else None
+    return unquoted(match["table"]) if match else ""
 
 
 def _looks_rows_up(archive: Archive, statements: Sequence[Sequence[Word]]) -> bool:
