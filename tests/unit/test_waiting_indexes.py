@@ -167,7 +167,7 @@ def test_indexes_of_partitions_wait_together_or_not_at_all() -> None:
         parent = index(40, "visits_a", "visits USING btree (a)")
         parent = evolve(parent, definition=parent.definition.replace("ON ", "ON ONLY "))
         attach = entry(42, "INDEX ATTACH", child.name, "ALTER INDEX ... ATTACH PARTITION ...", 40, 41)
-        return waiting("UPDATE visits SET a = 1", parent, child, attach, *more)
+        return waiting("UPDATE visits SET a = 1", parent, child, attach, *more, wanted=ALWAYS)
 
     child = index(41, "visits_1_a", "visits_1 USING btree (a)", 40)
     assert family(child) == ["visits_a", "visits_1_a", "visits_1_a"]

@@ -262,7 +262,7 @@ def test_a_transformation_that_fails_ends_what_is_built_meanwhile(stage: Stage) 
             failed.append(problem)
 
     at_work = threading.Thread(target=work)
-    with contextlib.closing(stage.server.connect(stage.incoming)) as blocker:
+    with contextlib.closing(stage.server.connect(stage.incoming, "env_sync", SECRET)) as blocker:
         blocker.execute("BEGIN; LOCK TABLE app.colours IN ACCESS EXCLUSIVE MODE")
         with held_up(stage):
             at_work.start()
