@@ -293,7 +293,7 @@ def test_a_cancel_or_a_lost_session_while_indexes_are_built_drops_incoming(
         def cancel_when_it_waits() -> None:
             [(pid,)] = wait_for(
                 lambda: stage.server.execute(
-                    "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX late%' "
+                    "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%colours%' "
                     "AND wait_event_type = 'Lock'"
                 ),
                 "an index to be built",
