@@ -153,8 +153,8 @@ class Options:
             "after it, which is faster where it rewrites many rows (`postgresql`). Unique indexes, those of "
             "constraints and those on columns of foreign keys never wait. `auto`: where the transformation "
             "is UPDATE, DELETE, INSERT and TRUNCATE without joins and subqueries, and the database has "
-            "neither triggers nor materialised views. `always`: elsewhere too; what looks rows up by such "
-            "an index then takes very long."
+            "neither triggers nor materialised views; those of other tables are then built beside it. "
+            "`always`: elsewhere too; what looks rows up by such an index then takes very long."
         },
     )
     copies: int = field(
