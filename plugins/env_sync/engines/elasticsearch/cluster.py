@@ -194,6 +194,8 @@ class Cluster:
             options: dict[str, Any] = {"ca_certs": bundle} if bundle else {}
             if login:
                 options["basic_auth"] = (login, self.connection.password.reveal())
+            # A line for each request would stand between those that are for people.
+            logging.getLogger("elastic_transport").setLevel(logging.WARNING)
             try:
                 timeout = float(self._timeout or self.connection.extra.get("timeout") or TIMEOUT)
                 self._client = Elasticsearch(self.url, request_timeout=timeout, max_retries=0, **options)
