@@ -403,3 +403,21 @@ def test_previous_is_restored(scene: Scene, admin: Caller, pulled: str) -> None:
     assert found["last"]["undo"] is True
     assert found["holding"]["undo"] is True
     assert [entry["owner"] for entry in audit(scene, "env_sync_restore_previous")] == ["admin"]
+
+
+def test_the_window_is_told_while_the_scheduler_is_down(scene: Scene, admin: Caller) -> None:
+    told = admin.get(f"{INTEGRATION}/window")
+    assert told["replacing"] is False
+    scene.airflow.components["scheduler"].stop()
+    began = dt.datetime.now(dt.UTC)
+    try:
+        assert admin.get(f"{INTEGRATION}/window") | {"at": told["at"]} == told
+    finally:
+        scene.airflow.start_component("scheduler")
+
+    def well() -> bool:
+        beat = scene.api.health()["scheduler"]["latest_scheduler_heartbeat"]
+        return dt.datetime.fromisoformat(beat) >= began
+
+    scene.api.wait_for(well, "the scheduler to be up again", 90)
+    scene.finish("integration", scene.trigger("integration", only=["pull_shop"]))

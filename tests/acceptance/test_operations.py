@@ -18,10 +18,10 @@ pytestmark = pytest.mark.timeout(300)
 
 TEXT = (REPOSITORY / "docs" / "operations.md").read_text()
 NAMES: Mapping[str, str] = {
-    "pull_signon_staging_daily": "pull_gallery",
-    "signon_production": "gallery",
+    "pull_signon_staging_daily": "pull_shop",
+    "signon_production": "shop",
     "ENV": "integration",
-    "SYNC": "pull_gallery",
+    "SYNC": "pull_shop",
     "...": "a reason",
 }
 """Names of the text -> names of the scene."""
@@ -69,8 +69,8 @@ def env_sync(scene: Scene, *words: str) -> str:
 
 def test_every_command_of_operations_does_what_it_says(scene: Scene) -> None:
     for _ in range(2):
-        scene.finish("integration", scene.trigger("integration", only=["pull_gallery"]))
-    scene.targets["integration"].execute("UPDATE people SET email = 'changed'", database="gallery")
+        scene.finish("integration", scene.trigger("integration", only=["pull_shop"]))
+    scene.targets["integration"].execute("UPDATE people SET email = 'changed'", database="shop")
     dump = ""
     done = set()
     for words in commands():
@@ -82,10 +82,10 @@ def test_every_command_of_operations_does_what_it_says(scene: Scene) -> None:
             assert listed, said
             dump = listed[0]
         elif named[0] == "pause":
-            assert any("pull_gallery" in name for name in scene.api.variables())
+            assert any("pull_shop" in name for name in scene.api.variables())
     assert done >= {"check", "plan", "pause", "pauses", "resume", "list", "run", "restore-previous", "status"}
     # What was live before that run is live again.
-    assert scene.emails("integration", "gallery") == {"changed"}
+    assert scene.emails("integration", "shop") == {"changed"}
     for name in scene.api.variables():
         scene.api.delete_variable(name)
 
@@ -95,5 +95,5 @@ def test_every_statement_of_operations_can_be_run(scene: Scene) -> None:
     for statement in statements():
         database = "postgres" if statement.startswith("ALTER") else "env_sync"
         scene.targets["integration"].execute(
-            statement.replace("signon_production", "gallery"), database=database
+            statement.replace("signon_production", "shop"), database=database
         )
