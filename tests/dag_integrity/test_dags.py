@@ -204,7 +204,7 @@ def test_no_module_of_ours_is_loaded_as_a_plugin(home: Path) -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_reading_the_dag_file_imports_no_driver() -> None:
+def test_reading_the_dag_file_imports_no_driver(home: Path) -> None:
     """Each task reads it anew, so what only some tasks need would cost all of them, a second and more."""
     script = (
         "import runpy, sys\n"
@@ -212,10 +212,5 @@ def test_reading_the_dag_file_imports_no_driver() -> None:
         "drivers = {'psycopg', 'pymysql', 'pymongo', 'elasticsearch', 'boto3', 'botocore'}\n"
         "sys.exit(', '.join(sorted(drivers & sys.modules.keys())) or None)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
-        capture_output=True,
-        text=True,
-    )
+    done = _process(home, "-c", script, PYTHONPATH=str(ROOT / "plugins"))
     assert done.returncode == 0, done.stderr
