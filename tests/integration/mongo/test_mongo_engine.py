@@ -21,6 +21,7 @@ from pymongo.errors import PyMongoError
 
 from env_sync.engines.contract import DumpHead
 from env_sync.engines.mongo import earlier_operations, promotion
+from env_sync.engines.mongo.bson_stream import BATCH
 from env_sync.engines.mongo.session import Session
 from env_sync.errors import (
     AccessRefused,
@@ -252,6 +253,27 @@ def test_documentdb_is_refused_without_a_ca_bundle(documentdb: Stage) -> None:
         connection = evolve(engine.work.connection, extra=extra)
         with pytest.raises(AccessRefused, match=says):
             documentdb.engine(connection=connection)
+
+
+def test_a_dump_asks_for_no_more_at_once_than_it_writes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reader holds what came at once several times over, so that is what its memory depends on."""
+    with stage.server.connected() as client:
+        client[stage.database].pages.insert_many({"_id": n, "text": "x" * 4000} for n in range(2500))
+    sizes: list[int] = []
+    cursor = Session.cursor
+
+    def watched(session: Session, database: str, command: Mapping[str, Any]) -> Iterator[Any]:
+        for batch in cursor(session, database, command):
+            if "find" in command:
+                sizes.append(sum(len(each.raw) for each in batch))
+            yield batch
+
+    monkeypatch.setattr(Session, "cursor", watched)
+    stage.dump()
+    assert sum(sizes) > 2 * BATCH
+    assert max(sizes) <= BATCH
 
 
 def test_a_collection_that_is_dropped_while_it_is_dumped(

@@ -20,7 +20,7 @@ from pymongo.write_concern import WriteConcern
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import ServerConnection
-from env_sync.engines.mongo.bson_stream import RAW
+from env_sync.engines.mongo.bson_stream import BATCH, RAW
 from env_sync.engines.mongo.features import Features
 from env_sync.engines.mongo.server_errors import NO_SUCH, plain_errors
 from env_sync.errors import AccessRefused, Cancelled, EnvSyncError
@@ -213,7 +213,12 @@ class Session:
         return reply
 
     def cursor(self, database: str, command: Mapping[str, Any]) -> Iterator[Sequence[RawBSONDocument]]:
-        """Every batch of a command that answers with a cursor, its documents as they came."""
+        """Every batch of a command that answers with a cursor, its documents as they came.
+
+        Left to itself a server sends up to 16 MB at once, which a reader holds several times over; asked for
+        as many documents as there have been in `BATCH` bytes so far it sends about that.
+        """
+        documents = size = 0
         with self._client.start_session(causal_consistency=False) as session:
             reply = self.command(database, command, raw=True, within=session)["cursor"]
             collection = str(reply["ns"]).partition(".")[2]
@@ -224,7 +229,11 @@ class Session:
                         yield batch
                     if not number:
                         return
-                    more = {"getMore": bson.Int64(number), "collection": collection}
+                    documents += len(batch)
+                    size += sum(len(each.raw) for each in batch)
+                    more: dict[str, Any] = {"getMore": bson.Int64(number), "collection": collection}
+                    if documents:
+                        more["batchSize"] = max(1, BATCH * documents // size)
                     reply = self.command(database, more, raw=True, within=session)["cursor"]
                     number, batch = reply["id"], reply["nextBatch"]
             except GeneratorExit:
