@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.scene import Scene, nightly
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scene")]
 
 DAG = "env_sync_nightly"
 
