@@ -12,6 +12,7 @@ from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.nodes import Fault, shorten
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
+from env_sync.hieradata.values import BUCKET_NAME, ONE_BUCKET
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
 """What Airflow takes as the id of a task group, with room for a suffix below its 250 characters."""
@@ -135,6 +136,12 @@ def _store(judged: Judged) -> Iterator[Fault]:
         )
     elif sync.storagebackend == "s3" and "path" not in judged.places:
         yield judged.fault("path", "`path` is missing", "add it: the folder of the bucket for these dumps")
+
+
+def _bucket(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if sync.storagebackend == "s3" and BUCKET_NAME.fullmatch(sync.url) is None:
+        yield judged.fault("url", f"`url` is `{shorten(sync.url)}`", ONE_BUCKET)
 
 
 def _protected(judged: Judged) -> Iterator[Fault]:
@@ -333,6 +340,7 @@ def _transformation(sync: Sync, field: str) -> bool:
 RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = (
     (frozenset(), _name),
     (frozenset({"dbms", "storagebackend"}), _store),
+    (frozenset({"url", "storagebackend"}), _bucket),
     (frozenset({"action", "url", "ensure"}), _protected),
     (frozenset({"action", "url", "ensure"}), _recovery),
     (frozenset({"action", "url", "storagebackend"}), _push),

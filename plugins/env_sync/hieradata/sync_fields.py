@@ -23,6 +23,7 @@ from env_sync.hieradata.values import (
     optional,
     read_boolean,
     read_bucket,
+    read_bucket_or_repository,
     read_crontab_text,
     read_folder,
     read_key_prefix,
@@ -116,7 +117,7 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default="the node class; with `elasticsearch`, the database",
     ),
     "url": SyncField(
-        reader=read_bucket,
+        reader=read_bucket_or_repository,
         values="bucket name",
         doc="The bucket: of this environment for a push, of the environment above for a pull; with "
         "`elasticsearch`, the snapshot repository.",

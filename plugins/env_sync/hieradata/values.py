@@ -26,6 +26,9 @@ Reader = Callable[[Node], T]
 
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """S3's rules for the names of buckets."""
+ONE_BUCKET = "write the bucket's name alone: 3 to 63 small letters, digits, `-` and `.`"
+REPOSITORY_NAME = re.compile(r'[^\s#\\/*?"<>|,]+')
+"""Elasticsearch's rules for the names of snapshot repositories."""
 CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 COMPRESSION = re.compile(r"none|gzip:[1-9]")
 NOT_ZONES = ("localtime", "posixrules", "Factory")
@@ -201,7 +204,15 @@ def read_bucket(node: Node) -> str:
     """Read the name of an S3 bucket."""
     text = read_text(node)
     if BUCKET_NAME.fullmatch(text) is None:
-        raise WrongValue("write the bucket's name alone: 3 to 63 small letters, digits, `-` and `.`")
+        raise WrongValue(ONE_BUCKET)
+    return text
+
+
+def read_bucket_or_repository(node: Node) -> str:
+    """Read the name of an S3 bucket, or of a snapshot repository, which has more liberties."""
+    text = read_text(node)
+    if REPOSITORY_NAME.fullmatch(text) is None:
+        raise WrongValue(f"{ONE_BUCKET}; or the snapshot repository's")
     return text
 
 

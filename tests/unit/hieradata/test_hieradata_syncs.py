@@ -103,6 +103,7 @@ def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -
         ("url", "govuk-integration-database-backups", "recover it"),
         ("url", "govuk-staging-database-backups/", "bucket's name alone"),
         ("url", "s3://govuk-staging-database-backups", "bucket's name alone"),
+        ("url", "govuk_staging_backups", "bucket's name alone"),
         ("path", "/content", "without `/`"),
         ("path", "content/", "without `/`"),
         ("path", "../content", "without `/`"),
@@ -428,7 +429,7 @@ CLUSTER = {
     "storagebackend": "elasticsearch",
     "database": "search",
     "source_hostname": "search-above",
-    "url": "search-snapshots",
+    "url": "Search_snapshots",
 }
 
 
@@ -441,6 +442,7 @@ def test_a_copy_of_a_cluster(hieradata) -> None:
     assert (sync.server, sync.live) == ("search", ("elasticsearch", "search", "search"))
     assert sync.writes
     assert sync.is_cluster
+    assert sync.url == "Search_snapshots"
 
 
 @pytest.mark.parametrize(
@@ -452,6 +454,7 @@ def test_a_copy_of_a_cluster(hieradata) -> None:
         ({"copy_way": "files"}, "write one of `auto`"),
         ({"excluded_tables": "pages"}, "write `excluded_indices`"),
         ({"snapshots_kept": "0"}, "from 1 to 1000"),
+        ({"url": "s3://search"}, "the snapshot repository's"),
         ({"wait_for_dump": "30m"}, "only a pull of a dump waits for it"),
         ({"pre_dump_transformation_sql_filename": "sanitise.sql"}, "write `transformation_sql_filename`"),
     ],
