@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sandbox.monitor import Monitor
 from tests.acceptance.scene import Scene, running_transformation, task_at_work
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scene")]
+pytestmark = pytest.mark.timeout(600)
 
 DAG = "env_sync_integration"
 SERVICE = "databases!GOV.UK environment sync "

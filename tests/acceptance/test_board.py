@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, expect
 from tests.acceptance.browser import Visitor, chromium, visiting
 from tests.acceptance.scene import BUCKET, DATABASES, Scene
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scene")]
+pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "env_sync_integration"

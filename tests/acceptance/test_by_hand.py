@@ -10,7 +10,7 @@ import pytest
 from sandbox.airflow_api import ApiRefused
 from tests.acceptance.scene import BUCKET, DATABASES, Scene, running_transformation, task_at_work
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scene")]
+pytestmark = pytest.mark.timeout(600)
 
 DAG = "env_sync_integration"
 

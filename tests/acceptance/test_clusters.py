@@ -16,7 +16,7 @@ from sandbox.elasticsearch import OLDER, ElasticsearchServer
 from sandbox.postgresql import PostgreSQLServer
 from tests.conftest import run_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own")]
+pytestmark = pytest.mark.slow
 
 REPOSITORY = "search-snapshots"
 DAG = "env_sync_production"

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MINUTES = 60  # seconds
 SERVING = "The UI stays up until Ctrl-C"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.scene import Scene, nightly
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scene")]
+pytestmark = pytest.mark.timeout(600)
 
 DAG = "env_sync_nightly"
 

@@ -14,7 +14,7 @@ import pytest
 from sandbox.airflow import REPOSITORY
 from tests.acceptance.scene import Scene
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("scene")]
+pytestmark = pytest.mark.timeout(300)
 
 TEXT = (REPOSITORY / "docs" / "operations.md").read_text()
 NAMES: Mapping[str, str] = {

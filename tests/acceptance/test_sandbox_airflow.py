@@ -11,8 +11,6 @@ from sandbox.airflow_api import AirflowApi, ApiRefused
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import SandboxError, listens, wait_for
 
-pytestmark = pytest.mark.xdist_group("own")
-
 DAG = """
 import datetime as dt
 import os

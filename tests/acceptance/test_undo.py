@@ -12,7 +12,7 @@ from sandbox.airflow import REPOSITORY
 from sandbox.airflow_api import ApiRefused
 from tests.acceptance.scene import PEOPLE, Scene
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scene")]
+pytestmark = pytest.mark.timeout(600)
 
 DAG = "env_sync_integration"
 
