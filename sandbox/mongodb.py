@@ -29,7 +29,7 @@ class MongoDBServer(Server):
 
     It listens on 127.0.0.1 alone and asks everyone for a password (SCRAM-SHA-256). The administrator's
     password and the port stay the same from start to start, as long as the port is free. `tls` are the files
-    of a certificate and of its key.
+    of a certificate and of its key. Without `auth` it lets anybody in.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class MongoDBServer(Server):
         name: str | None = None,
         port: int | None = None,
         tls: tuple[Path, Path] | None = None,
+        auth: bool = True,
     ) -> None:
         """ServerMissing where SecantusDB is not installed."""
         super().__init__(folder)
@@ -46,6 +47,7 @@ class MongoDBServer(Server):
         self.port = port or 0
         self.password = ""
         self.tls = tls
+        self._auth = auth
         self._program = Path(sys.executable).with_name("secantusd-py")
         if not self._program.exists():
             raise ServerMissing(
@@ -59,7 +61,7 @@ class MongoDBServer(Server):
         if not (self.folder / "password").exists():
             self._make()
         self.password = (self.folder / "password").read_text()
-        self._run("--auth")
+        self._run(*(["--auth"] if self._auth else []))
         return self
 
     def client(self, user: str = ADMINISTRATOR, password: str | None = None) -> Client:
@@ -94,6 +96,16 @@ class MongoDBServer(Server):
         """Makes a user of the whole server; it may do what its roles allow."""
         with self.connected() as client:
             client.admin.command("createUser", name, pwd=password, roles=list(roles))
+
+    def create_looking_role(self, name: str) -> dict[str, str]:
+        """Makes the role with which a sync sees who could read incoming; gives it as a user has it."""
+        looks = [
+            {"resource": {"cluster": True}, "actions": ["viewUser"]},
+            {"resource": {"db": "admin", "collection": ""}, "actions": ["viewUser", "viewRole"]},
+        ]
+        with self.connected() as client:
+            client.admin.command("createRole", name, privileges=looks, roles=[])
+        return {"role": name, "db": "admin"}
 
     def grant(self, user: str, roles: Sequence[Mapping[str, str] | str]) -> None:
         """Gives a user more roles."""

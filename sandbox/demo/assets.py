@@ -60,8 +60,7 @@ def make(server: MongoDBServer, passwords: tuple[str, str], filling: Documents |
         server.drop_database(name)
     with server.connected() as client:
         if SYNC_USER not in server.users():
-            looks = {"resource": {"db": "admin", "collection": ""}, "actions": ["viewUser", "viewRole"]}
-            client.admin.command("createRole", "env_sync_looks", privileges=[looks], roles=[])
+            server.create_looking_role("env_sync_looks")
             ours, theirs = passwords
             writes = [
                 {"role": role, "db": name}

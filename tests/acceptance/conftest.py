@@ -33,7 +33,7 @@ OWN_AIRFLOW = ("test_clusters.py", "test_demo.py", "test_sandbox_airflow.py")
 
 
 class ByAirflow(LoadScopeScheduling):
-    """Gives the tests that share the scene to one worker, and those with an Airflow of their own to another."""
+    """Gives those that share the scene to one worker, and those with an Airflow of their own to another."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "own" if nodeid.partition("::")[0].endswith(OWN_AIRFLOW) else "scene"

@@ -284,7 +284,8 @@ class Engine(ABC):
     def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming, if it proves that these transformations ran in this attempt, with live.
 
-        `last_look` is called right before live is closed; what it raises stops the promotion.
+        `last_look` is called before previous is dropped, and right before live is closed; what it raises
+        stops the promotion.
         Where this attempt was promoted before (a rerun after a kill) what is left to do is done.
         Raises ProofMissing, PromoteFailed.
         """

@@ -24,6 +24,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import Holder
 from env_sync.errors import Cancelled
 from env_sync.installation import HIERADATA, TRANSFORMATIONS, read_plan
+from env_sync.pause import Pause
 from env_sync.plain import to_plain
 from env_sync.progress import Progress
 from env_sync.report import Outcome, Report, Result, make_report
@@ -365,6 +366,7 @@ class Stage:
         *,
         run: str = "",
         timestamp: str | None = None,
+        pause: Callable[[], Pause | None] = lambda: None,
         **options: Any,
     ) -> Attempt:
         """A new attempt at a sync, `push` in the source or `pull` into the target, with other options."""
@@ -382,7 +384,7 @@ class Stage:
                 group=group.id,
                 attempt=uuid.uuid4().hex,
             ),
-            pause=lambda: None,
+            pause=pause,
             cancellation=Cancellation(),
             progress=Instants(lambda _: None),
             log=logging.getLogger("env_sync.conformance"),

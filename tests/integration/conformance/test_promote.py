@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from env_sync.pause import Pause
 from env_sync.report import Result
 from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Reading
@@ -123,6 +124,20 @@ def test_a_second_pull_under_load_keeps_the_one_before_as_previous(stage: Stage,
     clients.end()
     assert set(watcher.seen) == {NEW_LIVE}
     assert subject.copies(TARGET, database) == copies_after_a_pull(stage)
+    stage.settled(NEW_LIVE)
+
+
+def test_a_pull_that_a_pause_stops_leaves_previous(stage: Stage) -> None:
+    stage.push()
+    stage.pull()
+    pauses: list[Pause] = []
+    attempt = stage.attempt(PULL, pause=lambda: pauses[0] if pauses else None)
+    attempt.run_until("promote")
+    pauses.append(Pause(by="somebody", why="the last pull was bad"))
+    assert not attempt.run("promote")
+    assert "the last pull was bad" in attempt.errors["promote"]
+    attempt.end()
+    assert stage.subject.copies(TARGET, stage.database) == copies_after_a_pull(stage)
     stage.settled(NEW_LIVE)
 
 

@@ -48,10 +48,10 @@ class Stage:
             for role in ("readWrite", "dbAdmin")
             for name in (self.database, f"{self.database}__incoming")
         ]
-        looks = {"resource": {"db": "admin", "collection": ""}, "actions": ["viewUser", "viewRole"]}
-        with self.server.connected() as client:
-            client.admin.command("createRole", f"looks_{self.database}", privileges=[looks], roles=[])
-        others = [{"role": "readWrite", "db": "env_sync"}, {"role": f"looks_{self.database}", "db": "admin"}]
+        others = [
+            {"role": "readWrite", "db": "env_sync"},
+            self.server.create_looking_role(f"looks_{self.database}"),
+        ]
         self.server.create_user(self.user, SECRET, [*of_databases, *others])
 
     def connection(self) -> ServerConnection:

@@ -150,6 +150,46 @@ def test_whoever_could_read_incoming_stops_a_pull_that_sanitises(stage: Stage) -
             client.admin.command("dropUser", "nosy")
 
 
+def test_a_user_of_another_database_stops_it_as_well(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    with stage.server.connected() as client:
+        # The server of these tests does not tell of the users of all databases, so it is asked for live's.
+        looks = {"resource": {"db": stage.database, "collection": ""}, "actions": ["viewUser"]}
+        client.admin.command("createRole", f"sees_{stage.database}", privileges=[looks], roles=[])
+        client[stage.database].command(
+            "createUser", "app", pwd=SECRET, roles=[{"role": "readWriteAnyDatabase", "db": "admin"}]
+        )
+    stage.server.grant(stage.user, [{"role": f"sees_{stage.database}", "db": "admin"}])
+    engine = stage.engine(transformation=REDACT)
+    with engine.at_work(), pytest.raises(AccessRefused, match=r"app \(by role readWriteAnyDatabase\)"):
+        engine.restore(dump)
+    assert stage.names(f"{stage.database}__incoming") == set()
+
+
+def test_a_server_that_lets_anybody_in_stops_it_unless_that_is_said_to_be_right(
+    tmp_path: Path, stage: Stage
+) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    with MongoDBServer(tmp_path / "open", auth=False) as server:
+        open_stage = evolve(stage, server=server)
+        open_stage.set_up()
+        engine = open_stage.engine(transformation=REDACT)
+        with engine.at_work(), pytest.raises(AccessRefused, match="anybody without a login"):
+            engine.restore(dump)
+        assert open_stage.names(f"{stage.database}__incoming") == set()
+        file = stage.folder / "sanitise.yaml"
+        assert any("anybody without" in each.what for each in engine.preflight([file], None).findings)
+        engine.release_lease()
+        told = evolve(engine.work.connection, extra={**engine.work.connection.extra, "open_to_anybody": True})
+        engine = open_stage.engine(transformation=REDACT, connection=told)
+        [warning] = open_stage.sanitise(engine, dump)
+        assert "could be read by anybody before it was sanitised" in warning
+        open_stage.promote(engine)
+        assert open_stage.find("people") == [0, 1, 2]
+
+
 @pytest.mark.parametrize("kind", ["stage", "documentdb"])
 def test_a_promotion_that_was_killed_is_brought_to_its_end(
     request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch

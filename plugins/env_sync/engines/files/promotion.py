@@ -62,16 +62,22 @@ def promote(
     if not check_live(place):
         return _promote_first(work, stamp, last_look)
     before = identity(place.live)
+
+    def look() -> None:
+        work.check()
+        last_look()
+        work.hold.check()
+        if (identity(place.incoming), identity(place.live)) != (proven, before) or not check_live(place):
+            raise PromoteFailed(
+                f"{place} was replaced by somebody else while the swap was prepared. Live is as they left "
+                "it; run the step again."
+            )
+
+    # A pull that is stopped here leaves previous to whoever wants to go back to it.
+    look()
     if remove(place, place.previous):
         work.log.info("Removed %s.", place.previous)
-    work.check()
-    last_look()
-    work.hold.check()
-    if (identity(place.incoming), identity(place.live)) != (proven, before) or not check_live(place):
-        raise PromoteFailed(
-            f"{place} was replaced by somebody else while the swap was prepared. Live is as they left it; "
-            "run the step again."
-        )
+    look()
     _dress(place.incoming, place.live)
     _note_was_live(work)
     now = dt.datetime.now(dt.UTC)

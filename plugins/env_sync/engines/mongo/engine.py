@@ -33,7 +33,7 @@ from env_sync.engines.mongo.lease import MongoLeases
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
-from env_sync.engines.mongo.readers import other_readers
+from env_sync.engines.mongo.readers import open_to_anybody, other_readers
 from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
@@ -159,7 +159,7 @@ class MongoEngine(DumpEngine):
             self._held.note_step("restore")
             for dropped in drop_incoming(session, copies):
                 self.work.log.info("Dropped %s, which an earlier step left.", dropped)
-            self._refuse_readers(session, place)
+            open_ = self._refuse_readers(session, place)
         entries, warnings = self._entries(read)
         with self._dropping_incoming(), self._errors("Restoring", RestoreFailed):
             stamp = first_stamp(self.work, dump, session.now())
@@ -172,7 +172,7 @@ class MongoEngine(DumpEngine):
                 unique=unique,
             )
             write_stamp(session, place, self._now(session, stamp, CopyState.RAW))
-        return warnings
+        return (*open_, *warnings)
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming, carry it beside live, write the proof. See the contract."""
@@ -339,10 +339,11 @@ class MongoEngine(DumpEngine):
                 "was touched."
             )
 
-    def _refuse_readers(self, session: Session, place: Place) -> None:
+    def _refuse_readers(self, session: Session, place: Place) -> tuple[str, ...]:
+        """Raises AccessRefused where others could read it; gives a warning where that may be."""
         if place.beside_live:
-            return
-        readers = other_readers(session, place.database)
+            return ()
+        readers = other_readers(session, place.database, self._database)
         if readers is None:
             self.work.log.warning(
                 "%s does not tell who else could read %s, where the dump is before it is sanitised: see "
@@ -356,6 +357,7 @@ class MongoEngine(DumpEngine):
                 "is before it is sanitised: nothing was restored. Give them roles on their own databases "
                 "instead."
             )
+        return open_to_anybody(self._server, place.database)
 
     def _entries(self, read: DumpFile) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
         """What is made of a dump's collections here, and warnings for what cannot be."""

@@ -31,6 +31,8 @@ class Features:
     """What a client left running can be ended by its session."""
     retry_writes: bool
     tls_required: bool
+    users_in_admin: bool
+    """Has users of the whole server alone."""
     tries: int
     """How many times the reading of one collection is tried."""
 
@@ -48,6 +50,7 @@ MONGODB = Features(
     kill_sessions=True,
     retry_writes=True,
     tls_required=False,
+    users_in_admin=False,
     tries=1,
 )
 DOCUMENTDB = Features(
@@ -68,6 +71,7 @@ DOCUMENTDB = Features(
     kill_sessions=False,
     retry_writes=False,
     tls_required=True,
+    users_in_admin=True,
     tries=5,
 )
 FEATURES: Mapping[str, Features] = {"mongo": MONGODB, "documentdb": DOCUMENTDB}

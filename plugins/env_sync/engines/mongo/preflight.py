@@ -16,7 +16,7 @@ from env_sync.engines.mongo.definitions import Kind, described, shown
 from env_sync.engines.mongo.lease import COLLECTION
 from env_sync.engines.mongo.names import OURS, STAGED, Copies
 from env_sync.engines.mongo.promotion import JOURNAL
-from env_sync.engines.mongo.readers import other_readers
+from env_sync.engines.mongo.readers import open_to_anybody, other_readers
 from env_sync.engines.mongo.server_errors import REFUSED, describe
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.transformation import read_transformations, unknown_collections
@@ -177,13 +177,15 @@ def _readers(looking: Looking, session: Session) -> Iterator[Finding]:
     if not (looking.transformations or looking.postprocess):
         return
     database = looking.copies.alone.database
-    readers = other_readers(session, database)
+    for warning in open_to_anybody(looking.server, database):
+        yield note(f"{warning}.", "Give the server access control, and the application a role of its own.")
+    readers = other_readers(session, database, looking.copies.live)
     if readers is None:
         yield note(
             f"{looking.server} does not tell {looking.server.connection.login} who else could read "
             f"{database}, where a dump is before it is sanitised.",
-            "Give it the actions viewUser and viewRole on admin, and see that no application has a role "
-            "such as readAnyDatabase.",
+            "Give it the actions viewUser on the cluster, and viewUser and viewRole on admin; and see that "
+            "no application has a role such as readAnyDatabase.",
         )
     elif readers:
         yield problem(

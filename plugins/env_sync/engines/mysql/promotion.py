@@ -55,6 +55,8 @@ def promote(
     check_proof(work, transformations)
     check_closed(session, copies.incoming, PromoteFailed)
     first = not exists(session, copies.live)
+    # A pull that is stopped here leaves previous to whoever wants to go back to it.
+    last_look()
     if drop_database(session, copies.previous):
         work.log.info("Dropped %s.", copies.previous)
     old = () if first else objects_of(work.server, copies.live)

@@ -76,6 +76,8 @@ def promote(
         last_look()
         _name_first(work, incoming, stamp, roles, owner)
         return Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=warnings)
+    # A pull that is stopped here leaves previous to whoever wants to go back to it.
+    last_look()
     if drop_database(session, copies.previous):
         work.log.info("Dropped %s.", copies.previous)
     wait_for_those_that_stay(work.swap_with(copies.incoming))

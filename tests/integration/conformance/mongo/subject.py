@@ -402,9 +402,7 @@ def make_users(server: MongoDBServer) -> None:
         return
     for user in (OWNER, READER, STRANGER, POWERLESS):
         server.create_user(user, SECRET)
-    with server.connected() as client:
-        looks = {"resource": {"db": "admin", "collection": ""}, "actions": ["viewUser", "viewRole"]}
-        client.admin.command("createRole", "env_sync_looks", privileges=[looks], roles=[])
+    server.create_looking_role("env_sync_looks")
     server.create_user(SYNC_USER, SECRET, [{"role": role, "db": "admin"} for role in SYNC_ROLES])
 
 
