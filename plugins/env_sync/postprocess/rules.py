@@ -20,7 +20,8 @@ from env_sync.postprocess.rewrite_domain import DomainException, RewriteDomain
 
 DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
 SQL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
-FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 NO_RULE = "none"
 """Stands for a rule where a database needs none in an environment."""
 
@@ -55,7 +56,9 @@ def _named(pattern: re.Pattern[str], right: str, *, dots: int = 0) -> Reader[str
 
 read_table = _named(SQL_NAME, "write a table's name, or a schema, `.` and its name, without quotes", dots=1)
 read_column = _named(SQL_NAME, "write a column's name without quotes")
-read_field = _named(FIELD_NAME, "write the name of a collection or field: letters, digits, `_`, `-`, `.`")
+read_collection = _named(COLLECTION_NAME, "write a collection's name: letters, digits, `_`, `-`, `.`")
+# One within a field would never be found, and what it is to protect would be left as it is.
+read_field = _named(FIELD_NAME, "write the name of a field of the document itself: letters, digits, `_`, `-`")
 
 
 def read_replaced(node: Node) -> str:
@@ -199,7 +202,9 @@ RULES: Mapping[str, Rule] = {
         "becomes `redacted-` and a hash of the document's `_id`. It fails where such a path is no text, or "
         "one is left.",
         parameters={
-            "collection": SyncField(reader=read_field, values="name", doc="The collection.", default=None),
+            "collection": SyncField(
+                reader=read_collection, values="name", doc="The collection.", default=None
+            ),
             "path_field": SyncField(
                 reader=read_field, values="name of a field", doc="Which field is the path.", default=None
             ),

@@ -91,6 +91,14 @@ def test_very_many_tables(bare_stage: Stage) -> None:
     assert subject.picture(TARGET, database) == subject.picture(SOURCE, database)
 
 
+def test_a_push_tells_of_an_exclusion_that_excludes_nothing(stage: Stage) -> None:
+    stage.push_options = {"excluded_tables": ["no_such_*"]}
+    stage.configure()
+    report = stage.do(PUSH)
+    assert report.result is Result.WARNING
+    assert "excluded_tables has no_such_*, and nothing of" in " ".join(report.why)
+
+
 def test_a_push_changes_nothing_above(rich: Stage) -> None:
     before = rich.subject.picture(SOURCE, rich.database)
     assert rich.do(PUSH).result is Result.OK

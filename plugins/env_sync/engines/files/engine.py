@@ -25,6 +25,7 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.files.copies import remove, settle
 from env_sync.engines.files.kernel import write_out
 from env_sync.engines.files.lease import Hold, Leases
@@ -98,7 +99,7 @@ class FilesEngine(DumpEngine):
         progress.start(f"dump of {place.live}", None, "bytes")
         try:
             with plain_errors(f"The dump of {place} into {to.parent}", ToolFailed):
-                pack(
+                unmatched = pack(
                     place.live,
                     written,
                     excluded=self.work.sync.excluded_tables,
@@ -117,6 +118,7 @@ class FilesEngine(DumpEngine):
             server_version=f"{platform.system()} {platform.release()}",
             started=started,
             finished=dt.datetime.now(dt.UTC),
+            warnings=tuple(excludes_nothing(pattern, str(self._place)) for pattern in unmatched),
         )
 
     def verify(self, dump: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from attrs import define, field
 
 from env_sync.engines.contract import DumpHead, Preflight
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.files.copies import is_there
 from env_sync.engines.files.patterns import excluder
 from env_sync.engines.files.place import Place, check_folder, check_live
@@ -172,8 +173,7 @@ class _Look:
         for pattern in self.excluded:
             if pattern not in self.matched:
                 yield note(
-                    f"excluded_tables: {self.place} has nothing that matches {pattern}, so it excludes "
-                    "nothing.",
+                    f"{excludes_nothing(pattern, str(self.place))}.",
                     "Correct it, or take it out.",
                 )
 

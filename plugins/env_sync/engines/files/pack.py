@@ -49,11 +49,12 @@ def pack(
     compression: str,
     pulse: Callable[[int], None],
     log: logging.Logger,
-) -> None:
+) -> tuple[str, ...]:
     """Write a dump of a directory to the file `to`; it holds the directory under its own name.
 
-    `pulse` is told how many bytes were read so far. Raises NotADirectoryError, FileNotFoundError where there
-    is no such directory, ContentRefused, ToolFailed, OSError; what is at `to` then is not a dump.
+    Gives the patterns of `excluded` by which nothing is called. `pulse` is told how many bytes were read so
+    far. Raises NotADirectoryError, FileNotFoundError where there is no such directory, ContentRefused,
+    ToolFailed, OSError; what is at `to` then is not a dump.
     """
     descriptor = os.open(directory, DIRECTORY)
     with contextlib.ExitStack() as stack:
@@ -74,6 +75,7 @@ def pack(
         )
         packing.directory(descriptor, "", 0)
         packing.tell()
+    return tuple(pattern for pattern in excluded if f"by {pattern}" not in packing.left_out)
 
 
 @define

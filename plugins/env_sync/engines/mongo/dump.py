@@ -21,6 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from env_sync.disk import whole_file
 from env_sync.engines.contract import DumpFacts
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.mongo.archive import ArchiveWriter
 from env_sync.engines.mongo.bson_stream import BATCH
 from env_sync.engines.mongo.definitions import Definition, Kind, described, shown
@@ -126,6 +127,11 @@ def _attempt(
         finished=dt.datetime.now(dt.UTC),
         consistent=snapshot,
         read_from=read_from,
+        warnings=tuple(
+            excludes_nothing(shown(pattern), work.database)
+            for pattern in work.excluded
+            if not any(fnmatch.fnmatchcase(name, pattern) for name in before)
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from pymongo.errors import OperationFailure
 
 from env_sync.dump_format import describe_format
 from env_sync.engines.contract import DumpHead, Preflight
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.mongo.archive import MAGIC
 from env_sync.engines.mongo.definitions import Kind, described, shown
 from env_sync.engines.mongo.lease import COLLECTION
@@ -138,8 +139,7 @@ def _push(looking: Looking, names: set[str]) -> Iterator[Finding]:
     for pattern in looking.excluded:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
             yield problem(
-                f"`excluded_tables` has {shown(pattern)}, and no collection of {looking.where} is called "
-                "so: what it was to keep out is in the dump.",
+                f"{excludes_nothing(shown(pattern), looking.where)}.",
                 "Correct it. Names are case sensitive; `*` and `?` stand for any text and any character.",
             )
 

@@ -19,6 +19,7 @@ from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.disk import whole_file
 from env_sync.engines.contract import DumpFacts
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.mysql.client_tools import DumpTool, known_dump_tools, tool_to_dump
 from env_sync.engines.mysql.dump_file import COMPLETED, DATABASE, SANDBOX, TAIL
 from env_sync.engines.mysql.option_file import option_file
@@ -71,14 +72,12 @@ def dump_database(
     """
     source = _look_at(server, database)
     tool = tool_to_dump(known_dump_tools(), source.version)
-    excluded = [TABLE]
+    excluded, warnings = [TABLE], list[str]()
     for pattern in excluded_tables:
         matching = [table for table in source.tables if matches(pattern, table)]
         excluded += matching
         if not matching:
-            log.warning(
-                "excluded_tables: database %s has no table %s, so it excludes nothing", database, pattern
-            )
+            warnings.append(excludes_nothing(pattern, database))
     log.info("%s dumps %s (%s)", tool, database, source.version)
     said: list[str] = []
     progress.start(f"dump of {database}", None, "bytes")
@@ -116,6 +115,7 @@ def dump_database(
         server_version=source.said,
         started=started,
         finished=dt.datetime.now(dt.UTC),
+        warnings=tuple(warnings),
     )
 
 

@@ -10,6 +10,7 @@ import pymysql
 from attrs import frozen
 
 from env_sync.engines.contract import DumpHead, Preflight
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.mysql.connecting import code_of, described
 from env_sync.engines.mysql.dump import matches
 from env_sync.engines.mysql.dump_file import check_header
@@ -66,7 +67,7 @@ def look_at_push(pushing: Pushing) -> Preflight:
         ]
         findings = [
             note(
-                f"excluded_tables: {where} has no table {pattern}, so it excludes nothing.",
+                f"{excludes_nothing(pattern, where)}.",
                 "Correct the name, or take it out.",
             )
             for pattern in pushing.excluded_tables

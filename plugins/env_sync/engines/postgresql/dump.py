@@ -15,6 +15,7 @@ from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.disk import no_room, part_of, whole_file
 from env_sync.engines.contract import DumpFacts, ServerConnection
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.postgresql import libpq
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_dump
 from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, without_match
@@ -60,8 +61,6 @@ def dump_database(
     """
     source = _look_at(connection, database, application_name)
     tools = tools_to_dump(known_client_tools(), source.major)
-    for pattern in without_match(excluded_tables, source.relations):
-        log.warning("excluded_tables: database %s has no table %s, so it excludes nothing", database, pattern)
     log.info("pg_dump %s dumps %s (PostgreSQL %s)", tools.version, database, source.version)
     known = source.names | {database, connection.host, connection.login}
     said: list[str] = []
@@ -99,6 +98,10 @@ def dump_database(
         server_version=source.version,
         started=started,
         finished=dt.datetime.now(dt.UTC),
+        warnings=tuple(
+            excludes_nothing(pattern, database)
+            for pattern in without_match(excluded_tables, source.relations)
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from attrs import frozen
 from psycopg import errors
 
 from env_sync.engines.contract import Preflight
+from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.in_place import refuse_end_of_transaction
 from env_sync.engines.postgresql.names import copies_of
@@ -169,7 +170,7 @@ def _looked_into(session: Session, where: str, excluded_tables: Sequence[str]) -
     yield from _large_objects(session, where, ours)
     for pattern in without_match(excluded_tables, relations):
         yield note(
-            f"excluded_tables: {where} has no table {pattern}, so it excludes nothing.",
+            f"{excludes_nothing(pattern, where)}.",
             "Correct the name or the schema before it, or take it out.",
         )
 
