@@ -24,12 +24,15 @@ from env_sync.steps.bucket_sync import what_would_be_done
 from env_sync.steps.session import Session, open_session
 from env_sync.steps.whole_group import run_group
 from env_sync.store.mirror import Tally, Wanted
+from env_sync.store.object_requests import Copy, Head
+from env_sync.store.quick_requests import QuickRequests
 from env_sync.store.requests import MEBIBYTE, Tuning
 from env_sync.store.s3 import S3Store
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass
 from sandbox.s3 import Account, MotoS3, S3Server, VersityGW
 from tests.unit.values import a_bucket_sync, a_plan
 
+NO_BUCKET = "no-such-bucket-here"
 QUICK = Tuning(workers=8, first_pause=0.01, read_timeout=20)
 ODD_KEYS = (
     *(
@@ -310,24 +313,21 @@ def test_acl_and_encryption(moto_buckets: Buckets, parts: bool) -> None:
 def test_objects_that_change_and_vanish_meanwhile(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("a", "b", "c"):
         buckets.put(key, b"old")
-    store = buckets.store()
-    client = store._requests.client
-    head_object = client.head_object
+    head = QuickRequests.head
     seen: list[str] = []
 
-    def disturbed(**asked: Any) -> Any:
-        key = asked["Key"]
+    async def disturbed(requests: QuickRequests, bucket: str, key: str) -> Head:
         if key == "b":
             buckets.remove("b")
-        found = head_object(**asked)
+        found = await head(requests, bucket, key)
         if key == "c" and key not in seen:
             # Between the look and the copy.
             buckets.put("c", b"brand new")
         seen.append(key)
         return found
 
-    monkeypatch.setattr(client, "head_object", disturbed)
-    tally = store.mirror(buckets.wanted())
+    monkeypatch.setattr(QuickRequests, "head", disturbed)
+    tally = buckets.mirror()
     assert (tally.copied, tally.vanished, tally.deleted) == (2, 1, 0)
     assert buckets.keys() == {"a", "c"}
     if isinstance(buckets.server, VersityGW):
@@ -341,17 +341,16 @@ def test_what_cannot_be_copied_stops_the_deletions_and_a_rerun_goes_on(
     for number in range(8):
         buckets.put(f"{number}")
     buckets.put_there("extra")
-    store = buckets.store()
-    client = store._requests.client
-    copy_object = client.copy_object
+    copy_object = QuickRequests.copy
 
-    def refused(**asked: Any) -> Any:
-        return copy_object(**{**asked, "Bucket": "no-such-bucket-here"} if asked["Key"] == "3" else asked)
+    async def refused(requests: QuickRequests, copy: Copy) -> None:
+        await copy_object(requests, evolve(copy, source=NO_BUCKET) if copy.key == "3" else copy)
 
-    monkeypatch.setattr(client, "copy_object", refused)
     says = r"1 objects could not be copied .*\(7 were\): '3': There is no bucket"
-    with pytest.raises(TransferFailed, match=says):
-        store.mirror(buckets.wanted())
+    with monkeypatch.context() as patch:
+        patch.setattr(QuickRequests, "copy", refused)
+        with pytest.raises(TransferFailed, match=says):
+            buckets.mirror()
     assert {"extra"} <= buckets.keys()
     tally = buckets.mirror()
     assert (tally.copied, tally.same, tally.deleted) == (1, 7, 1)
@@ -360,18 +359,16 @@ def test_what_cannot_be_copied_stops_the_deletions_and_a_rerun_goes_on(
 def test_ten_failures_are_enough(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(200):
         buckets.put(f"{number}")
-    store = buckets.store()
-    client = store._requests.client
-    copy_object = client.copy_object
+    copy_object = QuickRequests.copy
     tried: list[str] = []
 
-    def refused(**asked: Any) -> Any:
-        tried.append(asked["Key"])
-        return copy_object(**{**asked, "Bucket": "no-such-bucket-here"})
+    async def refused(requests: QuickRequests, copy: Copy) -> None:
+        tried.append(copy.key)
+        await copy_object(requests, evolve(copy, source=NO_BUCKET))
 
-    monkeypatch.setattr(client, "copy_object", refused)
+    monkeypatch.setattr(QuickRequests, "copy", refused)
     with pytest.raises(TransferFailed, match="10 objects could not be copied"):
-        store.mirror(buckets.wanted())
+        buckets.mirror()
     assert len(tried) < 60
 
 
