@@ -8,11 +8,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
-import certifi
 import pytest
 from aiohttp import web
 from attrs import define, evolve, field
@@ -26,8 +26,9 @@ from env_sync.store.crew import Crew
 from env_sync.store.event_loop import run_in_loop
 from env_sync.store.faults import Access, Request
 from env_sync.store.object_requests import Copy, Head, Page
-from env_sync.store.quick_requests import QuickRequests, Way, _tls_of, learn, quick_requests
+from env_sync.store.quick_requests import QuickRequests, Way, learn, quick_requests
 from env_sync.store.requests import Requests, Tuning
+from sandbox.certificate import make_certificate
 
 T = TypeVar("T")
 TUNING = Tuning(first_pause=0.001, longest_pause=0.002, attempts=3, connect_timeout=5, read_timeout=1)
@@ -36,7 +37,6 @@ EMPTY_LIST = (
     "<IsTruncated>false</IsTruncated></ListBucketResult>"
 )
 COPIED = "<CopyObjectResult><ETag>&quot;1&quot;</ETag></CopyObjectResult>"
-END = "-----END CERTIFICATE-----\n"
 CUT = "<CopyObjectResult><ETa"
 LATE = "<Error><Code>InternalError</Code><Message>We are sorry.</Message></Error>"
 COPY = Copy(
@@ -81,18 +81,18 @@ def serve() -> Iterator[Callable[..., Server]]:
     thread.start()
     runners: list[web.ServerRunner] = []
 
-    async def start(server: Server) -> None:
+    async def start(server: Server, tls: ssl.SSLContext | None) -> None:
         runners.append(
             web.ServerRunner(web.Server(server.answer, handler_cancellation=True), shutdown_timeout=0)
         )
         await runners[-1].setup()
-        site = web.TCPSite(runners[-1], "127.0.0.1", 0)
+        site = web.TCPSite(runners[-1], "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         server.port = runners[-1].addresses[0][1]
 
-    def serve_it(*answers: Any) -> Server:
+    def serve_it(*answers: Any, tls: ssl.SSLContext | None = None) -> Server:
         server = Server(list(answers))
-        asyncio.run_coroutine_threadsafe(start(server), loop).result(10)
+        asyncio.run_coroutine_threadsafe(start(server, tls), loop).result(10)
         return server
 
     yield serve_it
@@ -103,16 +103,23 @@ def serve() -> Iterator[Callable[..., Server]]:
     loop.close()
 
 
+@cache
+def aws_session() -> boto3.session.Session:
+    """One, for it takes a while to read what it knows of S3."""
+    return boto3.session.Session()
+
+
 def requests_to(
     port: int,
     *,
     host: str = "127.0.0.1",
+    scheme: str = "http",
     verify: bool | str | None = None,
     token: str | None = None,
     **config: Any,
 ) -> Requests:
-    endpoint = f"http://{host}:{port}"
-    client = boto3.session.Session().client(
+    endpoint = f"{scheme}://{host}:{port}"
+    client = aws_session().client(
         "s3",
         endpoint_url=endpoint,
         region_name="eu-west-1",
@@ -271,16 +278,8 @@ def test_a_server_that_is_gone(serve: Callable[..., Server]) -> None:
     requests = requests_to(server.port)
     way = ways_of(requests, "ours")["ours"]
     assert way is not None
-    nobody = evolve(way, origin="http://127.0.0.1:9")
-
-    async def main() -> None:
-        async with quick_requests(requests, {"ours": nobody}) as quick:
-            await requests.attempt_in_loop(
-                Request(operation="copy_object", bucket="ours", key="key"), lambda: quick.copy(COPY)
-            )
-
     with pytest.raises(ServerUnreachable, match="No S3 server answers"):
-        run_in_loop(Cancellation(), main)
+        copy_by(requests, evolve(way, origin="http://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize(
@@ -338,13 +337,26 @@ def test_credentials_are_asked_for_each_time(
     assert second.headers["x-amz-security-token"] == "anew"
 
 
-def test_certificates_are_checked_as_botocore_does(tmp_path: Path) -> None:
-    default = _tls_of(requests_to(1))
-    assert (default.verify_mode, default.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert default.cert_store_stats()["x509_ca"] > 10
-    off = _tls_of(requests_to(1, verify=False))
-    assert (off.verify_mode, off.check_hostname) == (ssl.CERT_NONE, False)
-    bundle = tmp_path / "ca.pem"
-    bundle.write_text(Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")[0] + END)
-    own = _tls_of(requests_to(1, verify=str(bundle)))
-    assert (own.verify_mode, own.cert_store_stats()["x509_ca"]) == (ssl.CERT_REQUIRED, 1)
+def test_certificates_are_checked_as_botocore_does(serve: Callable[..., Server], tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    make_certificate(certificate, key)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    server = serve(lambda _: text(COPIED), tls=tls)
+    for verify in (False, str(certificate)):
+        ask(requests_to(server.port, scheme="https", verify=verify), lambda quick: quick.copy(COPY))
+    way = ways_of(requests_to(server.port, scheme="https", verify=False), "ours")["ours"]
+    assert way is not None
+    with pytest.raises(ServerUnreachable, match="SSLError"):
+        copy_by(requests_to(server.port, scheme="https"), way)
+
+
+def copy_by(requests: Requests, way: Way) -> None:
+    """Make the copy by a way that was learned elsewhere."""
+
+    async def main() -> None:
+        async with quick_requests(requests, {"ours": way}) as quick:
+            request = Request(operation="copy_object", bucket="ours", key="key")
+            await requests.attempt_in_loop(request, lambda: quick.copy(COPY))
+
+    run_in_loop(Cancellation(), main)
