@@ -6,9 +6,11 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,11 +26,11 @@ from env_sync.steps.bucket_sync import what_would_be_done
 from env_sync.steps.session import Session, open_session
 from env_sync.steps.whole_group import run_group
 from env_sync.store.mirror import Tally, Wanted
-from env_sync.store.object_requests import Copy, Head
+from env_sync.store.object_requests import Copy, Head, Page
 from env_sync.store.quick_requests import QuickRequests
 from env_sync.store.requests import MEBIBYTE, Tuning
 from env_sync.store.s3 import S3Store
-from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass
+from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Stall
 from sandbox.s3 import Account, MotoS3, S3Server, VersityGW
 from tests.unit.values import a_bucket_sync, a_plan
 
@@ -93,7 +95,14 @@ class Buckets:
     def keys(self) -> set[str]:
         return set(self.server.keys(self.destination))
 
-    def store(self, account: Account | None = None, endpoint: str | None = None, **parts: Any) -> S3Store:
+    def store(
+        self,
+        account: Account | None = None,
+        endpoint: str | None = None,
+        config: Mapping[str, object] = MappingProxyType({}),
+        **parts: Any,
+    ) -> S3Store:
+        """`config` is added to the connection's `config_kwargs`."""
         read = self.server.airflow_connection(account)
         extra = read["extra"]
         assert isinstance(extra, dict)
@@ -102,7 +111,13 @@ class Buckets:
             conn_type="aws",
             login=str(read["login"]),
             password=str(read["password"]),
-            extra=json.dumps({**extra, "endpoint_url": endpoint or self.server.endpoint}),
+            extra=json.dumps(
+                {
+                    **extra,
+                    "endpoint_url": endpoint or self.server.endpoint,
+                    "config_kwargs": {**extra["config_kwargs"], **config},
+                }
+            ),
         )
         return S3Store(connection, **{"tuning": QUICK, **parts})
 
@@ -395,6 +410,55 @@ def test_a_mirror_that_is_cancelled(buckets: Buckets) -> None:
     tally = buckets.mirror()
     assert tally.copied + tally.same == 60
     assert tally.deleted == 1
+
+
+def test_a_mirror_that_is_cancelled_while_the_server_is_silent(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets.put("key")
+    cancellation, begun = Cancellation(), threading.Event()
+    page = QuickRequests.page
+
+    async def begin(requests: QuickRequests, bucket: str, token: str | None) -> Page:
+        begun.set()
+        return await page(requests, bucket, token)
+
+    monkeypatch.setattr(QuickRequests, "page", begin)
+    with FaultyProxy(buckets.server.port, lambda _: Stall(after=0) if begun.is_set() else Pass()) as proxy:
+
+        def cancel() -> None:
+            if proxy.stalled.wait(20):
+                cancellation.cancel()
+
+        before = set(threading.enumerate())
+        store = buckets.store(endpoint=proxy.endpoint, cancellation=cancellation, progress=Watch(cancel))
+        with pytest.raises(Cancelled):
+            store.mirror(buckets.wanted())
+        # Requests on their way are given up, not waited for.
+        left = [each for each in set(threading.enumerate()) - before if each.name == "env-sync-store"]
+        for thread in left:
+            thread.join(QUICK.read_timeout / 4)
+        assert not any(thread.is_alive() for thread in left)
+    assert buckets.keys() == set()
+
+
+def test_boto3_mirrors_through_a_proxy(moto_buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    buckets = moto_buckets
+    monkeypatch.setattr(QuickRequests, "head", None)
+    keys = [f"{number} with ünïcödé" for number in range(20)]
+    for key in keys:
+        buckets.put(key, key.encode(), ContentType="image/x-odd")
+    for key in ("extra 1", "extra 2"):
+        buckets.put_there(key)
+    # The server understands what is asked of a proxy.
+    store = buckets.store(config={"proxies": {"http": buckets.server.endpoint}})
+    tally = store.mirror(buckets.wanted(max_delete_ratio=1.0))
+    assert (tally.copied, tally.deleted) == (20, 2)
+    assert buckets.keys() == set(keys)
+    head = buckets.client.head_object(Bucket=buckets.destination, Key=keys[7])
+    assert (head["ContentType"], head["ServerSideEncryption"]) == ("image/x-odd", "AES256")
+    again = store.mirror(buckets.wanted())
+    assert (again.copied, again.same) == (0, 20)
 
 
 def test_two_at_the_same_time_do_no_harm(buckets: Buckets) -> None:
