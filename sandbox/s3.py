@@ -23,6 +23,8 @@ from sandbox.server import Server
 REGION = "eu-west-1"
 VERSITYGW_MODULE = "github.com/versity/versitygw/cmd/versitygw"
 VERSITYGW_VERSION = "v1.8.0"
+MOST_DELETED = 1000
+"""Objects that S3 deletes at one request."""
 GO_VERSION = (1, 25)  # the oldest that builds it, from its go.mod
 
 
@@ -101,8 +103,10 @@ class S3Server(Server):
     def empty(self, bucket: str) -> None:
         """Deletes every object of a bucket."""
         client = self.client()
-        for key in self.keys(bucket):
-            client.delete_object(Bucket=bucket, Key=key)
+        keys = self.keys(bucket)
+        for start in range(0, len(keys), MOST_DELETED):
+            objects = [{"Key": key} for key in keys[start : start + MOST_DELETED]]
+            client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
 
     def airflow_connection(self, account: Account | None = None, **extra: object) -> dict[str, object]:
         """An Airflow connection to this server, as Airflow reads it from JSON."""

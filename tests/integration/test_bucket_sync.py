@@ -6,9 +6,11 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,12 +26,15 @@ from env_sync.steps.bucket_sync import what_would_be_done
 from env_sync.steps.session import Session, open_session
 from env_sync.steps.whole_group import run_group
 from env_sync.store.mirror import Tally, Wanted
+from env_sync.store.object_requests import Copy, Head, Page
+from env_sync.store.quick_requests import QuickRequests
 from env_sync.store.requests import MEBIBYTE, Tuning
 from env_sync.store.s3 import S3Store
-from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass
+from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Stall
 from sandbox.s3 import Account, MotoS3, S3Server, VersityGW
 from tests.unit.values import a_bucket_sync, a_plan
 
+NO_BUCKET = "no-such-bucket-here"
 QUICK = Tuning(workers=8, first_pause=0.01, read_timeout=20)
 ODD_KEYS = (
     *(
@@ -90,7 +95,14 @@ class Buckets:
     def keys(self) -> set[str]:
         return set(self.server.keys(self.destination))
 
-    def store(self, account: Account | None = None, endpoint: str | None = None, **parts: Any) -> S3Store:
+    def store(
+        self,
+        account: Account | None = None,
+        endpoint: str | None = None,
+        config: Mapping[str, object] = MappingProxyType({}),
+        **parts: Any,
+    ) -> S3Store:
+        """`config` is added to the connection's `config_kwargs`."""
         read = self.server.airflow_connection(account)
         extra = read["extra"]
         assert isinstance(extra, dict)
@@ -99,7 +111,13 @@ class Buckets:
             conn_type="aws",
             login=str(read["login"]),
             password=str(read["password"]),
-            extra=json.dumps({**extra, "endpoint_url": endpoint or self.server.endpoint}),
+            extra=json.dumps(
+                {
+                    **extra,
+                    "endpoint_url": endpoint or self.server.endpoint,
+                    "config_kwargs": {**extra["config_kwargs"], **config},
+                }
+            ),
         )
         return S3Store(connection, **{"tuning": QUICK, **parts})
 
@@ -310,24 +328,21 @@ def test_acl_and_encryption(moto_buckets: Buckets, parts: bool) -> None:
 def test_objects_that_change_and_vanish_meanwhile(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("a", "b", "c"):
         buckets.put(key, b"old")
-    store = buckets.store()
-    client = store._requests.client
-    head_object = client.head_object
+    head = QuickRequests.head
     seen: list[str] = []
 
-    def disturbed(**asked: Any) -> Any:
-        key = asked["Key"]
+    async def disturbed(requests: QuickRequests, bucket: str, key: str) -> Head:
         if key == "b":
             buckets.remove("b")
-        found = head_object(**asked)
+        found = await head(requests, bucket, key)
         if key == "c" and key not in seen:
             # Between the look and the copy.
             buckets.put("c", b"brand new")
         seen.append(key)
         return found
 
-    monkeypatch.setattr(client, "head_object", disturbed)
-    tally = store.mirror(buckets.wanted())
+    monkeypatch.setattr(QuickRequests, "head", disturbed)
+    tally = buckets.mirror()
     assert (tally.copied, tally.vanished, tally.deleted) == (2, 1, 0)
     assert buckets.keys() == {"a", "c"}
     if isinstance(buckets.server, VersityGW):
@@ -341,17 +356,16 @@ def test_what_cannot_be_copied_stops_the_deletions_and_a_rerun_goes_on(
     for number in range(8):
         buckets.put(f"{number}")
     buckets.put_there("extra")
-    store = buckets.store()
-    client = store._requests.client
-    copy_object = client.copy_object
+    copy_object = QuickRequests.copy
 
-    def refused(**asked: Any) -> Any:
-        return copy_object(**{**asked, "Bucket": "no-such-bucket-here"} if asked["Key"] == "3" else asked)
+    async def refused(requests: QuickRequests, copy: Copy) -> None:
+        await copy_object(requests, evolve(copy, source=NO_BUCKET) if copy.key == "3" else copy)
 
-    monkeypatch.setattr(client, "copy_object", refused)
     says = r"1 objects could not be copied .*\(7 were\): '3': There is no bucket"
-    with pytest.raises(TransferFailed, match=says):
-        store.mirror(buckets.wanted())
+    with monkeypatch.context() as patch:
+        patch.setattr(QuickRequests, "copy", refused)
+        with pytest.raises(TransferFailed, match=says):
+            buckets.mirror()
     assert {"extra"} <= buckets.keys()
     tally = buckets.mirror()
     assert (tally.copied, tally.same, tally.deleted) == (1, 7, 1)
@@ -360,18 +374,16 @@ def test_what_cannot_be_copied_stops_the_deletions_and_a_rerun_goes_on(
 def test_ten_failures_are_enough(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(200):
         buckets.put(f"{number}")
-    store = buckets.store()
-    client = store._requests.client
-    copy_object = client.copy_object
+    copy_object = QuickRequests.copy
     tried: list[str] = []
 
-    def refused(**asked: Any) -> Any:
-        tried.append(asked["Key"])
-        return copy_object(**{**asked, "Bucket": "no-such-bucket-here"})
+    async def refused(requests: QuickRequests, copy: Copy) -> None:
+        tried.append(copy.key)
+        await copy_object(requests, evolve(copy, source=NO_BUCKET))
 
-    monkeypatch.setattr(client, "copy_object", refused)
+    monkeypatch.setattr(QuickRequests, "copy", refused)
     with pytest.raises(TransferFailed, match="10 objects could not be copied"):
-        store.mirror(buckets.wanted())
+        buckets.mirror()
     assert len(tried) < 60
 
 
@@ -398,6 +410,55 @@ def test_a_mirror_that_is_cancelled(buckets: Buckets) -> None:
     tally = buckets.mirror()
     assert tally.copied + tally.same == 60
     assert tally.deleted == 1
+
+
+def test_a_mirror_that_is_cancelled_while_the_server_is_silent(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets.put("key")
+    cancellation, begun = Cancellation(), threading.Event()
+    page = QuickRequests.page
+
+    async def begin(requests: QuickRequests, bucket: str, token: str | None) -> Page:
+        begun.set()
+        return await page(requests, bucket, token)
+
+    monkeypatch.setattr(QuickRequests, "page", begin)
+    with FaultyProxy(buckets.server.port, lambda _: Stall(after=0) if begun.is_set() else Pass()) as proxy:
+
+        def cancel() -> None:
+            if proxy.stalled.wait(20):
+                cancellation.cancel()
+
+        before = set(threading.enumerate())
+        store = buckets.store(endpoint=proxy.endpoint, cancellation=cancellation, progress=Watch(cancel))
+        with pytest.raises(Cancelled):
+            store.mirror(buckets.wanted())
+        # Requests on their way are given up, not waited for.
+        left = [each for each in set(threading.enumerate()) - before if each.name == "env-sync-store"]
+        for thread in left:
+            thread.join(QUICK.read_timeout / 4)
+        assert not any(thread.is_alive() for thread in left)
+    assert buckets.keys() == set()
+
+
+def test_boto3_mirrors_through_a_proxy(moto_buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    buckets = moto_buckets
+    monkeypatch.setattr(QuickRequests, "head", None)
+    keys = [f"{number} with ünïcödé" for number in range(20)]
+    for key in keys:
+        buckets.put(key, key.encode(), ContentType="image/x-odd")
+    for key in ("extra 1", "extra 2"):
+        buckets.put_there(key)
+    # The server understands what is asked of a proxy.
+    store = buckets.store(config={"proxies": {"http": buckets.server.endpoint}})
+    tally = store.mirror(buckets.wanted(max_delete_ratio=1.0))
+    assert (tally.copied, tally.deleted) == (20, 2)
+    assert buckets.keys() == set(keys)
+    head = buckets.client.head_object(Bucket=buckets.destination, Key=keys[7])
+    assert (head["ContentType"], head["ServerSideEncryption"]) == ("image/x-odd", "AES256")
+    again = store.mirror(buckets.wanted())
+    assert (again.copied, again.same) == (0, 20)
 
 
 def test_two_at_the_same_time_do_no_harm(buckets: Buckets) -> None:

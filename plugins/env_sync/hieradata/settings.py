@@ -158,7 +158,7 @@ class Options:
         },
     )
     copies: int = field(
-        default=32, metadata={"doc": "How many objects a bucket sync copies or deletes at the same time."}
+        default=128, metadata={"doc": "How many objects a bucket sync copies or deletes at the same time."}
     )
     max_delete_ratio: float = field(
         default=0.25,

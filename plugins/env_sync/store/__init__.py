@@ -2,6 +2,7 @@
 
 `keys` and `choice` are pure, and what the package itself offers. `faults` says what a server's refusal means,
 `crew` does many requests at the same time, `transfer` sends and fetches a file in parts, and `s3` joins them.
+`mirror` makes one bucket the same as another.
 """
 
 from env_sync.store.choice import Choice, StoredDump, Survey

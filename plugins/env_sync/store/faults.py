@@ -36,7 +36,8 @@ FAULTS = (
 """Everything that a request, or reading its answer, can raise."""
 
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
-_REPLACED = frozenset({"PreconditionFailed", "412"})
+CHANGED = frozenset({"PreconditionFailed", "412"})
+"""The object is another one than the request is about."""
 
 _REFUSED = frozenset(
     {
@@ -199,7 +200,7 @@ def _explain_answer(fault: ClientError, request: Request, access: Access) -> Env
             f"s3://{request.bucket}/{request.key} is not there, or was deleted while it was read. "
             "Run the sync again: it chooses anew"
         )
-    if code in _REPLACED:
+    if code in CHANGED:
         return replaced(request.bucket, request.key)
     return TransferFailed(
         f"{request} through {access} failed{', also after trying again' if is_transient(fault) else ''}: "

@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from enum import Enum
 from functools import partial
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
 from env_sync.cancellation import Cancellation
 from env_sync.errors import Cancelled, DeletionRefused, EnvSyncError, TransferFailed
 from env_sync.progress import Progress
+from env_sync.store.copy_in_parts import SMALLEST_PART, CopyInParts, parts_in
 from env_sync.store.crew import Crew
-from env_sync.store.faults import ABSENT, FAULTS, Request, code_of
-from env_sync.store.listing import Item, Pair, list_bucket, side_by_side
+from env_sync.store.event_loop import in_parallel, run_in_loop
+from env_sync.store.faults import ABSENT, CHANGED, FAULTS, Request, code_of
+from env_sync.store.listing import Pair, list_bucket, side_by_side
+from env_sync.store.object_requests import Copy, Head, Item, ObjectRequests, ThreadedRequests
 from env_sync.store.requests import MEBIBYTE, Requests
-from env_sync.store.transfer import MOST_PARTS, abort_upload, parts_of
+
+T = TypeVar("T")
 
 AT_ONCE = 1024 * MEBIBYTE
 """Bytes of an object that is copied by one request; S3 itself takes 5 GiB, but tells nothing meanwhile."""
 PART = 256 * MEBIBYTE
 """Bytes of a part of a larger one, where its own parts cannot be told."""
-SMALLEST_PART = 5 * MEBIBYTE
-"""S3's own limit."""
 MOST_FAILURES = 10
 """After so many objects that could not be copied nothing more is tried: it is no matter of one object."""
-TELL_EVERY = 1000
-"""After so many keys progress is told also where nothing is to be copied."""
 NAMED = 3
 """How many of them the error names."""
 TRIES = 3
 """How often an object that changes while it is copied is looked at anew."""
-HEADERS = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "ContentType",
-    "Expires",
-)
-"""What a copy in parts has to be told; a copy in one takes it along."""
-CHANGED = frozenset({"PreconditionFailed", "412"})
+THREADS = 32
+"""For what is copied in parts, and where requests are made by boto3: more would only wait for each other."""
 
 
 @frozen(kw_only=True)
@@ -100,9 +90,13 @@ class _Copied:
 def compare(requests: Requests, cancellation: Cancellation, wanted: Wanted) -> Tally:
     """What a mirror would do, without doing it. Raises what `list_bucket` raises, and DeletionRefused."""
     tally = Tally()
-    for pair in _pairs(requests, cancellation, wanted):
-        if (item := _count(pair, tally)) is not None:
-            tally.bytes += item.size
+
+    async def look(objects: ObjectRequests, threads: Crew) -> None:
+        async for pair in _pairs(requests, objects, wanted):
+            if (item := _count(pair, tally)) is not None:
+                tally.bytes += item.size
+
+    _with_objects(requests, cancellation, wanted, look)
     if wanted.delete:
         check_deletions(wanted, tally)
     return tally
@@ -115,24 +109,25 @@ def mirror(requests: Requests, cancellation: Cancellation, progress: Progress, w
     TransferFailed where objects could not be copied, and DeletionRefused; nothing is deleted then.
     """
     tally = Tally()
-    copier = _Copier(requests, cancellation, wanted)
     progress.start(f"Mirror s3://{wanted.source} to s3://{wanted.destination}", None, "items")
-    seen = 0
-    with Crew(wanted.copies, cancellation, lambda: progress.advance(seen)) as crew:
-        under_way: deque[Future[_Copied]] = deque()
-        for pair in _pairs(requests, cancellation, wanted):
-            seen += 1
-            if seen % TELL_EVERY == 0:
-                progress.advance(seen)
-            item = _count(pair, tally)
-            if item is None:
-                continue
-            under_way.append(crew.start(partial(copier.copy, crew, item, pair.destination)))
-            if len(under_way) >= 2 * wanted.copies:
-                _count_copied(crew.wait(under_way.popleft()), tally, wanted)
-        while under_way:
-            _count_copied(crew.wait(under_way.popleft()), tally, wanted)
-    progress.advance(seen)
+
+    async def copy_all(objects: ObjectRequests, threads: Crew) -> None:
+        copier = _Copier(requests, objects, threads, cancellation, wanted)
+
+        async def differing() -> AsyncIterator[tuple[Item, Item | None]]:
+            async for pair in _pairs(requests, objects, wanted):
+                if (item := _count(pair, tally)) is not None:
+                    yield item, pair.destination
+
+        async def copy(pair: tuple[Item, Item | None]) -> None:
+            _count_copied(await copier.copy(*pair), tally, wanted)
+
+        await in_parallel(differing(), copy, wanted.copies)
+
+    _with_objects(
+        requests, cancellation, wanted, copy_all, lambda: progress.advance(tally.source + tally.extra)
+    )
+    cancellation.check()
     if tally.failures:
         raise _failed(tally, wanted)
     if wanted.delete and tally.extra:
@@ -179,10 +174,39 @@ def _is_md5(etag: str) -> bool:
     return len(etag) == 32 and "-" not in etag
 
 
-def _pairs(requests: Requests, cancellation: Cancellation, wanted: Wanted) -> Iterator[Pair]:
+def _with_objects(
+    requests: Requests,
+    cancellation: Cancellation,
+    wanted: Wanted,
+    work: Callable[[ObjectRequests, Crew], Coroutine[Any, Any, None]],
+    on_look: Callable[[], None] = lambda: None,
+) -> None:
+    """Do the work in an event loop, with requests to the two buckets, and threads for what is slow.
+
+    Raises Cancelled as soon as the step is.
+    """
+    # Imported here, as no other step needs aiohttp.
+    from env_sync.store.quick_requests import learn, quick_requests
+
+    with Crew(min(wanted.copies, THREADS), cancellation) as threads:
+        buckets = (wanted.source, wanted.destination)
+        ways = {bucket: threads.do(partial(learn, requests, threads, bucket)) for bucket in buckets}
+        quick = {bucket: way for bucket, way in ways.items() if way is not None}
+
+        async def main() -> None:
+            if len(quick) == len(ways):
+                async with quick_requests(requests, quick) as objects:
+                    await work(objects, threads)
+            else:
+                await work(ThreadedRequests(requests.client, threads), threads)
+
+        run_in_loop(cancellation, main, on_look)
+
+
+def _pairs(requests: Requests, objects: ObjectRequests, wanted: Wanted) -> AsyncIterator[Pair]:
     return side_by_side(
-        list_bucket(requests, cancellation, wanted.source),
-        list_bucket(requests, cancellation, wanted.destination),
+        list_bucket(requests, objects, wanted.source),
+        list_bucket(requests, objects, wanted.destination),
     )
 
 
@@ -226,49 +250,48 @@ def _delete(
 ) -> None:
     """Walk both buckets once more, so that nothing is deleted which came to the source meanwhile."""
     progress.start(f"Delete from s3://{wanted.destination} what the source lacks", tally.extra, "items")
-    allowed = tally.extra
 
-    def delete(key: str) -> None:
-        requests.make(crew, "delete_object", bucket=wanted.destination, key=key)
+    async def delete_all(objects: ObjectRequests, threads: Crew) -> None:
+        async def extra() -> AsyncIterator[str]:
+            allowed = tally.extra
+            async for pair in _pairs(requests, objects, wanted):
+                if pair.source is not None or pair.destination is None:
+                    continue
+                if allowed == 0:
+                    # More than was judged: the source lost some meanwhile, or is being emptied.
+                    raise DeletionRefused(
+                        f"s3://{wanted.source} lost objects while it was mirrored: {tally.extra} were to be "
+                        "deleted, and by now it would be more. Look at the source, and run the sync again"
+                    )
+                allowed -= 1
+                yield pair.destination.key
 
-    with Crew(wanted.copies, cancellation, lambda: progress.advance(tally.deleted)) as crew:
-        under_way: deque[Future[None]] = deque()
-
-        def one_is_done() -> None:
-            crew.wait(under_way.popleft())
+        async def delete(key: str) -> None:
+            request = Request(operation="delete_object", bucket=wanted.destination, key=key)
+            await requests.attempt_in_loop(request, lambda: objects.delete(wanted.destination, key))
             tally.deleted += 1
 
-        for pair in _pairs(requests, cancellation, wanted):
-            if pair.source is not None or pair.destination is None:
-                continue
-            if allowed == 0:
-                # More than was judged: the source lost some meanwhile, or is being emptied.
-                raise DeletionRefused(
-                    f"s3://{wanted.source} lost objects while it was mirrored: {tally.extra} were to be "
-                    "deleted, and by now it would be more. Look at the source, and run the sync again"
-                )
-            allowed -= 1
-            under_way.append(crew.start(partial(delete, pair.destination.key)))
-            if len(under_way) >= 2 * wanted.copies:
-                one_is_done()
-        while under_way:
-            one_is_done()
+        await in_parallel(extra(), delete, wanted.copies)
+
+    _with_objects(requests, cancellation, wanted, delete_all, lambda: progress.advance(tally.deleted))
 
 
 @frozen
 class _Copier:
-    """Copies single objects; in the threads of a crew."""
+    """Copies single objects; in an event loop, those in parts in the threads of a crew."""
 
     requests: Requests
+    objects: ObjectRequests
+    threads: Crew
     cancellation: Cancellation
     wanted: Wanted
 
-    def copy(self, crew: Crew, item: Item, there: Item | None) -> _Copied:
+    async def copy(self, item: Item, there: Item | None) -> _Copied:
         """Copy the source's object as it is now; `there` is what the destination has. Raises Cancelled."""
         key = item.key
         try:
             for _ in range(TRIES):
-                if (copied := self._once(crew, key, there)) is not None:
+                if (copied := await self._once(key, there)) is not None:
                     return copied
         except Cancelled:
             raise
@@ -276,143 +299,79 @@ class _Copier:
             return _Copied(What.FAILED, failure=f"{key!r}: {problem}")
         return _Copied(What.FAILED, failure=f"{key!r} changed again and again while it was copied")
 
-    def _once(self, crew: Crew, key: str, there: Item | None) -> _Copied | None:
+    async def _once(self, key: str, there: Item | None) -> _Copied | None:
         """What became of it; None where it changed meanwhile."""
-        head = self._attempt(crew, "head_object", self.wanted.source, key, ABSENT)
+        head = await self._attempt(
+            "head_object", self.wanted.source, key, ABSENT, lambda: self.objects.head(self.wanted.source, key)
+        )
         if head is None:
             return _Copied(What.VANISHED)
         if there is not None and _is_copied_with_a_key(head, there):
             return _Copied(What.SAME)
-        size = head["ContentLength"]
-        if size > self.wanted.at_once or (_parts_in(_bare(head["ETag"])) > 1 and size > SMALLEST_PART):
-            done = self._in_parts(crew, key, head)
+        if head.size > self.wanted.at_once or (parts_in(head.etag) > 1 and head.size > SMALLEST_PART):
+            done = await self._in_parts(key, head)
         else:
-            done = self._whole(crew, key, head)
-        return _Copied(What.COPIED, size=size) if done else None
+            done = await self._whole(key, head)
+        return _Copied(What.COPIED, size=head.size) if done else None
 
-    def _whole(self, crew: Crew, key: str, head: Mapping[str, Any]) -> bool:
-        answer = self._attempt(
-            crew,
-            "copy_object",
-            self.wanted.destination,
-            key,
-            ABSENT | CHANGED,
-            CopySource={"Bucket": self.wanted.source, "Key": key},
-            CopySourceIfMatch=head["ETag"],
-            MetadataDirective="COPY",
-            TaggingDirective="COPY",
-            **self._settings(head),
-        )
-        return answer is not None
-
-    def _in_parts(self, crew: Crew, key: str, head: Mapping[str, Any]) -> bool:
-        size = head["ContentLength"]
-        begun = self.requests.make(
-            crew,
-            "create_multipart_upload",
-            bucket=self.wanted.destination,
+    async def _whole(self, key: str, head: Head) -> bool:
+        copy = Copy(
+            source=self.wanted.source,
+            destination=self.wanted.destination,
             key=key,
-            **self._settings(head),
-            **{name: head[name] for name in HEADERS if name in head},
-            **({"Metadata": head["Metadata"]} if head.get("Metadata") else {}),
-            **self._tags(crew, key, head),
+            etag=head.etag,
+            settings=self._settings(head),
         )
-        upload = str(begun["UploadId"])
-        try:
-            sent = []
-            for part in parts_of(size, self._part_size(crew, key, head)):
-                answer = self._attempt(
-                    crew,
-                    "upload_part_copy",
-                    self.wanted.destination,
-                    key,
-                    ABSENT | CHANGED,
-                    UploadId=upload,
-                    PartNumber=part.number,
-                    CopySource={"Bucket": self.wanted.source, "Key": key},
-                    CopySourceIfMatch=head["ETag"],
-                    CopySourceRange=f"bytes={part.start}-{part.start + part.size - 1}",
-                )
-                if answer is None:
-                    abort_upload(self.requests, self.wanted.destination, key, upload, self.cancellation)
-                    return False
-                sent.append({"PartNumber": part.number, "ETag": answer["CopyPartResult"]["ETag"]})
-            self.requests.make(
-                crew,
-                "complete_multipart_upload",
-                bucket=self.wanted.destination,
-                key=key,
-                UploadId=upload,
-                MultipartUpload={"Parts": sent},
-            )
-        except BaseException:
-            abort_upload(self.requests, self.wanted.destination, key, upload, self.cancellation)
-            raise
-        return True
 
-    def _settings(self, head: Mapping[str, Any]) -> dict[str, Any]:
+        async def once() -> bool:
+            await self.objects.copy(copy)
+            return True
+
+        return bool(await self._attempt("copy_object", self.wanted.destination, key, ABSENT | CHANGED, once))
+
+    async def _in_parts(self, key: str, head: Head) -> bool:
+        copy = CopyInParts(
+            requests=self.requests,
+            cancellation=self.cancellation,
+            source=self.wanted.source,
+            destination=self.wanted.destination,
+            key=key,
+            etag=head.etag,
+            settings=self._settings(head),
+            part=self.wanted.part,
+        )
+        return await asyncio.wrap_future(self.threads.start(lambda: copy.run(self.threads)))
+
+    def _settings(self, head: Head) -> dict[str, str]:
         """Who may read the copy, and how it is encrypted: a key of the source's account is not named."""
-        encryption = head.get("ServerSideEncryption") or "AES256"
-        settings = {"ACL": self.wanted.acl, "ServerSideEncryption": encryption}
-        return settings | ({"StorageClass": head["StorageClass"]} if head.get("StorageClass") else {})
+        settings = {"ACL": self.wanted.acl, "ServerSideEncryption": head.encryption or "AES256"}
+        return settings | ({"StorageClass": head.storage_class} if head.storage_class else {})
 
-    def _part_size(self, crew: Crew, key: str, head: Mapping[str, Any]) -> int:
-        """That of its own parts, where they can be told, so that the copy has the same ETag."""
-        count = _parts_in(_bare(head["ETag"]))
-        if count <= 1:
-            return self.wanted.part
-        first = self._attempt(crew, "head_object", self.wanted.source, key, None, PartNumber=1)
-        size = int(first["ContentLength"]) if first else 0
-        fits = SMALLEST_PART <= size < head["ContentLength"] and -(-head["ContentLength"] // size) == count
-        return size if fits and count <= MOST_PARTS else self.wanted.part
-
-    def _tags(self, crew: Crew, key: str, head: Mapping[str, Any]) -> dict[str, str]:
-        if head.get("TagCount") == 0:
-            return {}
-        answer = self._attempt(
-            crew, "get_object_tagging", self.wanted.source, key, frozenset({"NoSuchTagSet", "404"})
-        )
-        tags = answer["TagSet"] if answer else []
-        return {"Tagging": urlencode([(tag["Key"], tag["Value"]) for tag in tags])} if tags else {}
-
-    def _attempt(
+    async def _attempt(
         self,
-        crew: Crew,
         operation: str,
         bucket: str,
         key: str,
-        expected: frozenset[str] | None,
-        **parameters: Any,
-    ) -> Any:
-        """One request; None where the server says one of what is `expected` (anything, for None)."""
-        method: Callable[..., Any] = getattr(self.requests.client, operation)
+        expected: frozenset[str],
+        work: Callable[[], Awaitable[T]],
+    ) -> T | None:
+        """One request; None where the server says one of what is `expected`."""
 
-        def once() -> Any:
+        async def once() -> T | None:
             try:
-                return method(Bucket=bucket, Key=key, **parameters)
+                return await work()
             except FAULTS as fault:
-                code = code_of(fault)
-                if code and (expected is None or code in expected):
+                if code_of(fault) in expected:
                     return None
                 raise
 
-        return self.requests.attempt(crew, Request(operation=operation, bucket=bucket, key=key), once)
+        return await self.requests.attempt_in_loop(Request(operation=operation, bucket=bucket, key=key), once)
 
 
-def _is_copied_with_a_key(source: Mapping[str, Any], there: Item) -> bool:
+def _is_copied_with_a_key(source: Head, there: Item) -> bool:
     """Whether what is there copies an object whose ETag says nothing, as it is encrypted with a key."""
     return (
-        str(source.get("ServerSideEncryption", "")).startswith("aws:kms")
-        and source["ContentLength"] == there.size
-        and source["LastModified"] <= there.modified
+        source.encryption.startswith("aws:kms")
+        and source.size == there.size
+        and source.modified <= there.modified
     )
-
-
-def _bare(etag: str) -> str:
-    return etag.strip('"')
-
-
-def _parts_in(etag: str) -> int:
-    """In how many parts an object was sent, by its ETag; 1 where that does not say."""
-    count = etag.rpartition("-")[2] if "-" in etag else ""
-    return int(count) if count.isdecimal() else 1

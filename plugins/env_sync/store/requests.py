@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from attrs import frozen
 
 from env_sync.store.crew import Crew
-from env_sync.store.faults import FAULTS, Access, Request, code_of, explain, inner_error, is_transient
+from env_sync.store.faults import FAULTS, Access, Request, code_of, explain, inner_error, is_transient, no_s3
 
 T = TypeVar("T")
 
@@ -58,24 +59,46 @@ class Requests:
                 crew.check()
                 if inner := inner_error(fault):
                     raise inner from fault
-                if attempt >= self.tuning.attempts or not is_transient(fault):
-                    raise explain(fault, request, self.access) from fault
-                pause = min(self.tuning.first_pause * 2 ** (attempt - 1), self.tuning.longest_pause)
-                pause *= random.uniform(
-                    0.5, 1
-                )  # so that parts that failed together do not come back together
-                attempt += 1
-                self.log.warning(
-                    "%s: %s; trying again in %.1f s (attempt %d of %d)",
-                    *(request, _short(fault), pause, attempt, self.tuning.attempts),
-                )
+                pause = self._pause_after(fault, request, attempt)
             crew.pause(pause)
+            attempt += 1
+
+    async def attempt_in_loop(self, request: Request, work: Callable[[], Awaitable[T]]) -> T:
+        """The same in an event loop, which cancels it at a stop."""
+        attempt = 1
+        while True:
+            try:
+                return await work()
+            except FAULTS as fault:
+                pause = self._pause_after(fault, request, attempt)
+            await asyncio.sleep(pause)
+            attempt += 1
 
     def make(self, crew: Crew, operation: str, *, bucket: str, key: str, **parameters: Any) -> Any:
         """One request about a key, by its boto3 name, and the answer; errors as with `attempt`."""
         request = Request(operation=operation, bucket=bucket, key=key)
         method = getattr(self.client, operation)
         return self.attempt(crew, request, lambda: method(Bucket=bucket, Key=key, **parameters))
+
+    def look(self, crew: Crew, bucket: str) -> None:
+        """See whether the bucket is there and may be listed; errors as with `attempt`."""
+        request = Request(operation="list_objects_v2", bucket=bucket, key="")
+        page = self.attempt(crew, request, lambda: self.client.list_objects_v2(Bucket=bucket, MaxKeys=1))
+        if "Name" not in page:  # a web page parses as an empty answer
+            raise no_s3(self.access)
+
+    def _pause_after(self, fault: BaseException, request: Request, attempt: int) -> float:
+        """Seconds to wait before the next attempt; raises what the fault means where there is none."""
+        if attempt >= self.tuning.attempts or not is_transient(fault):
+            raise explain(fault, request, self.access) from fault
+        pause = min(self.tuning.first_pause * 2.0 ** (attempt - 1), self.tuning.longest_pause)
+        # So that those that failed together do not come back together.
+        pause *= random.uniform(0.5, 1)
+        self.log.warning(
+            "%s: %s; trying again in %.1f s (attempt %d of %d)",
+            *(request, _short(fault), pause, attempt + 1, self.tuning.attempts),
+        )
+        return pause
 
 
 def _short(fault: BaseException) -> str:

@@ -74,17 +74,8 @@ class S3Store:
 
     def look_at_bucket(self, bucket: str) -> None:
         """See whether the bucket is there and may be listed; returns where both are so, else raises."""
-        request = Request(operation="list_objects_v2", bucket=bucket, key="")
         with Crew(1, self._cancellation) as crew:
-            page = crew.do(
-                lambda: self._requests.attempt(
-                    crew,
-                    request,
-                    lambda: self._requests.client.list_objects_v2(Bucket=bucket, MaxKeys=1),
-                )
-            )
-        if "Name" not in page:
-            raise no_s3(self._requests.access)
+            crew.do(lambda: self._requests.look(crew, bucket))
 
     def read_head(self, bucket: str, choice: Choice, count: int) -> bytes:
         """The first `count` bytes of the chosen dump, fewer where it has not as many.
