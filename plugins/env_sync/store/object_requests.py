@@ -1,6 +1,6 @@
 """The requests that a mirror makes for every page and every object, by boto3, in threads.
 
-`QuickRequests` makes the same ones with a tenth of the work; these serve where it cannot.
+`QuickRequests` makes the same ones with much less work; these serve where it cannot.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The requests that a mirror makes for every page and every object, with a tenth of the work of boto3.
+"""The requests that a mirror makes for every page and every object, with much less work than boto3.
 
 boto3 takes some 4 ms of a core for each, most of it to turn parameters and answers into one another, and its
 threads share one core. These go over aiohttp, in one thread, and know only what a mirror asks. Where a bucket
@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 
 import aiohttp
 from attrs import frozen
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
@@ -37,7 +38,6 @@ from yarl import URL
 from env_sync.store.crew import Crew
 from env_sync.store.object_requests import Copy, Head, Item, Page
 from env_sync.store.requests import Requests
-from env_sync.store.signature import ALGORITHM, Keys, Target, signed
 
 HEADERS = {
     "ACL": "x-amz-acl",
@@ -47,7 +47,7 @@ HEADERS = {
 """What boto3 calls these headers."""
 AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type")
 """Headers that aiohttp would add."""
-_SIGNED_FOR = re.compile(rf"{ALGORITHM} Credential=[^/]+/\d{{8}}/(?P<region>[^/]+)/s3/aws4_request,")
+_SIGNED_FOR = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[^/]+)/s3/aws4_request,")
 
 
 @frozen(kw_only=True)
@@ -55,7 +55,6 @@ class Way:
     """How a bucket is reached: `origin` such as https://host:port, and what stands before a key in paths."""
 
     origin: str
-    host: str
     path: str
     region: str
     user_agent: str
@@ -101,7 +100,6 @@ def learn(requests: Requests, crew: Crew, bucket: str) -> Way | None:
         return None
     return Way(
         origin=f"{url.scheme}://{url.netloc}",
-        host=url.netloc,
         path=url.path.rstrip("/"),
         region=found["region"],
         user_agent=headers.get("user-agent", ""),
@@ -174,15 +172,14 @@ class QuickRequests:
     ) -> Answer:
         """One request and its answer. Raises ClientError for a refusal, as botocore does."""
         way = self.ways[bucket]
-        target = Target(method=method, host=way.host, path=f"{way.path}/{quote(key, safe='/~')}", query=query)
-        keys = way.signer.get_auth_instance("s3", way.region, "s3v4").credentials
-        now = dt.datetime.now(dt.UTC)
-        sent = signed(target, headers, Keys(keys.access_key, keys.secret_key, keys.token), way.region, now)
-        sent["user-agent"] = way.user_agent
-        # Encoded: "a/../b" is a key, and stays what was signed.
-        url = URL(f"{way.origin}{target.path}{'?' if query else ''}{query}", encoded=True)
+        url = f"{way.origin}{way.path}/{quote(key, safe='/~')}{'?' if query else ''}{query}"
+        signed = AWSRequest(method=method, url=url, headers={**headers, "user-agent": way.user_agent})
+        way.signer.get_auth_instance("s3", way.region, "s3v4").add_auth(signed)
         with _faults_of_botocore(way.origin):
-            async with self.session.request(method, url, headers=sent, allow_redirects=False) as answer:
+            # Encoded: "a/../b" is a key, and stays what was signed.
+            async with self.session.request(
+                method, URL(url, encoded=True), headers=dict(signed.headers), allow_redirects=False
+            ) as answer:
                 body = await answer.read()
         if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise _refusal(operation, answer.status, str(answer.reason), body)
