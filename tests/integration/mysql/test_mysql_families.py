@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pymysql
 import pytest
@@ -13,10 +15,14 @@ from pymysql.constants import ER
 from env_sync.engines.mysql import swap
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.option_file import option_file
+from env_sync.engines.mysql.server_version import Family
 from env_sync.engines.mysql.session import Session
 from env_sync.errors import PromoteFailed, RestoreFailed
 from env_sync.hieradata.sync import Action
-from tests.integration.mysql.stage import SECRET, Stage, working
+from sandbox.mysql import server_class
+from tests.conftest import run_server
+from tests.integration.mysql.stage import SECRET, Stage, set_up, tear_down, working
 
 PUSHING = "SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON `signon_production`.*"
 PULLING = (
@@ -173,6 +179,61 @@ def test_who_can_take_any_role_or_copy_the_server_is_told(stage: Stage) -> None:
     assert "is an administrator (GRANT BACKUP_ADMIN ON *.*)" in told[0]
     with working(engine):
         engine.restore(stage.dump(OF_MARIADB))
+
+
+KEYLESS = b"""
+CREATE TABLE `keyless` (`a` int, `b` int, KEY (`b`)) ENGINE=InnoDB;
+INSERT INTO `keyless` VALUES (1,2),(1,2),(NULL,NULL);
+"""
+
+
+def test_a_server_that_wants_primary_keys_or_makes_them(live: Stage) -> None:
+    if live.server.family != "MySQL":
+        pytest.skip("MariaDB makes none")
+    names = ("sql_require_primary_key", "sql_generate_invisible_primary_key")
+    try:
+        live.server.execute("SET GLOBAL sql_require_primary_key = ON")
+        engine = live.engine()
+        with working(engine), pytest.raises(RestoreFailed, match=r"Table keyless .* could not be made.*3750"):
+            engine.restore(live.dump(KEYLESS))
+        live.server.execute("SET GLOBAL sql_generate_invisible_primary_key = ON")
+        live.pull(live.dump(KEYLESS), live.engine(attempt="2"))
+        # Its key goes into dumps and comes down as it is.
+        pushing = live.engine(run="push")
+        with working(pushing):
+            pushing.dump(live.folder / "pushed")
+        pushing.release_lease()
+        live.pull(live.dump_file((live.folder / "pushed").read_bytes()), live.engine(run="pull"))
+    finally:
+        live.server.run([f"SET GLOBAL {name} = OFF" for name in names])
+    assert live.run("SELECT * FROM keyless ORDER BY a") == [(None, None), (1, 2), (1, 2)]
+    assert live.run("SELECT my_row_id FROM keyless ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+@pytest.fixture
+def without_tls(server_folder: Path, tmp_path: Path) -> Iterator[Stage]:
+    """A live database on a server that nobody can reach by TLS."""
+    if server_class().family != "MySQL":
+        pytest.skip("MariaDB takes a password without TLS as with it")
+    for server in run_server(lambda: server_class()(server_folder / "no_tls", settings={"tls-version": ""})):
+        made = set_up(server, tmp_path)
+        yield made
+        tear_down(made)
+
+
+def test_a_server_without_tls_is_dumped(without_tls: Stage) -> None:
+    """Its accounts are of caching_sha2_password, which sends no password as it is."""
+    stage = without_tls
+    stage.run("DROP VIEW gone_view")
+    # Nobody has logged in as the account yet, so the server knows no hash that would do.
+    stage.server.run(["FLUSH PRIVILEGES"])
+    with option_file(stage.engine().work.connection, Family.MYSQL, stage.folder) as file:
+        program = stage.server.program("mariadb-dump")
+        command = [program, f"--defaults-extra-file={file}", "--set-gtid-purged=OFF", stage.database]
+        done = subprocess.run(command, capture_output=True, check=False, env={})
+    assert done.returncode == 0, done.stderr
+    with working(stage.engine()) as engine:
+        engine.dump(stage.folder / "pushed")
 
 
 # What mysqldump of MySQL 8 and mariadb-dump write for tables that both families can have.
