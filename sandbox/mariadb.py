@@ -6,7 +6,7 @@ import contextlib
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,6 +40,14 @@ SETTINGS: Mapping[str, str] = {
     "default-time-zone": "+00:00",
 }
 
+SYNC_GRANTS = (
+    (
+        "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, "
+        "LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, "
+        "PROCESS, SHOW DATABASES, SET USER ON *.*"
+    ),
+)
+
 Row = tuple[Any, ...]
 
 
@@ -50,6 +58,13 @@ class MariaDBServer(Server):
     administrator's password and the port stay the same from start to start, as long as the port is free.
     """
 
+    family = "MariaDB"
+    settings: Mapping[str, str] = SETTINGS
+    sync_grants: Sequence[str] = SYNC_GRANTS
+    """What the account of Env Sync can have on RDS."""
+    own_accounts: Collection[str] = ("mariadb.sys",)
+    """Accounts that the server makes for itself."""
+
     def __init__(
         self, folder: Path, *, name: str | None = None, settings: Mapping[str, str] | None = None
     ) -> None:
@@ -58,9 +73,14 @@ class MariaDBServer(Server):
         self.name = name or self.folder.name
         self.port = 0
         self.password = ""
-        self._program = find_program("mariadbd")
-        self._settings = {**SETTINGS, **(settings or {})}
+        self._program = self.program("mariadbd")
+        self._settings = {**self.settings, **(settings or {})}
         self._user = process.unprivileged_user()
+
+    @staticmethod
+    def program(name: str) -> Path:
+        """A program of this server's family by the name that MariaDB gives it; ServerMissing without it."""
+        return find_program(name)
 
     def start(self) -> Self:
         """Makes the data folder if there is none, starts, and waits until it takes connections."""
@@ -83,7 +103,7 @@ class MariaDBServer(Server):
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         self._process = Process(
-            f"MariaDB {self.name}",
+            f"{self.family} {self.name}",
             [self._program, "--no-defaults", *options],
             log=self.log,
             cwd=Path("/"),
@@ -153,7 +173,7 @@ class MariaDBServer(Server):
 
     def create_sync_account(self, password: str, *, name: str = SYNC_ACCOUNT) -> None:
         """Makes the account of Env Sync with what it can have on RDS: no SUPER, no FILE."""
-        self.create_account(name, password, *SYNC_GRANTS)
+        self.create_account(name, password, *self.sync_grants)
 
     def databases(self) -> set[str]:
         """The names of all databases but the server's own."""
@@ -177,9 +197,17 @@ class MariaDBServer(Server):
         password = secrets.token_urlsafe(24)
         process.write_private(self.folder / "password", password)
         process.give_folder(making, self._user)
+        try:
+            self._make_data(making, first, password)
+        finally:
+            first.unlink(missing_ok=True)
+        making.rename(self.folder / "data")
+
+    def _make_data(self, making: Path, first: Path, password: str) -> None:
+        """Fills the folder `making`; `first` is a file for statements that only this user may see."""
         process.run(
             [
-                find_program("mariadb-install-db"),
+                self.program("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={making}",
                 f"--tmpdir={self.folder / 'tmp'}",
@@ -191,37 +219,43 @@ class MariaDBServer(Server):
             cwd=Path("/"),
         )
         # The server reads them while it starts, before anybody can connect.
-        statements = [
-            "FLUSH PRIVILEGES;",
+        self._write_first(
+            first,
+            [
+                "FLUSH PRIVILEGES;",
+                *self._administrator(password),
+                # Of several hosts, without a password.
+                "DELETE FROM mysql.global_priv WHERE User = 'root';",
+                "SHUTDOWN;",
+            ],
+        )
+        process.run(
+            [
+                self._program,
+                "--no-defaults",
+                f"--datadir={making}",
+                f"--tmpdir={self.folder / 'tmp'}",
+                f"--init-file={first}",
+                "--skip-networking",
+                f"--socket={making / 'socket'}",
+                f"--pid-file={making / 'pid'}",
+                "--innodb-flush-method=nosync",
+                f"--innodb-log-file-size={self._settings['innodb-log-file-size']}",
+            ],
+            user=self._user,
+            cwd=Path("/"),
+        )
+
+    def _administrator(self, password: str) -> list[str]:
+        return [
             f"CREATE USER {account(ADMINISTRATOR)} IDENTIFIED BY '{password}';",
             f"GRANT ALL ON *.* TO {account(ADMINISTRATOR)} WITH GRANT OPTION;",
-            # Of several hosts, without a password.
-            "DELETE FROM mysql.global_priv WHERE User = 'root';",
-            "SHUTDOWN;",
         ]
+
+    def _write_first(self, first: Path, statements: Sequence[str]) -> None:
         process.write_private(first, "\n".join(statements) + "\n")
         if self._user:
             shutil.chown(first, self._user.pw_uid, self._user.pw_gid)
-        try:
-            process.run(
-                [
-                    self._program,
-                    "--no-defaults",
-                    f"--datadir={making}",
-                    f"--tmpdir={self.folder / 'tmp'}",
-                    f"--init-file={first}",
-                    "--skip-networking",
-                    f"--socket={making / 'socket'}",
-                    f"--pid-file={making / 'pid'}",
-                    "--innodb-flush-method=nosync",
-                    f"--innodb-log-file-size={self._settings['innodb-log-file-size']}",
-                ],
-                user=self._user,
-                cwd=Path("/"),
-            )
-        finally:
-            first.unlink()
-        making.rename(self.folder / "data")
 
     def _answers(self) -> bool:
         try:
@@ -229,15 +263,6 @@ class MariaDBServer(Server):
         except pymysql.err.OperationalError:
             return False
         return True
-
-
-SYNC_GRANTS = (
-    (
-        "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, "
-        "LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, "
-        "PROCESS, SHOW DATABASES, SET USER ON *.*"
-    ),
-)
 
 
 def account(name: str) -> str:

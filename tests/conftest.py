@@ -14,7 +14,7 @@ from typing import Protocol, Self, TypeVar
 
 import pytest
 
-from sandbox import process
+from sandbox import mysql, process
 from sandbox.mariadb import MariaDBServer
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
@@ -38,6 +38,15 @@ def server_folder() -> Iterator[Path]:
     folder = process.temporary_folder()
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mysql_on_path() -> Iterator[None]:
+    """The programs of MySQL before all others, where an installation of it is named."""
+    with pytest.MonkeyPatch.context() as patched:
+        if root := mysql.installation():
+            patched.setenv("PATH", str(root / "bin"), prepend=os.pathsep)
+        yield
 
 
 def run_server(make: Callable[[], Server]) -> Iterator[Server]:
@@ -74,8 +83,8 @@ def postgresql18(server_folder: Path) -> Iterator[PostgreSQLServer]:
 
 @pytest.fixture(scope="session")
 def mariadb(server_folder: Path) -> Iterator[MariaDBServer]:
-    """MariaDB from Debian."""
-    yield from run_server(lambda: MariaDBServer(server_folder / "mariadb"))
+    """MariaDB from Debian, or MySQL where an installation of it is named."""
+    yield from run_server(lambda: mysql.server_class()(server_folder / "mariadb"))
 
 
 @pytest.fixture(scope="session")

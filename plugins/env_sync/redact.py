@@ -228,8 +228,17 @@ _MYSQL_NUMBERS = {
 _MYSQL_QUIET = (
     "1005 1007 1008 1010 1021 1022 1025 1030 1044 1045 1046 1049 1050 1051 1054 1064 1072 "
     "1091 1095 1109 1114 1118 1129 1130 1142 1143 1146 1153 1190 1192 1193 1205 1213 1217 "
-    "1222 1227 1235 1242 1273 1290 1304 1305 1317 1318 1347 1356 1359 1360 1370 1410 1418 "
-    "1419 1435 1442 1449 1450 1451 1452 1539 1698 1701 1824 1927 1969 3024 4031 4161"
+    "1222 1227 1235 1242 1273 1286 1290 1304 1305 1317 1318 1347 1356 1359 1360 1370 1410 1418 "
+    "1419 1435 1442 1449 1450 1451 1452 1539 1698 1701 1824 1927 1969 3024 3750 3780 "
+    "3819 4031 4161 6125"
+)
+# What the server says is needed, where it denies something.
+_MYSQL_PRIVILEGES = frozenset(
+    {
+        *("need", "s", "SUPER", "PROCESS", "SET", "USER", "SET_USER_ID", "SET_ANY_DEFINER", "SYSTEM_USER"),
+        *("ALLOW_NONEXISTENT_DEFINER", "SYSTEM_VARIABLES_ADMIN", "SESSION_VARIABLES_ADMIN"),
+        *("CONNECTION_ADMIN", "SHOW_ROUTINE", "RELOAD", "FLUSH_TABLES", "BINLOG"),
+    }
 )
 _MYSQL_SPEAKS_OF_NO_VALUES = frozenset(map(int, _MYSQL_QUIET.split()))
 _MYSQL_LINE = re.compile(r" at line (\d+)$")
@@ -250,6 +259,8 @@ def describe_mysql_error(code: int | None, text: str, known: Collection[str] = (
         key = _MYSQL_KEY.search(text)
         shown = key is not None and re.fullmatch(r"[\w.$]+", key[1]) is not None
         return f"{condition}{f' for key {key[1]}' if key and shown else ''}"
+    if code == ER.SPECIFIC_ACCESS_DENIED_ERROR:
+        known = {*known, *_MYSQL_PRIVILEGES}
     if code in _MYSQL_SPEAKS_OF_NO_VALUES or (code or 0) in vars(CR).values():
         return f"{condition}: {redact_text(text.replace(chr(10), ' '), known)}"
     return f"{condition}; its text is withheld, for it may quote values"

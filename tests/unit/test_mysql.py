@@ -9,7 +9,7 @@ from env_sync.engines.contract import ServerConnection
 from env_sync.engines.mysql.client_tools import DumpTool, tool_to_dump
 from env_sync.engines.mysql.dump import as_mysql, matches
 from env_sync.engines.mysql.dump_file import Header, check_end, read_header
-from env_sync.engines.mysql.grants import covers
+from env_sync.engines.mysql.grants import covers, revoked_on
 from env_sync.engines.mysql.names import copies_of
 from env_sync.engines.mysql.objects import Object, names_another, taken_apart, with_definer
 from env_sync.engines.mysql.option_file import option_file
@@ -97,6 +97,30 @@ def test_names_that_can() -> None:
 )
 def test_a_grant_covers_what_its_wildcards_say(pattern: str, yes: bool) -> None:
     assert covers(pattern, "signon__incoming") is yes
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes"),
+    [
+        ("signon__incoming", True),
+        (r"signon\_\_incoming", True),
+        ("signon%", False),
+        ("signon__incomin_", False),
+    ],
+)
+def test_with_partial_revokes_there_are_no_wildcards(pattern: str, yes: bool) -> None:
+    assert covers(pattern, "signon__incoming", wildcards=False) is yes
+
+
+def test_a_partial_revoke_takes_away_what_it_names() -> None:
+    attributes = (
+        '{"metadata": {"a": 1}, "Restrictions": [{"Database": "signon__incoming", "Privileges": ["SELECT", '
+        '"CREATE VIEW"]}, {"Database": "other", "Privileges": ["INSERT"]}]}'
+    )
+    assert revoked_on("signon__incoming", attributes) == {"SELECT", "CREATE VIEW"}
+    assert revoked_on("signon", attributes) == frozenset()
+    for none in (None, "{}", '{"metadata": {}}'):
+        assert revoked_on("signon__incoming", none) == frozenset()
 
 
 SANDBOX = b"/*M!999999\\- enable the sandbox mode */ \n"
@@ -238,6 +262,8 @@ def test_a_password_is_in_a_private_file_that_is_removed(tmp_path: Path, family:
     assert '\npassword="a \\"quoted\\" \\\\ # password"\n' in text
     assert 'ssl-ca="/ca.pem"' in text
     assert ("ssl-mode" in text) is (family is Family.MYSQL)
+    # Without it a mysqldump without TLS cannot log in as MySQL 8 has it by default; MariaDB's refuses it.
+    assert ("get-server-public-key" in text) is (family is Family.MYSQL)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,6 +286,12 @@ def test_a_password_is_in_a_private_file_that_is_removed(tmp_path: Path, family:
             "Truncated incorrect DOUBLE value: 'alice'",
             "truncated_wrong_value (1292); its text is withheld",
         ),
+        (
+            1227,
+            "Access denied; you need (at least one of) the SUPER or SET_ANY_DEFINER privilege(s)",
+            "the SUPER or SET_ANY_DEFINER privilege(s)",
+        ),
+        (1227, "Access denied; you need alice@example.com", "you need [withheld"),
         (1366, "Incorrect integer value: 'alice' for column `a`.`b`", "withheld"),
         (1644, "alice was here", "withheld"),
         (1054, "Unknown column 'emial' in 'field list'", "Unknown column 'emial' in 'field list'"),

@@ -93,6 +93,30 @@ def test_each_family_is_given_its_own_comments() -> None:
     assert mysql.statement.split() == b"CREATE TABLE `t` (a int , mysql8 int , both int )".split()
 
 
+def test_what_a_dump_says_of_global_transactions_is_left_out() -> None:
+    text = (
+        b"SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN;\nSET @@SESSION.SQL_LOG_BIN= 0;\n"
+        b"SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5';\n"
+        b"/*!80000 SET SESSION information_schema_stats_expiry=0 */;\n"
+        b"CREATE TABLE `t` (a int);\nSET @@SESSION.SQL_LOG_BIN = @MYSQLDUMP_TEMP_LOG_BIN;\n"
+    )
+    for version in (MARIADB, MYSQL):
+        [table] = items(text, version=version)
+        assert isinstance(table, Table)
+
+
+def test_an_object_has_no_mode_that_its_server_refuses() -> None:
+    text = (
+        b"SET sql_mode = 'STRICT_TRANS_TABLES,NO_AUTO_CREATE_USER,ANSI_QUOTES';\n"
+        b"CREATE PROCEDURE `p`() SELECT 1;\n"
+    )
+    [maria], [mysql] = items(text), items(text, version=MYSQL)
+    assert isinstance(maria, Object)
+    assert isinstance(mysql, Object)
+    assert maria.sql_mode == "STRICT_TRANS_TABLES,NO_AUTO_CREATE_USER,ANSI_QUOTES"
+    assert mysql.sql_mode == "STRICT_TRANS_TABLES,ANSI_QUOTES"
+
+
 def test_a_backslash_is_a_letter_where_it_does_not_escape() -> None:
     text = b"SET sql_mode = 'NO_BACKSLASH_ESCAPES';\nINSERT INTO `t` VALUES ('a\\'),('b;''c');\n"
     [rows] = items(text)

@@ -16,8 +16,8 @@ from attrs import evolve
 from env_sync.steps import finish as finish_module
 from env_sync.store import s3 as s3_store
 from env_sync.store.requests import Requests, Tuning
+from sandbox import mysql
 from sandbox.documentdb import DocumentDBProxy
-from sandbox.mariadb import MariaDBServer
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
@@ -76,9 +76,9 @@ def _mongodb(name: str, servers: Servers) -> Subject:
     )
 
 
-def _mariadb(name: str, servers: Servers) -> Subject:
+def _mysql(name: str, servers: Servers) -> Subject:
     source, target = (
-        servers.get(f"mariadb-{environment}", MariaDBServer) for environment in (SOURCE, TARGET)
+        servers.get(f"mysql-{environment}", mysql.server_class()) for environment in (SOURCE, TARGET)
     )
     return MySQLSubject(name, source, target)
 
@@ -106,7 +106,7 @@ SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     "PostgreSQL 17": _postgresql("maven17", "maven17"),
     "PostgreSQL 18": _postgresql("pypi18", "pypi18"),
     "PostgreSQL 15 to 18": _postgresql("debian15", "pypi18"),
-    "MariaDB 10.11": _mariadb,
+    mysql.server_class().family: _mysql,
     "MongoDB": _mongodb,
     "DocumentDB": _documentdb,
     "Files": _files,

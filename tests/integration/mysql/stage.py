@@ -23,7 +23,8 @@ from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
 from env_sync.manifest import Transformation
 from env_sync.progress import LogProgress
 from env_sync.secret import Secret
-from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer, find_program
+from sandbox.mariadb import ADMINISTRATOR, SYNC_ACCOUNT, MariaDBServer
+from sandbox.mysql import series
 
 LOG = logging.getLogger("env_sync.test")
 SECRET = "sync secret"  # of accounts on a server of this test alone
@@ -137,7 +138,7 @@ class Stage:
         """What the shell script's dump of live was: the program's output, as it is."""
         done = subprocess.run(
             [
-                *(find_program(program), "--no-defaults", f"--host={self.server.host}"),
+                *(self.server.program(program), "--no-defaults", f"--host={self.server.host}"),
                 *(f"--port={self.server.port}", f"--user={SYNC_ACCOUNT}", *options, self.database),
             ],
             env={"MYSQL_PWD": SECRET},
@@ -169,7 +170,7 @@ def set_up(server: MariaDBServer, folder: Path, database: str = "signon_producti
     server.execute(f"CREATE DATABASE {quoted(database)}")
     stage.run(
         "CREATE TABLE users (id int AUTO_INCREMENT PRIMARY KEY, email varchar(100))",
-        "INSERT INTO users (email) SELECT CONCAT('old-', seq, '@example.com') FROM seq_1_to_20",
+        f"INSERT INTO users (email) SELECT CONCAT('old-', seq, '@example.com') FROM {series(20)}",
         "CREATE TABLE log (id int AUTO_INCREMENT PRIMARY KEY, said varchar(100))",
         "CREATE TABLE gone_above (id int)",
         "CREATE VIEW emails AS SELECT email FROM users",
@@ -183,6 +184,7 @@ def set_up(server: MariaDBServer, folder: Path, database: str = "signon_producti
 def tear_down(stage: Stage) -> None:
     stage.server.run([f"DROP DATABASE {quoted(name)}" for name in stage.server.databases()])
     names = stage.server.execute(
-        "SELECT User, Host FROM mysql.user WHERE User NOT IN ('admin', 'mariadb.sys')"
+        "SELECT User, Host FROM mysql.user WHERE User NOT IN %s",
+        [(ADMINISTRATOR, *stage.server.own_accounts)],
     )
     stage.server.run([f"DROP USER '{user}'@'{host}'" for user, host in names if user])

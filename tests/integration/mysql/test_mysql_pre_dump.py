@@ -20,7 +20,6 @@ from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.stamp import TABLE
 from env_sync.errors import NameRefused, ProofMissing, RestoreFailed, TransformationFailed
 from env_sync.hieradata.sync import Action
-from sandbox.mariadb import find_program
 from tests.integration.mysql.stage import SECRET, Stage, said, working
 
 REDACT = "UPDATE users SET email = CONCAT('user-', id);"
@@ -124,7 +123,7 @@ def test_any_client_restores_it(live: Stage) -> None:
     live.run("CREATE DATABASE laptop")
     where = [f"--host={live.server.host}", f"--port={live.server.port}", "--user=env_sync", "laptop"]
     done = subprocess.run(
-        [find_program("mariadb"), "--no-defaults", *where],
+        [live.server.program("mariadb"), "--no-defaults", *where],
         env={"MYSQL_PWD": SECRET},
         input=content(live),
         capture_output=True,

@@ -112,10 +112,13 @@ def test_undo_refuses_what_was_not_live(stage: Stage) -> None:
     assert objects(stage, stage.database) == NEW_OBJECTS
 
 
+BEGINNINGS = {"MariaDB": b"enable the sandbox mode", "MySQL": b"-- MySQL dump "}
+
+
 @pytest.mark.parametrize("program", ["mysqldump", "mariadb-dump"])
 def test_what_the_shell_script_dumped_is_restored(stage: Stage, program: str) -> None:
     text = stage.mysqldump(program=program)
-    assert b"sandbox" in text[:60] or b"MariaDB dump" in text[:60]
+    assert BEGINNINGS[stage.server.family] in text[:60]
     stage.run("DELETE FROM users")
     engine = stage.engine()
     dump = stage.dump_file(gzip.compress(text))
@@ -325,7 +328,7 @@ def test_a_dump_holds_what_other_clients_take(stage: Stage) -> None:
     for absent in (b"sandbox", b"\nUSE ", b"CREATE DATABASE", b"env_sync_stamp", b"DROP TABLE"):
         assert absent not in text
     assert text.rstrip().splitlines()[-1].startswith(b"-- Dump completed")
-    assert facts.server_version.startswith("10.")
+    assert [(facts.server_version,)] == stage.server.execute("SELECT VERSION()")
     assert known_dump_tools()
 
 

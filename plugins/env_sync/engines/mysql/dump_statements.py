@@ -29,6 +29,10 @@ OURS = "env_sync_stamp"
 _SKIPPED = frozenset({"DROP", "LOCK", "UNLOCK", "COMMIT", "BEGIN", "FLUSH", "ANALYZE", "START"})
 _SKIPPED_PAIRS = frozenset({("ALTER", "DATABASE"), ("ALTER", "TABLE")})
 _OBJECTS = frozenset(kind.value for kind in Kind)
+_MODES_OF_OTHERS = frozenset(
+    {"NO_AUTO_CREATE_USER", "NO_FIELD_OPTIONS", "NO_KEY_OPTIONS", "NO_TABLE_OPTIONS"}
+)
+"""Modes of objects from MariaDB and MySQL 5.7 that MySQL 8 refuses; nothing runs otherwise for them."""
 _NOT_IN_A_TABLE = frozenset({"SELECT", "LIKE", "VALUES", "TABLE", "REPLACE", "IGNORE", "AS"})
 _CREATE_TABLE = re.compile(
     rb"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>`(?:[^`]++|``)*+`|[\w$]++)\s*+\(", re.I
@@ -161,7 +165,7 @@ class DumpStatements:
         character_set = self._session.client
         one = taken_apart(
             text.decode(CODECS.get(character_set, "utf-8"), "replace"),
-            sql_mode=self._session.sql_mode,
+            sql_mode=self._mode(),
             character_set=character_set,
             collation=self._session.collation,
             time_zone=self._session.time_zone,
@@ -171,6 +175,12 @@ class DumpStatements:
         if kind == Kind.TRIGGER and _qualified_target(parts):
             raise self._refused(text, "this trigger is on a table of another database")
         return one
+
+    def _mode(self) -> str:
+        mode = self._session.sql_mode
+        if not self._version.mysql_from(8, 0):
+            return mode
+        return ",".join(word for word in mode.split(",") if word not in _MODES_OF_OTHERS)
 
     def _table(self, text: bytes) -> Item:
         match = _CREATE_TABLE.match(text)

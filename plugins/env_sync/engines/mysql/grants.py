@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pymysql
 from attrs import frozen
@@ -28,6 +29,8 @@ READING = (
 MORE = ("Create_view", "Show_view", "Create_routine", "Alter_routine", "Trigger", "Event", "Lock_tables")
 ADMINISTRATORS = ("Super", "Create_user", "Grant")
 """Who has one of these on everything can give itself whatever it wants."""
+MIGHTY = ("ROLE_ADMIN", "SET_ANY_DEFINER", "SET_USER_ID", "BACKUP_ADMIN", "CLONE_ADMIN")
+"""Privileges of MySQL 8 to take any role, to make objects as any account, or to copy the whole server."""
 OF_THE_SERVER = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "rdsadmin")
 """Accounts that servers make for themselves, as whom nobody can log in but whoever runs the server."""
 
@@ -49,6 +52,7 @@ def accesses(session: Session, database: str) -> tuple[Access, ...]:
     try:
         ours = str(session.value("SELECT CURRENT_USER()"))
         own = {f"{name}@localhost" for name in OF_THE_SERVER} | {ours}
+        own |= _roles_of(session, own | _administrators(session))
         return tuple(one for one in _found(session, database) if one.account not in own)
     except pymysql.err.MySQLError as error:
         if code_of(error) in REFUSED:
@@ -77,8 +81,11 @@ def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> 
     return tuple(sorted({one.account for one in found}))
 
 
-def covers(pattern: str, database: str) -> bool:
-    r"""Whether a grant's name covers a database: `_` is any character, `%` any text, unless after a `\`."""
+def covers(pattern: str, database: str, *, wildcards: bool = True) -> bool:
+    r"""Whether a grant's name covers a database: `_` is any character, `%` any text, unless after a `\`.
+
+    Without `wildcards` they are letters like others: so MySQL takes them where it has partial revokes.
+    """
     parts = []
     position = 0
     while position < len(pattern):
@@ -88,7 +95,8 @@ def covers(pattern: str, database: str) -> bool:
             parts.append(re.escape(pattern[position]))
             position += 1
         else:
-            parts.append({"_": ".", "%": ".*"}.get(character) or re.escape(character))
+            wild = {"_": ".", "%": ".*"}.get(character) if wildcards else None
+            parts.append(wild or re.escape(character))
     # Servers differ in whether case counts: what might cover it does.
     return re.fullmatch("".join(parts), database, re.IGNORECASE | re.DOTALL) is not None
 
@@ -104,16 +112,34 @@ def _found(session: Session, database: str) -> Iterator[Access]:
     wanted = [name for name in (*READING, *MORE, *ADMINISTRATORS) if f"{name}_priv" in columns]
     administrators: set[str] = set()
     select = ", ".join(f"{name}_priv" for name in wanted)
-    for user, host, *flags in session.execute(f"SELECT User, Host, {select} FROM mysql.user"):
-        given = [name for name, flag in zip(wanted, flags, strict=True) if flag == "Y"]
+    attributes = "User_attributes" if "User_attributes" in columns else "NULL"
+    for user, host, said, *flags in session.execute(
+        f"SELECT User, Host, {attributes}, {select} FROM mysql.user"
+    ):
+        revoked = revoked_on(database, said)
+        given = [
+            name
+            for name, flag in zip(wanted, flags, strict=True)
+            if flag == "Y" and name.upper().replace("_", " ") not in revoked
+        ]
         account = f"{user}@{host}"
         administrator = any(name in ADMINISTRATORS for name in given)
         if administrator:
             administrators.add(account)
         if reading := [name for name in given if name not in ADMINISTRATORS]:
             yield Access(account=account, grant=_grant(reading, "*.*"), administrator=administrator)
+    wildcards = True
+    if session.version.mysql_from(8, 0):
+        for user, host, name in session.execute(
+            "SELECT USER, HOST, PRIV FROM mysql.global_grants WHERE PRIV IN %s", [MIGHTY]
+        ):
+            yield Access(account=f"{user}@{host}", grant=f"GRANT {name} ON *.*", administrator=True)
+        # It came with 8.0.16.
+        wildcards = not session.execute(
+            "SHOW GLOBAL VARIABLES WHERE Variable_name = 'partial_revokes' AND Value = 'ON'"
+        )
     for user, host, name in session.execute("SELECT User, Host, Db FROM mysql.db"):
-        if covers(str(name), database):
+        if covers(str(name), database, wildcards=wildcards):
             account = f"{user}@{host}"
             yield Access(
                 account=account, grant=f"a grant ON `{name}`.*", administrator=account in administrators
@@ -127,6 +153,48 @@ def _found(session: Session, database: str) -> Iterator[Access]:
                     grant=f"a grant on an object of `{name}` (mysql.{table})",
                     administrator=account in administrators,
                 )
+
+
+def revoked_on(database: str, attributes: str | None) -> frozenset[str]:
+    """The privileges that an account of MySQL has on everything but this database, as SQL calls them.
+
+    `attributes` is what `mysql.user` has in `User_attributes`, a JSON object.
+    """
+    restrictions = json.loads(attributes).get("Restrictions", []) if attributes else []
+    return frozenset(
+        name for one in restrictions if one.get("Database") == database for name in one["Privileges"]
+    )
+
+
+def _administrators(session: Session) -> set[str]:
+    # Who makes a role of MariaDB has it, too.
+    rights = " OR ".join(f"{name}_priv = 'Y'" for name in ADMINISTRATORS)
+    rows = session.execute(f"SELECT User, Host FROM mysql.user WHERE {rights}")
+    return {f"{user}@{host}" for user, host in rows}
+
+
+def _roles_of(session: Session, accounts: Collection[str]) -> frozenset[str]:
+    """The roles that these accounts have, nobody else has, and as which nobody can log in."""
+    if session.version.mariadb:
+        closed = "SELECT User, Host FROM mysql.user WHERE is_role = 'Y'"
+        edges = "SELECT Role, '', User, Host FROM mysql.roles_mapping"
+    elif session.version.mysql_from(8, 0) and not session.value("SELECT @@GLOBAL.mandatory_roles"):
+        closed = "SELECT User, Host FROM mysql.user WHERE account_locked = 'Y'"
+        edges = "SELECT FROM_USER, FROM_HOST, TO_USER, TO_HOST FROM mysql.role_edges"
+    else:
+        return frozenset()
+    having: dict[str, set[str]] = {}
+    for role, role_host, user, host in session.execute(edges):
+        having.setdefault(f"{role}@{role_host}", set()).add(f"{user}@{host}")
+    locked = {f"{user}@{host}" for user, host in session.execute(closed)}
+    found: frozenset[str] = frozenset()
+    while True:
+        more = frozenset(
+            role for role, those in having.items() if role in locked and those <= {*accounts, *found}
+        )
+        if more == found:
+            return found
+        found = more
 
 
 def _grant(given: list[str], on: str) -> str:

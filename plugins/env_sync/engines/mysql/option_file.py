@@ -20,6 +20,8 @@ def option_file(connection: ServerConnection, family: Family, folder: Path) -> I
         "port": str(connection.port or 3306),
         "user": connection.login,
         "password": connection.password.reveal(),
+        # Without TLS the password of a caching_sha2_password account goes to the server encrypted by its key.
+        **({"get-server-public-key": "1"} if family is Family.MYSQL else {}),
         **_tls(connection, family),
     }
     lines = ["[client]", *(f"{name}={_quoted(value)}" for name, value in wanted.items())]

@@ -20,4 +20,7 @@ def reading(server: Server, database: str | None = None) -> Iterator[Session]:
         session.execute("SET SESSION lock_wait_timeout = 3, innodb_lock_wait_timeout = 3")
         limit = "max_statement_time = 30" if session.version.mariadb else "max_execution_time = 30000"
         session.execute(f"SET SESSION {limit}")
+        if session.version.mysql_from(8, 0):
+            # Else sizes may be those of yesterday.
+            session.execute("SET SESSION information_schema_stats_expiry = 0")
         yield session

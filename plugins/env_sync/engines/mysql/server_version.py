@@ -31,6 +31,10 @@ class ServerVersion:
         """Whether it is MariaDB."""
         return self.family is Family.MARIADB
 
+    def mysql_from(self, major: int, minor: int) -> bool:
+        """Whether it is MySQL of this version or a later one."""
+        return self.family is Family.MYSQL and self.number >= (major, minor, 0)
+
     @property
     def comment_number(self) -> int:
         """As comments that only some versions run have it: 101106 for 10.11.6, 80036 for 8.0.36."""

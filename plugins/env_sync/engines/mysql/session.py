@@ -29,8 +29,7 @@ MODE = "STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION"
 SETTINGS = (
     f"SET SESSION wait_timeout = {LONG}, net_read_timeout = 3600, net_write_timeout = 3600, "
     f"lock_wait_timeout = 60, innodb_lock_wait_timeout = 60, sql_mode = '{MODE}', tx_isolation = "
-    "'REPEATABLE-READ', foreign_key_checks = 1, unique_checks = 1, time_zone = '+00:00', max_error_count = "
-    "0"
+    "'REPEATABLE-READ', foreign_key_checks = 1, unique_checks = 1, time_zone = '+00:00'"
 )
 REPEAT = 0.5
 """Seconds after which a cancel is sent again: one that reaches an idle session is lost."""
@@ -193,12 +192,18 @@ class Server:
         try:
             session = Session(connection, self)
             with session.uninterrupted(), plain_errors(f"Server {self}"):
-                renamed = not session.version.mariadb and session.version.number >= (8, 0, 0)
+                renamed = session.version.mysql_from(8, 0)
                 session.execute(
                     SETTINGS.replace("tx_isolation", "transaction_isolation") if renamed else SETTINGS
                 )
-                limit = "max_statement_time" if session.version.mariadb else "max_execution_time"
-                session.execute(f"SET SESSION {limit} = 0")
+                # MySQL lets only administrators have no warnings kept.
+                mariadb = "max_statement_time = 0, max_error_count = 0"
+                limits = mariadb if session.version.mariadb else "max_execution_time = 0"
+                session.execute(f"SET SESSION {limits}")
+                if session.version.mysql_from(8, 4):
+                    # Older servers made foreign keys that point at a key which is not unique; to rename a
+                    # table with one is refused as well.
+                    session.execute("SET SESSION restrict_fk_on_non_standard_key = OFF")
         except BaseException:
             connection.close()
             raise

@@ -112,16 +112,18 @@ def rename(
     try:
         while True:
             check()
+            # The server looks at every table for it: not while live has no triggers.
+            statement = _statement(session, plan)
             began = time.monotonic()
             try:
                 for one in triggers:
                     drop_object(session, plan.live, one)
-                session.execute(_statement(session, plan))
+                session.execute(statement)
             except pymysql.err.MySQLError as error:
                 if server_is_gone(error):
                     raise
                 with session.uninterrupted():
-                    _give_triggers_back(server, plan)
+                    said = _give_triggers_back(server, plan)
                 if code_of(error) not in LOCKED:
                     raise
                 if time.monotonic() > deadline:
@@ -129,7 +131,7 @@ def rename(
                         f"{plan.live} on {server} could not be swapped within {wait.total_seconds():.0f} s "
                         "(promote_wait): a transaction holds a lock on one of its tables "
                         f"({described(error)}). Find it in information_schema.INNODB_TRX and end it, or run "
-                        "the step again later. Live is as it was."
+                        f"the step again later. Live is as it was.{said}"
                     ) from None
                 time.sleep(BETWEEN_TRIES)
             else:
@@ -192,13 +194,11 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
             f"{plan.live} was swapped by a step that was ended before its views, triggers and routines were "
             "made; they are there now"
         )
-    if plan.first:
-        if exists(session, plan.live) and not tables_of(session, plan.live):
-            drop_database(session, plan.live)
-    else:
-        _give_triggers_back(server, plan)
+    if plan.first and exists(session, plan.live) and not tables_of(session, plan.live):
+        drop_database(session, plan.live)
+    said = "" if plan.first else _give_triggers_back(server, plan)
     session.execute("DELETE FROM journal WHERE `database` = %s", [copies.live])
-    return f"{plan.live} was about to be swapped by a step that was ended; it is as it was"
+    return f"{plan.live} was about to be swapped by a step that was ended; it is as it was{said}"
 
 
 def _statement(session: Session, plan: Plan) -> str:
@@ -216,14 +216,25 @@ def _statement(session: Session, plan: Plan) -> str:
     return "RENAME TABLE " + ", ".join(f"{before} TO {after}" for before, after in moves)
 
 
-def _give_triggers_back(server: Server, plan: Plan) -> None:
+def _give_triggers_back(server: Server, plan: Plan) -> str:
+    """Make the triggers of live that are missing; gives what is not as it was, for the end of a message.
+
+    Raises PromoteFailed where one cannot be made.
+    """
     triggers = [one for one in plan.old if one.kind is Kind.TRIGGER]
     if not triggers:
-        return
+        return ""
     there = {one.key for one in objects_of(server, plan.live)}
     with server.session(plan.live) as session, session.uninterrupted():
         missing = [one for one in triggers if one.key not in there]
-        make_all(session, missing, {one.key: one.definer for one in missing})
+        made = make_all(session, missing, {one.key: one.definer for one in missing})
+    if made.failed:
+        lacking = "; ".join(f"{one}: {why}" for one, why in made.failed.items())
+        raise PromoteFailed(
+            f"{plan.live} on {server} was not swapped, and lacks triggers that were dropped for that and "
+            f"could not be made again: {lacking}. Make them by hand, and run the step again."
+        )
+    return f" But {_as_ours(server, made.as_ours)}" if made.as_ours else ""
 
 
 def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
@@ -232,6 +243,7 @@ def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
     definers, warnings = _definers(server, plan)
     wanted = {one.key: one for one in plan.new}
     # Somebody may have made an object while the promotion was prepared: what is there now is dropped as well.
+    kept: dict[Object, str] = {}
     with server.session(plan.live) as session:
         todo = [
             one
@@ -241,12 +253,35 @@ def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
         changed = {one.key for one in todo}
         for key, one in there.items():
             if key not in wanted or key in changed:
-                drop_object(session, plan.live, one)
-        failed = make_all(session, todo, definers)
+                try:
+                    drop_object(session, plan.live, one)
+                except pymysql.err.MySQLError as error:
+                    if server_is_gone(error):
+                        raise
+                    # MySQL lets nobody drop what a mightier account made.
+                    kept[one] = described(error, {one.name})
+        left = {one.key for one in kept}
+        made = make_all(session, [one for one in todo if one.key not in left], definers)
     warnings += [
-        f"The {one} could not be made in {plan.live}: {why}. Make it by hand." for one, why in failed.items()
+        f"The {one} could not be made in {plan.live}: {why}. Make it by hand."
+        for one, why in made.failed.items()
     ]
+    warnings += [
+        f"The {one} of {plan.live} is still what it was before, for it could not be dropped: {why}. Drop it "
+        f"by hand{', and make it as the dump has it' if one.key in wanted else ''}."
+        for one, why in kept.items()
+    ]
+    if made.as_ours:
+        warnings.append(_as_ours(server, made.as_ours))
     return tuple(warnings)
+
+
+def _as_ours(server: Server, objects: Sequence[Object]) -> str:
+    return (
+        f"{server.connection.login} may not make objects as others on {server}, so these run as it: "
+        f"{_some([str(one) for one in objects])}. Grant it SET USER (MySQL: SET_ANY_DEFINER, before 8.4 "
+        "SET_USER_ID) and pull again, or leave it so."
+    )
 
 
 def _definers(server: Server, plan: Plan) -> tuple[dict[tuple[str, str], str], list[str]]:

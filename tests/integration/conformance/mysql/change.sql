@@ -6,5 +6,3 @@ INSERT INTO books (author_id, title) SELECT MAX(id), NULL FROM authors;
 INSERT INTO visits SELECT MAX(id) + 1, '2031-01-01', '10.1.1.1' FROM visits;
 UPDATE every_type SET some_text = CONCAT(COALESCE(some_text, ''), 'x') WHERE id = 2;
 INSERT INTO old_engine (note) VALUES ('more');
-UPDATE versioned SET note = 'later';
-DO NEXTVAL(numbers);

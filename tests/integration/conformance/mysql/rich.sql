@@ -9,8 +9,7 @@ CREATE TABLE every_type (
     tiny_text tinytext, some_text text, medium_text mediumtext, long_text longtext,
     tiny_blob tinyblob, some_blob blob, medium_blob mediumblob, long_blob longblob,
     choice enum('first', 'se''cond', 'th,ird', 'vierte Ärger'), several set('a', 'b', 'c d'),
-    document json, place point, way linestring, area polygon, many geometrycollection,
-    address inet6, number_of_kind uuid
+    document json, place point, way linestring, area polygon, many geometrycollection
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COMMENT='a ''quoted'' comment; with a semicolon';
 INSERT INTO every_type (id) VALUES (1);
 INSERT INTO every_type VALUES (
@@ -23,8 +22,7 @@ INSERT INTO every_type VALUES (
     x'00', x'275C27', REPEAT(x'00FF5C', 30000), REPEAT(x'DEADBEEF275C3B0A', 60000),
     'vierte Ärger', 'a,c d', '{"a": [1, 2.5, null, "q\\"uote"]}', ST_GeomFromText('POINT(1 -2.5)'),
     ST_GeomFromText('LINESTRING(0 0, 1 1, 2 3)'), ST_GeomFromText('POLYGON((0 0, 4 0, 4 4, 0 0))'),
-    ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1), LINESTRING(0 0, 1 1))'), '2001:db8::ff00:42:8329',
-    '123e4567-e89b-12d3-a456-426655440000');
+    ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1), LINESTRING(0 0, 1 1))'));
 INSERT INTO every_type (id, day, moment, choice, several, single_float)
 VALUES (3, '2024-00-00', '0000-00-00 00:00:00', 'no such', '', 3.4028e38);
 INSERT INTO every_type (id, some_text, some_blob) VALUES (4, 'INSERT INTO `x` VALUES (1);\n-- Dump completed\nUSE mysql;', 'DELIMITER ;;\n');
@@ -42,7 +40,7 @@ CREATE TABLE authors (
     CONSTRAINT has_at CHECK (email LIKE '%@%')
 ) ENGINE=InnoDB AUTO_INCREMENT=5000 DEFAULT CHARSET=utf8mb4;
 INSERT INTO authors (email, name)
-SELECT CONCAT('person-', seq, '@zq-private.example'), CONCAT('zq-private name ', seq) FROM seq_1_to_3000;
+SELECT CONCAT('person-', seq, '@zq-private.example'), CONCAT('zq-private name ', seq) FROM JSON_TABLE(CONCAT('[0', REPEAT(',0', 2999), ']'), '$[*]' COLUMNS (seq FOR ORDINALITY)) AS numbers;
 CREATE TABLE books (
     id int AUTO_INCREMENT PRIMARY KEY, author_id int, parent_id int, title varchar(100),
     CONSTRAINT by_author FOREIGN KEY (author_id) REFERENCES authors (id) ON DELETE CASCADE ON UPDATE CASCADE,
@@ -67,8 +65,6 @@ CREATE TABLE places (id int PRIMARY KEY, spot point NOT NULL, SPATIAL KEY spot (
 INSERT INTO places VALUES (1, ST_GeomFromText('POINT(3 4)'));
 CREATE TABLE old_engine (id int AUTO_INCREMENT PRIMARY KEY, note varchar(20)) ENGINE=MyISAM;
 INSERT INTO old_engine (note) VALUES ('one'), ('two');
-CREATE TABLE aria_table (id int PRIMARY KEY) ENGINE=Aria;
-INSERT INTO aria_table VALUES (7);
 CREATE TABLE squeezed (id int PRIMARY KEY, note text) ENGINE=InnoDB ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=8;
 INSERT INTO squeezed VALUES (1, REPEAT('x', 5000));
 CREATE TABLE without_key (a int, b int) ENGINE=InnoDB;
@@ -76,10 +72,6 @@ INSERT INTO without_key VALUES (1, 1), (1, 1), (NULL, NULL);
 CREATE TABLE without_rows (a int) ENGINE=InnoDB;
 CREATE TABLE hidden (id int PRIMARY KEY, secret int INVISIBLE DEFAULT 5) ENGINE=InnoDB;
 INSERT INTO hidden (id, secret) VALUES (1, 9);
-CREATE TABLE versioned (id int PRIMARY KEY, note varchar(20)) ENGINE=InnoDB WITH SYSTEM VERSIONING;
-INSERT INTO versioned VALUES (1, 'now');
-CREATE SEQUENCE numbers START WITH 100 INCREMENT BY 7 CACHE 3;
-DO NEXTVAL(numbers);
 
 CREATE TABLE `odd.name $1 -- "quoted" ``ticked`` Ärger` (`a column; with "all"` int, `select` int, `日本` int) ENGINE=InnoDB;
 INSERT INTO `odd.name $1 -- "quoted" ``ticked`` Ärger` VALUES (1, 2, 3);

@@ -1,4 +1,4 @@
-"""MariaDB for the conformance suite: two servers, with the accounts of an application and of the sync."""
+"""MariaDB or MySQL for the conformance suite: two servers, an application and the sync with accounts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pymysql
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.stamp import TABLE
-from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer, account, find_program
+from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer, account
+from sandbox.mysql import series
 from sandbox.process import MEMORY
 from tests.integration.conformance.subject import (
     PRIVATE,
@@ -44,7 +45,7 @@ OWNERS_GRANTS = (
 
 
 class MySQLSubject(Subject):
-    """MariaDB above and below; the sync's account has no SUPER, as on RDS."""
+    """One family above and below; the sync's account has no SUPER, as on RDS."""
 
     dbms = "mysql"
     tools = frozenset({"mysqldump", "mariadb-dump"})
@@ -88,7 +89,7 @@ class MySQLSubject(Subject):
                 ),
                 (
                     f"INSERT INTO people (generation, email, noise) SELECT '{generation}', "
-                    f"CONCAT('{generation}-', seq, '@{domain}'), SHA2(seq, 256) FROM seq_1_to_{rows}"
+                    f"CONCAT('{generation}-', seq, '@{domain}'), SHA2(seq, 256) FROM {series(rows)}"
                 ),
                 "CREATE TABLE notes (id int AUTO_INCREMENT PRIMARY KEY, note text)",
                 "CREATE TRIGGER keep_notes BEFORE INSERT ON notes FOR EACH ROW SET NEW.note = TRIM(NEW.note)",
@@ -101,13 +102,13 @@ class MySQLSubject(Subject):
         self._make(environment, database)
         server = self.servers[environment]
         server.execute(f"ALTER DATABASE {quoted(database)} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
-        self._client(environment, database, (HERE / "rich.sql").read_text())
+        self._client(environment, database, self._script("rich"))
         server.execute(f"GRANT SELECT ON {qualified(database, 'authors')} TO {account(READER)}")
         if environment == SOURCE:
             self._client(environment, database, (HERE / "never_comes_down.sql").read_text())
 
     def change_rich(self, environment: str, database: str) -> None:
-        self._client(environment, database, (HERE / "change.sql").read_text())
+        self._client(environment, database, self._script("change"))
 
     def add_rich(self, environment: str, database: str) -> None:
         self._client(environment, database, (HERE / "add.sql").read_text())
@@ -324,6 +325,11 @@ class MySQLSubject(Subject):
 
     # Parts
 
+    def _script(self, name: str) -> str:
+        """The script for every server, and behind it that for servers of this family."""
+        family = self.servers[SOURCE].family.lower()
+        return "".join((HERE / file).read_text() for file in (f"{name}.sql", f"{name}_{family}.sql"))
+
     def _make(self, environment: str, database: str) -> None:
         grant = f"{OWNERS_GRANTS} ON {quoted(_pattern(database))}.* TO {account(OWNER)}"
         self.servers[environment].run([f"CREATE DATABASE {quoted(database)}", f"GRANT {grant}"])
@@ -332,11 +338,16 @@ class MySQLSubject(Subject):
         return self.servers[environment].connect(database, OWNER, SECRET)
 
     def _client(self, environment: str, database: str, statements: str) -> None:
-        """Run a script as MariaDB's own client does, as the application's account."""
+        """Run a script as the server's own client does, as the application's account."""
         server = self.servers[environment]
         done = subprocess.run(
             [
-                *(find_program("mariadb"), "--no-defaults", "--comments", "--default-character-set=utf8mb4"),
+                *(
+                    server.program("mariadb"),
+                    "--no-defaults",
+                    "--comments",
+                    "--default-character-set=utf8mb4",
+                ),
                 *(f"--host={server.host}", f"--port={server.port}", f"--user={OWNER}", database),
             ],
             env={"MYSQL_PWD": SECRET, "LC_ALL": "C.UTF-8"},
@@ -357,7 +368,7 @@ class MySQLSubject(Subject):
                     if name in never or name == TABLE:
                         continue
                     cursor.execute(f"SHOW CREATE {kind} {quoted(name)}")
-                    row = [str(value) for value in cursor.fetchone() or ()]
+                    row = [IMPLIED.sub(r"COLLATE \1_", str(value)) for value in cursor.fetchone() or ()]
                     # When a trigger was made.
                     yield f"{kind} {name}", " ".join(row[:6] if kind == "TRIGGER" else row)
 
@@ -393,11 +404,18 @@ class MySQLSubject(Subject):
             )
 
     def _statistics(self, environment: str, database: str) -> list[Any]:
-        return self.servers[environment].execute(
-            "SELECT min_value, max_value, HEX(histogram) FROM mysql.column_stats WHERE db_name = %s",
-            [database],
-        )
+        server = self.servers[environment]
+        return server.execute(STATISTICS[server.family], [database])
 
+
+IMPLIED = re.compile(r"CHARACTER SET (\w+) COLLATE \1_")
+"""MySQL shows a column's character set once a dump has named its collation, which begins with that."""
+
+STATISTICS: Mapping[str, str] = {
+    "MariaDB": "SELECT min_value, max_value, HEX(histogram) FROM mysql.column_stats WHERE db_name = %s",
+    "MySQL": "SELECT HISTOGRAM FROM information_schema.COLUMN_STATISTICS WHERE SCHEMA_NAME = %s",
+}
+"""What the server knows of the values of columns, by its family."""
 
 OUTSIDE: Mapping[str, bytes] = {
     "with a USE": b"USE `mysql`;",

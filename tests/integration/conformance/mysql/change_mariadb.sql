@@ -1,0 +1,2 @@
+UPDATE versioned SET note = 'later';
+DO NEXTVAL(numbers);
