@@ -5,7 +5,7 @@ FROM python:3.11-slim-bookworm
 # set of client programs for each. 15 also serves 12, 13 and 14.
 ARG POSTGRESQL_VERSIONS="15 16 17 18"
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates postgresql-common tini \
+    && apt-get install --yes --no-install-recommends ca-certificates mariadb-client postgresql-common tini \
     && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
     && apt-get install --yes --no-install-recommends \
         $(for version in $POSTGRESQL_VERSIONS; do echo "postgresql-client-$version"; done) \

@@ -15,7 +15,7 @@ from env_sync.store.object_requests import Item
 
 WHEN = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 MD5, OTHER_MD5 = "0" * 32, "1" * 32
-PARTS, OTHER_PARTS = f"{'2' * 32}-3", f"{'3' * 32}-1"
+PARTS, OTHER_PARTS, MORE_PARTS = f"{'2' * 32}-3", f"{'3' * 32}-3", f"{'3' * 32}-4"
 
 
 def item(key: str, *, size: int = 1, etag: str = MD5, after: int = 0) -> Item:
@@ -93,7 +93,8 @@ def test_a_listing_that_is_out_of_order_stops_everything(wrong: list[str], sourc
         (item("a"), item("a", size=2), False),
         (item("a"), item("a", etag=OTHER_MD5, after=5), False),
         (item("a", etag=PARTS), item("a", etag=PARTS, after=-5), True),
-        (item("a", etag=PARTS), item("a", etag=OTHER_PARTS, after=5), True),
+        (item("a", etag=PARTS), item("a", etag=OTHER_PARTS, after=5), False),
+        (item("a", etag=PARTS), item("a", etag=MORE_PARTS, after=5), True),
         (item("a", etag=PARTS), item("a", etag=MD5, after=5), True),
         (item("a", etag=PARTS), item("a", etag=MD5, after=-5), False),
         (item("a", etag=PARTS), item("a", etag=MD5, after=5, size=2), False),

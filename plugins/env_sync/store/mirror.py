@@ -160,13 +160,18 @@ def is_same(source: Item, destination: Item) -> bool:
     """Whether the destination's object is a copy of the source's, as far as listings tell.
 
     An ETag is the MD5 of the content, unless the object was sent in parts or is encrypted with a key of its
-    own: then a copy may have another one, and what was written later and is as long counts as the copy.
+    own: then a copy may have another one, and what was written later and is as long counts as the copy. A
+    copy in as many parts has the parts of its source, and so its ETag: a later time alone says little of one,
+    for S3 gives an object in parts the time at which it was begun.
     """
     if source.size != destination.size:
         return False
     if source.etag == destination.etag:
         return True
-    told_by_content = _is_md5(source.etag) and _is_md5(destination.etag)
+    parts = parts_in(source.etag)
+    told_by_content = (_is_md5(source.etag) and _is_md5(destination.etag)) or (
+        parts > 1 and parts == parts_in(destination.etag)
+    )
     return not told_by_content and destination.modified >= source.modified
 
 

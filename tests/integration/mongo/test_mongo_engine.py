@@ -19,14 +19,16 @@ import pytest
 from attrs import evolve
 from pymongo.errors import PyMongoError
 
-from env_sync.engines.contract import DumpHead
+from env_sync.engines.contract import DumpHead, Holder
 from env_sync.engines.mongo import earlier_operations, promotion
 from env_sync.engines.mongo.bson_stream import BATCH
+from env_sync.engines.mongo.engine import MongoEngine
 from env_sync.engines.mongo.session import Session
 from env_sync.errors import (
     AccessRefused,
     Cancelled,
     EnvSyncError,
+    LeaseHeld,
     LeaseLost,
     RestoreFailed,
     ServerUnreachable,
@@ -360,6 +362,20 @@ def test_no_primary_is_an_error(stage: Stage) -> None:
     connection = evolve(stage.connection(), port=1, extra={"server_selection_timeout": 0.5})
     with pytest.raises(ServerUnreachable, match=r"127\.0\.0\.1:1: .*no primary"):
         stage.engine(connection=connection)
+
+
+def test_a_lease_is_let_go_by_hand_as_the_page_says(stage: Stage) -> None:
+    stage.engine()
+    other = evolve(stage.engine().work, holder=Holder(run="another", group="group", attempt="1"))
+    with pytest.raises(LeaseHeld):
+        MongoEngine(other).take_lease(at_most=99)
+    with stage.server.connected() as client:
+        client.env_sync.leases.update_one(
+            {"_id": "leases", "rows.database": stage.database},
+            {"$set": {"rows.$.expires_at": "2000-01-01T00:00:00+00:00"}, "$inc": {"revision": 1}},
+        )
+    MongoEngine(other).take_lease(at_most=99)
+    MongoEngine(other).release_lease()
 
 
 def test_an_earlier_attempt_writes_nothing_more(stage: Stage) -> None:
