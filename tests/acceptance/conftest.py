@@ -6,8 +6,6 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import process
 from sandbox.airflow import Airflow
@@ -27,22 +25,6 @@ from tests.acceptance.scene import (
     monitored,
     prepare,
 )
-
-OWN_AIRFLOW = ("test_clusters.py", "test_demo.py", "test_sandbox_airflow.py")
-"""The files whose tests start an Airflow of their own; all others share the scene's."""
-
-
-class ByAirflow(LoadScopeScheduling):
-    """Gives those that share the scene to one worker, and those with an Airflow of their own to another."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "own" if nodeid.partition("::")[0].endswith(OWN_AIRFLOW) else "scene"
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByAirflow | None:
-    """With `--dist loadscope`."""
-    return ByAirflow(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")
