@@ -70,6 +70,7 @@ class Stage:
         self,
         action: Action = Action.COPY,
         *,
+        name: str = "search",
         transformation: str = "",
         take: bool = True,
         holder: Holder | None = None,
@@ -84,7 +85,7 @@ class Stage:
             file.write_text(transformation)
         server = self.source if action is Action.PUSH else self.target
         sync = a_sync(
-            "search",
+            name,
             environment="staging" if action is Action.PUSH else "integration",
             database=HOST,
             database_hostname=None,

@@ -78,6 +78,7 @@ def test_a_copy(stage: Stage, way: CopyWay) -> None:
     filled = stage.fill(engine)
     assert (filled.indices, filled.documents, filled.warnings) == (2, 36, ())
     assert "copy_way says so" in filled.way
+    assert count(stage.target, ".tasks*") == 0
     stage.sanitise(engine)
     stage.promote(engine)
     check_target(stage)
