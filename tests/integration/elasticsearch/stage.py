@@ -189,3 +189,9 @@ def indices(server: ElasticsearchServer) -> set[str]:
     """All that there is, hidden or not, but for Env Sync's records."""
     found = request(server, "GET", "/_cat/indices/*?expand_wildcards=all&format=json&h=index")
     return {each["index"] for each in found} - {".env-sync", ".env-sync-contents", ".tasks"}
+
+
+def results_of_tasks(server: ElasticsearchServer) -> int:
+    """How many results of tasks the cluster keeps."""
+    request(server, "POST", "/.tasks/_refresh")
+    return count(server, ".tasks")
