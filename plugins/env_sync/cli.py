@@ -104,6 +104,13 @@ def list_dumps(
     every = [group.sync for group in read_plan(environment).groups if isinstance(group.sync, Sync)]
     syncs = [sync for sync in every if not sync.is_cluster]
     places = dict.fromkeys((sync.url, sync.path) for sync in syncs if sync.database == database)
+    clusters = dict.fromkeys(sync.url for sync in every if sync.is_cluster and sync.database == database)
+    if clusters and not places:
+        looks = ", ".join(f"GET /_snapshot/{url}/_all" for url in clusters)
+        raise InvalidRequest(
+            f"{database} is a cluster: its snapshots are in its own repository, not in a bucket. Ask the "
+            f"cluster for them: {looks}. docs/elasticsearch.md says how."
+        )
     if not places:
         known = sorted({sync.database for sync in syncs})
         raise UnknownSync(f"{environment} has no sync of {database!r}. It has: {', '.join(known)}.")

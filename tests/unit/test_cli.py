@@ -193,6 +193,15 @@ def test_an_end_always_has_a_zone() -> None:
     assert cli._end("2026-12-01T09:00", NOW).tzinfo is dt.UTC
 
 
+def test_the_snapshots_of_a_cluster_are_listed_by_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("env_sync.installation.CAPABILITIES", CAPABILITIES)
+    (tmp_path / "testing.yaml").write_text(GOOD)
+    with pytest.raises(InvalidRequest, match="GET /_snapshot/govuk-testing-database-backups/_all"):
+        run(tmp_path, "list", "testing", "router")
+
+
 def test_pausing_the_pulls_of_a_database() -> None:
     plan = a_plan(a_sync("pull_signon"), a_push("push_signon", "05:00"), a_sync("pull_b", database="b"))
     assert cli._named(plan, "signon", pull_only=True) == ["pull_signon"]

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from env_sync.engines.contract import Waiting
+from env_sync.engines.contract import CopyState, Holder, Stamp, Waiting
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen
 from env_sync.engines.elasticsearch.contents import Contents, Held
+from env_sync.engines.elasticsearch.document_counts import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import look_at_health
 from env_sync.engines.elasticsearch.names import (
     LONGEST,
@@ -20,7 +21,7 @@ from env_sync.engines.elasticsearch.names import (
     snapshot_name,
     snapshot_time,
 )
-from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.records import Copied, Incoming, Live, Replaced
 from env_sync.engines.elasticsearch.server_errors import describe_api_error
 from env_sync.engines.elasticsearch.snapshots import (
     Found,
@@ -29,7 +30,7 @@ from env_sync.engines.elasticsearch.snapshots import (
     choose_snapshot,
     no_longer_kept,
 )
-from env_sync.engines.elasticsearch.swap import is_live, plan_swap, wanted_aliases
+from env_sync.engines.elasticsearch.swap import Scope, Swap, is_live, plan_swap, wanted_aliases
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import Version, check_direction
 from env_sync.engines.elasticsearch.ways import choose_way
@@ -44,6 +45,7 @@ from env_sync.errors import (
     TransformationFailed,
 )
 from env_sync.hieradata.sync import CopyWay
+from env_sync.plain import from_plain, to_plain
 from tests.unit.values import moment
 
 TOKEN = new_token()
@@ -276,34 +278,147 @@ class TestSwap:
         wanted = wanted_aliases(copied, contents(a_held("pages-2", hidden=True)))
         assert wanted == {"pages-2": {self.NEW: {"is_hidden": True}}}
 
+    def plan(self, *standing: Index, **scope: Any) -> Swap:
+        values: dict[str, Any] = {"include": ("*",), "exclude": (), "names": ("pages-2",), **scope}
+        return plan_swap(self.WANTED, [*standing, an_index(self.NEW)], Scope(**values))
+
     def test_what_stands_in_the_way_is_removed_in_the_same_request(self) -> None:
-        standing = [an_index("pages"), an_index("other"), an_index(self.NEW, hidden=True)]
-        swap = plan_swap(self.WANTED, standing, ())
+        swap = self.plan(an_index("pages"), an_index("other"))
         assert swap.actions[0] == {"remove_index": {"index": "pages"}}
         assert [next(iter(action)) for action in swap.actions] == ["remove_index", "add", "add"]
         assert (swap.removed, swap.retired) == (("pages",), ())
 
     def test_what_was_live_loses_its_aliases_alone(self) -> None:
         """A search that was begun there can end."""
-        old = copy_name("0" * 12, "pages-1")
-        gone = copy_name("0" * 12, "people")
-        standing = [an_index(old, "pages", "pages-1"), an_index(gone, "people"), an_index(self.NEW)]
-        swap = plan_swap(self.WANTED, standing, {old, gone})
-        assert (swap.retired, swap.removed) == ((old, gone), ())
-        removed = {action["remove"]["alias"] for action in swap.actions if "remove" in action}
-        assert removed == {"pages", "pages-1", "people"}
+        old = an_index(copy_name("0" * 12, "pages-1"), "pages", "pages-1")
+        gone = an_index(copy_name("0" * 12, "people"), "people")
+        before = {old.index, gone.index}
+        swap = self.plan(old, gone, before=before, given=("pages", "pages-1", "people"))
+        assert swap.retired == tuple(
+            Replaced(index=each.index, uuid=each.uuid, aliases=each.aliases) for each in (old, gone)
+        )
+        assert (swap.removed, swap.warnings) == ((), ())
+        assert taken_from(swap) == {
+            (old.index, "pages"),
+            (old.index, "pages-1"),
+            (gone.index, "people"),
+        }
+
+    def test_an_alias_that_was_added_here_to_what_was_live_is_told(self) -> None:
+        old = an_index(copy_name("0" * 12, "pages-1"), "pages", "mine")
+        swap = self.plan(old, before={old.index}, given=("pages",))
+        assert "pages-1 was also called mine here" in swap.warnings[0]
+        assert self.plan(old, before={old.index}, given=None).warnings == ()
 
     def test_one_that_goes_by_another_name_as_well_stays(self) -> None:
-        swap = plan_swap(self.WANTED, [an_index("mine", "pages", "own"), an_index(self.NEW)], ())
+        swap = self.plan(an_index("mine", "pages", "own"))
         assert (swap.retired, swap.removed) == ((), ())
-        assert swap.actions[0]["remove"]["alias"] == "pages"
+        assert taken_from(swap) == {("mine", "pages")}
         assert "mine stays, for it is also called own" in swap.warnings[0]
 
+    def test_one_that_the_sync_is_not_about_stays_with_its_aliases(self) -> None:
+        metrics = an_index("metrics-2026", "pages")
+        for scope in ({"exclude": ("metrics-*",)}, {"include": ("pages*",)}):
+            swap = self.plan(metrics, **scope)
+            assert (swap.retired, swap.removed, taken_from(swap)) == ((), (), set())
+            assert "whoever reads pages finds it beside what came" in swap.warnings[0]
+        assert [each.index for each in self.plan(metrics).retired] == ["metrics-2026"]
+
+    def test_the_name_of_an_index_of_the_source_is_taken_from_it(self) -> None:
+        swap = self.plan(an_index("metrics-2026", "pages", "pages-2"), exclude=("metrics-*",))
+        assert (swap.retired, taken_from(swap)) == ((), {("metrics-2026", "pages-2")})
+        assert "it is no longer called pages-2" in swap.warnings[0]
+
+    def test_one_that_the_sync_is_not_about_is_not_removed_for_an_alias(self) -> None:
+        with pytest.raises(ContentRefused, match="pages is an alias on the source"):
+            self.plan(an_index("pages"), include=("pages-*",))
+        assert self.plan(an_index("pages-2"), include=("other",)).removed == ("pages-2",)
+
+    def test_two_write_indices_of_one_alias(self) -> None:
+        writes = an_index("metrics", aliases={"pages": {"is_write_index": True}})
+        with pytest.raises(ContentRefused, match="another one here, metrics"):
+            self.plan(writes, exclude=("metrics",))
+
     def test_when_it_is_done(self) -> None:
-        assert is_live(self.WANTED, [an_index(self.NEW, "pages", "pages-2")])
-        assert not is_live(self.WANTED, [an_index(self.NEW, "pages")])
-        assert not is_live(self.WANTED, [an_index(self.NEW, "pages", "pages-2"), an_index("x", "pages")])
-        assert not is_live(self.WANTED, [an_index(self.NEW, "pages"), an_index("pages-2")])
+        """What others do with the aliases afterwards changes nothing of that."""
+        copied = [Copied(index=self.NEW, name="pages-2", uuid=f"uuid of {self.NEW}")]
+        assert is_live(copied, [an_index(self.NEW, "pages", "pages-2"), an_index("x", "pages")])
+        assert is_live(copied, [an_index(self.NEW, "pages")])
+        assert not is_live(copied, [an_index(self.NEW), an_index("x", "pages")])
+
+
+def taken_from(swap: Swap) -> set[tuple[str, str]]:
+    removals = [action["remove"] for action in swap.actions if "remove" in action]
+    return {(removal["index"], removal["alias"]) for removal in removals}
+
+
+class TestShrunken:
+    OLD = by_alias(
+        [
+            Copied(index="a", name="pages-1", documents=10, brought=90),
+            Copied(index="b", name="log", documents=10),
+        ],
+        {"pages": ["a"], "pages-1": ["a"], "log": ["b"]},
+    )
+
+    def find(self, pages: int, log: int, ratio: float = 0.5) -> list[str]:
+        copied = [
+            Copied(index="c", name="pages-2", documents=0, brought=pages),
+            Copied(index="d", name="log", brought=log),
+        ]
+        new = by_alias(copied, {"pages": ["c"], "pages-2": ["c"], "log": ["d"]})
+        return find_shrunken(new, self.OLD, ratio)
+
+    def test_by_alias_for_an_index_may_have_a_new_name(self) -> None:
+        assert self.find(90, 10) == self.find(45, 5) == []
+        assert self.find(44, 100) == ["pages has 44 documents, and live has 90"]
+        assert self.find(900, 4) == ["log has 4 documents, and live has 10"]
+
+    def test_all_of_it(self) -> None:
+        assert find_shrunken(by_alias([], {}), self.OLD, 0.5) == [
+            "all of it has 0 documents, and live has 100"
+        ]
+
+    def test_none_is_asked_for(self) -> None:
+        assert self.find(0, 0, ratio=0) == []
+
+
+def test_records_of_before_are_read() -> None:
+    """They lack what was added since."""
+    copied = {"index": "env-sync-000000000000-pages", "name": "pages", "uuid": "u", "documents": 3}
+    stamp = to_plain(
+        Stamp(
+            state=CopyState.SANITISED,
+            holder=Holder(run="run", group="group", attempt="attempt"),
+            sync="search",
+            environment="integration",
+            source_environment="staging",
+            dump_key="key",
+            dump_sha256="",
+            data_time=moment("2026-11-23 01:00"),
+            born_in="staging",
+            parents=(),
+            transformations=(),
+            changed=moment("2026-11-23 02:00"),
+        )
+    )
+    live = from_plain(Live, {"stamp": stamp, "indices": [copied], "previous": ["old"], "leaving": []})
+    assert (live.given, live.previous, live.previous_aliases) == (None, ("old",), {})
+    incoming = from_plain(
+        Incoming,
+        {
+            "stamp": stamp,
+            "token": "000000000000",
+            "way": "repository",
+            "why": "",
+            "snapshot": "key",
+            "contents": to_plain(contents(a_held("pages"))),
+            "indices": [copied],
+            "snapshot_is_whole": True,
+            "promoting": True,
+        },
+    )
+    assert (incoming.replaced, incoming.restore_begun, incoming.fetched) == (None, False, {})
 
 
 class TestErrors:

@@ -108,7 +108,9 @@ class Options:
         default=0.5,
         metadata={
             "doc": "A dump smaller than this share of the one before it is not restored, unless it is "
-            "asked for by timestamp."
+            "asked for by timestamp. For `elasticsearch` the documents behind each alias, and all of them, "
+            "are compared with live's, once incoming is filled; a copy has no timestamp: set this lower for "
+            "the sync."
         },
     )
     lease_wait: dt.timedelta = field(

@@ -70,6 +70,7 @@ class Stage:
         self,
         action: Action = Action.COPY,
         *,
+        name: str = "search",
         transformation: str = "",
         take: bool = True,
         holder: Holder | None = None,
@@ -84,7 +85,7 @@ class Stage:
             file.write_text(transformation)
         server = self.source if action is Action.PUSH else self.target
         sync = a_sync(
-            "search",
+            name,
             environment="staging" if action is Action.PUSH else "integration",
             database=HOST,
             database_hostname=None,
@@ -188,3 +189,9 @@ def indices(server: ElasticsearchServer) -> set[str]:
     """All that there is, hidden or not, but for Env Sync's records."""
     found = request(server, "GET", "/_cat/indices/*?expand_wildcards=all&format=json&h=index")
     return {each["index"] for each in found} - {".env-sync", ".env-sync-contents", ".tasks"}
+
+
+def results_of_tasks(server: ElasticsearchServer) -> int:
+    """How many results of tasks the cluster keeps."""
+    request(server, "POST", "/.tasks/_refresh")
+    return count(server, ".tasks")

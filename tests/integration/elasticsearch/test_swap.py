@@ -24,6 +24,7 @@ from tests.integration.elasticsearch.stage import (
     index_documents,
     indices,
     request,
+    results_of_tasks,
 )
 
 PATTERNS = ("*", "_all", "p*", "*pages*", "env-sync*", ".*", ".e*", "env*,pages", "*,-nothing")
@@ -274,6 +275,7 @@ class TestSanitise:
         stage7.bring(transformation=self.UPDATE)
         assert (count(stage7.target, "people"), count(stage7.target, "drafts")) == (20, 0)
         assert hits_of_secret(stage7, "*") == 0
+        assert results_of_tasks(stage7.target) == 0
         answer = request(stage7.target, "GET", "/people/_count?q=mail:gone")
         assert answer["count"] == 20
 
@@ -305,6 +307,7 @@ class TestSanitise:
         with pytest.raises(TransformationFailed, match=said) as failed:
             stage7.sanitise(engine)
         assert SECRET not in str(failed.value)
+        assert results_of_tasks(stage7.target) == 0
         assert indices(stage7.target) == {"people"}
         with pytest.raises(ProofMissing):
             stage7.promote(engine)

@@ -8,7 +8,14 @@ import pytest
 
 from env_sync.errors import ServerRefused
 from env_sync.hieradata.sync import Action, CopyWay
-from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices, request
+from tests.integration.elasticsearch.stage import (
+    Stage,
+    count,
+    index_documents,
+    indices,
+    request,
+    results_of_tasks,
+)
 
 MAPPINGS = {"properties": {"number": {"type": "integer"}, "word": {"type": "keyword"}}}
 
@@ -78,6 +85,7 @@ def test_a_copy(stage: Stage, way: CopyWay) -> None:
     filled = stage.fill(engine)
     assert (filled.indices, filled.documents, filled.warnings) == (2, 36, ())
     assert "copy_way says so" in filled.way
+    assert results_of_tasks(stage.target) == 0
     stage.sanitise(engine)
     stage.promote(engine)
     check_target(stage)

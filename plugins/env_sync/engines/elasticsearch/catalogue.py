@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.engines.elasticsearch.names import CONTENTS, STATE, is_copy, logical_name, matches
-from env_sync.errors import RequestRefused
+from env_sync.engines.elasticsearch.names import CONTENTS, STATE, is_about, is_copy, logical_name
+from env_sync.errors import AccessRefused, ContentRefused, RequestRefused
 
 OF_DATA_STREAMS = ".ds-"
 KINDS: Mapping[str, str] = {
@@ -37,6 +37,11 @@ class Index:
     mappings: Mapping[str, Any]
     settings: Mapping[str, Any]
     """Flat, with their full names."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is left alone unless its very name is asked for."""
+        return self.closed or self.hidden
 
     @property
     def replicas(self) -> int:
@@ -99,10 +104,7 @@ def _is_chosen(index: Index, include: Sequence[str], exclude: Sequence[str]) -> 
         return False
     if is_copy(index.index) and index.name not in index.aliases:
         return False
-    if matches(index.name, exclude) or not matches(index.name, include):
-        return False
-    apart = index.closed or index.hidden or index.name.startswith(".")
-    return index.name in include if apart else True
+    return is_about(index.name, include, exclude, apart=index.apart)
 
 
 def count_documents(cluster: Cluster, index: str) -> int:
@@ -145,10 +147,36 @@ def read_templates(cluster: Cluster, names: Sequence[str]) -> Templates:
 
 
 def write_templates(cluster: Cluster, templates: Templates) -> None:
-    """Make the templates what they are on the source."""
+    """Make the templates what they are on the source. Raises ContentRefused for one that is refused."""
     for kind in ("component", "index", "legacy"):
         for name, body in templates.of.get(kind, {}).items():
-            cluster.ask("PUT", f"{KINDS[kind]}/{quoted(name)}", body)
+            try:
+                cluster.ask("PUT", f"{KINDS[kind]}/{quoted(name)}", body)
+            except (AccessRefused, RequestRefused) as refused:
+                rivals = _rivals(cluster, name, body) if kind == "index" else []
+                advice = (
+                    f"There it has the patterns and the priority of {', '.join(rivals)}: if the source has "
+                    f"renamed that, delete it on {cluster}."
+                    if rivals
+                    else "Look whether it contradicts a template that is there, and whether the role has "
+                    "manage_index_templates."
+                )
+                raise ContentRefused(
+                    f"The {kind} template {name}, which comes from the source, cannot be written: {refused} "
+                    f"{advice}"
+                ) from None
+
+
+def _rivals(cluster: Cluster, name: str, body: Mapping[str, Any]) -> list[str]:
+    """The index templates of other names with one of its patterns and its priority: such two cannot be."""
+    patterns = set(body.get("index_patterns") or ())
+    return sorted(
+        other
+        for other, each in _read(cluster, "index").items()
+        if other != name
+        and (each.get("priority") or 0) == (body.get("priority") or 0)
+        and patterns & set(each.get("index_patterns") or ())
+    )
 
 
 def _read(cluster: Cluster, kind: str) -> dict[str, Any]:

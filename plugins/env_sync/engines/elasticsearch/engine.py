@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -29,6 +29,7 @@ from env_sync.engines.document_lease import Hold, Leases
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen, read_indices, size_of
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents, store_contents
+from env_sync.engines.elasticsearch.document_counts import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import (
     counted,
     drop_indices,
@@ -44,8 +45,8 @@ from env_sync.engines.elasticsearch.names import (
     CONTENTS,
     COPIES,
     copy_prefix,
+    is_about,
     logical_name,
-    matches,
     new_token,
     snapshot_name,
 )
@@ -78,11 +79,14 @@ from env_sync.engines.elasticsearch.snapshots import (
     remove_snapshots,
     size_of_snapshot,
 )
+from env_sync.engines.elasticsearch.swap import wanted_aliases
+from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
 from env_sync.engines.elasticsearch.ways import choose_way, obstacles
 from env_sync.engines.proof import check_raw
 from env_sync.errors import (
+    DumpTooSmall,
     EnvSyncError,
     LeaseLost,
     NoPrevious,
@@ -118,8 +122,8 @@ class ElasticsearchEngine(ClusterEngine):
             work.log,
         )
         self._hold: Hold[Cluster] | None = None
-        self._finished = False
-        """Whether a swap that an earlier step left was brought to its end."""
+        self._finished: tuple[str, ...] | None = None
+        """The warnings of a swap that an earlier step left and that was brought to its end."""
 
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live. See the contract."""
@@ -136,7 +140,7 @@ class ElasticsearchEngine(ClusterEngine):
             self._hold = hold
             try:
                 if self.work.sync.writes:
-                    self._finished = finish_promotion(self._promoting)
+                    self._finish_promotion()
                 yield
             finally:
                 self._hold = None
@@ -182,7 +186,7 @@ class ElasticsearchEngine(ClusterEngine):
         if incoming is None:
             self._begin_restore(target, timestamp)
             return Waiting("The restore was begun")
-        return self._fill(target, None, incoming)
+        return self._fill(target, None, incoming, asked=timestamp is not None)
 
     def copy(self) -> Filled | Waiting:
         """Make incoming anew from the source. See the contract."""
@@ -254,17 +258,20 @@ class ElasticsearchEngine(ClusterEngine):
         if not self.work.sync.writes:
             return CleanUp(live_reopened=False, incoming_dropped=False, notes=())
         target = self._target
-        notes = []
+        notes: list[str] = []
         dropped = False
-        if self._finished:
-            notes.append(f"a promotion of {self._sync} that did not end was brought to its end")
         with target.uninterrupted():
             incoming = read_record(target, Incoming, self._sync)
             if incoming is not None and _same_group(incoming.stamp.holder, self.work.holder):
-                dropped = True
-                notes.append(f"dropped {self._drop(target, incoming)} indices of incoming")
+                count = self._drop(target, incoming)
+                dropped = count is not None
+                if dropped:
+                    notes.append(f"dropped {count} indices of incoming")
             elif incoming is not None:
                 notes.append(f"incoming belongs to {incoming.stamp.holder} and was left alone")
+        if self._finished is not None:
+            notes[:0] = [f"a promotion of {self._sync} that did not end was brought to its end"]
+            notes += self._finished
         for note in notes:
             self.work.log.info("Clean-up of %s: %s.", self._sync, note)
         return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))
@@ -303,6 +310,8 @@ class ElasticsearchEngine(ClusterEngine):
             sync=self._sync,
             holder=self.work.holder,
             environment=self.work.sync.environment,
+            include=self.work.sync.indices,
+            exclude=self.work.sync.excluded_indices,
             keep_previous=options.keep_previous,
             patience=options.promote_wait.total_seconds(),
             log=self.work.log,
@@ -388,10 +397,24 @@ class ElasticsearchEngine(ClusterEngine):
         if incoming.stamp.holder == self.work.holder and fresh and not incoming.promoting:
             return incoming
         dropped = self._drop(target, incoming)
-        self.work.log.info("Dropped %s indices of incoming, which an earlier step left", dropped)
+        if dropped is not None:
+            self.work.log.info("Dropped %s indices of incoming, which an earlier step left", dropped)
         return None
 
-    def _drop(self, target: Cluster, incoming: Incoming) -> int:
+    def _finish_promotion(self) -> bool:
+        """Bring to its end a swap that was made; whether there was one."""
+        finished = finish_promotion(self._promoting)
+        if finished is None:
+            return False
+        self._finished = finished
+        for warning in finished:
+            self.work.log.warning(warning)
+        return True
+
+    def _drop(self, target: Cluster, incoming: Incoming) -> int | None:
+        """Drop incoming, and give how many indices it had; None where it proves to be live by now."""
+        if incoming.promoting and self._finish_promotion():
+            return None
         live = read_record(target, Live, self._sync)
         if live is not None and {each.uuid for each in live.indices} & {
             each.uuid for each in incoming.indices if each.uuid
@@ -452,15 +475,35 @@ class ElasticsearchEngine(ClusterEngine):
             warnings=warnings,
             token=token,
         )
-        write_record(target, self._sync, evolve(incoming, snapshot_is_whole=True))
-        begin_restore(target, sync.url, found.name, incoming.token, incoming.contents)
+        incoming = evolve(incoming, snapshot_is_whole=True)
+        write_record(target, self._sync, incoming)
+        self._restore(target, incoming)
+
+    def _restore(self, target: Cluster, incoming: Incoming) -> Incoming:
+        """Have the snapshot restored, and write down that this was begun, once the cluster has said so.
+
+        The answer may have been lost: a restore that was begun has made all its indices at once.
+        """
+        if not self._is_being_restored(target, incoming):
+            url = self.work.sync.url
+            try:
+                begin_restore(target, url, incoming.snapshot, incoming.token, incoming.contents)
+            except RestoreFailed:
+                if not self._is_being_restored(target, incoming):
+                    raise
+        begun = evolve(incoming, restore_begun=True)
+        write_record(target, self._sync, begun)
+        return begun
+
+    def _is_being_restored(self, target: Cluster, incoming: Incoming) -> bool:
+        there = {each.index for each in read_indices(target, f"{copy_prefix(incoming.token)}*")}
+        return any(each.index in there for each in incoming.indices)
 
     def _is_about(self, held: Held) -> bool:
         sync = self.work.sync
-        if held.index == CONTENTS or matches(held.name, sync.excluded_indices):
+        if held.index == CONTENTS:
             return False
-        apart = held.hidden or held.name.startswith(".")
-        return held.name in sync.indices if apart else matches(held.name, sync.indices)
+        return is_about(held.name, sync.indices, sync.excluded_indices, apart=held.hidden)
 
     def _begin_copy(self, source: Cluster, target: Cluster) -> Incoming:
         sync = self.work.sync
@@ -523,8 +566,10 @@ class ElasticsearchEngine(ClusterEngine):
             warnings=warnings,
         )
 
-    def _fill(self, target: Cluster, source: Cluster | None, incoming: Incoming) -> Filled | Waiting:
-        """Go on with incoming from where it is."""
+    def _fill(
+        self, target: Cluster, source: Cluster | None, incoming: Incoming, *, asked: bool = False
+    ) -> Filled | Waiting:
+        """Go on with incoming from where it is; `asked` where it was asked for by its timestamp."""
         if incoming.stamp.state is CopyState.RAW:
             return self._filled(target, incoming)
         with self._dropping_incoming():
@@ -537,18 +582,56 @@ class ElasticsearchEngine(ClusterEngine):
                 incoming = step
             elif not incoming.snapshot_is_whole and source is not None:
                 return self._carry(source, target, incoming)
+            elif not incoming.restore_begun:
+                incoming = self._restore(target, incoming)
             set_replicas(target, incoming.indices, incoming.contents)
             if (waiting := look_at_health(target, incoming.indices, incoming.token)) is not None:
                 return waiting
             if tasks_of(target, incoming.token):
                 return Waiting("Tasks of the cluster still write to incoming")
+            indices = tuple(
+                evolve(each, brought=each.documents)
+                for each in counted(target, incoming.indices, incoming.contents)
+            )
+            incoming = evolve(incoming, indices=indices)
             raw = evolve(
                 incoming,
                 stamp=self._now(incoming.stamp, CopyState.RAW),
-                indices=counted(target, incoming.indices, incoming.contents),
+                warnings=(*incoming.warnings, *self._shrunken(target, incoming, asked)),
             )
             write_record(target, self._sync, raw)
         return self._filled(target, raw)
+
+    def _shrunken(self, target: Cluster, incoming: Incoming, asked: bool) -> tuple[str, ...]:
+        """Raises DumpTooSmall for far fewer documents than live has; warnings where they were asked for."""
+        live, sync = read_record(target, Live, self._sync), self.work.sync
+        if live is None:
+            return ()
+        aliases: dict[str, list[str]] = {}
+        about = [each for each in live.indices if is_about(each.name, sync.indices, sync.excluded_indices)]
+        for index in read_indices(target, COPIES):
+            if index.uuid in {each.uuid for each in about}:
+                for alias in index.aliases:
+                    aliases.setdefault(alias, []).append(index.index)
+        shrunken = find_shrunken(
+            by_alias(incoming.indices, wanted_aliases(incoming.indices, incoming.contents)),
+            by_alias(about, aliases),
+            sync.options.min_size_ratio,
+        )
+        if not shrunken:
+            return ()
+        said = f"{'; '.join(shrunken)}: less than {sync.options.min_size_ratio:g} of it (min_size_ratio)"
+        if asked:
+            return (f"{said}; restored because it was asked for",)
+        advice = (
+            "set min_size_ratio of this sync lower, and run it again"
+            if sync.source_hostname
+            else f"ask for {incoming.snapshot} by its timestamp"
+        )
+        raise DumpTooSmall(
+            f"{said}, so it is not promoted. Look whether these indices are being built anew on the source. "
+            f"If it is right, {advice}. Live is untouched."
+        )
 
     def _carry(self, source: Cluster, target: Cluster, incoming: Incoming) -> Waiting:
         """Bring a snapshot of the source to where the target can restore it, and have it restored."""
@@ -571,7 +654,7 @@ class ElasticsearchEngine(ClusterEngine):
         old = self._remove_old(source)
         whole = evolve(incoming, snapshot_is_whole=True, warnings=(*incoming.warnings, *old))
         write_record(target, self._sync, whole)
-        begin_restore(target, url, name, incoming.token, incoming.contents)
+        self._restore(target, whole)
         return Waiting("The restore was begun")
 
     def _scroll(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming:
@@ -581,23 +664,24 @@ class ElasticsearchEngine(ClusterEngine):
         for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
             make_index(target, copied, self._still(sources, held))
             jobs = self.work.sync.options.jobs
-            read[held.name] = scroll_index(source, target, held, copied, jobs, self.work.progress)
+            read[held.index] = scroll_index(source, target, held, copied, jobs, self.work.progress)
             self._end_filling(target, copied.index, sources[held.index])
-        return self._expecting(target, incoming, read)
+        return self._expecting(incoming, read)
 
     def _reindex(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming | Waiting:
         """Have the target fetch the documents, a few indices at the same time."""
         sources = {each.index: each for each in read_indices(source)}
-        read = {}
         at_work = 0
         for held in incoming.contents.indices:
             task = incoming.tasks.get(held.index)
-            if task is not None:
+            if task is not None and held.index not in incoming.fetched:
                 total = look_at_reindex(target, task, held.name)
                 if total is None:
                     at_work += 1
                 else:
-                    read[held.name] = total
+                    incoming = evolve(incoming, fetched={**incoming.fetched, held.index: total})
+                    write_record(target, self._sync, incoming)
+                    forget_result(target, task)
         for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
             if held.index in incoming.tasks or at_work >= self.work.sync.options.jobs:
                 continue
@@ -610,11 +694,11 @@ class ElasticsearchEngine(ClusterEngine):
             incoming = evolve(incoming, tasks={**incoming.tasks, held.index: task})
             write_record(target, self._sync, incoming)
             at_work += 1
-        if len(read) < len(incoming.indices):
-            return Waiting(f"{len(read)} of {len(incoming.indices)} indices were fetched")
+        if len(incoming.fetched) < len(incoming.indices):
+            return Waiting(f"{len(incoming.fetched)} of {len(incoming.indices)} indices were fetched")
         for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
             self._end_filling(target, copied.index, self._still(sources, held))
-        return self._expecting(target, incoming, read)
+        return self._expecting(incoming, incoming.fetched)
 
     def _still(self, sources: dict[str, Index], held: Held) -> Index:
         if held.index not in sources:
@@ -628,10 +712,10 @@ class ElasticsearchEngine(ClusterEngine):
         settings = {"index.refresh_interval": source.settings.get("index.refresh_interval")}
         target.ask("PUT", f"/{index}/_settings", settings, expand_wildcards="all")
 
-    def _expecting(self, target: Cluster, incoming: Incoming, read: dict[str, int]) -> Incoming:
+    def _expecting(self, incoming: Incoming, read: Mapping[str, int]) -> Incoming:
         """What was read is what must be there; the history of the shards did not come along."""
         held = tuple(
-            evolve(each, documents=read[each.name], changes=None) for each in incoming.contents.indices
+            evolve(each, documents=read[each.index], changes=None) for each in incoming.contents.indices
         )
         return evolve(incoming, contents=evolve(incoming.contents, indices=held))
 

@@ -19,6 +19,7 @@ from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, Held
 from env_sync.engines.elasticsearch.names import COPIES, TEMPLATE, copy_name, copy_prefix
 from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.errors import NoRoom, RequestRefused, RestoreFailed
 
 LEFT_BEHIND = (
@@ -158,6 +159,7 @@ def end_tasks(cluster: Cluster, token: str) -> None:
     """End the tasks of the cluster itself that write to the indices of a token."""
     for task in tasks_of(cluster, token):
         cluster.ask("POST", f"/_tasks/{quoted(task)}/_cancel", wait_for_completion=True)
+        forget_result(cluster, task)
 
 
 def tasks_of(cluster: Cluster, token: str) -> dict[str, str]:

@@ -86,6 +86,16 @@ def snapshot_time(host: str, name: str) -> dt.datetime | None:
         return None
 
 
+def is_about(name: str, include: Sequence[str], exclude: Sequence[str], *, apart: bool = False) -> bool:
+    """Whether a sync is about an index of this name.
+
+    One that stands apart (closed, hidden), and a system one, only where its very name is asked for.
+    """
+    if matches(name, exclude):
+        return False
+    return name in include if apart or name.startswith(".") else matches(name, include)
+
+
 def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether one of the patterns, with `*` for anything, is for this name."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

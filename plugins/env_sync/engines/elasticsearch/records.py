@@ -24,6 +24,18 @@ class Copied:
     name: str
     uuid: str = ""
     documents: int | None = None
+    brought: int | None = None
+    """How many documents came; a transformation may have removed some since."""
+
+
+@frozen(kw_only=True)
+class Replaced:
+    """An index that was live until a swap, with the aliases that it took away: what an undo gives back."""
+
+    index: str
+    uuid: str
+    aliases: Mapping[str, Any]
+    """By name, with what belongs to each: filter, routing, write index."""
 
 
 @frozen(kw_only=True)
@@ -38,10 +50,16 @@ class Incoming:
     contents: Contents
     indices: tuple[Copied, ...]
     snapshot_is_whole: bool = False
+    restore_begun: bool = False
+    """Set when the cluster has said that it restores the snapshot."""
     tasks: Mapping[str, str] = {}
     """By index, what the cluster calls the task that fills it."""
+    fetched: Mapping[str, int] = {}
+    """By index, how many documents the source had, for those whose task is done."""
     promoting: bool = False
     """Set before the swap: from then on it may be live."""
+    replaced: tuple[Replaced, ...] | None = None
+    """What the swap that was asked for takes the aliases from; None where none was asked for yet."""
     warnings: tuple[str, ...] = ()
 
 
@@ -51,7 +69,11 @@ class Live:
 
     stamp: Stamp
     indices: tuple[Copied, ...]
+    given: tuple[str, ...] | None = None
+    """The aliases that the swap gave; None where that was not written down."""
     previous: tuple[str, ...] = ()
+    previous_aliases: Mapping[str, Mapping[str, Any]] = {}
+    """The aliases that each index of previous had, with what belongs to each: for an undo by hand."""
     leaving: tuple[str, ...] = ()
     """What is still to be removed of what was live before."""
 

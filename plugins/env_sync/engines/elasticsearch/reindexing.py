@@ -7,6 +7,7 @@ from typing import Any
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.contents import Held
 from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.errors import RestoreFailed
 
 BATCH = 1000
@@ -27,7 +28,10 @@ def begin_reindex(source: Cluster, target: Cluster, held: Held, copied: Copied) 
 
 
 def look_at_reindex(target: Cluster, task: str, name: str) -> int | None:
-    """How many documents the source had; None while the task is at work. Raises RestoreFailed."""
+    """How many documents the source had; None while the task is at work. Raises RestoreFailed.
+
+    The result of one that failed is removed: it may quote documents.
+    """
     found = target.find(f"/_tasks/{task}")
     if found is None:
         raise RestoreFailed(
@@ -36,6 +40,7 @@ def look_at_reindex(target: Cluster, task: str, name: str) -> int | None:
     if not found["completed"]:
         return None
     if error := found.get("error"):
+        forget_result(target, task)
         raise RestoreFailed(
             f"The index {name} could not be fetched ({error.get('type')}): look whether the target reaches "
             "the source, and in its log. Live is untouched."
@@ -43,6 +48,7 @@ def look_at_reindex(target: Cluster, task: str, name: str) -> int | None:
     answer = found["response"]
     written = answer["created"] + answer["updated"]
     if answer["failures"] or answer.get("timed_out") or answer.get("canceled") or written != answer["total"]:
+        forget_result(target, task)
         kinds = sorted({str((each.get("cause") or {}).get("type")) for each in answer["failures"]})
         raise RestoreFailed(
             f"Of the {answer['total']} documents of {name} {written} were written"

@@ -10,6 +10,7 @@ from env_sync.engines.command_file import NOTHING_DONE
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import matches
 from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.engines.elasticsearch.transformation import Read, Statement, without_index
 from env_sync.engines.elasticsearch.ways import has_api
 from env_sync.errors import RequestRefused, ServerUnreachable, TransformationFailed
@@ -67,6 +68,7 @@ def _run(cluster: Cluster, copied: Copied, statement: Statement) -> None:
     except RequestRefused as refused:
         raise _failed(statement, copied, f"{refused.kind} ({refused.status})") from None
     answer = _await(cluster, str(task), statement, copied)
+    forget_result(cluster, str(task))
     if error := answer.get("error"):
         raise _failed(statement, copied, str(error.get("type")))
     said = answer["response"]
