@@ -101,5 +101,5 @@ def test_a_push_tells_of_an_exclusion_that_excludes_nothing(stage: Stage) -> Non
 
 def test_a_push_changes_nothing_above(rich: Stage) -> None:
     before = rich.subject.picture(SOURCE, rich.database)
-    assert rich.do(PUSH).result is Result.OK
+    rich.push()
     assert rich.subject.picture(SOURCE, rich.database) == before
