@@ -16,7 +16,7 @@ from sandbox.elasticsearch import OLDER, ElasticsearchServer
 from sandbox.postgresql import PostgreSQLServer
 from tests.conftest import run_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 REPOSITORY = "search-snapshots"
 DAG = "env_sync_production"
