@@ -154,7 +154,7 @@ RULES: Mapping[str, Rule] = {
                 default="`static`",
             ),
             "collection": SyncField(
-                reader=read_field,
+                reader=read_collection,
                 values="name",
                 doc="The collection of backends.",
                 default="`backends`",

@@ -75,6 +75,13 @@ def test_the_bindings_of_all_files_add_up_in_their_order(hieradata, mongo) -> No
     )
 
 
+def test_a_collection_may_have_dots_in_its_name(hieradata, mongo) -> None:
+    common(hieradata, REWRITE.replace("      to:", "      collection: router.backends\n      to:"))
+    [found] = postprocess_of(hieradata, mongo)
+    assert isinstance(found, RewriteDomain)
+    assert found.collection == "router.backends"
+
+
 def test_replacements_keep_their_order(hieradata, pull) -> None:
     common(hieradata, REPLACE)
     [found] = postprocess_of(
@@ -150,6 +157,7 @@ def test_a_push_and_a_recovery_have_no_postprocess(hieradata, push, pull) -> Non
         ("parameters:", "parameter:", 5, "Did you mean `parameters`?"),
         ("      to: integration", "      too: integration", 6, "Did you mean `to`?"),
         ("to: integration.example.gov.uk", "to: https://example", 6, "write a domain in small letters"),
+        ("to: integration", "url_field: backend.url\n      to: integration", 6, "of the document itself"),
         ("{from: old.example.com, to: new.example.com}", "{form: a.b, to: c.d}", 7, "Did you mean `from`?"),
         ("licensify: licensing.", "licensify: LICENSING.", 7, "for `licensify` in line 8"),
         (
