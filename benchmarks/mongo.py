@@ -193,10 +193,6 @@ class Scene:
             raise SystemExit(f"integration does not hold what production does: {counts}")
 
 
-def _seconds(run: Run) -> float:
-    return run.seconds
-
-
 def _documents(size: int) -> Iterator[dict[str, Any]]:
     """Documents of so many bytes in all, as an application's are, the same each time."""
     done = number = 0
@@ -260,12 +256,13 @@ def main() -> int:
         )
     table = Table("", other, "Env Sync", "ratio", title=f"Medians, and MB of BSON a second, of {size} bytes")
     figures = {}
-    for name, what, figure in (
-        ("push", "push", _seconds),
-        ("pull", "pull, with promote", _seconds),
-        ("pull", "pull without it", lambda run: run.seconds - run.parts.get("promote", 0.0)),
+    restored = median(runs["pull"], lambda run: run.seconds - run.parts.get("promote", 0.0))
+    for name, what, ours in (
+        ("push", "push", median(runs["push"])),
+        ("pull", "pull, with promote", median(runs["pull"])),
+        ("pull", "pull without it", restored),
     ):
-        theirs, ours = median(runs[f"other {name}"]), median(runs[name], figure)
+        theirs = median(runs[f"other {name}"])
         # Of a pull the last line counts.
         figures[name] = theirs / ours
         speeds = [f"{each:.1f} s, {size / MEGABYTE / each:.1f} MB/s" for each in (theirs, ours)]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from attrs import evolve, field, frozen
 
 from env_sync.cancellation import Cancellation
@@ -21,6 +22,7 @@ from env_sync.engines.contract import (
     Waiting,
     Work,
 )
+from env_sync.engines.elasticsearch import promotion
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import Action
@@ -137,14 +139,25 @@ class Stage:
         with engine.at_work():
             return engine.promote(transformations_of(engine.work.sync), lambda: None)
 
+    def promote_and_die(self, engine: ElasticsearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A promote that is killed right after its swap."""
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(promotion, "_finish", killed)
+            with pytest.raises(KeyboardInterrupt):
+                self.promote(engine)
+
     def bring(self, action: Action = Action.COPY, **fields: Any) -> Promotion:
         """A whole pull or copy; the lease is given back."""
         engine = self.engine(action, **fields)
         self.fill(engine)
         self.sanitise(engine)
-        promotion = self.promote(engine)
+        promoted = self.promote(engine)
         engine.release_lease()
-        return promotion
+        return promoted
 
 
 def until_done(engine: ElasticsearchEngine, step: Callable[[], T | Waiting]) -> T:

@@ -9,7 +9,6 @@ import pytest
 
 from env_sync.engines.contract import Holder
 from env_sync.engines.elasticsearch import engine as engine_module
-from env_sync.engines.elasticsearch import promotion
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.errors import (
@@ -38,14 +37,7 @@ def killed_after_the_swap(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, **fields: Any
 ) -> ElasticsearchEngine:
     engine = ready(stage, **fields)
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(promotion, "_finish", killed)
-        with pytest.raises(KeyboardInterrupt):
-            stage.promote(engine)
+    stage.promote_and_die(engine, monkeypatch)
     return engine
 
 

@@ -372,14 +372,7 @@ class TestKills:
         engine = either.engine()
         either.fill(engine)
         either.sanitise(engine)
-
-        def killed(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patched:
-            patched.setattr(promotion, "_finish", killed)
-            with pytest.raises(KeyboardInterrupt):
-                either.promote(engine)
+        either.promote_and_die(engine, monkeypatch)
         assert count(either.target, "pages") == 3
         again = either.engine(holder=engine.work.holder)
         with again.at_work():

@@ -270,8 +270,8 @@ class ElasticsearchEngine(ClusterEngine):
             elif incoming is not None:
                 notes.append(f"incoming belongs to {incoming.stamp.holder} and was left alone")
         if self._finished is not None:
-            notes[:0] = [f"a promotion of {self._sync} that did not end was brought to its end"]
-            notes += self._finished
+            ended = f"a promotion of {self._sync} that did not end was brought to its end"
+            notes = [ended, *notes, *self._finished]
         for note in notes:
             self.work.log.info("Clean-up of %s: %s.", self._sync, note)
         return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))
@@ -609,8 +609,9 @@ class ElasticsearchEngine(ClusterEngine):
             return ()
         aliases: dict[str, list[str]] = {}
         about = [each for each in live.indices if is_about(each.name, sync.indices, sync.excluded_indices)]
+        uuids = {each.uuid for each in about}
         for index in read_indices(target, COPIES):
-            if index.uuid in {each.uuid for each in about}:
+            if index.uuid in uuids:
                 for alias in index.aliases:
                     aliases.setdefault(alias, []).append(index.index)
         shrunken = find_shrunken(

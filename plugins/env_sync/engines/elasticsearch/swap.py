@@ -105,10 +105,10 @@ def plan_swap(wanted: Wanted, standing: Sequence[Index], scope: Scope) -> Swap:
         if ours or (covered and not others):
             loses = sorted(index.aliases)
             retired.append(Replaced(index=index.index, uuid=index.uuid, aliases=index.aliases))
-            added = set(others) - set(scope.given) if ours and scope.given is not None else set()
-            if added:
+            unknown = set(others) - set(scope.given) if ours and scope.given is not None else set()
+            if unknown:
                 warnings.append(
-                    f"{index.name} was also called {', '.join(sorted(added))} here, which does not come "
+                    f"{index.name} was also called {', '.join(sorted(unknown))} here, which does not come "
                     "from the source and went with what was live: give it to the new index if it is needed"
                 )
         elif covered:
@@ -120,13 +120,13 @@ def plan_swap(wanted: Wanted, standing: Sequence[Index], scope: Scope) -> Swap:
             loses = [alias for alias in met if alias in scope.names]
             warnings.append(_left_alone(index, wanted, loses))
         first += [{"remove": {"index": index.index, "alias": alias, "must_exist": False}} for alias in loses]
-    added_ones = [
+    added = [
         {"add": {"index": index, "alias": alias, **body}}
         for alias, indices in wanted.items()
         for index, body in indices.items()
     ]
     return Swap(
-        actions=(*first, *added_ones),
+        actions=(*first, *added),
         retired=tuple(retired),
         removed=tuple(removed),
         warnings=tuple(warnings),
