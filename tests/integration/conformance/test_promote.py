@@ -139,6 +139,13 @@ def test_a_pull_that_a_pause_stops_leaves_previous(stage: Stage) -> None:
     attempt.end()
     assert stage.subject.copies(TARGET, stage.database) == copies_after_a_pull(stage)
     stage.settled(NEW_LIVE)
+    if stage.subject.keeps_previous:
+        undo = stage.attempt(PULL)
+        undo.run_until("download")
+        with undo.session.engine.at_work():
+            undo.session.engine.restore_previous(lambda: None)
+        undo.end()
+        stage.settled(OLD_LIVE)
 
 
 def test_previous_is_dropped_where_it_is_not_wanted(stage: Stage) -> None:
