@@ -226,12 +226,12 @@ class Leases(Generic[S]):
         token = uuid.uuid4().hex
         with self.server.session_at_work(self.database, token) as session:
             hold = Hold(self, session, token)
-            with self._errors():
-                self.work_on(session, hold.token, "", wait=True)
-                hold.check()
-                self.server.end_earlier(session, self.database, token, self._log)
-            session.may_write = hold.may_write
             try:
+                with self._errors():
+                    self.work_on(session, hold.token, "", wait=True)
+                    hold.check()
+                    self.server.end_earlier(session, self.database, token, self._log)
+                session.may_write = hold.may_write
                 with self._renewing(hold):
                     yield hold
                 with self._errors():
