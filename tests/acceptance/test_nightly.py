@@ -85,6 +85,10 @@ def test_a_waiting_sync_is_deferred_and_runs_by_hand_meanwhile(scene: Scene, sch
     scene.finish("nightly", by_hand)
     assert scene.sanitised("nightly", "library")
     assert scene.api.task(DAG, scheduled, "pull_library.start_gate").state == "deferred"
+    # As Airflow's dialog does with what is downstream of another group: it still waits for its time.
+    scene.api.clear_group(DAG, scheduled, "pull_library")
+    gate = scene.api.wait_for_task(DAG, scheduled, "pull_library.start_gate", ["deferred", "success"], 120)
+    assert (gate.state, gate.try_number) == ("deferred", 2)
 
 
 def test_a_late_sync_runs_at_once_when_its_group_is_cleared(scene: Scene, scheduled: str) -> None:

@@ -220,7 +220,18 @@ class TestStartGate:
         assert deferred.value.trigger.moment == later
         assert deferred.value.method_name == "resume"
         assert run.world.journal == []
-        # Cleared by somebody: `max_tries` has grown by the tries that it had, and it starts at once.
+        # Cleared by somebody, who may have meant what is upstream: `max_tries` has grown by its tries.
+        run.max_tries = 3
+        with pytest.raises(TaskDeferred) as deferred:
+            run.do("start_gate")
+        assert deferred.value.trigger.moment == later
+        assert run.world.journal == []
+
+    def test_a_group_that_is_cleared_when_it_was_due_starts_at_once_however_late(self, run: Run) -> None:
+        late = evolve(run.plan.groups[0].sync, options=Options(start_deadline=dt.timedelta(seconds=1)))
+        run.plan = evolve(run.plan, groups=(evolve(run.plan.groups[0], sync=late),))
+        with pytest.raises(AirflowSkipException, match="more than start_deadline"):
+            run.do("start_gate")
         run.max_tries = 3
         run.do("start_gate")
         assert run.world.lease is not None
@@ -322,6 +333,15 @@ class TestWaitForDump:
         assert report["awaited"].startswith("a dump of signon begun at ")
         assert report["waited"] >= 0
         assert run.xcom["pull_signon.start_gate", "return_value"]["found"] == key
+
+    def test_a_group_that_was_cleared_before_its_time_waits_as_well(self, run: Run) -> None:
+        self.wait(run)
+        run.max_tries = 3
+        gate = run.operator("start_gate")
+        with pytest.raises(TaskDeferred) as deferred:
+            gate.resume(run.context("pull_signon.start_gate"), waited_for_time=True)  # type: ignore[attr-defined]
+        assert deferred.value.kwargs["waited_for_time"]
+        assert run.world.journal == ["survey"]
 
     def test_a_dump_that_is_there_is_not_waited_for(self, run: Run) -> None:
         self.wait(run)

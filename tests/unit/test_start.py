@@ -55,9 +55,24 @@ def test_a_run_by_hand_starts_at_once_at_any_hour() -> None:
         assert decided(moment(text), request=BY_HAND, run_after=moment(text)) == Go()
 
 
-def test_a_cleared_group_starts_at_once_early_and_late() -> None:
-    assert decided(OPENED, rerun=True) == Go()
+def test_a_cleared_group_starts_at_once_however_late_but_not_before_its_time() -> None:
+    assert decided(OPENED, rerun=True) == Wait(DUE)
+    assert decided(DUE, rerun=True) == Go()
     assert decided(moment("2026-11-25 15:00"), rerun=True) == Go()
+
+
+def test_nothing_is_replaced_by_itself_after_the_window_closed() -> None:
+    at_six = a_plan(a_sync("pull_signon", "06:30"))
+    # The window is 22:00-08:00 unless set.
+    assert decided(moment("2026-11-24 08:00"), at_six) == Go()
+    late = decided(moment("2026-11-24 08:01"), at_six)
+    assert isinstance(late, Skip)
+    assert late.result is Result.WARNING
+    assert "after the window closed at 08:00 UTC" in late.reason
+    assert decided(moment("2026-11-24 08:01"), at_six, rerun=True) == Go()
+    # A push only reads, and a time outside of the window was meant.
+    assert decided(moment("2026-11-24 08:01"), a_plan(a_push("push_signon", "06:30"))) == Go()
+    assert decided(moment("2026-11-24 10:00"), a_plan(a_sync("pull_signon", "09:00"))) == Go()
 
 
 def test_what_was_not_selected_is_skipped_quietly() -> None:
@@ -99,9 +114,15 @@ def test_a_pause_is_looked_at_again_after_the_wait() -> None:
 
 @pytest.mark.parametrize("more", [{"request": BY_HAND}, {"rerun": True}])
 def test_a_pause_stops_runs_by_hand_and_reruns_by_what_holds_now(more: dict[str, Any]) -> None:
-    evening = moment("2026-11-23 22:30")
-    assert isinstance(decided(evening, pause=paused(moment("2026-11-23 23:00")), **more), Skip)
-    assert decided(evening, pause=paused(moment("2026-11-23 22:30")), **more) == Go()
+    later = moment("2026-11-24 03:30")
+    assert isinstance(decided(later, pause=paused(moment("2026-11-24 04:00")), **more), Skip)
+    assert decided(later, pause=paused(moment("2026-11-24 03:30")), **more) == Go()
+
+
+def test_a_pause_that_ends_before_the_time_stops_a_run_by_hand_alone() -> None:
+    evening, pause = moment("2026-11-23 22:30"), paused(moment("2026-11-23 23:00"))
+    assert isinstance(decided(evening, pause=pause, request=BY_HAND), Skip)
+    assert decided(evening, pause=pause, rerun=True) == Wait(DUE)
 
 
 def test_pauses_can_be_ignored() -> None:

@@ -200,7 +200,8 @@ class Settings:
     window: Window = field(
         default=Window(opens=dt.time(22), closes=dt.time(8)),
         metadata={
-            "doc": "When syncs are meant to run, as `HH:MM-HH:MM`; the nightly run starts when it opens."
+            "doc": "When syncs are meant to run, as `HH:MM-HH:MM`; the nightly run starts when it opens. "
+            "Once it has closed, nothing that was due in it is replaced by itself any more."
         },
     )
     timezone: str = field(

@@ -39,8 +39,8 @@ class StartGateOperator(StepOperator):
     """Waits (deferred: no worker is held) for the group's time and for the lease on its live database.
 
     Between the two it waits for tonight's dump, where the sync is to (`wait_for_dump`). Skips, and says
-    why: not selected, disabled, paused, too late. On a run by hand, and where somebody cleared the group,
-    it starts at once.
+    why: not selected, disabled, paused, too late. On a run by hand it starts at once, and so it does where
+    somebody cleared the group once it was due.
     """
 
     ui_color = "#f3f2f1"
@@ -50,6 +50,7 @@ class StartGateOperator(StepOperator):
         self._waiting_since: dt.datetime | None = None
         self._awaiting_since: dt.datetime | None = None
         self._awaited: Awaited | None = None
+        self._waited_for_time = False
 
     def execute(self, context: Context) -> Any:
         """Decide, wait, decide again, and take the lease. The result is what became of a wait for a dump."""
@@ -75,11 +76,13 @@ class StartGateOperator(StepOperator):
         waiting_since: str | None = None,
         awaiting_since: str | None = None,
         awaited: Mapping[str, Any] | None = None,
+        waited_for_time: bool = False,
     ) -> Any:
         """Goes on after a wait; everything is looked at again, but for a wait for a dump that was over."""
         self._waiting_since = dt.datetime.fromisoformat(waiting_since) if waiting_since else None
         self._awaiting_since = dt.datetime.fromisoformat(awaiting_since) if awaiting_since else None
         self._awaited = from_plain(Awaited, awaited) if awaited else None
+        self._waited_for_time = waited_for_time
         return self.execute(context)
 
     def work(self, session: Session, context: Context) -> Awaited | None:
@@ -111,6 +114,7 @@ class StartGateOperator(StepOperator):
         while True:
             decision = self._decide(context)
             if isinstance(decision, Wait):
+                self._waited_for_time = True
                 self._wait(decision.until, f"{self._group.id} is due")
             elif (
                 isinstance(decision, Go)
@@ -168,7 +172,8 @@ class StartGateOperator(StepOperator):
             # Not asked for where the answer cannot matter: a run of one sync has a gate for every other one.
             pause=None if reason else stored_pause(sync.environment, sync.name),
             run_after=context["dag_run"].run_after,
-            rerun=self._was_cleared(context),
+            # What was cleared before its time has a night like any other.
+            rerun=self._was_cleared(context) and not self._waited_for_time,
             now=dt.datetime.now(dt.UTC),
         )
 
@@ -188,6 +193,7 @@ class StartGateOperator(StepOperator):
                     "waiting_since": self._waiting_since.isoformat() if self._waiting_since else None,
                     "awaiting_since": self._awaiting_since.isoformat() if self._awaiting_since else None,
                     "awaited": to_plain(self._awaited),
+                    "waited_for_time": self._waited_for_time,
                 },
             )
         end = time.monotonic() + max(left.total_seconds(), 0)

@@ -6,11 +6,12 @@ import datetime as dt
 
 from attrs import frozen
 
+from env_sync.hieradata.sync import Action
 from env_sync.pause import Pause
 from env_sync.plan import Group, Plan
 from env_sync.report import Result, Skip
 from env_sync.request import Request
-from env_sync.schedule import due
+from env_sync.schedule import closing, due
 
 
 @frozen
@@ -51,29 +52,47 @@ def decide(
 ) -> Skip | Wait | Go:
     """Decide for one group at `now` (UTC).
 
-    `run_after` is when the night began; `rerun` is true where somebody cleared the group, who wants
-    it at once. A pause that ends before the sync is due does not stop it.
+    `run_after` is when the night began; `rerun` is true where somebody cleared the group when it was due:
+    it waits for nothing then, and is never too late. One that was cleared before (Airflow's dialog clears
+    what is downstream as well) still waits for its time. A pause that ends before the sync is due does not
+    stop it.
     """
     if (reason := request.why_not(group, plan)) is not None:
         return Skip(reason=reason, quiet=not request.nightly)
     moment = due(run_after, group.time, plan.settings.window, plan.settings.timezone)
-    waits = request.nightly and not rerun
-    starts = max(moment, now) if waits else now
+    starts = max(moment, now) if request.nightly else now
     if pause is not None and not request.ignore_pauses and pause.active(starts):
         return Skip(reason=str(pause), result=Result.OK if pause.readable else Result.WARNING)
-    if not waits:
+    if not request.nightly:
         return Go()
     if now < moment:
         return Wait(moment)
-    deadline = group.sync.options.start_deadline
-    if now > moment + deadline:
+    if rerun:
+        return Go()
+    if (late := _too_late(group, plan, run_after, moment, now)) is not None:
         return Skip(
             reason=f"it was due at {moment:%Y-%m-%d %H:%M} UTC and could start only at {now:%Y-%m-%d %H:%M} "
-            f"UTC, more than start_deadline ({deadline}) late: live is as it was. Clear the group to run it "
-            "now",
+            f"UTC, {late}: live is as it was. Clear the group to run it now",
             result=Result.WARNING,
         )
     wait = group.sync.options.wait_for_dump
     if wait is None or not group.sync.pulls_dump:
         return Go()
     return Go(Tonight(opened=run_after, due=moment, until=moment + wait))
+
+
+def _too_late(
+    group: Group, plan: Plan, run_after: dt.datetime, moment: dt.datetime, now: dt.datetime
+) -> str | None:
+    """Why a sync that was due at `moment` may not start by itself any more; None where it may.
+
+    What replaces data under people at work starts in the window or not at all, unless its own time is
+    outside of it. A push only reads.
+    """
+    deadline = group.sync.options.start_deadline
+    if now > moment + deadline:
+        return f"more than start_deadline ({deadline}) late"
+    closed = closing(run_after, plan.settings.window, plan.settings.timezone)
+    if group.sync.action is not Action.PUSH and moment <= closed < now:
+        return f"after the window closed at {closed:%H:%M} UTC"
+    return None
