@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import Connection
 
 from env_sync.engines.contract import ServerConnection
 from env_sync.errors import ConnectionMissing, WrongEnvironment
 from env_sync.hieradata.sync import Action, Sync
+from env_sync.lookup import find_connection
 from env_sync.secret import Login, Secret
 
 
@@ -33,7 +33,8 @@ def store_connection_id(environment: str) -> str:
 def server_connection(sync: Sync) -> ServerConnection:
     """The connection for a sync's database server, after it has said that it is this environment's.
 
-    Raises ConnectionMissing with the ids to add, WrongEnvironment with what to add to its extra.
+    Raises ConnectionMissing with the ids to add, WrongEnvironment with what to add to its extra, and
+    AirflowUnreachable.
     """
     connection = _first(server_connection_ids(sync), what=f"the database server of {sync.name}")
     _check_environment(connection, sync.environment, purpose=f"{sync.action} {sync.name}")
@@ -78,23 +79,20 @@ def store_connection(environment: str) -> Connection:
 
 
 def monitor_login(connection_id: str) -> Login:
-    """The login of a monitor. Raises ConnectionMissing."""
-    try:
-        connection = BaseHook.get_connection(connection_id)
-    except AirflowNotFoundException:
+    """The login of a monitor. Raises ConnectionMissing, AirflowUnreachable."""
+    connection = find_connection(connection_id)
+    if connection is None:
         raise ConnectionMissing(
             f"Airflow has no connection {connection_id}, which a monitor names: add it under Admin, "
             "Connections, with the monitor's login and password."
-        ) from None
+        )
     return Login(connection.login or "", Secret(connection.password or ""))
 
 
 def _first(ids: Sequence[str], what: str) -> Connection:
     for connection_id in ids:
-        try:
-            return BaseHook.get_connection(connection_id)
-        except AirflowNotFoundException:
-            continue
+        if (found := find_connection(connection_id)) is not None:
+            return found
     raise ConnectionMissing(
         f"Airflow has no connection for {what}: add {' or '.join(ids)} under Admin, Connections, "
         'with {"environment": "<its environment>"} in its extra. Nothing was touched.'

@@ -56,6 +56,12 @@ class ProtectedEnvironment(EnvSyncError):
     """A pull may not write to a protected environment."""
 
 
+class AirflowUnreachable(EnvSyncError):
+    """Airflow does not answer its own tasks, so that connections and pauses cannot be read."""
+
+    passing = True
+
+
 class ServerUnreachable(EnvSyncError):
     """The database server does not answer, or went away."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from airflow.sdk import Variable
-
+from env_sync.lookup import find_variable
 from env_sync.pause import Pause, pause_key, read_pause
 
 
 def stored_pause(environment: str, sync: str) -> Pause | None:
-    """The pause record of a sync as it is now; None where there is none."""
-    return read_pause(Variable.get(pause_key(environment, sync), default=None))
+    """The pause record of a sync as it is now; None where there is none.
+
+    Raises AirflowUnreachable: what may be paused does not go on.
+    """
+    return read_pause(find_variable(pause_key(environment, sync)))

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines.__init__", "engines.capabilities", "engines.contract"),
     ("plan", "freshness"),
     ("status",),
-    ("installation", "request", "connections", "variables", "pause_store"),
+    ("installation", "request", "lookup", "connections", "variables", "pause_store"),
     ("engines", "store"),
     ("steps",),
     ("alerts",),
