@@ -115,6 +115,7 @@ class TestMetrics:
         assert found["window_open"] == {"integration": 1}
         assert found["switched_off"] == {"integration": 0}
         assert found["config_problems"] == {"integration": 0}
+        assert found["unusable_syncs"] == {"integration": 0}
 
     def test_a_sync_that_never_ran_is_not_fresh_and_has_no_last(self) -> None:
         found = samples(status_metrics([status()]))

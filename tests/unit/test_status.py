@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Ensure
+from env_sync.hieradata.sync import Ensure, Place
 from env_sync.pause import Pause
 from env_sync.plan import Plan
 from env_sync.report import Report, Result
@@ -334,7 +335,14 @@ def test_the_gravest_comes_first_and_is_the_environments() -> None:
     fine = status(summaries=good)
     assert (fine.result, fine.count(Result.OK)) == (Result.OK, 3)
     assert status(summaries=good[:2]).result is Result.CRITICAL
-    assert status(plan=evolve(PLAN, problems=("x.yaml:1: wrong",)), summaries=good).result is Result.WARNING
+
+    def result(left_out: str | None) -> Result:
+        problem = Problem(place=Place(file="x.yaml", line=1), sync=left_out, read="wrong", right="right")
+        return status(plan=evolve(PLAN, problems=(problem,)), summaries=good).result
+
+    assert result(None) is Result.WARNING
+    # A sync that cannot run is nowhere else seen to grow old.
+    assert result("pull_museum") is Result.CRITICAL
 
 
 def test_the_last_nights_are_told_the_oldest_first() -> None:

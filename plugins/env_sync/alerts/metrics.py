@@ -43,6 +43,7 @@ HELP: Mapping[str, str] = {
     "window_closes_timestamp_seconds": "When the window closes, or will have closed next.",
     "switched_off": "Whether the DAG of the environment is switched off: 1 or 0.",
     "config_problems": "How many problems the configuration of the environment has.",
+    "unusable_syncs": "How many syncs do not run because of such a problem.",
 }
 """Each metric, after its prefix."""
 
@@ -101,6 +102,7 @@ def _of_environment(status: EnvironmentStatus) -> Iterator[_Sample]:
     if status.switched_off is not None:
         yield _Sample("switched_off", status.switched_off)
     yield _Sample("config_problems", len(status.problems))
+    yield _Sample("unusable_syncs", len(status.unusable))
 
 
 def _of_sync(sync: SyncStatus) -> Iterator[_Sample]:

@@ -33,6 +33,7 @@ def make_status(plan: Plan, rows: Rows, now: dt.datetime) -> EnvironmentStatus:
         switched_off=rows.switched_off,
         notes=(*_missing(seen), *_not_told(seen), *_not_taken(statuses)),
         problems=(*map(str, plan.problems), *map(str, plan.left_out)),
+        unusable=tuple(sorted({problem.sync for problem in plan.problems if problem.sync})),
         syncs=statuses,
         night=_night(seen, attempts),
         replacing=find_replacing(seen, attempts),

@@ -150,14 +150,21 @@ class EnvironmentStatus:
     """What is wrong with the environment as a whole."""
     problems: tuple[str, ...]
     """What is wrong with its configuration."""
+    unusable: tuple[str, ...]
+    """Names of syncs that do not run because of such a problem, and so are not among `syncs`."""
     syncs: tuple[SyncStatus, ...]
     night: Night
     replacing: Replacing
 
     @property
     def result(self) -> Result:
-        """The gravest of its syncs; at least a WARNING where its configuration has problems, or it is off."""
+        """The gravest of its syncs; at least a WARNING where its configuration has problems, or it is off.
+
+        CRITICAL where a problem keeps a sync from running: nothing else would tell that its data grows old.
+        """
         results = [sync.result for sync in self.syncs]
+        if self.unusable:
+            results.append(Result.CRITICAL)
         if self.problems or self.notes:
             results.append(Result.WARNING)
         return max(results, key=GRAVITY.__getitem__, default=Result.OK)

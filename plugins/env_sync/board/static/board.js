@@ -5,6 +5,8 @@ const REFRESH_SECONDS = 10;
 const base = document.body.dataset.base;
 const framed = window.parent !== window;
 const said = document.getElementById("said");
+let shown = new Date();
+let old = false;
 
 // In Airflow's frame the page is as light or dark as Airflow itself.
 function followTheme() {
@@ -28,17 +30,21 @@ function openInAirflow(event) {
 
 async function refresh() {
   if (document.hidden || document.querySelector("dialog[open]")) return;
-  let page;
+  let answer, page;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (answer.redirected) return location.reload();
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch {
-    return say("Airflow does not answer: what is shown may be old.", true);
+    return sayOld("Airflow does not answer");
   }
   const board = document.getElementById("board");
   const fresh = page.getElementById("board");
-  if (!fresh || fresh.innerHTML === board.innerHTML) return;
+  if (!answer.ok || !fresh) return sayOld("Airflow answers " + answer.status);
+  if (old) say("");
+  old = false;
+  shown = new Date();
+  if (fresh.innerHTML === board.innerHTML) return;
   for (const open of board.querySelectorAll("details[open]")) {
     const again = open.id && fresh.querySelector("#" + CSS.escape(open.id));
     if (again) again.open = true;
@@ -52,6 +58,12 @@ function pathTo(root, node) {
   const path = [];
   for (; node !== root; node = node.parentElement) path.unshift([...node.parentElement.children].indexOf(node));
   return path;
+}
+
+// Stays until a refresh succeeds.
+function sayOld(why) {
+  old = true;
+  say(why + ": what is shown is of " + shown.toLocaleTimeString() + ", and may be old.", true);
 }
 
 function say(text, wrong = false) {
