@@ -83,7 +83,7 @@ def make_dag(plan: Plan, *, on_failure: Sequence[BaseNotifier] = ()) -> DAG:
         selection = SelectionOperator(task_id="selection", plan=plan)
         if plan.problems:
             ConfigProblemsOperator(task_id="config_problems", plan=plan)
-        night = NightOperator(task_id="night", plan=plan, trigger_rule=TriggerRule.ALL_DONE)
+        night = NightOperator(task_id="night", plan=plan, retries=2, retry_delay=dt.timedelta(seconds=30))
         if settings.before_replacing:
             _follow(_announce(plan, Event.BEGINS), selection)
             # Whoever could not be told does not hold up the night.
@@ -95,7 +95,8 @@ def make_dag(plan: Plan, *, on_failure: Sequence[BaseNotifier] = ()) -> DAG:
             if not group.after:
                 _follow(selection, tasks[group.id]["start_gate"])
             _follow(tasks[group.id]["report"], night)
-        _make_teardown(night)
+        # A group may fail without a failed step: then this task does, and the run with it.
+        _make_teardown(night, fails_run=True)
         if settings.after_replacing:
             ends = _announce(plan, Event.ENDS)
             for group in plan.groups:
@@ -153,13 +154,13 @@ def _follow(before: BaseOperator, after: BaseOperator) -> None:
     after.upstream_task_ids.add(before.task_id)
 
 
-def _make_teardown(task: BaseOperator) -> None:
-    """A last task that always runs and never decides whether the run failed.
+def _make_teardown(task: BaseOperator, *, fails_run: bool = False) -> None:
+    """A last task that always runs; a run is no success because it is, and fails with it only if told so.
 
     As a plain leaf it would make a run with failed groups a success; as a teardown with Airflow's own
     rule for those it would not run where the group was skipped.
     """
-    task.as_teardown(on_failure_fail_dagrun=False)
+    task.as_teardown(on_failure_fail_dagrun=fails_run)
     task.trigger_rule = TriggerRule.ALL_DONE
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 
 import pytest
 
+from tests.acceptance.caller import API, Caller
 from tests.acceptance.scene import Scene, nightly
 
 pytestmark = pytest.mark.timeout(600)
@@ -128,3 +129,23 @@ def test_others_are_told_before_and_after_data_is_replaced(scene: Scene, schedul
         )
         for path, event in (("/pause", "replacing_begins"), ("/go-on", "replacing_ends"))
     ]
+
+
+def test_a_rerun_by_the_board_tells_others_again_and_needs_a_dag_that_is_switched_on(
+    scene: Scene, scheduled: str
+) -> None:
+    scene.api.wait_for_group(DAG, scheduled, "pull_shop_again", 300)
+    rerun = f"{API}/environments/nightly/rerun"
+    asked = {"run": scheduled, "groups": ["pull_shop_again"]}
+    admin = Caller(scene, "admin")
+    scene.api.pause_dag(DAG)
+    refused = admin("POST", rerun, asked)
+    scene.api.unpause_dag(DAG)
+    assert (refused.status_code, "switched off" in refused.text) == (400, True)
+    before = len(scene.replay.told)
+    assert admin("POST", rerun, asked).status_code == 200
+    states = scene.api.wait_for_group(DAG, scheduled, "pull_shop_again", 300)
+    assert set(states.values()) == {"success"}
+    # This run's end is told once its last sync has had its turn.
+    (begun,) = [each.json for each in scene.replay.told[before:]]
+    assert (begun["event"], begun["run"]) == ("replacing_begins", f"{DAG}/{scheduled}")

@@ -893,7 +893,30 @@ class TestOfTheRun:
         assert self.night(run).startswith("0 CRITICAL, 0 WARNING, 1 OK; 1 not asked for\n")
         assert "no report" not in self.night(run)
         run.conf = {"only": ["all"]}
-        assert "CRITICAL: no report of push_other" in self.night(run)
+        with pytest.raises(AirflowFailException, match=r"^push_other: "):
+            self.night(run)
+        assert "CRITICAL: no report of push_other" in run.xcom["night", "return_value"]
+
+    def test_the_night_fails_where_a_report_is_red_and_no_step_is(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(finish_module, "BETWEEN_ATTEMPTS", 0)
+        for each in PULL:
+            run.do(each)
+        trouble(run, "clean_up", AccessRefused("no"))
+        with pytest.raises(AirflowFailException):
+            run.do("report")
+        with pytest.raises(AirflowFailException, match=r"^pull_signon: "):
+            self.night(run)
+        assert "1 CRITICAL" in run.xcom["night", "return_value"]
+
+    def test_the_night_does_not_fail_where_a_red_step_fails_the_run(self, run: Run) -> None:
+        trouble(run, "take_lease at most 4", AccessRefused("no"))
+        with pytest.raises(AirflowFailException):
+            run.do("start_gate")
+        upstream_failed(run, *PULL[1:])
+        run.do("report")
+        assert "1 CRITICAL" in self.night(run)
 
     def test_the_night_of_a_refused_request_says_so(self, run: Run) -> None:
         run.scheduled, run.conf = False, {"only": ["nobody"]}

@@ -23,8 +23,12 @@ from env_sync.pause import Pause
 from env_sync.pause_store import remove_pause, set_pause
 from env_sync.plan import Plan
 from env_sync.request import read_request
+from env_sync.steps.announce import Event
 
 FAILED = frozenset({"failed", "upstream_failed"})
+SELECTION = "selection"
+AROUND = (Event.BEGINS, SELECTION, Event.ENDS, "night")
+"""Ids of tasks outside of groups that a rerun concerns."""
 AT_WORK = frozenset({"running", "queued", "deferred", "restarting", "up_for_retry"})
 
 
@@ -68,10 +72,7 @@ def start_run(session: Session, user: BaseUser, plan: Plan, conf: Mapping[str, A
     if not request.only and request.restore_previous is None:
         raise InvalidRequest("Nothing was chosen: name syncs in `only`. Nothing was started.")
     dag = dag_id(plan.environment)
-    if session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag)):
-        raise InvalidRequest(
-            f"The DAG {dag} is switched off, so no run begins: switch it on first. Nothing was started."
-        )
+    _check_switched_on(session, dag)
     try:
         run = trigger_dag(
             dag,
@@ -94,9 +95,12 @@ def rerun_failed(
 ) -> tuple[str, ...]:
     """Clear whole groups that failed in a run, so that they run again at once; all of them unless named.
 
-    Returns them. Raises InvalidRequest where the run is not there, nothing failed, or a named one did not.
+    Whoever is told of replacing is told again. Returns the groups. Raises InvalidRequest where the run is not
+    there, nothing failed, or a named one did not, and where the DAG is switched off: a group would start when
+    it is switched on, at whatever hour.
     """
     dag = dag_id(plan.environment)
+    _check_switched_on(session, dag)
     if session.scalar(select(DagRun.id).where(DagRun.dag_id == dag, DagRun.run_id == run)) is None:
         raise InvalidRequest(f"{dag} has no run {run!r}. Nothing was rerun.")
     tasks: dict[str, list[TaskInstance]] = {group.id: [] for group in plan.groups}
@@ -119,13 +123,35 @@ def rerun_failed(
     chosen = tuple(groups) or tuple(failed)
     if not chosen:
         raise InvalidRequest(f"Nothing failed in {run}, or it is at work again. Nothing was rerun.")
-    clear_task_instances([task for group in chosen for task in tasks[group]], session)
+    again = [task for group in chosen for task in tasks[group]]
+    clear_task_instances([*again, *_around(session, dag, run)], session)
     write_audit(session, user, "rerun", plan.environment, run=run, groups=list(chosen))
     return chosen
 
 
+def _around(session: Session, dag: str, run: str) -> list[TaskInstance]:
+    """The tasks that must run again with any group: who is told that data is replaced, and the night's table.
+
+    The selection stands between those who are told first and the groups.
+    """
+    asked = select(TaskInstance).where(
+        TaskInstance.dag_id == dag, TaskInstance.run_id == run, TaskInstance.task_id.in_(AROUND)
+    )
+    found = {task.task_id: task for task in session.scalars(asked)}
+    if Event.BEGINS not in found:
+        found.pop(SELECTION, None)
+    return list(found.values())
+
+
 def _over(tasks: Sequence[TaskInstance]) -> bool:
     return bool(tasks) and not any(task.state is None or task.state in AT_WORK for task in tasks)
+
+
+def _check_switched_on(session: Session, dag: str) -> None:
+    if session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag)):
+        raise InvalidRequest(
+            f"The DAG {dag} is switched off, so nothing runs: switch it on first. Nothing was started."
+        )
 
 
 def _check_sync(plan: Plan, sync: str) -> None:
