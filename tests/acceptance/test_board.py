@@ -296,6 +296,19 @@ def test_a_viewer_sees_all_and_has_no_buttons(scene: Scene, browser: Browser, pu
         assert visitor.complaints == []
 
 
+def test_a_page_that_cannot_be_read_anew_says_so_until_it_can(by_admin: Visitor) -> None:
+    by_admin.open("/env-sync/environments/integration")
+    page, said = by_admin.page, by_admin.page.locator("#said")
+    # What a proxy answers while Airflow's api-server starts.
+    page.route("**/environments/integration", lambda route: route.fulfill(status=502, body="<html></html>"))
+    page.evaluate("refresh()")
+    expect(said).to_contain_text("answers 502")
+    expect(said).to_contain_text("may be old")
+    page.unroute_all()
+    page.evaluate("refresh()")
+    expect(said).to_be_empty()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_nothing_is_beside_the_screen(
     scene: Scene, browser: Browser, pulled: str, dark: bool
