@@ -37,7 +37,7 @@ class MySQLServer(MariaDBServer):
     family = "MySQL"
     settings = SETTINGS
     sync_grants: Sequence[str] = (
-        mariadb.SYNC_GRANTS[0].replace(", SET USER ON", " ON"),
+        mariadb.SYNC_GRANTS[0].replace(", DELETE HISTORY, SET USER ON", " ON"),
         "SET_ANY_DEFINER, SHOW_ROUTINE ON *.*",
     )
     own_accounts: Collection[str] = ("mysql.infoschema", "mysql.session", "mysql.sys")

@@ -25,6 +25,7 @@ from env_sync.errors import (
     TransformationFailed,
 )
 from env_sync.finding import Level
+from sandbox.mariadb import SYNC_ACCOUNT, account
 from tests.integration.mysql.stage import SECRET, Stage, said, set_up, working
 
 NEW = b"""
@@ -351,6 +352,63 @@ def test_a_transformation_that_names_live_is_not_run(stage: Stage) -> None:
             engine.sanitise((bad,))
     assert stage.incoming not in stage.server.databases()
     assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+
+
+@pytest.mark.parametrize("text", ["", "-- UPDATE users SET email = '';\n"])
+def test_a_transformation_without_a_statement_is_no_sanitising(stage: Stage, text: str) -> None:
+    engine = stage.engine()
+    empty = stage.transformation(text, "empty.sql")
+    with working(engine):
+        engine.restore(stage.dump(NEW))
+        with pytest.raises(TransformationFailed, match=r"empty\.sql holds no statement"):
+            engine.sanitise((empty,))
+    assert stage.incoming not in stage.server.databases()
+
+
+def test_a_transformation_that_names_live_in_double_quotes_is_not_run(stage: Stage) -> None:
+    before = stage.server.execute("SELECT @@GLOBAL.sql_mode")[0][0]
+    stage.server.execute("SET GLOBAL sql_mode = 'ANSI_QUOTES'")
+    try:
+        engine = stage.engine()
+        bad = stage.transformation('UPDATE "signon_production"."users" SET email = 1;')
+        with working(engine):
+            engine.restore(stage.dump(NEW))
+            with pytest.raises(TransformationFailed, match="it names database"):
+                engine.sanitise((bad,))
+    finally:
+        stage.server.execute("SET GLOBAL sql_mode = %s", [before])
+    assert stage.run("SELECT COUNT(*) FROM users WHERE email = '1'") == [(0,)]
+
+
+VERSIONED = b"""
+CREATE TABLE `users` (`id` int NOT NULL, `email` varchar(100), PRIMARY KEY (`id`)) WITH SYSTEM VERSIONING;
+INSERT INTO `users` VALUES (1,'alice@home.example');
+"""
+
+
+def test_earlier_versions_of_rows_do_not_come_down(stage: Stage) -> None:
+    if stage.server.family != "MariaDB":
+        pytest.skip(f"{stage.server.family} keeps none")
+    redact = stage.transformation("UPDATE users SET email = 'redacted';")
+    stage.pull(stage.dump(VERSIONED), None, redact)
+    assert stage.run("SELECT email FROM users FOR SYSTEM_TIME ALL") == [("redacted",)]
+    assert "SYSTEM VERSIONED users" in objects(stage, stage.database)
+
+
+def test_nor_does_a_table_whose_earlier_versions_may_not_be_deleted(stage: Stage) -> None:
+    if stage.server.family != "MariaDB":
+        pytest.skip(f"{stage.server.family} keeps none")
+    engine = stage.engine()
+    redact = stage.transformation("UPDATE users SET email = 'redacted';")
+    stage.server.execute(f"REVOKE DELETE HISTORY ON *.* FROM {account(SYNC_ACCOUNT)}")
+    try:
+        with working(engine):
+            engine.restore(stage.dump(VERSIONED))
+            with pytest.raises(TransformationFailed, match="GRANT DELETE HISTORY"):
+                engine.sanitise((redact,))
+    finally:
+        stage.server.execute(f"GRANT DELETE HISTORY ON *.* TO {account(SYNC_ACCOUNT)}")
+    assert stage.incoming not in stage.server.databases()
 
 
 def test_a_preflight_finds_what_would_fail_and_writes_nothing(stage: Stage) -> None:

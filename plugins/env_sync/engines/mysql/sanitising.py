@@ -9,6 +9,7 @@ from attrs import evolve
 
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.engines.mysql.connecting import described, server_is_gone
+from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.objects import drop_object, read_objects_of
 from env_sync.engines.mysql.script import INCOMING, Place, Script
 from env_sync.engines.mysql.session import Session
@@ -35,12 +36,39 @@ def run_transformations(
         session.execute("START TRANSACTION")
         run_script(session, copy, script, place)
     session.reset()
+    if scripts:
+        forget_history(session, copy, place)
     stamp = proof()
     # In the transaction of the last rows that were changed.
     write_stamp(session, copy, stamp)
     session.execute("COMMIT")
     session.execute("SET SESSION autocommit = 1")
     return stamp
+
+
+def forget_history(session: Session, copy: str, place: Place) -> None:
+    """Delete the earlier versions of rows, which whoever may read a table may read with FOR SYSTEM_TIME.
+
+    MariaDB keeps them of a table WITH SYSTEM VERSIONING: the transformations' own UPDATE makes them
+    (https://mariadb.com/docs/server/reference/sql-structure/temporal-tables/system-versioned-tables).
+    Raises TransformationFailed where the account may not, and MySQLError where the server went away.
+    """
+    tables = session.execute(
+        "SELECT TABLE_NAME FROM information_schema.TABLES "
+        "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'SYSTEM VERSIONED' ORDER BY 1",
+        [copy],
+    )
+    for (table,) in tables:
+        try:
+            session.execute(f"DELETE HISTORY FROM {quoted(copy)}.{quoted(table)}")
+        except pymysql.err.MySQLError as error:
+            if server_is_gone(error):
+                raise
+            raise TransformationFailed(
+                f"Table {table} keeps the rows as they were before the transformations, and they could not "
+                f"be deleted: {described(error, {copy, table})}. {place.aftermath}; GRANT DELETE HISTORY ON "
+                "*.* to the sync's account and run the group again."
+            ) from None
 
 
 def set_as_client(session: Session) -> None:

@@ -99,7 +99,7 @@ def read_transformations(
 ) -> tuple[Script, ...]:
     """Read the files once; what is run is what was hashed. `outside` are databases that they must not name.
 
-    Raises TransformationFailed, with the line, for what may not be in one.
+    Raises TransformationFailed, with the line, for what may not be in one, and where one holds no statement.
     """
     found = []
     for file in files:
@@ -110,7 +110,14 @@ def read_transformations(
                 f"Transformation {file.name} could not be read: {problem.strerror}. It belongs in "
                 "include/transformation_sql/ on this worker."
             ) from None
-        found.append(_read(file.name, content, outside, place))
+        script = _read(file.name, content, outside, place)
+        if not script.steps:
+            # A full disk or a broken deployment leaves one, and what it should have changed would be live.
+            raise TransformationFailed(
+                f"Transformation {file.name} holds no statement, so it would sanitise nothing. Write it, or "
+                "take it out of hieradata where nothing is to be sanitised. Nothing was run."
+            )
+        found.append(script)
     return tuple(found)
 
 
@@ -204,7 +211,8 @@ def _check(name: str, line: int, statement: bytes, outside: Collection[str], pla
 
 
 def _names(part: Token, databases: Collection[str]) -> bool:
-    if part.kind not in ("word", "name"):
+    # What stands in double quotes is a name where the server's sql_mode has ANSI_QUOTES.
+    if part.kind not in ("word", "name", "double"):
         return False
     return (
         unquoted(part.text.decode(errors="replace")).casefold()
