@@ -163,7 +163,8 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default="the work folder of the worker",
     ),
     "transformation_sql_filename": SyncField(
-        reader=optional(read_text),
+        # A key that was left blank is no wish to leave the data as it is.
+        reader=read_text,
         values="file in `include/transformation_sql/`",
         doc="What a pull or copy runs on incoming before it becomes live: SQL (`postgresql`, `mysql`), or "
         "YAML of commands (`mongo`, `documentdb`) or of updates and deletes by query (`elasticsearch`).",
@@ -177,7 +178,8 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default="what is bound to the database",
     ),
     "pre_dump_transformation_sql_filename": SyncField(
-        reader=optional(read_text),
+        # A key that was left blank is no wish to leave the data as it is.
+        reader=read_text,
         values="file in `include/transformation_sql/`",
         doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`): on a copy of live, which is "
         "closed to everybody else and dropped again. Nothing is uploaded if any statement fails.",

@@ -56,10 +56,10 @@ async def side_by_side(source: AsyncIterator[Item], destination: AsyncIterator[I
     theirs, ours = _in_order(source, "source"), _in_order(destination, "destination")
     first, second = await asyncio.gather(anext(theirs, None), anext(ours, None))
     while first is not None or second is not None:
-        if second is None or (first is not None and _place(first) < _place(second)):
+        if second is None or (first is not None and place(first.key) < place(second.key)):
             yield Pair(first, None)
             first = await anext(theirs, None)
-        elif first is None or _place(second) < _place(first):
+        elif first is None or place(second.key) < place(first.key):
             yield Pair(None, second)
             second = await anext(ours, None)
         else:
@@ -70,7 +70,7 @@ async def side_by_side(source: AsyncIterator[Item], destination: AsyncIterator[I
 async def _in_order(items: AsyncIterator[Item], which: str) -> AsyncGenerator[Item]:
     last: Item | None = None
     async for item in items:
-        if last is not None and _place(item) <= _place(last):
+        if last is not None and place(item.key) <= place(last.key):
             raise TransferFailed(
                 f"The server lists the {which} bucket out of order: {item.key!r} after {last.key!r}. The two "
                 "cannot be compared that way, and nothing was deleted. Use a general purpose bucket"
@@ -79,6 +79,6 @@ async def _in_order(items: AsyncIterator[Item], which: str) -> AsyncGenerator[It
         yield item
 
 
-def _place(item: Item) -> bytes:
-    """S3 orders keys by the bytes of their UTF-8."""
-    return item.key.encode("utf-8", "surrogatepass")
+def place(key: str) -> bytes:
+    """Where a key stands in a listing: S3 orders keys by the bytes of their UTF-8."""
+    return key.encode("utf-8", "surrogatepass")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from enum import Enum
 from functools import partial
@@ -17,6 +18,7 @@ from env_sync.store.copy_in_parts import SMALLEST_PART, CopyInParts, parts_in
 from env_sync.store.crew import Crew
 from env_sync.store.event_loop import in_parallel, run_in_loop
 from env_sync.store.faults import ABSENT, CHANGED, FAULTS, Request, code_of
+from env_sync.store.judged_keys import JudgedKeys
 from env_sync.store.listing import Pair, list_bucket, side_by_side
 from env_sync.store.object_requests import Copy, Head, Item, ObjectRequests, ThreadedRequests
 from env_sync.store.requests import MEBIBYTE, Requests
@@ -108,6 +110,13 @@ def mirror(requests: Requests, cancellation: Cancellation, progress: Progress, w
     A rerun goes on from where this stopped: only what differs is looked at. Raises what `list_bucket` raises,
     TransferFailed where objects could not be copied, and DeletionRefused; nothing is deleted then.
     """
+    with tempfile.TemporaryFile("w+", encoding="ascii") as file:
+        return _mirror(requests, cancellation, progress, wanted, JudgedKeys(file))
+
+
+def _mirror(
+    requests: Requests, cancellation: Cancellation, progress: Progress, wanted: Wanted, judged: JudgedKeys
+) -> Tally:
     tally = Tally()
     progress.start(f"Mirror s3://{wanted.source} to s3://{wanted.destination}", None, "items")
 
@@ -118,6 +127,8 @@ def mirror(requests: Requests, cancellation: Cancellation, progress: Progress, w
             async for pair in _pairs(requests, objects, wanted):
                 if (item := _count(pair, tally)) is not None:
                     yield item, pair.destination
+                elif pair.source is None and pair.destination is not None and wanted.delete:
+                    judged.add(pair.destination.key)
 
         async def copy(pair: tuple[Item, Item | None]) -> None:
             _count_copied(await copier.copy(*pair), tally, wanted)
@@ -132,7 +143,7 @@ def mirror(requests: Requests, cancellation: Cancellation, progress: Progress, w
         raise _failed(tally, wanted)
     if wanted.delete and tally.extra:
         check_deletions(wanted, tally)
-        _delete(requests, cancellation, progress, wanted, tally)
+        _delete(requests, cancellation, progress, wanted, tally, judged)
     progress.finish()
     return tally
 
@@ -251,25 +262,27 @@ def _failed(tally: Tally, wanted: Wanted) -> TransferFailed:
 
 
 def _delete(
-    requests: Requests, cancellation: Cancellation, progress: Progress, wanted: Wanted, tally: Tally
+    requests: Requests,
+    cancellation: Cancellation,
+    progress: Progress,
+    wanted: Wanted,
+    tally: Tally,
+    judged: JudgedKeys,
 ) -> None:
-    """Walk both buckets once more, so that nothing is deleted which came to the source meanwhile."""
+    """Walk both buckets once more, and delete what the source lacked both times.
+
+    What came to the source meanwhile stays. What went from it meanwhile was not among those of which the
+    share was judged: the next run looks at it.
+    """
+    judged.rewind()
     progress.start(f"Delete from s3://{wanted.destination} what the source lacks", tally.extra, "items")
 
     async def delete_all(objects: ObjectRequests, threads: Crew) -> None:
         async def extra() -> AsyncIterator[str]:
-            allowed = tally.extra
             async for pair in _pairs(requests, objects, wanted):
-                if pair.source is not None or pair.destination is None:
-                    continue
-                if allowed == 0:
-                    # More than was judged: the source lost some meanwhile, or is being emptied.
-                    raise DeletionRefused(
-                        f"s3://{wanted.source} lost objects while it was mirrored: {tally.extra} were to be "
-                        "deleted, and by now it would be more. Look at the source, and run the sync again"
-                    )
-                allowed -= 1
-                yield pair.destination.key
+                there = pair.destination
+                if pair.source is None and there is not None and judged.has(there.key):
+                    yield there.key
 
         async def delete(key: str) -> None:
             request = Request(operation="delete_object", bucket=wanted.destination, key=key)

@@ -463,6 +463,19 @@ def test_a_wrong_copy_is_taken_away(hieradata, fields: dict[str, str], right: st
     assert right in hieradata.one({**CLUSTER, **fields}).right
 
 
+@pytest.mark.parametrize("blank", ["", "~", "null", "''"])
+def test_a_transformation_that_was_left_blank_is_none_that_was_not_wanted(
+    hieradata, pull, push, blank: str
+) -> None:
+    for field, sync in (
+        ("transformation_sql_filename", pull),
+        ("pre_dump_transformation_sql_filename", push),
+    ):
+        problem = hieradata.one({**sync, field: blank})
+        assert "write a value or remove the key" in problem.right
+        assert field in problem.read
+
+
 def test_only_a_cluster_has_indices_and_a_source(hieradata, pull) -> None:
     assert "only `elasticsearch` has indices" in hieradata.one({**pull, "indices": "pages"}).right
     assert "only a copy has a source" in hieradata.one({**pull, "source_hostname": "above"}).right
