@@ -83,6 +83,10 @@ class NothingToRestore(EnvSyncError):
     """The bucket holds no dump of this database."""
 
 
+class BucketOfDumps(EnvSyncError):
+    """A bucket sync names a bucket of dumps; dumps are never mirrored, but pushed and pulled."""
+
+
 class DeletionRefused(EnvSyncError):
     """A bucket sync would delete more than it may; nothing was deleted."""
 

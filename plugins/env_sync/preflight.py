@@ -201,7 +201,7 @@ def _look_at_mirror(mirror: _Mirror) -> Checked:
         findings.append(mirror.store)
     else:
         findings += [
-            _or_problem(mirror.store.look_at_bucket, bucket)
+            _or_problem(mirror.store.look_at_mirrored, bucket)
             for bucket in (sync.source_bucket, sync.destination_bucket)
         ]
         findings.append(

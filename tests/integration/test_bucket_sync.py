@@ -19,12 +19,20 @@ from attrs import Factory, define, evolve
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import Holder
-from env_sync.errors import AccessRefused, Cancelled, DeletionRefused, NoSuchBucket, TransferFailed
+from env_sync.errors import (
+    AccessRefused,
+    BucketOfDumps,
+    Cancelled,
+    DeletionRefused,
+    NoSuchBucket,
+    TransferFailed,
+)
 from env_sync.report import Result
 from env_sync.request import Request
 from env_sync.steps.bucket_sync import what_would_be_done
 from env_sync.steps.session import Session, open_session
 from env_sync.steps.whole_group import run_group
+from env_sync.store.keys import MANIFESTS
 from env_sync.store.mirror import Tally, Wanted
 from env_sync.store.object_requests import Copy, Head, Page
 from env_sync.store.quick_requests import QuickRequests
@@ -276,6 +284,16 @@ def test_only_what_the_source_lacked_both_times_is_deleted(buckets: Buckets) -> 
     tally = buckets.store(progress=Watch(before=rewrite)).mirror(buckets.wanted())
     assert (tally.extra, tally.deleted) == (4, 3)
     assert buckets.keys() == {*kept, "old/1"}
+
+
+def test_a_bucket_of_dumps_is_never_mirrored_whatever_its_name(buckets: Buckets) -> None:
+    buckets.put("a")
+    store = buckets.store()
+    store.look_at_mirrored(buckets.source)
+    buckets.put(f"{MANIFESTS}postgresql/2026-11-22T220500Z-signon.json")
+    with pytest.raises(BucketOfDumps, match="holds dumps of Env Sync"):
+        store.look_at_mirrored(buckets.source)
+    store.look_at_mirrored(buckets.destination)
 
 
 def test_a_large_object_is_copied_in_parts(buckets: Buckets) -> None:

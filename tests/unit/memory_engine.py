@@ -293,6 +293,9 @@ class MemoryStore:
     def __init__(self, world: World) -> None:
         self.world = world
 
+    def look_at_mirrored(self, bucket: str) -> None:
+        self.world.happens("look_at_mirrored")
+
     def look_at_bucket(self, bucket: str) -> None:
         self.world.happens("look_at_bucket")
 

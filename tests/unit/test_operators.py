@@ -1002,14 +1002,14 @@ class TestBucketSync:
         assert report["what"] == "mirrored: 3 objects copied, 1 deleted, 6 the same"
         assert (report["bytes"], report["action"]) == (30, "bucket_sync")
         assert mirror.world.journal == [
-            "look_at_bucket",
-            "look_at_bucket",
+            "look_at_mirrored",
+            "look_at_mirrored",
             "mirror govuk-assets-staging to govuk-assets-integration",
         ]
 
     def test_a_failure_says_what_is_left(self, mirror: Run) -> None:
         mirror.do("start_gate")
-        trouble(mirror, "look_at_bucket", AccessRefused("s3://govuk-assets-staging: refused."))
+        trouble(mirror, "look_at_mirrored", AccessRefused("s3://govuk-assets-staging: refused."))
         with pytest.raises(AirflowFailException, match="refused"):
             mirror.do("bucket_sync")
         report = mirror.do("report")

@@ -339,9 +339,9 @@ def test_a_transformation_that_is_not_there(servers: Servers, tmp_path: Path) ->
 def test_a_bucket_sync_looks_at_both_buckets(servers: Servers) -> None:
     found = look(servers, a_plan(a_bucket_sync("mirror"), a_push("push_a")), only=("mirror",))
     assert list(found) == ["sync mirror"]
-    assert servers.bucket.journal == ["look_at_bucket", "look_at_bucket"]
+    assert servers.bucket.journal == ["look_at_mirrored", "look_at_mirrored"]
     assert problems(found["sync mirror"]) == []
-    servers.bucket.trouble["look_at_bucket"] = raises(AccessRefused("Not this one."))
+    servers.bucket.trouble["look_at_mirrored"] = raises(AccessRefused("Not this one."))
     found = look(servers, a_plan(a_bucket_sync("mirror")))
     assert problems(found["sync mirror"]) == ["AccessRefused: Not this one."] * 2
 

@@ -209,6 +209,10 @@ def test_a_page(serve: Callable[..., Server], space: str) -> None:
     assert (found.token, item.key, item.size, item.etag) == ("a/b+c=", "a+b c\nü", 7, "0123")
     assert item.modified.isoformat() == "2026-11-23T01:02:03.123000+00:00"
     assert server.seen[0].query["continuation-token"] == "x/y+z="
+    # As ListObjects answers: what follows would be lost.
+    cut = page.replace("<NextContinuationToken>a/b+c=</NextContinuationToken>", "")
+    with pytest.raises(ServerUnreachable, match="is no S3 server"):
+        ask(requests_to(serve(lambda _: text(cut)).port), lambda quick: quick.page("theirs", None))
     other = serve(lambda _: text("<html><body>Welcome</body></html>"))
     assert ask(requests_to(other.port), lambda quick: quick.page("theirs", None)) == Page(
         (), None, is_s3=False

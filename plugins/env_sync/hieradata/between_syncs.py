@@ -11,7 +11,7 @@ from env_sync.hieradata.nodes import shorten
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Window
 from env_sync.hieradata.suggestion import did_you_mean
-from env_sync.hieradata.sync import AnySync, Ensure, Place, Sync
+from env_sync.hieradata.sync import AnySync, BucketSync, Ensure, Place, Sync
 from env_sync.hieradata.sync_reader import Written
 
 START, END = -1, -2
@@ -62,6 +62,29 @@ def same_minute_pulls(syncs: Sequence[Sync]) -> list[Problem]:
                 read=f"`{sync.name}` pulls into `{shorten(sync.database)}` on {shorten(sync.server)} at "
                 f"{met[0]:%H:%M}, as `{other.name}` does ({other.place})",
                 right="give one of the two another time, database or host",
+            )
+        )
+    return problems
+
+
+def shared_destinations(syncs: Sequence[BucketSync]) -> list[Problem]:
+    """Return a problem for each bucket sync into the destination of one before it, where either deletes.
+
+    Each would delete what only the other's source has.
+    """
+    first: dict[str, BucketSync] = {}
+    problems = []
+    for sync in syncs:
+        other = first.setdefault(sync.destination_bucket, sync)
+        if other is sync or not (sync.delete or other.delete) or other.source_bucket == sync.source_bucket:
+            continue
+        problems.append(
+            Problem(
+                place=sync.place,
+                sync=sync.name,
+                read=f"`{sync.name}` mirrors into `{shorten(sync.destination_bucket)}`, as `{other.name}` "
+                f"does ({other.place}), and one of them deletes what its own source lacks",
+                right="give one of the two another destination, or take `delete` out of both",
             )
         )
     return problems

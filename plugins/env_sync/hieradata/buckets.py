@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from env_sync.hieradata.settings import Settings
+from env_sync.hieradata.settings import BUCKET, Settings
 
 PLACEHOLDER = "{environment}"
 
@@ -16,5 +16,9 @@ def own_bucket(settings: Settings, environment: str) -> str:
 
 def is_dump_bucket(settings: Settings, bucket: str) -> bool:
     """Tell whether a bucket is named like any environment's bucket of dumps."""
-    pattern = re.escape(settings.bucket).replace(re.escape(PLACEHOLDER), "[A-Za-z0-9_-]+")
-    return re.fullmatch(pattern, bucket) is not None
+    patterns = (
+        re.escape(name).replace(re.escape(PLACEHOLDER), "[A-Za-z0-9_-]+")
+        # Others may have kept the name that they have unless it is set.
+        for name in (settings.bucket, BUCKET)
+    )
+    return any(re.fullmatch(pattern, bucket) for pattern in patterns)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from env_sync.hieradata.between_syncs import first_of_each_name, same_minute_pulls, wrong_order
+from env_sync.hieradata.between_syncs import (
+    first_of_each_name,
+    same_minute_pulls,
+    shared_destinations,
+    wrong_order,
+)
 from env_sync.hieradata.bindings import read_bindings
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.files import SourceFile, source_files
@@ -63,7 +68,10 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
             left_out.add(key)
         problems.extend(_problem(fault, key) for fault in faults)
 
-    clashes = same_minute_pulls([sync for sync in good if isinstance(sync, Sync)])
+    clashes = [
+        *same_minute_pulls([sync for sync in good if isinstance(sync, Sync)]),
+        *shared_destinations([sync for sync in good if isinstance(sync, BucketSync)]),
+    ]
     problems.extend(clashes)
     left_out.update(problem.sync for problem in clashes if problem.sync is not None)
     good = [sync for sync in good if sync.name not in left_out]

@@ -86,6 +86,15 @@ def broken_bucket_rules(
                 "remove it: nothing is mirrored into a protected environment",
             )
         )
+    if not unread & buckets.keys() and _is_swapped(sync):
+        faults.append(
+            Fault(
+                places["destination_bucket"],
+                f"`{sync.source_bucket}` is by its name of `{sync.environment}`, and would be mirrored to "
+                f"`{sync.destination_bucket}`, which is not",
+                "swap the two: a bucket sync comes down into its own environment",
+            )
+        )
     for field, bucket in buckets.items():
         # Mirroring dumps would carry them down as they are, past every transformation.
         if field not in unread and is_dump_bucket(settings, bucket):
@@ -97,6 +106,15 @@ def broken_bucket_rules(
                 )
             )
     return tuple(faults)
+
+
+def _is_swapped(sync: BucketSync) -> bool:
+    """Tell whether by their names the source is of this environment and the destination is not."""
+
+    def is_ours(bucket: str) -> bool:
+        return re.search(rf"(?<![a-z0-9]){re.escape(sync.environment)}(?![a-z0-9])", bucket) is not None
+
+    return is_ours(sync.source_bucket) and not is_ours(sync.destination_bucket)
 
 
 def is_recovery(ensure: Ensure, action: Action, url: str, environment: str, settings: Settings) -> bool:

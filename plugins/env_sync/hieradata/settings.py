@@ -29,6 +29,8 @@ STEPS = (
 """The steps of which a time limit can be set."""
 
 DAY = dt.timedelta(days=1)
+BUCKET = "govuk-{environment}-database-backups"
+"""The name of a bucket of dumps, unless it is set."""
 
 GO, FAIL = "go", "fail"
 """What a pull does whose wait for tonight's dump is over."""
@@ -227,7 +229,7 @@ class Settings:
         factory=dict, metadata={"doc": "The same by database server, before `pool_size`."}
     )
     bucket: str = field(
-        default="govuk-{environment}-database-backups",
+        default=BUCKET,
         metadata={"doc": "The name of each environment's bucket of dumps; tells whose bucket a `url` is."},
     )
     before_replacing: tuple[str, ...] = field(
@@ -246,9 +248,13 @@ class Settings:
 
     def owner_of(self, bucket: str) -> str | None:
         """The environment whose bucket of dumps this is, by its name; None where the name does not tell."""
-        before, mark, after = self.bucket.partition("{environment}")
-        middle = bucket[len(before) : len(bucket) - len(after)]
-        return middle if mark and middle and bucket == f"{before}{middle}{after}" else None
+        # An environment that has another name for its own may still meet those of the others.
+        for pattern in (self.bucket, BUCKET):
+            before, mark, after = pattern.partition("{environment}")
+            middle = bucket[len(before) : len(bucket) - len(after)]
+            if mark and middle and bucket == f"{before}{middle}{after}":
+                return middle
+        return None
 
     def bucket_environment(self, bucket: str) -> str:
         """The same; words that say that it is unknown where the name does not tell."""

@@ -17,8 +17,7 @@ def bucket_sync(session: Session) -> BucketSynced:
     There is no lease: a second run at the same time copies the same to the same place.
     """
     wanted = wanted_of(session.bucket_sync)
-    session.store.look_at_bucket(wanted.source)
-    session.store.look_at_bucket(wanted.destination)
+    _look(session, wanted)
     with session.stopwatch.part("copies"):
         tally = session.store.mirror(wanted)
     session.log.info("%d objects copied, %d deleted, %d the same", tally.copied, tally.deleted, tally.same)
@@ -35,6 +34,7 @@ def bucket_sync(session: Session) -> BucketSynced:
 def what_would_be_done(session: Session) -> str:
     """The same in words, with nothing done."""
     wanted = wanted_of(session.bucket_sync)
+    _look(session, wanted)
     tally = session.store.compare(wanted)
     extra = f"{tally.extra} objects that the source lacks"
     deletions = f"delete {extra}" if wanted.delete else f"leave {extra} (delete is not set)"
@@ -54,6 +54,11 @@ def wanted_of(sync: BucketSync) -> Wanted:
         copies=sync.options.copies,
         acl=sync.options.upload_acl or ACL,
     )
+
+
+def _look(session: Session, wanted: Wanted) -> None:
+    for bucket in (wanted.source, wanted.destination):
+        session.store.look_at_mirrored(bucket)
 
 
 def _said(tally: Tally, wanted: Wanted) -> str:

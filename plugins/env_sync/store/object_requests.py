@@ -12,6 +12,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, Protocol
 
 from attrs import frozen
+from botocore.parsers import ResponseParserError
 
 from env_sync.store.crew import Crew
 
@@ -71,6 +72,16 @@ class Copy:
     settings: Mapping[str, str]
 
 
+def following(token: str | None) -> str:
+    """The token of a page that is not the last. Raises ResponseParserError where there is none.
+
+    Servers that answer as ListObjects does, without V2, send none: what follows would be lost.
+    """
+    if not token:
+        raise ResponseParserError("the listing is not whole, and does not say how to go on")
+    return token
+
+
 class ObjectRequests(Protocol):
     """Single requests, not tried again; each raises what is in `faults.FAULTS`."""
 
@@ -98,6 +109,7 @@ class ThreadedRequests:
         """See ObjectRequests."""
         asked = {"Bucket": bucket} | ({"ContinuationToken": token} if token else {})
         answer = await self._do(lambda: self.client.list_objects_v2(**asked))
+        token = answer.get("NextContinuationToken")
         return Page(
             items=tuple(
                 Item(
@@ -108,7 +120,7 @@ class ThreadedRequests:
                 )
                 for item in answer.get("Contents", ())
             ),
-            token=answer["NextContinuationToken"] if answer.get("IsTruncated") else None,
+            token=following(token) if answer.get("IsTruncated") else None,
             is_s3="Name" in answer,
         )
 

@@ -36,7 +36,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from yarl import URL
 
 from env_sync.store.crew import Crew
-from env_sync.store.object_requests import Copy, Head, Item, Page
+from env_sync.store.object_requests import Copy, Head, Item, Page, following
 from env_sync.store.requests import Requests
 
 HEADERS = {
@@ -297,7 +297,7 @@ def _page(root: ElementTree.Element) -> Page:
     except ValueError as fault:
         raise ResponseParserError("the listing has a size or a time that is none") from fault
     more = root.findtext(f"{space}IsTruncated") == "true"
-    return Page(items, root.findtext(f"{space}NextContinuationToken") if more else None)
+    return Page(items, following(root.findtext(f"{space}NextContinuationToken")) if more else None)
 
 
 def _name(root: ElementTree.Element) -> str:

@@ -12,7 +12,7 @@ import attrs
 from botocore.config import Config
 
 from env_sync.cancellation import Cancellation
-from env_sync.errors import ConnectionMissing, DumpDamaged, TransferFailed
+from env_sync.errors import BucketOfDumps, ConnectionMissing, DumpDamaged, TransferFailed
 from env_sync.manifest import Manifest, from_json, to_json
 from env_sync.progress import LogProgress, Progress
 from env_sync.store.choice import Choice, StoredDump, Survey, choose
@@ -76,6 +76,25 @@ class S3Store:
         """See whether the bucket is there and may be listed; returns where both are so, else raises."""
         with Crew(1, self._cancellation) as crew:
             crew.do(lambda: self._requests.look(crew, bucket))
+
+    def look_at_mirrored(self, bucket: str) -> None:
+        """The same for a bucket of a bucket sync. Raises BucketOfDumps where Env Sync keeps dumps in it.
+
+        Whatever it is called: they would be carried down as they are, past every transformation.
+        """
+        request = Request(operation="list_objects_v2", bucket=bucket, key=MANIFESTS)
+
+        def first() -> Any:
+            return self._requests.client.list_objects_v2(Bucket=bucket, Prefix=MANIFESTS, MaxKeys=1)
+
+        with Crew(1, self._cancellation) as crew:
+            crew.do(lambda: self._requests.look(crew, bucket))
+            if crew.do(lambda: self._requests.attempt(crew, request, first)).get("Contents"):
+                raise BucketOfDumps(
+                    f"s3://{bucket} holds dumps of Env Sync (there is something below {MANIFESTS}), and "
+                    "those are never mirrored: name another bucket, or push and pull the databases. Nothing "
+                    "was copied"
+                )
 
     def read_head(self, bucket: str, choice: Choice, count: int) -> bytes:
         """The first `count` bytes of the chosen dump, fewer where it has not as many.

@@ -195,3 +195,17 @@ def test_many_syncs_in_one_circle(hieradata, pull) -> None:
     assert environment.syncs == ()
     assert len(environment.problems) == count
     assert all(len(str(problem)) < 400 for problem in environment.problems)
+
+
+def test_two_mirrors_into_one_bucket_of_which_one_deletes(hieradata, mirror) -> None:
+    other = {**mirror, "source_bucket": "govuk-staging-other", "delete": "false"}
+    environment = hieradata.syncs({"first": mirror, "second": other}, key="s3_sync_tasks")
+    assert names(environment) == ["first"]
+    (problem,) = environment.problems
+    assert problem.sync == "second"
+    assert "`second` mirrors into `govuk-integration-assets`, as `first` does" in problem.read
+    keeping = {"first": {**mirror, "delete": "false"}, "second": other}
+    assert names(hieradata.syncs(keeping, key="s3_sync_tasks")) == ["first", "second"]
+    # The same twice a night.
+    again = {"first": mirror, "second": {**mirror, "hour": "4"}}
+    assert names(hieradata.syncs(again, key="s3_sync_tasks")) == ["first", "second"]

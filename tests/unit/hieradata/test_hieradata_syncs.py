@@ -165,6 +165,32 @@ def test_a_wrong_bucket_sync_is_taken_away(hieradata, mirror, field: str, value:
     assert right in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").right
 
 
+def test_a_bucket_sync_comes_down_into_its_own_environment(hieradata, mirror) -> None:
+    swapped = {
+        "source_bucket": "govuk-integration-assets",
+        "destination_bucket": "govuk-staging-integrations",
+    }
+    problem = hieradata.one({**mirror, **swapped}, key="s3_sync_tasks")
+    assert "`govuk-integration-assets` is by its name of `integration`" in problem.read
+    assert "swap the two" in problem.right
+    # Names that tell nothing are nobody's business.
+    fine = {**mirror, "source_bucket": "assets-above", "destination_bucket": "assets-here"}
+    assert hieradata.syncs({"one": fine}, key="s3_sync_tasks").problems == ()
+
+
+@pytest.mark.parametrize("setting", ["govuk-integration-database-backups", "the-dumps"])
+def test_the_buckets_of_dumps_of_others_are_known_where_our_own_has_another_name(
+    hieradata, mirror, setting: str
+) -> None:
+    raw = {**mirror, "source_bucket": "govuk-production-database-backups"}
+    environment = hieradata.syncs(
+        {"one": raw}, key="s3_sync_tasks", top=f'govuk_env_sync::bucket: "{setting}"'
+    )
+    (problem,) = environment.problems
+    assert "never mirrored" in problem.right
+    assert environment.settings.owner_of("govuk-production-database-backups") == "production"
+
+
 def test_nothing_is_mirrored_into_a_protected_environment(hieradata, mirror) -> None:
     problem = hieradata.one(mirror, key="s3_sync_tasks", environment="production")
     assert "into `production`, a protected environment" in problem.read
