@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,12 +14,13 @@ from attrs import evolve
 from pymysql.constants import ER
 
 from env_sync.engines.mysql import swap
+from env_sync.engines.mysql.connecting import connect
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.option_file import option_file
 from env_sync.engines.mysql.server_version import Family
 from env_sync.engines.mysql.session import Session
-from env_sync.errors import PromoteFailed, RestoreFailed
+from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed
 from env_sync.hieradata.sync import Action
 from sandbox.mysql import server_class
 from tests.conftest import run_server
@@ -167,6 +169,38 @@ def test_a_partial_revoke_keeps_an_account_out(stage: Stage) -> None:
             engine.restore(stage.dump(OF_MARIADB))
     finally:
         stage.server.run(["DROP USER reporting, literal", "SET GLOBAL partial_revokes = OFF"])
+
+
+def test_who_reads_the_binary_log_is_told(stage: Stage) -> None:
+    """It holds every row that is put into incoming, and no grant on a database stands in front of it."""
+    stage.server.create_account("streamer", SECRET, "REPLICATION SLAVE ON *.*")
+    try:
+        told = [one.what for one in stage.engine().preflight((), None).findings if "streamer@%" in one.what]
+        assert ["is an administrator (GRANT REPLICATION SLAVE ON *.*)" in each for each in told] == [True]
+    finally:
+        stage.server.execute("DROP USER streamer")
+
+
+def test_a_server_that_became_a_replica_is_called_read_only(stage: Stage) -> None:
+    engine = stage.engine()
+    with working(engine):
+        stage.server.execute("SET GLOBAL read_only = ON")
+        try:
+            with pytest.raises(AccessRefused, match="Name the primary in the connection"):
+                engine.restore(stage.dump(OF_MARIADB))
+        finally:
+            stage.server.execute("SET GLOBAL read_only = OFF")
+
+
+def test_sessions_are_kept_alive(stage: Stage) -> None:
+    connection = connect(stage.engine().work.connection, None, program="test")
+    try:
+        idle = connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        assert connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    finally:
+        connection.close()
+    # Linux's own is two hours.
+    assert idle == 60
 
 
 def test_who_can_take_any_role_or_copy_the_server_is_told(stage: Stage) -> None:

@@ -6,6 +6,7 @@ and MariaDB alike, and sends a statement as the bytes that it is, which a restor
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -31,14 +32,19 @@ GONE = frozenset(
         0,
     }
 )
+KEEPALIVES = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 6}
+"""Seconds, and how often: a session that waits for hours, as that of the lease does, is not forgotten by a
+firewall or load balancer between, and one whose server is gone ends. The system would wait for two hours."""
 REFUSED = frozenset(
     {
         *(ER.DBACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR),
         *(ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.PROCACCESS_DENIED_ERROR),
-        *(ER.HOST_NOT_PRIVILEGED, ER.HOST_IS_BLOCKED, 1095, 1251, 1290, 1410, 1419, 1698),
+        *(ER.HOST_NOT_PRIVILEGED, ER.HOST_IS_BLOCKED, 1095, 1251, 1290, 1410, 1419, 1698, 1836),
         *(1820, 1862, 3118, 3159, 4151),
     }
 )
+READ_ONLY = frozenset({1290, 1836})
+"""An option of the server forbids it: that one, where the text says so."""
 NO_DATABASE = frozenset({ER.BAD_DB_ERROR})
 LOCKED = frozenset({ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK})
 
@@ -51,7 +57,7 @@ def connect(
     Raises NoSuchDatabase, AccessRefused, ServerUnreachable.
     """
     try:
-        return pymysql.connect(
+        made = pymysql.connect(
             host=connection.host,
             port=connection.port or 3306,
             user=connection.login,
@@ -65,6 +71,9 @@ def connect(
             program_name=program,
             ssl=tls(connection),
         )
+        for option, value in KEEPALIVES.items():
+            made._sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        return made
     except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
         raise connection_error(error, connection, database) from None
 

@@ -31,6 +31,8 @@ ADMINISTRATORS = ("Super", "Create_user", "Grant")
 """Who has one of these on everything can give itself whatever it wants."""
 MIGHTY = ("ROLE_ADMIN", "SET_ANY_DEFINER", "SET_USER_ID", "BACKUP_ADMIN", "CLONE_ADMIN")
 """Privileges of MySQL 8 to take any role, to make objects as any account, or to copy the whole server."""
+LOG = "Repl_slave"
+"""Who has it reads the binary log, which holds whatever is put into any database."""
 OF_THE_SERVER = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "rdsadmin")
 """Accounts that servers make for themselves, as whom nobody can log in but whoever runs the server."""
 
@@ -109,7 +111,7 @@ def _found(session: Session, database: str) -> Iterator[Access]:
             "TABLE_NAME = 'user'"
         )
     }
-    wanted = [name for name in (*READING, *MORE, *ADMINISTRATORS) if f"{name}_priv" in columns]
+    wanted = [name for name in (*READING, *MORE, *ADMINISTRATORS, LOG) if f"{name}_priv" in columns]
     administrators: set[str] = set()
     select = ", ".join(f"{name}_priv" for name in wanted)
     attributes = "User_attributes" if "User_attributes" in columns else "NULL"
@@ -126,7 +128,10 @@ def _found(session: Session, database: str) -> Iterator[Access]:
         administrator = any(name in ADMINISTRATORS for name in given)
         if administrator:
             administrators.add(account)
-        if reading := [name for name in given if name not in ADMINISTRATORS]:
+        if LOG in given:
+            # Nobody can be kept out of it who may read it.
+            yield Access(account=account, grant=_grant(["REPLICATION SLAVE"], "*.*"), administrator=True)
+        if reading := [name for name in given if name not in (*ADMINISTRATORS, LOG)]:
             yield Access(account=account, grant=_grant(reading, "*.*"), administrator=administrator)
     wildcards = True
     if session.version.mysql_from(8, 0):

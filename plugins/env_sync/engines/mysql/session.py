@@ -16,7 +16,15 @@ from attrs import frozen
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import ServerConnection
 from env_sync.engines.mysql import connecting
-from env_sync.engines.mysql.connecting import NO_DATABASE, REFUSED, code_of, described, server_is_gone
+from env_sync.engines.mysql.connecting import (
+    NO_DATABASE,
+    READ_ONLY,
+    REFUSED,
+    code_of,
+    described,
+    said_by,
+    server_is_gone,
+)
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.server_version import Family, ServerVersion, read_version
 from env_sync.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
@@ -246,6 +254,11 @@ def plain_error(error: pymysql.err.MySQLError, where: str, otherwise: type[EnvSy
     text = f"{where}: {described(error)}"
     if server_is_gone(error):
         return ServerUnreachable(f"{text}. See the server's log, and run the step again.")
+    if code_of(error) in READ_ONLY and "read-only" in said_by(error):
+        return AccessRefused(
+            f"{where}: the server is read-only, a replica perhaps, or what was the primary before. Name the "
+            "primary in the connection."
+        )
     if code_of(error) in REFUSED:
         return AccessRefused(f"{text}. Grant the account what it lacks; docs/mysql.md lists it.")
     if code_of(error) in NO_DATABASE:
