@@ -145,7 +145,8 @@ def test_nothing_at_all_is_said_so() -> None:
 
 
 def test_a_bucket_of_nobody_known_names_no_dag() -> None:
-    over = judged(seen(), OVER, settings=Settings(bucket="others-{environment}"))
+    sync = a_sync(options=Options(wait_for_dump=dt.timedelta(hours=2)), url="dumps-of-somebody")
+    over = judged(seen(), OVER, sync=sync)
     assert isinstance(over, Awaited)
     assert "whoever owns that bucket" in over.warnings[0]
     assert "env_sync_" not in over.warnings[0]

@@ -17,6 +17,7 @@ from env_sync.engines.mysql.session import Session
 from env_sync.errors import (
     DumpDamaged,
     LeaseLost,
+    NameRefused,
     NoPrevious,
     PreviousRefused,
     PromoteFailed,
@@ -95,6 +96,36 @@ def test_undo_brings_everything_back_and_forth(stage: Stage) -> None:
             "BASE TABLE env_sync_stamp"
         }
     assert stage.run("SELECT COUNT(*) FROM emails") == [(2,)]
+
+
+def problems_of(stage: Stage) -> str:
+    findings = stage.engine().preflight((), None).findings
+    return "\n".join(each.what for each in findings if each.level is Level.PROBLEM)
+
+
+def test_a_previous_of_somebody_else_is_not_dropped(stage: Stage) -> None:
+    stage.server.run(
+        [f"CREATE DATABASE `{stage.previous}`", f"CREATE TABLE `{stage.previous}`.precious (a int)"]
+    )
+    assert f"There is a database {stage.previous}" in problems_of(stage)
+    with pytest.raises(NameRefused, match="may be somebody else's"):
+        stage.pull(stage.dump(NEW))
+    assert objects(stage, stage.previous) == {"BASE TABLE precious"}
+    assert stage.incoming not in stage.server.databases()
+
+
+def test_keys_of_other_databases_that_would_follow_live_to_previous_stop_a_pull(stage: Stage) -> None:
+    key = f"CONSTRAINT of_users FOREIGN KEY (whose) REFERENCES `{stage.database}`.users (id)"
+    stage.server.run(["CREATE DATABASE other", f"CREATE TABLE other.notes (whose int, {key})"])
+    try:
+        assert "of_users of other.notes" in problems_of(stage)
+        engine = stage.engine()
+        with working(engine), pytest.raises(RestoreFailed, match=r"of_users of other\.notes"):
+            engine.restore(stage.dump(NEW))
+        stage.server.execute("DROP TABLE other.notes")
+        assert problems_of(stage) == ""
+    finally:
+        stage.server.execute("DROP DATABASE other")
 
 
 def test_undo_refuses_what_was_not_live(stage: Stage) -> None:

@@ -38,6 +38,7 @@ from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
 from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
 from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
+from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.restore_data import restore_dump
 from env_sync.engines.mysql.sanitising import run_transformations, set_aside
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
@@ -143,6 +144,8 @@ class MySQLEngine(DumpEngine):
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
             self._drop_leftovers(session, copies)
+            # What would stop the swap in the end had better stop it now.
+            check_replaceable(session, self._server, copies, RestoreFailed)
         with self._dropping(copies.incoming):
             with self._errors(RestoreFailed):
                 stamp = first_stamp(self.work, dump, clock(session))

@@ -19,10 +19,11 @@ from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_withou
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.preflight import look_at_rights
 from env_sync.engines.mysql.reading import reading
+from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, clock, exists
 from env_sync.engines.mysql.stamp import has_table, read_told
-from env_sync.errors import DumpDamaged, NameRefused, TransformationFailed
+from env_sync.errors import DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
 from env_sync.finding import Finding, note, problem
 from env_sync.postprocess.postprocess import Postprocess
 from env_sync.redact import names_in
@@ -148,6 +149,10 @@ def look_at_pull(
         findings += _head(head, copies.live)
         findings += _readers(session, copies.incoming, "pull")
         findings += _leftovers(session, server, copies)
+        try:
+            check_replaceable(session, server, copies, PromoteFailed)
+        except (NameRefused, PromoteFailed) as refused:
+            findings.append(problem(str(refused)))
         there = exists(session, copies.live)
         if there:
             size = int(session.value(_SIZE, [copies.live]) or 0)

@@ -15,6 +15,7 @@ from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
 from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
@@ -54,6 +55,7 @@ def promote(
         return done
     check_proof(work, transformations)
     check_closed(session, copies.incoming, PromoteFailed)
+    check_replaceable(session, work.server, copies, PromoteFailed)
     first = not exists(session, copies.live)
     # A pull that is stopped here leaves previous to whoever wants to go back to it.
     last_look()

@@ -1,0 +1,46 @@
+"""Whether live can be replaced at all: what would stop the swap, or be lost by it, stops the pull first."""
+
+from __future__ import annotations
+
+from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.session import Server, Session, exists
+from env_sync.engines.mysql.stamp import has_table
+from env_sync.errors import EnvSyncError, NameRefused
+
+NAMED = 3
+"""How many keys a message names."""
+
+
+def check_replaceable(session: Session, server: Server, copies: Copies, error: type[EnvSyncError]) -> None:
+    """Raises NameRefused where previous is not ours, and `error` where other databases refer to live.
+
+    Raises MySQLError.
+    """
+    if exists(session, copies.previous) and not _is_ours(session, copies.previous):
+        raise NameRefused(
+            f"There is a database {copies.previous} on {server} that does not say that it was ever live "
+            f"here, so it may be somebody else's, and a pull of {copies.live} would drop it. Dump it and "
+            "restore it under another name, or drop it. Live is untouched."
+        )
+    # A key follows the table that it refers to: to previous, which the next pull could then not drop.
+    keys = session.execute(
+        "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA "
+        "FROM information_schema.REFERENTIAL_CONSTRAINTS "
+        "WHERE UNIQUE_CONSTRAINT_SCHEMA IN %s AND CONSTRAINT_SCHEMA NOT IN %s ORDER BY 1, 2, 3",
+        [(copies.live, copies.previous), copies.all],
+    )
+    if keys:
+        named = "; ".join(f"{key} of {schema}.{table} to {to}" for schema, table, key, to in keys[:NAMED])
+        more = f"; and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+        raise error(
+            f"Foreign keys of other databases on {server} refer to tables of {copies.live}, and would follow "
+            f"them to {copies.previous}: {named}{more}. Drop them, or keep those tables in {copies.live} "
+            "itself. Live is untouched."
+        )
+
+
+def _is_ours(session: Session, name: str) -> bool:
+    """Whether a database has the table in which copies say what they are; one without any table may go."""
+    return has_table(session, name) or not session.execute(
+        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s LIMIT 1", [name]
+    )
