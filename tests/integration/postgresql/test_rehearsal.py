@@ -202,10 +202,10 @@ def test_if_exists_is_taken_at_its_word(live18: Stage) -> None:
     assert problems(tried(live18, text)) == []
 
 
-def test_an_empty_transformation_is_a_note(live18: Stage) -> None:
-    assert notes(tried(live18, "-- to be written\n")) == [
-        "Transformation redact0.sql holds no statement: it sanitises nothing."
-    ]
+def test_a_transformation_without_a_statement_is_a_problem(live18: Stage) -> None:
+    file = live18.transformation("-- to be written\n", "unwritten.sql")
+    [said] = problems(live18.engine().preflight([file], None).findings)
+    assert said.startswith("Transformation unwritten.sql holds no statement")
 
 
 def test_no_value_of_the_transformation_or_of_a_row_is_told(live18: Stage) -> None:

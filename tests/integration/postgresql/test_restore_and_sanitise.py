@@ -246,6 +246,16 @@ def test_search_path_is_as_the_transformations_expect(stage: Stage) -> None:
     assert stage.query("SELECT count(*) FROM public.people", "app__incoming") == [(1,)]
 
 
+@pytest.mark.parametrize("text", ["", "\ufeff\n", "-- UPDATE people SET email = NULL;\n", "/* ; */ ;\n;"])
+def test_a_transformation_without_a_statement_sanitises_nothing(restored: Stage, text: str) -> None:
+    files = [restored.transformation(), restored.transformation(text, "empty.sql")]
+    with working(restored.engine()) as engine:
+        with pytest.raises(TransformationFailed, match=r"empty\.sql holds no statement"):
+            engine.sanitise(files)
+        assert engine.incoming_stamp() is None
+    assert "app__incoming" not in restored.server.databases()
+
+
 RICH = """-- A comment; with a semicolon
 SET search_path = app;
 DO $body$

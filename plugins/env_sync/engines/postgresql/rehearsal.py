@@ -104,15 +104,12 @@ class _Rehearsal:
 
     def findings(self) -> list[Finding]:
         name = self.script.file.name
-        statements = list(_statements(self.script))
-        if not statements:
-            return [note(f"Transformation {name} holds no statement: it sanitises nothing.")]
         found: list[Finding] = []
         self.session.execute("BEGIN READ ONLY")
         try:
             # As sanitise sets it before each transformation.
             self.session.execute('SET LOCAL search_path = "$user", public')
-            for statement in statements:
+            for statement in _statements(self.script):
                 found += self._try(statement)
         finally:
             self.session.abandon()

@@ -47,7 +47,10 @@ class Read:
 
 
 def read_transformations(files: Sequence[Path]) -> tuple[Read, ...]:
-    """Read the files once; what is run is what was hashed. Raises TransformationFailed."""
+    """Read the files once; what is run is what was hashed.
+
+    Raises TransformationFailed for one that cannot be read or holds no statement.
+    """
     found = []
     for file in files:
         try:
@@ -58,7 +61,14 @@ def read_transformations(files: Sequence[Path]) -> tuple[Read, ...]:
                 "include/transformation_sql/ on this worker."
             ) from None
         said = Transformation(name=file.name, sha256=hashlib.sha256(content).hexdigest())
-        found.append(Read(script=read_script(file, content), said=said))
+        script = read_script(file, content)
+        if not script.statements:
+            # A full disk or a broken deployment leaves one, and what it should have changed would be live.
+            raise TransformationFailed(
+                f"Transformation {file.name} holds no statement, so it would sanitise nothing. Write it, or "
+                "take it out of hieradata where nothing is to be sanitised. Nothing was run."
+            )
+        found.append(Read(script=script, said=said))
     return tuple(found)
 
 
