@@ -256,6 +256,12 @@ def test_a_transformation_without_a_statement_sanitises_nothing(restored: Stage,
     assert "app__incoming" not in restored.server.databases()
 
 
+def test_a_transformation_may_end_as_another_role(restored: Stage) -> None:
+    ends = restored.transformation("RESET ROLE; SET ROLE app_owner;", "ends.sql")
+    with working(restored.engine()) as engine:
+        assert engine.sanitise([restored.transformation(), ends]).state is CopyState.SANITISED
+
+
 RICH = """-- A comment; with a semicolon
 SET search_path = app;
 DO $body$

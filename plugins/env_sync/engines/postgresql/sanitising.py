@@ -109,6 +109,7 @@ def run_transformations(
                 file = transformation.said.name
                 _run(session, transformation.script, number, aftermath)
             file = ""
+            _reset_role(session)
             session.execute("SET LOCAL search_path = ''")
             return finish()
     except psycopg.Error as error:
@@ -131,8 +132,7 @@ def prove(session: Session, database: str, proof: Stamp) -> Stamp:
 
 
 def _run(session: Session, script: Script, number: int, aftermath: str) -> None:
-    session.execute("RESET SESSION AUTHORIZATION")
-    session.execute("RESET ROLE")
+    _reset_role(session)
     session.execute('SET LOCAL search_path = "$user", public')
     results = session.script(script.text)
     last = results[-1] if results else None
@@ -161,6 +161,12 @@ def _run(session: Session, script: Script, number: int, aftermath: str) -> None:
         "SELECT pg_catalog.txid_current()"
     ):
         raise _ended_its_transaction(name, aftermath)
+
+
+def _reset_role(session: Session) -> None:
+    """Be the sync's own role again, whatever the transformation before set."""
+    session.execute("RESET SESSION AUTHORIZATION")
+    session.execute("RESET ROLE")
 
 
 def _ended_its_transaction(name: str, aftermath: str) -> TransformationFailed:
