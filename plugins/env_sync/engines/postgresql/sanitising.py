@@ -15,6 +15,7 @@ from psycopg import errors, pq
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.kept_statements import Kept
+from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
 from env_sync.engines.postgresql.meanwhile import Built
 from env_sync.engines.postgresql.script import Script, read_script
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
@@ -122,9 +123,11 @@ def run_transformations(
 def prove(session: Session, database: str, proof: Stamp) -> Stamp:
     """Within the transaction of the transformations, at its end: write the proof into a closed copy.
 
-    Raises TransformationFailed where others could connect to it, or its statistics tell of raw rows, and
-    psycopg.Error.
+    Materialised views are filled anew before it. Raises TransformationFailed where one cannot be, others
+    could connect to the copy, or its statistics tell of raw rows, and psycopg.Error.
     """
+    if proof.transformations:
+        refresh_materialized_views(session)
     renew_statistics(session)
     check_closed(session, database, TransformationFailed)
     write_stamp(session, database, proof)
