@@ -16,7 +16,14 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import write_stamp
-from env_sync.errors import Cancelled, NameRefused, ProofMissing, RestoreFailed, TransformationFailed
+from env_sync.errors import (
+    Cancelled,
+    NameRefused,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    TransformationFailed,
+)
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import (
@@ -105,6 +112,26 @@ def test_a_role_that_could_connect_stops_the_restore(stage: Stage) -> None:
     ):
         engine.restore(stage.dump)
     assert stage.server.databases() == {"env_sync"}
+
+
+def test_a_member_that_could_only_become_the_role_stops_each_step(any_stage: Stage) -> None:
+    stage = any_stage.with_dump()
+    server, ours = stage.server, stage.login
+    assert stage.dump
+    # Before 16 it is the role, since then the membership, that says whether it inherits.
+    server.execute(f"ALTER ROLE {STRANGER} NOINHERIT")
+    become = f"GRANT {ours} TO {STRANGER}"
+    refused = rf"stranger \(it is a member of {ours}\)"
+    with working(stage.engine()) as engine:
+        server.execute(become)
+        with pytest.raises(RestoreFailed, match=refused):
+            engine.restore(stage.dump)
+        server.execute(f"REVOKE {ours} FROM {STRANGER}")
+        engine.restore(stage.dump)
+        engine.sanitise([stage.transformation()])
+        server.execute(become)
+        with pytest.raises(PromoteFailed, match=refused):
+            engine.promote(said(stage.transformation()), lambda: None)
 
 
 def test_a_leftover_is_replaced_with_the_sessions_in_it(restored: Stage) -> None:

@@ -11,6 +11,7 @@ from psycopg import errors, sql
 
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.archive import Locale
+from env_sync.engines.postgresql.roles import members
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.errors import EnvSyncError
@@ -94,32 +95,31 @@ def open_for_us(session: Session, database: str, stamp: Stamp, error: type[EnvSy
 
 
 def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> None:
-    """Raises `error` where any role but ours and superusers could connect to a database."""
+    """Raises `error` where any role but ours and superusers could connect to a database, or let itself in."""
     rows = session.execute(
-        "SELECT r.rolname, pg_catalog.pg_has_role(r.oid, d.datdba, 'USAGE') "
-        "FROM pg_catalog.pg_database d CROSS JOIN pg_catalog.pg_roles r "
-        "WHERE d.datname = %s AND r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> current_user "
-        "AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT') ORDER BY r.rolname",
+        "SELECT d.datdba::bigint, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.datdba)), "
+        "EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(d.datacl, "
+        "pg_catalog.acldefault('d', d.datdba))) a WHERE a.grantee = 0), "
+        "ARRAY(SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_roles r "
+        "WHERE r.rolcanlogin AND NOT r.rolsuper AND r.oid <> d.datdba "
+        "AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT') ORDER BY r.rolname) "
+        "FROM pg_catalog.pg_database d WHERE d.datname = %s",
         [database],
     )
-    public = session.value(
-        "SELECT count(*) FROM pg_catalog.pg_database d, LATERAL pg_catalog.aclexplode("
-        "coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a WHERE d.datname = %s AND a.grantee = 0",
-        [database],
-    )
-    if not rows and not public:
+    if not rows:
         return
-    owner = session.value(
-        "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = %s", [database]
-    )
-    said = [f"{role} ({f'it is a member of {owner}' if member else 'by a grant'})" for role, member in rows]
+    oid, owner, public, connecting = rows[0]
+    of_owner = members(session, oid)
+    said = [f"{role} (it is a member of {owner})" for role in of_owner]
+    said += [f"{role} (by a grant)" for role in connecting if role not in of_owner]
     if public:
         said.append("everybody (a grant to PUBLIC)")
+    if not said:
+        return
     raise error(
         f"Database {database} holds data that nobody else may read, but could be connected to by "
         f"{', '.join(said)}. Take those memberships of role {owner} and those grants away (REVOKE {owner} "
-        "FROM "
-        "..., or a role of its own for Env Sync) and run the group again. Live is untouched."
+        "FROM ..., or a role of its own for Env Sync) and run the group again. Live is untouched."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from env_sync.engines.postgresql.client_tools import check_server_version, known_client_tools, tools_to_dump
 from env_sync.engines.postgresql.reading import reading
+from env_sync.engines.postgresql.roles import members
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.errors import AccessRefused, ToolMissing
 from env_sync.finding import Finding, problem
@@ -67,17 +68,11 @@ def _rights(session: Session, server: Server, *, may_make: bool) -> Iterator[Fin
 
 def _members(session: Session, server: Server) -> Iterator[Finding]:
     """Who is a member of our role could read incoming, or give itself the right to."""
-    # Since 16 a membership says whether its rights are inherited and whether SET ROLE works.
-    become = "SET" if session.version >= 16 else "MEMBER"
-    rows = session.execute(
-        "SELECT pg_catalog.quote_ident(r.rolname), pg_catalog.quote_ident(current_user) "
-        "FROM pg_catalog.pg_roles r CROSS JOIN pg_catalog.pg_roles me WHERE me.rolname = current_user "
-        "AND r.oid <> me.oid AND NOT r.rolsuper AND r.rolcanlogin "
-        "AND (pg_catalog.pg_has_role(r.oid, me.oid, 'USAGE') OR pg_catalog.pg_has_role(r.oid, me.oid, %s)) "
-        "ORDER BY r.rolname",
-        [become],
-    )
-    for member, ours in rows:
+    oid, ours = session.execute(
+        "SELECT oid::bigint, pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles "
+        "WHERE rolname = current_user"
+    )[0]
+    for member in members(session, oid):
         yield problem(
             f"Role {member} is a member of {ours} on {server}: it could read what is not sanitised yet, "
             "so a pull refuses to start.",
