@@ -18,6 +18,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import Dump, Holder, Promotion, ServerConnection, Work
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
+from env_sync.engines.postgresql.stamp import Comment, WasLive
 from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
 from env_sync.manifest import Transformation
@@ -227,6 +228,15 @@ def clients(stage: Stage, count: int = 3) -> Iterator[Callable[[int], list[int]]
         stop.set()
         for one in threads:
             one.join()
+
+
+def say_it_was_live(stage: Stage, database: str) -> None:
+    """Mark a database as one that a pull made previous."""
+    was_live = WasLive(database=stage.database, oid=1, environment="integration", until=DATA_TIME)
+    text = Comment(person="", stamp=None, was_live=was_live).text()
+    statement = psycopg.sql.SQL("COMMENT ON DATABASE {} IS {}")
+    with stage.server.connect() as connection:
+        connection.execute(statement.format(psycopg.sql.Identifier(database), psycopg.sql.Literal(text)))
 
 
 def said(*files: Path) -> tuple[Transformation, ...]:

@@ -27,6 +27,7 @@ from tests.integration.postgresql.stage import (
     VERSIONS,
     Stage,
     pull,
+    say_it_was_live,
     working,
 )
 
@@ -332,6 +333,7 @@ def test_what_an_earlier_pull_left_is_a_note_with_age_and_size(stage: Stage) -> 
     assert "of unknown age, without a stamp" in only(of_pull(stage).findings, Level.NOTE).what
     stage.server.drop_database(stage.incoming)
     stage.server.create_database(stage.previous)
+    say_it_was_live(stage, stage.previous)
     assert of_pull(stage).findings == ()
     assert "app__previous" in only(of_pull(stage, keep_previous=False).findings, Level.NOTE).what
 

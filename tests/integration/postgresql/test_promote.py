@@ -16,7 +16,15 @@ from env_sync.engines.contract import CopyState, Promotion
 from env_sync.engines.postgresql.lease import Leases
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import Comment, take_apart
-from env_sync.errors import AccessRefused, PauseActive, PromoteFailed, ProofMissing, WrongEnvironment
+from env_sync.errors import (
+    AccessRefused,
+    NameRefused,
+    PauseActive,
+    PromoteFailed,
+    ProofMissing,
+    WrongEnvironment,
+)
+from env_sync.finding import Level
 from tests.integration.postgresql.stage import (
     OWNER,
     READER,
@@ -25,6 +33,7 @@ from tests.integration.postgresql.stage import (
     clients,
     pull,
     said,
+    say_it_was_live,
     working,
 )
 
@@ -33,12 +42,19 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def sanitised(stage: Stage) -> Stage:
-    """A live database with one old row, and a sanitised incoming beside it."""
+    """A live database with one old row, a sanitised incoming beside it, and an earlier previous."""
     stage = stage.with_dump()
+    stage.server.create_database("app__previous", OWNER)
+    say_it_was_live(stage, "app__previous")
     stage.server.create_database("app", OWNER)
     stage.query("SET ROLE app_owner; CREATE SCHEMA app; CREATE TABLE app.people AS SELECT 'old' AS name")
     make_incoming(stage)
     return stage
+
+
+def oid_of(stage: Stage, database: str) -> int | None:
+    found = stage.query(f"SELECT oid FROM pg_database WHERE datname = '{database}'", "postgres")
+    return found[0][0] if found else None
 
 
 def make_incoming(stage: Stage) -> None:
@@ -185,7 +201,8 @@ def test_clean_up_reopens_live_after_a_kill_at_any_statement(sanitised: Stage) -
         assert is_open(sanitised)
         assert done.live_reopened == was_closed
         reopened += was_closed
-        assert sanitised.incoming not in server.databases()
+        assert {sanitised.incoming, "app__replaced"}.isdisjoint(server.databases())
+        assert "app__previous" in server.databases()
         if not killed or rows(sanitised) == 500:
             break
         assert rows(sanitised) == 1
@@ -244,6 +261,7 @@ def test_last_look_stops_it(sanitised: Stage) -> None:
 
 
 def test_a_session_that_may_not_be_ended_is_named_and_live_never_closed(sanitised: Stage) -> None:
+    previous = oid_of(sanitised, "app__previous")
     with sanitised.live() as connection:
         pid = connection.info.backend_pid
         with pytest.raises(PromoteFailed, match=rf"server process {pid} of postgres in app"):
@@ -251,6 +269,7 @@ def test_a_session_that_may_not_be_ended_is_named_and_live_never_closed(sanitise
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert is_open(sanitised)
     assert rows(sanitised) == 1
+    assert oid_of(sanitised, "app__previous") == previous
 
 
 def test_live_is_reopened_when_it_cannot_be_swapped(
@@ -273,10 +292,12 @@ def test_live_is_reopened_whatever_is_raised(
         raise error
 
     monkeypatch.setattr("env_sync.engines.postgresql.promotion.give_place", fail)
+    previous = oid_of(sanitised, "app__previous")
     with pytest.raises(error):
         promote(sanitised)
     assert is_open(sanitised)
     assert rows(sanitised) == 1
+    assert oid_of(sanitised, "app__previous") == previous
     assert sanitised.incoming in sanitised.server.databases()
 
 
@@ -306,6 +327,25 @@ def test_a_crash_of_the_server_leaves_live_whole(sanitised: Stage, monkeypatch: 
     check_whole(sanitised)
     assert promote(sanitised).previous_kept
     assert rows(sanitised) == 500
+
+
+@pytest.mark.parametrize("copy", ["app__previous", "app__replaced"])
+def test_a_database_of_somebody_else_is_not_dropped_for_previous(sanitised: Stage, copy: str) -> None:
+    server, dump = sanitised.server, sanitised.dump
+    assert dump
+    if copy in server.databases():
+        server.drop_database(copy)
+    server.create_database(copy, OWNER)
+    sanitised.query("CREATE TABLE precious AS SELECT 1", copy)
+    refused = pytest.raises(NameRefused, match=f"There is a database {copy} on .* Rename it")
+    with refused:
+        promote(sanitised)
+    with working(sanitised.engine(attempt="2")) as engine, refused:
+        engine.restore(dump)
+    [found] = [one for one in sanitised.engine().preflight([], None).findings if copy in one.what]
+    assert (found.level, "somebody else's" in found.what) == (Level.PROBLEM, True)
+    assert sanitised.query("SELECT count(*) FROM precious", copy) == [(1,)]
+    assert (is_open(sanitised), rows(sanitised)) == (True, 1)
 
 
 def test_a_role_that_may_not_rename_live_is_told_before_anything_is_done(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import Hold
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.outgoing import drop_left_outgoing
+from env_sync.engines.postgresql.replaced import drop_replaced
 from env_sync.engines.postgresql.session import Server
 from env_sync.engines.postgresql.stamp import read_comment
 from env_sync.redact import describe_database_error
@@ -43,7 +44,7 @@ def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copi
 def clean_up(
     server: Server, hold: Hold, holder: Holder, database: str, copies: Copies | None, log: logging.Logger
 ) -> CleanUp:
-    """End what still runs, and drop incoming and outgoing where they are this group's.
+    """End what still runs, drop incoming and outgoing where they are this group's, and what a swap replaced.
 
     Live was reopened with the lease. Raises psycopg.Error.
     """
@@ -52,6 +53,8 @@ def clean_up(
     if copies is not None:
         dropped = _drop(hold, holder, copies, copies.incoming, notes)
         _drop(hold, holder, copies, copies.outgoing, notes)
+        if drop_replaced(hold.session, copies):
+            notes.append(f"dropped {copies.replaced}, which was {copies.previous} before the swap")
     for note in notes:
         log.info("Clean-up of %s: %s.", database, note)
     return CleanUp(live_reopened=hold.live_reopened, incoming_dropped=dropped, notes=tuple(notes))

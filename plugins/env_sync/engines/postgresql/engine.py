@@ -46,6 +46,7 @@ from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
 from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
+from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.roles import read_roles
 from env_sync.engines.postgresql.sanitising import (
@@ -165,6 +166,7 @@ class PostgreSQLEngine(DumpEngine):
             if live is not None:
                 # What would stop the swap in the end had better stop it now.
                 required_role(session, live, read_roles(session), self._leases.where)
+                check_replaceable_previous(session, self._server, copies)
             end_earlier_sessions(self._server, self._held, self._database, copies)
             self._drop_leftovers(session, copies)
         with self._dropping(copies.incoming):
@@ -351,6 +353,7 @@ class PostgreSQLEngine(DumpEngine):
         """Drop what an earlier step left: whoever holds the lease now is the only one at work."""
         dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
         dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
+        dropped += [copies.replaced] if drop_replaced(session, copies) else []
         for copy in dropped:
             self.work.log.info("Dropped a %s that an earlier step left.", copy)
 

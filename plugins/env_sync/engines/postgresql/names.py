@@ -11,6 +11,7 @@ from env_sync.errors import NameRefused
 INCOMING = "__incoming"
 PREVIOUS = "__previous"
 OUTGOING = "__outgoing"
+REPLACED = "__replaced"
 LONGEST = 63
 """Bytes of a name that the server keeps (NAMEDATALEN - 1 of an ordinary build)."""
 OF_THE_SERVER = ("postgres", "template0", "template1")
@@ -18,12 +19,16 @@ OF_THE_SERVER = ("postgres", "template0", "template1")
 
 @frozen(kw_only=True)
 class Copies:
-    """The databases that are the three copies of a target, and the one that a push may make of live."""
+    """The databases that are the three copies of a target, and the one that a push may make of live.
+
+    `replaced` is what previous is called from the swap that replaces it until it is dropped, right after.
+    """
 
     live: str
     incoming: str
     previous: str
     outgoing: str
+    replaced: str
 
 
 def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
@@ -39,11 +44,11 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
             f"Database {database} belongs to the server or to Env Sync itself and is never replaced. Name "
             "another database in hieradata."
         )
-    if database.endswith((INCOMING, PREVIOUS, OUTGOING)):
+    if database.endswith((INCOMING, PREVIOUS, OUTGOING, REPLACED)):
         raise NameRefused(
             f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}, "
-            f"{OUTGOING}) and may be dropped at any time. Name the live database in hieradata, or rename "
-            "this one."
+            f"{OUTGOING}, {REPLACED}) and may be dropped at any time. Name the live database in hieradata, "
+            "or rename this one."
         )
     length = len(database.encode())
     if length > LONGEST - len(INCOMING):
@@ -56,4 +61,5 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
         incoming=database + INCOMING,
         previous=database + PREVIOUS,
         outgoing=database + OUTGOING,
+        replaced=database + REPLACED,
     )

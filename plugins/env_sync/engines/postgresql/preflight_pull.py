@@ -19,13 +19,21 @@ from env_sync.engines.postgresql.privileges import read_privileges
 from env_sync.engines.postgresql.promotion import required_role
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
+from env_sync.engines.postgresql.replaced import check_replaceable_previous
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.sanitising import as_transformations, read_transformations
 from env_sync.engines.postgresql.script import Script
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.engines.postgresql.stamp import read_comment
 from env_sync.engines.postgresql.swap import blockers
-from env_sync.errors import AccessRefused, DumpDamaged, NoSuchDatabase, ToolMissing, TransformationFailed
+from env_sync.errors import (
+    AccessRefused,
+    DumpDamaged,
+    NameRefused,
+    NoSuchDatabase,
+    ToolMissing,
+    TransformationFailed,
+)
 from env_sync.finding import Finding, note, problem
 from env_sync.postprocess.postprocess import Postprocess
 
@@ -114,7 +122,8 @@ def _first(pulling: Pulling, roles: Roles) -> Iterator[Finding]:
 def _live(pulling: Pulling, session: Session, live: Database, roles: Roles) -> Iterator[Finding]:
     try:
         required_role(session, live, roles, pulling.where)
-    except AccessRefused as refused:
+        check_replaceable_previous(session, pulling.server, pulling.copies)
+    except (AccessRefused, NameRefused) as refused:
         yield problem(str(refused))
     if live.connection_limit == INVALID:
         yield problem(f"{pulling.where} is the rest of a DROP DATABASE that did not end.", "Drop it.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import evolve, frozen
 from psycopg import sql
@@ -16,6 +17,7 @@ from env_sync.engines.postgresql.incoming import check_closed, drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
+from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, WasLive, read_comment, write_comment
@@ -46,13 +48,13 @@ class Promoting:
     wait: dt.timedelta
     log: logging.Logger
 
-    def swap_with(self, other: str) -> Swap:
-        """What swapping live with another copy works with."""
+    def swap_with(self, *others: str) -> Swap:
+        """What swapping live works with, where these are renamed as well."""
         return Swap(
             server=self.server,
             hold=self.hold,
             leases=self.leases,
-            databases=(self.copies.live, other),
+            databases=(self.copies.live, *others),
             wait=self.wait,
             log=self.log,
         )
@@ -76,15 +78,14 @@ def promote(
         last_look()
         _name_first(work, incoming, stamp, roles, owner)
         return Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=warnings)
-    # A pull that is stopped here leaves previous to whoever wants to go back to it.
+    # A pull that was paused meanwhile need not wait for anybody.
     last_look()
-    if drop_database(session, copies.previous):
-        work.log.info("Dropped %s.", copies.previous)
-    wait_for_those_that_stay(work.swap_with(copies.incoming))
+    previous = _previous(work, roles)
+    wait_for_those_that_stay(work.swap_with(copies.incoming, copies.previous))
     last_look()
     # Read again: preparing takes a while, and this is what the new live is given.
     live = still_there(work, live)
-    unavailable = _swap(work, live, incoming, stamp, roles, owner)
+    unavailable = _swap(work, live, incoming, previous, stamp, roles, owner)
     work.log.info("%s was unavailable for %.3f s.", work.leases.where, unavailable)
     return _finish(
         work, Promotion(unavailable=unavailable, first=False, previous_kept=True, warnings=warnings)
@@ -231,14 +232,36 @@ def still_there(work: Promoting, before: Database) -> Database:
     return live
 
 
+def _previous(work: Promoting, roles: Roles) -> Database | None:
+    """Previous, which the swap is to replace; None where there is none that could be made live again."""
+    session, copies = work.hold.session, work.copies
+    drop_replaced(session, copies)
+    previous = check_replaceable_previous(session, work.server, copies)
+    if previous is None:
+        return None
+    required_role(session, previous, roles, f"{copies.previous} on {work.server}")
+    if previous.connection_limit == INVALID:
+        drop_database(session, copies.previous)
+        return None
+    return previous
+
+
 def _swap(
-    work: Promoting, live: Database, incoming: Database, stamp: Stamp, roles: Roles, owner: int
+    work: Promoting,
+    live: Database,
+    incoming: Database,
+    previous: Database | None,
+    stamp: Stamp,
+    roles: Roles,
+    owner: int,
 ) -> float:
     """Make incoming live, and live previous; gives the seconds for which it was closed. See `swap`."""
     session, copies = work.hold.session, work.copies
 
     def rename(closed: dt.datetime) -> None:
         before = read_comment(session, copies.live) or Comment(person="", stamp=None)
+        if previous is not None:
+            session.execute(rename_database(copies.previous, copies.replaced))
         session.execute(rename_database(copies.live, copies.previous))
         session.execute(rename_database(copies.incoming, copies.live))
         give_place(session, live, incoming, roles, owner)
@@ -247,7 +270,7 @@ def _swap(
         write_comment(session, copies.live, Comment(person=before.person, stamp=stamp, promoted=promoted))
         write_comment(session, copies.previous, no_longer_live(work, before, live, now))
 
-    return swap(work.swap_with(copies.incoming), rename)
+    return swap(work.swap_with(copies.incoming, copies.previous), rename)
 
 
 def no_longer_live(work: Promoting, comment: Comment, live: Database, until: dt.datetime) -> Comment:
@@ -257,21 +280,26 @@ def no_longer_live(work: Promoting, comment: Comment, live: Database, until: dt.
 
 
 def _finish(work: Promoting, promotion: Promotion) -> Promotion:
-    """Drop previous where it is not to be kept; what fails there is a warning, for the swap is done."""
-    if work.keep_previous or not promotion.previous_kept:
-        return promotion
-    name = work.copies.previous
+    """Drop what the swap replaced, and previous where it is not to be kept.
+
+    What fails there is a warning, for the swap is done.
+    """
+    session, copies = work.hold.session, work.copies
+    warnings = list(promotion.warnings)
+    with _warning(work, copies.replaced, warnings):
+        drop_replaced(session, copies)
+    kept = promotion.previous_kept
+    if kept and not work.keep_previous:
+        with _warning(work, copies.previous, warnings):
+            drop_database(session, copies.previous)
+            kept = False
+    return evolve(promotion, previous_kept=kept, warnings=tuple(warnings))
+
+
+@contextlib.contextmanager
+def _warning(work: Promoting, name: str, warnings: list[str]) -> Iterator[None]:
     try:
         with plain_errors(f"Dropping {name} on {work.server}"):
-            drop_database(work.hold.session, name)
+            yield
     except EnvSyncError as problem:
-        warnings = (*promotion.warnings, f"{name} is still there: {problem}")
-        return Promotion(
-            unavailable=promotion.unavailable, first=promotion.first, previous_kept=True, warnings=warnings
-        )
-    return Promotion(
-        unavailable=promotion.unavailable,
-        first=promotion.first,
-        previous_kept=False,
-        warnings=promotion.warnings,
-    )
+        warnings.append(f"{name} is still there: {problem}")

@@ -22,12 +22,12 @@ PAUSE = 0.01
 
 @frozen(kw_only=True)
 class Swap:
-    """All that a swap works with. `databases` are the two that are renamed: nobody may be in them then."""
+    """All that a swap works with. `databases` are those that are renamed: nobody may be in them then."""
 
     server: Server
     hold: Hold
     leases: Leases
-    databases: tuple[str, str]
+    databases: tuple[str, ...]
     wait: dt.timedelta
     log: logging.Logger
 
@@ -74,7 +74,7 @@ def wait_for_those_that_stay(work: Swap) -> None:
 
 
 def when_nobody_is_there(work: Swap, rename: Callable[[], None]) -> None:
-    """Run `rename` in one transaction, as often as it takes until nobody is in one of the two.
+    """Run `rename` in one transaction, as often as it takes until nobody is in one of them.
 
     Raises PromoteFailed once `work.wait` is over.
     """
@@ -95,7 +95,7 @@ def when_nobody_is_there(work: Swap, rename: Callable[[], None]) -> None:
 
 
 def _empty(work: Swap, deadline: float) -> None:
-    """End all sessions in the two, and wait until they are gone."""
+    """End all sessions in them, and wait until they are gone."""
     session = work.hold.session
     while True:
         _end_sessions(work)
