@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.engines.postgresql.table_patterns import Relation, matches, without_match
+from env_sync.engines.postgresql.table_patterns import Relation, matches
 
 PEOPLE = Relation("public", "people", True)
 LOG = Relation("log", "visits", False)
@@ -49,9 +49,3 @@ def test_a_pattern_that_names_it(pattern: str, relation: Relation) -> None:
 )
 def test_a_pattern_that_does_not(pattern: str, relation: Relation) -> None:
     assert not matches(pattern, relation)
-
-
-def test_those_that_name_nothing() -> None:
-    assert without_match(["people", "visits", "log.visits", "x"], [PEOPLE, LOG]) == ("visits", "x")
-    assert without_match([], [PEOPLE]) == ()
-    assert without_match(["*"], []) == ("*",)

@@ -195,8 +195,9 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "excluded_tables": SyncField(
         reader=read_tables,
         values="list of tables, or their names with commas",
-        doc="The tables whose rows a push leaves out; with `files`, globs of what it leaves out, such as "
-        "`cache/*` or `*.tmp`.",
+        doc="The tables that a push leaves out, structure and rows, with their partitions (`postgresql`); a "
+        "pull then has none. With `postgresql` a push fails where what stays needs one of them (a foreign "
+        "key, a view). With `files`, globs of what it leaves out, such as `cache/*` or `*.tmp`.",
         default="none",
     ),
 }

@@ -13,6 +13,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.errors import (
     AccessRefused,
     Cancelled,
+    ContentRefused,
     DiskFull,
     EnvSyncError,
     NoSuchDatabase,
@@ -89,6 +90,87 @@ def test_excluded_tables_are_patterns(server18: PostgreSQLServer, tmp_path: Path
     assert {f"{e.schema}.{e.name}" for e in archive.entries if e.type == "TABLE"} == {"public.visits"}
     [warning] = facts.warnings
     assert "excluded_tables has no_such_table, and nothing of app is called so" in warning
+
+
+PARTITIONED = """
+CREATE TABLE events (id int, at date, who text) PARTITION BY RANGE (at);
+CREATE TABLE log.events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')
+    PARTITION BY RANGE (at);
+CREATE TABLE log."Half ""of"" it" PARTITION OF log.events_2025
+    FOR VALUES FROM ('2025-01-01') TO ('2025-07-01');
+INSERT INTO events VALUES (1, '2025-02-02', 'real.person@home.example');
+CREATE TABLE base (note text);
+CREATE TABLE inheriting () INHERITS (base);
+INSERT INTO inheriting VALUES ('another.person@home.example');
+"""
+
+
+def test_what_belongs_to_an_excluded_table_is_left_out_with_it(
+    server18: PostgreSQLServer, tmp_path: Path
+) -> None:
+    fill(server18, "app")
+    server18.execute(PARTITIONED, database="app")
+    excluded = ["events", "base"]
+    facts = dump(server18, "app", tmp_path / "dump", compression="none", excluded_tables=excluded)
+    content = (tmp_path / "dump").read_bytes()
+    assert SECRET_ROW.encode() in content
+    assert b"person@home" not in content
+    assert {e.name for e in read(tmp_path / "dump").entries if e.type == "TABLE"} == {
+        "people",
+        "visits",
+        "Odd",
+    }
+    assert facts.warnings == ()
+
+
+NEEDING = [
+    (
+        "CREATE TABLE uses (id int PRIMARY KEY, s int REFERENCES sessions)",
+        "constraint uses_s_fkey on table uses",
+    ),
+    ("CREATE VIEW seen AS SELECT id FROM sessions", "view seen"),
+    ("CREATE MATERIALIZED VIEW stored AS SELECT id FROM sessions", "view stored"),
+    ("CREATE FUNCTION one() RETURNS sessions LANGUAGE sql AS 'SELECT NULL::sessions'", r"function one\(\)"),
+    ("CREATE TABLE holds (s sessions[])", "table holds"),
+    (
+        "CREATE TABLE kept (id int); CREATE POLICY p ON kept USING (id IN (SELECT id FROM sessions))",
+        "policy p on table kept",
+    ),
+]
+
+
+@pytest.mark.parametrize(("needing", "said"), NEEDING)
+def test_what_is_needed_by_the_rest_cannot_be_left_out(
+    server18: PostgreSQLServer, tmp_path: Path, needing: str, said: str
+) -> None:
+    server18.create_database("app")
+    server18.execute(f"CREATE TABLE sessions (id int PRIMARY KEY); {needing}", database="app")
+    with pytest.raises(ContentRefused, match=rf"needs it: {said} \(needs sessions\)\. Exclude those"):
+        dump(server18, "app", tmp_path / "dump", excluded_tables=["sessions"])
+    assert list(tmp_path.iterdir()) == []
+    # With what needs it, it can.
+    excluded = ["sessions", "uses", "seen", "stored", "holds", "kept"]
+    if "function" not in said:
+        dump(server18, "app", tmp_path / "dump", excluded_tables=excluded)
+
+
+def test_what_is_needed_within_an_excluded_tree_is_no_matter(
+    server18: PostgreSQLServer, tmp_path: Path
+) -> None:
+    """Keys and triggers of partitions, sequences, defaults and the tables' own constraints."""
+    server18.create_database("app")
+    server18.execute(
+        "CREATE TABLE sessions (id serial, k int CHECK (k > 0), PRIMARY KEY (id)) PARTITION BY RANGE (id); "
+        "CREATE TABLE s1 PARTITION OF sessions FOR VALUES FROM (1) TO (9); "
+        "CREATE TABLE uses (id int REFERENCES sessions) PARTITION BY RANGE (id); "
+        "CREATE TABLE u1 PARTITION OF uses FOR VALUES FROM (1) TO (9); "
+        "CREATE TABLE kept (id int)",
+        database="app",
+    )
+    dump(server18, "app", tmp_path / "dump", excluded_tables=["sessions", "uses"])
+    assert {e.name for e in read(tmp_path / "dump").entries if e.type == "TABLE"} == {"kept"}
+    # A partition of a table that stays may be left out: rows of it are not dumped.
+    dump(server18, "app", tmp_path / "dump", excluded_tables=["s1", "u1"])
 
 
 def test_compression_is_as_asked(server18: PostgreSQLServer, tmp_path: Path) -> None:

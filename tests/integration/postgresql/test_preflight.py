@@ -405,12 +405,12 @@ def test_what_could_not_be_read_is_named_as_pg_dump_finds_it(
 @OF_EACH_VERSION
 def test_a_table_that_is_excluded_need_not_be_read(reader: Stage, tmp_path: Path) -> None:
     reader.query("ALTER TABLE app.people ENABLE ROW LEVEL SECURITY")
-    assert of_push(reader, "app.people").findings == ()
-    assert of_push(reader, "app.p*").findings == ()
+    assert of_push(reader, "app.people", "app.names").findings == ()
+    assert of_push(reader, "app.p*", "app.n*").findings == ()
     # As for pg_dump, a name without a schema is one that is on the path.
     findings = of_push(reader, "people").findings
     assert [finding.level for finding in findings] == [Level.PROBLEM, Level.NOTE]
-    pushed(reader, tmp_path, "app.people")
+    pushed(reader, tmp_path, "app.people", "app.names")
     with pytest.raises(AccessRefused):
         pushed(reader, tmp_path, "people")
 
@@ -419,12 +419,26 @@ def test_excluded_tables_that_exclude_nothing_are_a_note(stage: Stage) -> None:
     with_live(stage)
     stage.query("CREATE TABLE public.sessions ()")
     stage.query("GRANT SELECT ON public.sessions TO env_sync")
-    assert of_push(stage, "sessions", "app.people", "Sess*", "app.add?d_later").findings == ()
+    assert of_push(stage, "sessions", "Sess*", "app.add?d_later").findings == ()
     for pattern in ("session", "app.sessions", '"Sessions"', "elsewhere.*"):
         assert (
             f"excluded_tables has {pattern}, and nothing of app on"
             in only(of_push(stage, pattern).findings, Level.NOTE).what
         )
+
+
+def test_excluded_tables_that_the_rest_needs_are_a_problem(stage: Stage) -> None:
+    with_live(stage)
+    found = only(of_push(stage, "app.people").findings)
+    assert "view app.names (needs app.people)." in found.what
+    assert of_push(stage, "app.people", "app.names").findings == ()
+    # A partition of an excluded table need not be read.
+    stage.query(
+        "CREATE TABLE public.events (id int) PARTITION BY RANGE (id); "
+        "CREATE TABLE public.events_1 PARTITION OF events FOR VALUES FROM (1) TO (2)"
+    )
+    assert of_push(stage, "events").findings == ()
+    assert of_push(stage).findings != ()
 
 
 def test_a_session_that_only_looks_cannot_write(stage: Stage) -> None:

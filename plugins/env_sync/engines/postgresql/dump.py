@@ -18,8 +18,13 @@ from env_sync.engines.contract import DumpFacts, ServerConnection
 from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.postgresql import libpq
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_dump
-from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, without_match
-from env_sync.errors import AccessRefused, EnvSyncError
+from env_sync.engines.postgresql.left_out import (
+    LEAVE_OUT_ROWS,
+    LeftOut,
+    could_not_be_restored,
+    read_left_out,
+)
+from env_sync.errors import AccessRefused, ContentRefused, EnvSyncError
 from env_sync.progress import Progress
 from env_sync.redact import redact_tool_line
 
@@ -33,7 +38,7 @@ NO_STATISTICS = 18
 class _Source:
     version: str
     major: int
-    relations: tuple[Relation, ...]
+    left_out: LeftOut
     names: frozenset[str]
 
 
@@ -54,12 +59,15 @@ def dump_database(
 
     `compression` is "none" or "gzip:1" to "gzip:9". `excluded_tables` are patterns as pg_dump's
     `--exclude-table` takes them: `schema.name`, or `name` for what needs no schema on the role's search_path,
-    with `*` and `?`; without double quotes they are lower case. Without `privileges` no grant is in it.
-    Subscriptions and statistics are never in the
-    dump: the one may hold a password, the other quotes rows. Raises NoSuchDatabase, AccessRefused,
-    ServerUnreachable, ToolMissing, ToolFailed, DiskFull, Cancelled.
+    with `*` and `?`; without double quotes they are lower case. Partitions of what they name, and what
+    inherits from it, are left out with it. Without `privileges` no grant is in the dump. Subscriptions and
+    statistics are never in it: the one may hold a password, the other quotes rows. Raises NoSuchDatabase,
+    AccessRefused, ServerUnreachable, ContentRefused where what stays needs what is left out, ToolMissing,
+    ToolFailed, DiskFull, Cancelled.
     """
-    source = _look_at(connection, database, application_name)
+    source = _look_at(connection, database, excluded_tables, application_name)
+    if source.left_out.needed:
+        raise ContentRefused(f"{could_not_be_restored(database, source.left_out.needed)} {LEAVE_OUT_ROWS}")
     tools = tools_to_dump(known_client_tools(), source.major)
     log.info("pg_dump %s dumps %s (PostgreSQL %s)", tools.version, database, source.version)
     known = source.names | {database, connection.host, connection.login}
@@ -80,6 +88,7 @@ def dump_database(
                 *([] if privileges else ["--no-privileges"]),
                 *(["--no-statistics"] if tools.major >= NO_STATISTICS else []),
                 *(f"--exclude-table={pattern}" for pattern in excluded_tables),
+                *(f"--exclude-table={pattern}" for pattern in source.left_out.descendants),
             ],
             env=libpq.client_environment(connection, database, application_name=application_name),
             cancellation=cancellation,
@@ -98,26 +107,27 @@ def dump_database(
         server_version=source.version,
         started=started,
         finished=dt.datetime.now(dt.UTC),
-        warnings=tuple(
-            excludes_nothing(pattern, database)
-            for pattern in without_match(excluded_tables, source.relations)
-        ),
+        warnings=tuple(excludes_nothing(pattern, database) for pattern in source.left_out.unmatched),
     )
 
 
-def _look_at(connection: ServerConnection, database: str, application_name: str) -> _Source:
-    """The server's version, and the names that an error may hold."""
+def _look_at(
+    connection: ServerConnection, database: str, excluded_tables: Sequence[str], application_name: str
+) -> _Source:
+    """The server's version, what is left out, and the names that an error may hold."""
     with contextlib.closing(
         libpq.connect(connection, database, application_name=application_name)
     ) as session:
-        relations = tuple(Relation(*row) for row in session.execute(RELATIONS))
+        left_out = read_left_out(
+            lambda query, values: session.execute(query.encode(), values), excluded_tables
+        )
         names = {name for (name,) in session.execute("SELECT relname FROM pg_catalog.pg_class")}
         schemas = {name for (name,) in session.execute("SELECT nspname FROM pg_catalog.pg_namespace")}
         number = session.info.server_version
         return _Source(
             version=f"{number // 10000}.{number % 10000}",
             major=number // 10000,
-            relations=relations,
+            left_out=left_out,
             names=frozenset(names | schemas),
         )
 

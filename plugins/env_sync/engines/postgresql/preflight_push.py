@@ -12,12 +12,13 @@ from env_sync.engines.contract import Preflight
 from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.in_place import refuse_end_of_transaction
+from env_sync.engines.postgresql.left_out import LEAVE_OUT_ROWS, could_not_be_restored, read_left_out
 from env_sync.engines.postgresql.names import copies_of
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
 from env_sync.engines.postgresql.sanitising import read_transformations
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.engines.postgresql.table_patterns import RELATIONS, Relation, matches, without_match
+from env_sync.engines.postgresql.table_patterns import Relation
 from env_sync.errors import NameRefused, NoSuchDatabase, TransformationFailed
 from env_sync.finding import Finding, note, problem
 
@@ -146,9 +147,9 @@ def _looked_into(session: Session, where: str, excluded_tables: Sequence[str]) -
     with session.transaction():
         # As pg_dump looks tables up.
         session.execute("SET LOCAL search_path TO DEFAULT")
-        relations = [Relation(*row) for row in session.execute(RELATIONS)]
+        left_out = read_left_out(session.execute, excluded_tables)
         dumped = [_Dumped(Relation(*row[:3]), *row[3:]) for row in session.execute(_DUMPED)]
-    dumped = [one for one in dumped if not any(matches(pattern, one.relation) for pattern in excluded_tables)]
+    dumped = [one for one in dumped if one.relation not in left_out.relations]
     lacking = {
         "schemas": sorted({one.relation.schema for one in dumped if not one.schema_usable}),
         "tables": [one.name for one in dumped if not one.is_sequence and not one.readable],
@@ -168,7 +169,9 @@ def _looked_into(session: Session, where: str, excluded_tables: Sequence[str]) -
             f"As an administrator: ALTER ROLE {ours} BYPASSRLS; or use a role that owns them.",
         )
     yield from _large_objects(session, where, ours)
-    for pattern in without_match(excluded_tables, relations):
+    if left_out.needed:
+        yield problem(could_not_be_restored(where, left_out.needed), LEAVE_OUT_ROWS)
+    for pattern in left_out.unmatched:
         yield note(
             f"{excludes_nothing(pattern, where)}.",
             "Correct the name or the schema before it, or take it out.",

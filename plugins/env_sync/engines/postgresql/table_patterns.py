@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 
 from attrs import frozen
-
-RELATIONS = (
-    "SELECT n.nspname, c.relname, pg_catalog.pg_table_is_visible(c.oid) FROM pg_catalog.pg_class c "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')"
-)
-"""The columns of Relation. To be asked with pg_dump's search_path: that of the role and the database."""
 
 
 @frozen
@@ -30,12 +22,6 @@ def matches(pattern: str, relation: Relation) -> bool:
     if not re.fullmatch(name, relation.name):
         return False
     return relation.visible if not schema else bool(re.fullmatch(schema[-1], relation.schema))
-
-
-def without_match(patterns: Sequence[str], relations: Iterable[Relation]) -> tuple[str, ...]:
-    """Those of the patterns that name nothing."""
-    known = tuple(relations)
-    return tuple(pattern for pattern in patterns if not any(matches(pattern, one) for one in known))
 
 
 def _expressions(pattern: str) -> list[str]:
