@@ -47,6 +47,7 @@ from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
 from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
+from env_sync.engines.postgresql.replication import check_not_replicated
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.roles import read_roles
 from env_sync.engines.postgresql.sanitising import (
@@ -167,6 +168,7 @@ class PostgreSQLEngine(DumpEngine):
                 # What would stop the swap in the end had better stop it now.
                 required_role(session, live, read_roles(session), self._leases.where)
                 check_replaceable_previous(session, self._server, copies)
+                check_not_replicated(session, self._server, copies)
             end_earlier_sessions(self._server, self._held, self._database, copies)
             self._drop_leftovers(session, copies)
         with self._dropping(copies.incoming):

@@ -20,6 +20,7 @@ from env_sync.engines.postgresql.promotion import required_role
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
 from env_sync.engines.postgresql.replaced import check_replaceable_previous
+from env_sync.engines.postgresql.replication import check_not_replicated, publications
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.sanitising import as_transformations, read_transformations
 from env_sync.engines.postgresql.script import Script
@@ -28,6 +29,7 @@ from env_sync.engines.postgresql.stamp import read_comment
 from env_sync.engines.postgresql.swap import blockers
 from env_sync.errors import (
     AccessRefused,
+    ContentRefused,
     DumpDamaged,
     NameRefused,
     NoSuchDatabase,
@@ -87,6 +89,7 @@ def look_at_pull(pulling: Pulling) -> Preflight:
     if live is not None and live.open and live.connection_limit != INVALID:
         with reading(pulling.server, pulling.copies.live) as inside:
             findings += _owners(pulling, inside, roles)
+            findings += _published(inside)
             findings += rehearse(inside, pulling.copies.live, scripts)
     elif scripts:
         findings.append(note("The transformations could not be tried: there is no live to try them on."))
@@ -123,7 +126,8 @@ def _live(pulling: Pulling, session: Session, live: Database, roles: Roles) -> I
     try:
         required_role(session, live, roles, pulling.where)
         check_replaceable_previous(session, pulling.server, pulling.copies)
-    except (AccessRefused, NameRefused) as refused:
+        check_not_replicated(session, pulling.server, pulling.copies)
+    except (AccessRefused, ContentRefused, NameRefused) as refused:
         yield problem(str(refused))
     if live.connection_limit == INVALID:
         yield problem(f"{pulling.where} is the rest of a DROP DATABASE that did not end.", "Drop it.")
@@ -218,6 +222,14 @@ def _owners(pulling: Pulling, session: Session, roles: Roles) -> Iterator[Findin
             f"{count} objects in {pulling.where} belong to {name}, as which {ours} may not act: after a pull "
             "they belong to the database's owner.",
             f"To keep them: GRANT {name} TO {ours}",
+        )
+
+
+def _published(session: Session) -> Iterator[Finding]:
+    if names := publications(session):
+        yield note(
+            f"A pull does not keep the publications of live: {', '.join(names)}.",
+            "Make them in the transformation, or again by hand.",
         )
 
 

@@ -18,6 +18,7 @@ from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
+from env_sync.engines.postgresql.replication import check_not_replicated, publications
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, WasLive, read_comment, write_comment
@@ -72,6 +73,7 @@ def promote(
     if incoming is None:
         raise ProofMissing(f"There is no database {copies.incoming}: run the group again from restore.")
     check_closed(session, copies.incoming, PromoteFailed)
+    check_not_replicated(session, work.server, copies)
     live = read_database(session, copies.live)
     roles, owner, warnings = _prepare(work, incoming, live)
     if live is None:
@@ -183,6 +185,12 @@ def _prepare(
         required_role(inside, live, roles, work.leases.where)
         with server.session(copies.live) as there:
             wanted = read_privileges(there)
+            published = set(publications(there)).difference(publications(inside))
+        if published:
+            warnings.append(
+                f"Publications of live are not in what replaces it: {', '.join(sorted(published))}. Make "
+                "them again: by hand, or each night by a transformation."
+            )
         warnings += carry_over(inside, now, wanted, roles, live.owner)
     warnings += give_settings(work.hold.session, incoming, live.settings, roles)
     return roles, live.owner, tuple(warnings)
