@@ -128,3 +128,28 @@ def test_previous_is_dropped_where_it_is_not_to_be_kept(stage: Stage) -> None:
     promotion = pull(stage, stage.engine(keep_previous=False), stage.transformation())
     assert not promotion.previous_kept
     assert stage.server.databases() == {"app", "env_sync"}
+
+
+def test_default_privileges_of_another_role_do_not_give_it_all_rights(any_stage: Stage) -> None:
+    stage = any_stage.with_dump()
+    stage.server.create_database("app", OWNER)
+    stage.query(
+        "CREATE SCHEMA app AUTHORIZATION app_owner; CREATE ROLE etl; CREATE ROLE adder; "
+        'ALTER DEFAULT PRIVILEGES FOR ROLE etl GRANT SELECT ON TABLES TO "app reader"; '
+        "ALTER DEFAULT PRIVILEGES FOR ROLE etl GRANT EXECUTE ON FUNCTIONS TO adder; "
+        "ALTER DEFAULT PRIVILEGES FOR ROLE etl IN SCHEMA app GRANT INSERT ON TABLES TO adder"
+    )
+    pull(stage, stage.engine(), stage.transformation())
+    assert stage.query(
+        "SELECT c.relowner::regrole::text, array_agg(DISTINCT a.grantee::regrole::text || ' ' || "
+        "a.privilege_type ORDER BY a.grantee::regrole::text || ' ' || a.privilege_type) "
+        "FILTER (WHERE a.grantee <> c.relowner) FROM pg_class c, aclexplode(c.relacl) a "
+        "WHERE c.oid = 'app.people'::regclass GROUP BY 1"
+    ) == [(OWNER, ['"app reader" SELECT', "adder INSERT"])]
+    assert stage.query(
+        "SELECT has_function_privilege('etl', oid, 'EXECUTE WITH GRANT OPTION'), "
+        "has_function_privilege('adder', oid, 'EXECUTE') FROM pg_proc WHERE proname = 'count_people'"
+    ) == [(False, True)]
+    stage.query("DROP OWNED BY adder; DROP OWNED BY etl")
+    stage.server.drop_database("app__previous")
+    stage.server.execute("DROP ROLE etl, adder")

@@ -322,7 +322,8 @@ class _Plan:
         """The rights of an object that live does not have: as if it had been made there by its new owner.
 
         Where live has no default privileges for that owner, those of all roles are taken together: the
-        applications' rights to new tables are often kept with the role that migrates.
+        applications' rights to new tables are often kept with the role that migrates. What such a role has
+        as the owner of its own objects, and what the server grants in any case, is no part of that.
         """
         letter = LETTER_OF_DEFAULTS.get(one.letter)
         if self._live is None or letter is None:
@@ -334,12 +335,19 @@ class _Plan:
         ]
         own = [default for default in fitting if default.role == owner]
         found: dict[Right, bool] = dict(one.rights)
-        for default in own or fitting:
-            given = owned_by(default.rights, default.role, owner) if default.role != owner else default.rights
-            if not default.schema and default.role == owner:
+        for default in own:
+            if not default.schema:
                 # One for all schemas replaces what the server would grant.
                 found = {right: kept for right, kept in found.items() if right not in default.base}
-            found |= given
+            found |= default.rights
+        if not own:
+            for default in fitting:
+                given = {
+                    right: grantable
+                    for right, grantable in default.rights.items()
+                    if right.grantee != OWNER and right not in default.base
+                }
+                found |= owned_by(given, default.role, owner)
         return found
 
     def _after_move(self, one: Object, owner: int) -> Rights:
