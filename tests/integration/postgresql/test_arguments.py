@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from env_sync.engines.postgresql import libpq
 from env_sync.engines.postgresql.client_tools import FOLDERS
 from env_sync.secret import Secret
 from sandbox.postgresql import PostgreSQLServer
@@ -54,6 +58,18 @@ def test_no_password_is_among_the_arguments_or_in_the_log(
     assert "pg_dump" in arguments
     assert "pg_restore" in arguments
     assert "target" in arguments
+    # Of pg_dump, and of both runs of pg_restore.
+    assert arguments.count("=dbname='") == arguments.count("keepalives_idle=60") == 3
     assert PASSWORD not in arguments
     assert PASSWORD not in caplog.text
     assert PASSWORD not in repr(as_role)
+
+
+def test_a_session_that_idles_keeps_its_connection_alive(server: PostgreSQLServer) -> None:
+    """The system's own way is to say nothing for two hours, in which whatever is between forgets it."""
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    with (
+        contextlib.closing(libpq.connect(connection(server), "postgres")) as session,
+        socket.socket(fileno=os.dup(session.fileno())) as ours,
+    ):
+        assert [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [60, 10, 6]

@@ -78,6 +78,7 @@ def dump_database(
         result = command.run(
             [
                 tools.pg_dump,
+                f"--dbname={libpq.connection_string(database)}",
                 "--format=custom",
                 f"--compress={_level(compression)}",
                 f"--file={part}",

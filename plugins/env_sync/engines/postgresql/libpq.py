@@ -12,6 +12,9 @@ from env_sync.errors import AccessRefused, EnvSyncError, NoSuchDatabase, ServerU
 
 CONNECT_TIMEOUT = 15
 """Seconds to wait for a server to answer."""
+KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
+"""Seconds, and how often: a session that waits for hours, as that of the lease does, is not forgotten by a
+firewall or load balancer between, and one whose server is gone ends. The system would wait for two hours."""
 SSL_SETTINGS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 """What a connection's extra may set, by libpq's names for it."""
 
@@ -56,9 +59,10 @@ def client_environment(
 
 
 def connection_string(database: str) -> str:
-    """What to give as `--dbname` where PGDATABASE will not do: it holds nothing but the name."""
+    """What to give as `--dbname`: the name, and what no variable can say."""
     quoted = database.replace("\\", "\\\\").replace("'", "\\'")
-    return f"dbname='{quoted}'"
+    kept = " ".join(f"{name}={value}" for name, value in KEEPALIVES.items())
+    return f"dbname='{quoted}' {kept}"
 
 
 def connect(
@@ -80,6 +84,7 @@ def connect(
         "password": connection.password.reveal(),
         "application_name": application_name,
         "options": options,
+        **KEEPALIVES,
         **_ssl(connection),
     }
     given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
