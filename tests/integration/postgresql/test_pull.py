@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.postgresql.stage import OWNER, READER, Stage, pull
 
 LIVE = """
@@ -153,3 +155,42 @@ def test_default_privileges_of_another_role_do_not_give_it_all_rights(any_stage:
     stage.query("DROP OWNED BY adder; DROP OWNED BY etl")
     stage.server.drop_database("app__previous")
     stage.server.execute("DROP ROLE etl, adder")
+
+
+CLOSED = """
+CREATE FUNCTION only_some() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT ''x''::text';
+REVOKE EXECUTE ON FUNCTION only_some() FROM PUBLIC;
+CREATE FUNCTION "Any ""odd"" name"(a "char") RETURNS int LANGUAGE sql AS 'SELECT 1';
+REVOKE ALL ON FUNCTION "Any ""odd"" name"("char") FROM PUBLIC;
+CREATE PROCEDURE work() LANGUAGE sql AS '';
+REVOKE EXECUTE ON PROCEDURE work() FROM PUBLIC;
+CREATE DOMAIN inner_part AS int;
+REVOKE USAGE ON DOMAIN inner_part FROM PUBLIC;
+CREATE FUNCTION for_all() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION opened() RETURNS int LANGUAGE sql AS 'SELECT 1';
+REVOKE EXECUTE ON FUNCTION opened() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_sleep(float8) FROM PUBLIC;
+"""
+OPEN_TO_ALL = """
+SELECT p.proname FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+WHERE p.pronamespace = 'public'::regnamespace AND a.grantee = 0
+UNION ALL SELECT t.typname FROM pg_type t, aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a
+WHERE t.typname = 'inner_part' AND a.grantee = 0 ORDER BY 1
+"""
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first pull", "later pull"])
+def test_what_not_everybody_may_use_above_is_not_open_to_all_here(any_stage: Stage, first: bool) -> None:
+    stage = any_stage.with_dump(CLOSED)
+    if not first:
+        stage.server.create_database("app", OWNER)
+        stage.query(
+            "GRANT CREATE ON SCHEMA public TO app_owner; SET ROLE app_owner; "
+            "CREATE FUNCTION opened() RETURNS int LANGUAGE sql AS 'SELECT 1'; RESET ROLE; "
+            'ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT EXECUTE ON FUNCTIONS TO "app reader"'
+        )
+    pull(stage, stage.engine())
+    # Of a function that live has, live says who may call it.
+    assert stage.query(OPEN_TO_ALL) == [("for_all",), *([] if first else [("opened",)])]
+    sleeping = "SELECT has_function_privilege('stranger', 'pg_sleep(float8)', 'EXECUTE')"
+    assert stage.query(sleeping) == [(True,)]

@@ -13,7 +13,7 @@ from attrs import frozen
 from psycopg import sql
 
 from env_sync.engines.postgresql.grants import OWNER, Right, Rights, owned_by, rights, statements
-from env_sync.engines.postgresql.roles import Roles
+from env_sync.engines.postgresql.roles import PUBLIC, Roles
 from env_sync.engines.postgresql.session import Session
 
 BATCH = 500
@@ -127,6 +127,8 @@ OF_DEFAULTS = {
 """What ALTER DEFAULT PRIVILEGES calls each letter of pg_default_acl."""
 LETTER_OF_DEFAULTS = {"r": "r", "s": "S", "f": "f", "T": "T", "n": "n", "L": "L"}
 """The letter of pg_default_acl for each letter of acldefault()."""
+FOR_EVERYBODY = ("f", "T")
+"""The letters of what the server lets everybody use, unless that is revoked."""
 ON = {"VIEW": "TABLE", "MATERIALIZED VIEW": "TABLE", "FOREIGN TABLE": "TABLE"}
 """What GRANT calls a kind, where that differs from ALTER."""
 
@@ -348,7 +350,12 @@ class _Plan:
                     if right.grantee != OWNER and right not in default.base
                 }
                 found |= owned_by(given, default.role, owner)
-        return found
+        # Not everybody may use it where it comes from (see selection.py): no default of live changes that.
+        return {
+            right: grantable
+            for right, grantable in found.items()
+            if right.grantee != PUBLIC or letter not in FOR_EVERYBODY or right in one.rights
+        }
 
     def _after_move(self, one: Object, owner: int) -> Rights:
         """The rights in incoming once the object has its new owner."""

@@ -147,6 +147,14 @@ def restore_archive(
                 hold_autovacuum_back(session)
     progress.finish()
     _run(selection.statements, archive, connection, database, application_name)
+    if selection.revokes:
+        with (
+            contextlib.closing(
+                libpq.connect(connection, database, application_name=application_name)
+            ) as session,
+            plain_errors(f"Database {database}", RestoreFailed),
+        ):
+            session.execute("\n".join(selection.revokes).encode())
     if later:
         log.info("%d indexes, and what follows on them, wait for the transformation", len(later))
         with (

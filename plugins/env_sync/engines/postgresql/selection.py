@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from attrs import frozen
 
@@ -32,6 +32,8 @@ class Selection:
     dump_ids: tuple[int, ...]
     statements: tuple[str, ...]
     """SQL to run when pg_restore is done: policies without the roles that the target lacks."""
+    revokes: tuple[str, ...]
+    """SQL that takes from everybody what the server grants to everybody, and the dumped server did not."""
     warnings: tuple[str, ...]
 
 
@@ -60,6 +62,7 @@ _POLICY = re.compile(
     rf"(?: AS \w+)?(?: FOR \w+)? TO )(?P<roles>{IDENTIFIER}(?:, {IDENTIFIER})*)(?P<after>.*)",
     re.DOTALL,
 )
+_REVOKE = re.compile(r"^REVOKE ALL ON (?:FUNCTION|PROCEDURE|TYPE) .+ FROM PUBLIC;$", re.MULTILINE)
 
 
 def select_entries(archive: Archive, target: Target) -> Selection:
@@ -67,8 +70,9 @@ def select_entries(archive: Archive, target: Target) -> Selection:
 
     Left out are: what points back at the environment that was dumped (subscriptions, publications, foreign
     servers and all that depends on them), what only a superuser may make where the role is none (event
-    triggers), policies for roles that the target lacks, and, without a warning, grants and security
-    labels, settings of the database, and comments on what the role does not own.
+    triggers), policies for roles that the target lacks, and, without a warning, grants (but not what is
+    taken from everybody) and security labels, settings of the database, and comments on what the role does
+    not own.
     """
     out: dict[int, str] = {}
     statements: list[str] = []
@@ -102,8 +106,17 @@ def select_entries(archive: Archive, target: Target) -> Selection:
     return Selection(
         dump_ids=tuple(entry.dump_id for entry in selected),
         statements=tuple(statements),
+        revokes=tuple(_revokes(archive.entries, {entry.dump_id for entry in selected})),
         warnings=tuple(warnings),
     )
+
+
+def _revokes(entries: Iterable[Entry], selected: Collection[int]) -> Iterator[str]:
+    """Grants stay out, but a function (or a type) that not everybody might use is not to be open to all."""
+    for entry in entries:
+        # What an extension or the server itself made has no entry of its own, and is not ours.
+        if entry.type == "ACL" and any(number in selected for number in entry.dependencies):
+            yield from _REVOKE.findall(entry.definition)
 
 
 def one_at_a_time(entries: Sequence[Entry]) -> frozenset[int]:
