@@ -20,6 +20,7 @@ from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.replication import check_not_replicated, publications
 from env_sync.engines.postgresql.roles import Roles, read_roles
+from env_sync.engines.postgresql.server_grants import lost_server_grants
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import Comment, WasLive, read_comment, write_comment
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
@@ -185,12 +186,15 @@ def _prepare(
         required_role(inside, live, roles, work.leases.where)
         with server.session(copies.live) as there:
             wanted = read_privileges(there)
+            lost = lost_server_grants(there, inside)
             published = set(publications(there)).difference(publications(inside))
         if published:
             warnings.append(
                 f"Publications of live are not in what replaces it: {', '.join(sorted(published))}. Make "
                 "them again: by hand, or each night by a transformation."
             )
+        if lost is not None:
+            warnings.append(lost)
         warnings += carry_over(inside, now, wanted, roles, live.owner)
     warnings += give_settings(work.hold.session, incoming, live.settings, roles)
     return roles, live.owner, tuple(warnings)
