@@ -194,3 +194,40 @@ def test_what_not_everybody_may_use_above_is_not_open_to_all_here(any_stage: Sta
     assert stage.query(OPEN_TO_ALL) == [("for_all",), *([] if first else [("opened",)])]
     sleeping = "SELECT has_function_privilege('stranger', 'pg_sleep(float8)', 'EXECUTE')"
     assert stage.query(sleeping) == [(True,)]
+
+
+def test_grants_on_columns_that_are_gone_do_not_stop_the_pull(any_stage: Stage) -> None:
+    stage = any_stage.with_dump()
+    stage.server.create_database("app", OWNER)
+    stage.query(
+        """
+        CREATE SCHEMA app AUTHORIZATION app_owner; SET ROLE app_owner;
+        CREATE TABLE app.people (id int, name text, "E mail" text); CREATE TABLE app.gone (id int);
+        CREATE VIEW app.names AS SELECT 'x' AS title;
+        GRANT SELECT (id, "E mail"), UPDATE ("E mail") ON app.people TO "app reader";
+        GRANT SELECT (title) ON app.names TO stranger; GRANT SELECT (id) ON app.gone TO stranger;
+        """
+    )
+    [warning] = pull(stage, stage.engine(), stage.transformation()).warnings
+    assert warning.startswith("Grants on columns that live has and the dump has not were not carried over: ")
+    assert "app.names (title), app.people (E mail)." in warning
+    assert stage.query(
+        "SELECT attname, attacl::text FROM pg_attribute WHERE attacl IS NOT NULL "
+        "AND attrelid = 'app.people'::regclass"
+    ) == [("id", '{"\\"app reader\\"=r/app_owner"}')]
+
+
+def test_grants_on_what_is_the_servers_own_are_named(any_stage: Stage) -> None:
+    stage = any_stage.with_dump("CREATE TABLE t (id int)")
+    stage.server.create_database("app", OWNER)
+    stage.query(
+        'GRANT EXECUTE ON FUNCTION pg_stat_reset() TO "app reader"; '
+        "REVOKE EXECUTE ON FUNCTION lo_creat(int) FROM PUBLIC; "
+        "GRANT SELECT ON pg_catalog.pg_authid TO stranger; GRANT USAGE ON LANGUAGE plpgsql TO stranger"
+    )
+    [warning] = pull(stage, stage.engine()).warnings
+    assert (
+        "are not carried over from live: function pg_catalog.lo_creat(integer), function "
+        "pg_catalog.pg_stat_reset(), language plpgsql, table pg_catalog.pg_authid. Make"
+    ) in warning
+    assert pull(stage, stage.engine(attempt="2")).warnings == ()

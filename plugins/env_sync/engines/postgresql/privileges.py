@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 from psycopg import sql
 
 from env_sync.engines.postgresql.grants import OWNER, Right, Rights, owned_by, rights, statements
@@ -210,6 +210,13 @@ def carry_over(
     pull (no `live`) it owns everything.
     """
     warnings: list[str] = []
+    if live is not None:
+        live, gone = _without_gone_columns(session, live)
+        if gone:
+            warnings.append(
+                "Grants on columns that live has and the dump has not were not carried over: "
+                f"{', '.join(gone)}. Grant on the columns that took their place."
+            )
     plan = _Plan(incoming, live, roles, owner)
     with session.transaction():
         for batch in plan.batches():
@@ -222,6 +229,39 @@ def carry_over(
             f"they are, with {roles.names[roles.ours]}."
         )
     return tuple(warnings)
+
+
+def _without_gone_columns(session: Session, live: Privileges) -> tuple[Privileges, list[str]]:
+    """Live's privileges without rights on columns that the session's database lacks, and those columns."""
+    granted = {
+        one.identity: {right.column for right in one.rights if right.column}
+        for one in live.objects.values()
+        if one.letter == "r" and any(right.column for right in one.rights)
+    }
+    there: dict[str, set[str]] = {}
+    for identity, column in session.execute(
+        # A relation that is not there at all has no columns, and nothing is granted on it.
+        "SELECT i, a.attname FROM pg_catalog.unnest(%s::text[]) i JOIN pg_catalog.pg_attribute a "
+        "ON a.attrelid = pg_catalog.to_regclass(i) AND NOT a.attisdropped",
+        [list(granted)],
+    ):
+        there.setdefault(identity, set()).add(column)
+    gone = {identity: granted[identity] - columns for identity, columns in there.items()}
+    objects = {
+        key: evolve(
+            one,
+            rights={
+                right: grantable
+                for right, grantable in one.rights.items()
+                if right.column not in gone[one.identity]
+            },
+        )
+        if one.letter == "r" and gone.get(one.identity)
+        else one
+        for key, one in live.objects.items()
+    }
+    names = [f"{identity} ({', '.join(sorted(columns))})" for identity, columns in gone.items() if columns]
+    return evolve(live, objects=objects), sorted(names)
 
 
 class _Plan:
