@@ -329,6 +329,14 @@ def test_a_crash_of_the_server_leaves_live_whole(sanitised: Stage, monkeypatch: 
     assert rows(sanitised) == 500
 
 
+def test_what_stands_against_the_swap_is_named(sanitised: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if somebody had made it since it was looked for.
+    monkeypatch.setattr("env_sync.engines.postgresql.promotion._previous", lambda *_: None)
+    with pytest.raises(PromoteFailed, match=r'database "app__previous" already exists'):
+        promote(sanitised)
+    assert (is_open(sanitised), rows(sanitised)) == (True, 1)
+
+
 @pytest.mark.parametrize("copy", ["app__previous", "app__replaced"])
 def test_a_database_of_somebody_else_is_not_dropped_for_previous(sanitised: Stage, copy: str) -> None:
     server, dump = sanitised.server, sanitised.dump

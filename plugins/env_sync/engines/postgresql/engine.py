@@ -39,7 +39,7 @@ from env_sync.engines.postgresql.incoming import (
 from env_sync.engines.postgresql.kept_statements import Kept, missing, take
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.meanwhile import building_meanwhile
-from env_sync.engines.postgresql.names import Copies, copies_of
+from env_sync.engines.postgresql.names import Copies, copies_of, names_of_copies
 from env_sync.engines.postgresql.outgoing import Outgoing, drop_left_outgoing, dump_outgoing
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
@@ -332,7 +332,7 @@ class PostgreSQLEngine(DumpEngine):
     def _errors(
         self, otherwise: type[EnvSyncError] = EnvSyncError
     ) -> contextlib.AbstractContextManager[None]:
-        return plain_errors(f"Database {self._leases.where}", otherwise)
+        return plain_errors(f"Database {self._leases.where}", otherwise, names_of_copies(self._database))
 
     def _refuse_other_database(self, archive: Archive, dump: Dump) -> None:
         if archive.database != self._database:

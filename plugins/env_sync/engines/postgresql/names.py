@@ -63,3 +63,8 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
         outgoing=database + OUTGOING,
         replaced=database + REPLACED,
     )
+
+
+def names_of_copies(database: str) -> tuple[str, ...]:
+    """Live and its copies by name, whether a database of that name could have them or not."""
+    return (database, *(database + copy for copy in (INCOMING, PREVIOUS, OUTGOING, REPLACED)))

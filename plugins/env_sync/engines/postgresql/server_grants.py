@@ -7,7 +7,7 @@ from env_sync.engines.postgresql.session import Session
 SHOWN = 10
 """How many names the warning lists."""
 
-# What the server and extensions grant themselves is noted in pg_init_privs. The schema public is carried over.
+# What the server and extensions grant themselves is noted in pg_init_privs. Schema public is carried over.
 _CHANGED = """
 WITH members AS (
     SELECT classid, objid FROM pg_catalog.pg_depend

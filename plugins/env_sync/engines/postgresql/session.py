@@ -6,7 +6,7 @@ import _thread
 import contextlib
 import select
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -258,15 +258,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def plain_errors(where: str, otherwise: type[EnvSyncError] = EnvSyncError) -> Iterator[None]:
+def plain_errors(
+    where: str, otherwise: type[EnvSyncError] = EnvSyncError, known: Collection[str] = ()
+) -> Iterator[None]:
     """Turn what psycopg raises in the block into an error of Env Sync that holds no row value.
 
-    The raw error is not chained. `otherwise` is raised for what is neither access nor connection.
+    The raw error is not chained. `otherwise` is raised for what is neither access nor connection. `known` are
+    names that its text may hold.
     """
     try:
         yield
     except psycopg.Error as error:
-        raise plain_error(error, where, otherwise) from None
+        raise plain_error(error, where, otherwise, known) from None
 
 
 def server_is_gone(error: psycopg.Error) -> bool:
@@ -276,9 +279,11 @@ def server_is_gone(error: psycopg.Error) -> bool:
     return gone or (not state and isinstance(error, psycopg.OperationalError))
 
 
-def plain_error(error: psycopg.Error, where: str, otherwise: type[EnvSyncError]) -> EnvSyncError:
+def plain_error(
+    error: psycopg.Error, where: str, otherwise: type[EnvSyncError], known: Collection[str] = ()
+) -> EnvSyncError:
     """The error of Env Sync for one of psycopg; `where` begins its message."""
-    text = f"{where}: {describe_database_error(error)}"
+    text = f"{where}: {describe_database_error(error, known)}"
     state = error.sqlstate or ""
     if server_is_gone(error):
         return ServerUnreachable(text)
