@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from env_sync.engines.contract import Holder, Promotion, Stamp
 from env_sync.engines.history import check_was_live, no_previous
 from env_sync.engines.mysql.grants import check_closed
+from env_sync.engines.mysql.incoming import drop_copy
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Object
@@ -59,7 +60,7 @@ def promote(
     first = not exists(session, copies.live)
     # A pull that is stopped here leaves previous to whoever wants to go back to it.
     last_look()
-    if drop_database(session, copies.previous):
+    if drop_copy(session, copies.previous):
         work.log.info("Dropped %s.", copies.previous)
     old = () if first else objects_of(work.server, copies.live)
     if not first:
@@ -237,7 +238,7 @@ def _finish(work: Promoting, promotion: Promotion) -> Promotion:
     name = work.copies.previous
     try:
         with plain_errors(f"Dropping {name} on {work.server}"):
-            drop_database(work.hold.session, name)
+            drop_copy(work.hold.session, name)
     except EnvSyncError as problem:
         return evolve(promotion, warnings=(*promotion.warnings, f"{name} is still there: {problem}"))
     return evolve(promotion, previous_kept=False)
