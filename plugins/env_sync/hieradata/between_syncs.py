@@ -72,11 +72,20 @@ def shared_destinations(syncs: Sequence[BucketSync]) -> list[Problem]:
 
     Each would delete what only the other's source has.
     """
-    first: dict[str, BucketSync] = {}
+    earlier: dict[str, list[BucketSync]] = {}
     problems = []
     for sync in syncs:
-        other = first.setdefault(sync.destination_bucket, sync)
-        if other is sync or not (sync.delete or other.delete) or other.source_bucket == sync.source_bucket:
+        before = earlier.setdefault(sync.destination_bucket, [])
+        other = next(
+            (
+                each
+                for each in before
+                if each.source_bucket != sync.source_bucket and (each.delete or sync.delete)
+            ),
+            None,
+        )
+        if other is None:
+            before.append(sync)
             continue
         problems.append(
             Problem(

@@ -13,9 +13,10 @@ from env_sync.hieradata.between_syncs import (
 )
 from env_sync.hieradata.bindings import read_bindings
 from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.files import SourceFile, source_files
+from env_sync.hieradata.files import SourceFile, environment_names, source_files
 from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shown
 from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.settings import PRODUCTION
 from env_sync.hieradata.settings_reader import S3_SYNC_TASKS, TASKS, read_settings, unknown_keys
 from env_sync.hieradata.sync import BucketSync, Place, Sync
 from env_sync.hieradata.sync_reader import Surroundings, SyncReader, Written, is_absent
@@ -48,6 +49,8 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
     reader = SyncReader(
         Surroundings(
             environment=name,
+            # An Airflow of integration may know nothing of the others but that there is a production.
+            others=frozenset({*environment_names(folder), PRODUCTION} - {name}),
             settings=settings,
             transformations=transformations,
             transformation_names=_file_names(transformations),

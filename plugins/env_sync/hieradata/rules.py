@@ -62,9 +62,12 @@ def broken_rules(judged: Judged, unread: Set[str]) -> tuple[Fault, ...]:
 
 
 def broken_bucket_rules(
-    sync: BucketSync, settings: Settings, places: Mapping[str, Place], unread: Set[str]
+    sync: BucketSync, settings: Settings, places: Mapping[str, Place], unread: Set[str], others: Set[str]
 ) -> tuple[Fault, ...]:
-    """Return every rule that the bucket sync breaks; `unread` are the fields that could not be read."""
+    """Return every rule that the bucket sync breaks; `unread` are the fields that could not be read.
+
+    `others` are the names of other environments.
+    """
     faults = [
         *bad_name(sync.name, sync.place),
         *_waiting_where_nothing_waits(places, "a bucket sync"),
@@ -86,13 +89,12 @@ def broken_bucket_rules(
                 "remove it: nothing is mirrored into a protected environment",
             )
         )
-    if not unread & buckets.keys() and _is_swapped(sync):
+    if "destination_bucket" not in unread and (owner := _owner(sync, others)) is not None:
         faults.append(
             Fault(
                 places["destination_bucket"],
-                f"`{sync.source_bucket}` is by its name of `{sync.environment}`, and would be mirrored to "
-                f"`{sync.destination_bucket}`, which is not",
-                "swap the two: a bucket sync comes down into its own environment",
+                f"`destination_bucket` is `{sync.destination_bucket}`, by its name of `{owner}`",
+                f"write a bucket of `{sync.environment}`: a bucket sync comes down into its own environment",
             )
         )
     for field, bucket in buckets.items():
@@ -108,13 +110,16 @@ def broken_bucket_rules(
     return tuple(faults)
 
 
-def _is_swapped(sync: BucketSync) -> bool:
-    """Tell whether by their names the source is of this environment and the destination is not."""
+def _owner(sync: BucketSync, others: Set[str]) -> str | None:
+    """The other environment whose name is in the destination's; None where this one's is, or none is."""
 
-    def is_ours(bucket: str) -> bool:
-        return re.search(rf"(?<![a-z0-9]){re.escape(sync.environment)}(?![a-z0-9])", bucket) is not None
+    def named(environment: str) -> bool:
+        word = rf"(?<![a-z0-9]){re.escape(environment.lower())}(?![a-z0-9])"
+        return re.search(word, sync.destination_bucket.lower()) is not None
 
-    return is_ours(sync.source_bucket) and not is_ours(sync.destination_bucket)
+    if named(sync.environment):
+        return None
+    return next((name for name in sorted(others) if named(name)), None)
 
 
 def is_recovery(ensure: Ensure, action: Action, url: str, environment: str, settings: Settings) -> bool:

@@ -29,6 +29,8 @@ STEPS = (
 """The steps of which a time limit can be set."""
 
 DAY = dt.timedelta(days=1)
+PRODUCTION = "production"
+"""The environment that is protected unless set otherwise."""
 BUCKET = "govuk-{environment}-database-backups"
 """The name of a bucket of dumps, unless it is set."""
 

@@ -13,7 +13,7 @@ from env_sync.hieradata.monitors_reader import MONITORS, read_monitors
 from env_sync.hieradata.nodes import Entry, shorten, shown
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, NAMESPACE, OPTION_FIELDS, SETTING_FIELDS
-from env_sync.hieradata.settings import Options, Settings
+from env_sync.hieradata.settings import PRODUCTION, Options, Settings
 from env_sync.hieradata.suggestion import closest
 from env_sync.hieradata.sync_fields import with_options
 from env_sync.hieradata.wrong_value import WrongValue
@@ -57,7 +57,7 @@ def read_settings(
             bad.add(name)
         elif name in common_level.values:
             chosen[name] = common_level.values[name]
-    chosen.setdefault("protected", environment.lower() == "production" or "protected" in bad)
+    chosen.setdefault("protected", environment.lower() == PRODUCTION or "protected" in bad)
     options = Options()
     if "timeouts" in common_level.values:
         options = with_options(options, {"timeouts": common_level.values["timeouts"]})

@@ -51,6 +51,8 @@ class Surroundings:
     """What an entry is read with: its environment, its settings, transformations and postprocesses."""
 
     environment: str
+    others: frozenset[str]
+    """The names of other environments."""
     settings: Settings
     transformations: Path
     transformation_names: frozenset[str]
@@ -103,7 +105,7 @@ class SyncReader:
     ) -> tuple[Fault, ...]:
         settings = self.surroundings.settings
         if isinstance(sync, BucketSync):
-            return broken_bucket_rules(sync, settings, places, unread)
+            return broken_bucket_rules(sync, settings, places, unread, self.surroundings.others)
         return broken_rules(Judged(sync=sync, settings=settings, places=places), unread)
 
     def _postprocess_faults(

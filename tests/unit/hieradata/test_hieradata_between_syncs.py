@@ -204,6 +204,9 @@ def test_two_mirrors_into_one_bucket_of_which_one_deletes(hieradata, mirror) -> 
     (problem,) = environment.problems
     assert problem.sync == "second"
     assert "`second` mirrors into `govuk-integration-assets`, as `first` does" in problem.read
+    # The second from the same source deletes as well, what the third brings.
+    third = {"keeps": {**mirror, "delete": "false"}, "deletes": mirror, "other": other}
+    assert names(hieradata.syncs(third, key="s3_sync_tasks")) == ["keeps", "deletes"]
     keeping = {"first": {**mirror, "delete": "false"}, "second": other}
     assert names(hieradata.syncs(keeping, key="s3_sync_tasks")) == ["first", "second"]
     # The same twice a night.

@@ -165,17 +165,24 @@ def test_a_wrong_bucket_sync_is_taken_away(hieradata, mirror, field: str, value:
     assert right in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").right
 
 
-def test_a_bucket_sync_comes_down_into_its_own_environment(hieradata, mirror) -> None:
-    swapped = {
-        "source_bucket": "govuk-integration-assets",
-        "destination_bucket": "govuk-staging-integrations",
-    }
-    problem = hieradata.one({**mirror, **swapped}, key="s3_sync_tasks")
-    assert "`govuk-integration-assets` is by its name of `integration`" in problem.read
-    assert "swap the two" in problem.right
-    # Names that tell nothing are nobody's business.
-    fine = {**mirror, "source_bucket": "assets-above", "destination_bucket": "assets-here"}
-    assert hieradata.syncs({"one": fine}, key="s3_sync_tasks").problems == ()
+@pytest.mark.parametrize(
+    ("source", "destination", "owner"),
+    [
+        ("govuk-integration-assets", "govuk-production-assets", "production"),
+        ("assets", "govuk.production.assets", "production"),
+        ("govuk-production-assets", "govuk-staging-assets", "staging"),
+        ("govuk-staging-assets", "govuk-production-integration", None),
+        ("assets-above", "assets-here", None),
+        ("assets-above", "reproductions", None),
+    ],
+)
+def test_a_bucket_sync_comes_down_into_its_own_environment(
+    hieradata, mirror, source: str, destination: str, owner: str | None
+) -> None:
+    hieradata.write("staging.yaml", "")
+    names = {"source_bucket": source, "destination_bucket": destination}
+    problems = hieradata.syncs({"one": {**mirror, **names}}, key="s3_sync_tasks").problems
+    assert [f"by its name of `{owner}`" in problem.read for problem in problems] == [True] * bool(owner)
 
 
 @pytest.mark.parametrize("setting", ["govuk-integration-database-backups", "the-dumps"])
