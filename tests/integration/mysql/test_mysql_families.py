@@ -171,6 +171,20 @@ def test_a_partial_revoke_keeps_an_account_out(stage: Stage) -> None:
         stage.server.run(["DROP USER reporting, literal", "SET GLOBAL partial_revokes = OFF"])
 
 
+CHANGED = b"DELIMITER ;;\nCREATE PROCEDURE `old_one`() SELECT 'changed';;\nDELIMITER ;\n"
+
+
+def test_grants_on_a_routine_that_changes_are_gone_and_named(live: Stage) -> None:
+    live.server.create_account("caller", SECRET, "EXECUTE ON PROCEDURE `signon_production`.`old_one`")
+    try:
+        warnings = live.pull(live.dump(OF_MARIADB + CHANGED)).warnings
+    finally:
+        live.server.execute("DROP USER caller")
+    [warning] = [each for each in warnings if "Grants on routines" in each]
+    assert "caller@% on procedure old_one" in warning
+    assert live.run("CALL old_one()") == [("changed",)]
+
+
 def test_who_reads_the_binary_log_is_told(stage: Stage) -> None:
     """It holds every row that is put into incoming, and no grant on a database stands in front of it."""
     stage.server.create_account("streamer", SECRET, "REPLICATION SLAVE ON *.*")

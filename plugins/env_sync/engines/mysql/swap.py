@@ -251,6 +251,7 @@ def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
             if key not in there or evolve(there[key], definer="") != evolve(one, definer="")
         ]
         changed = {one.key for one in todo}
+        granted = _granted(session, plan.live)
         for key, one in there.items():
             if key not in wanted or key in changed:
                 try:
@@ -273,7 +274,24 @@ def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
     ]
     if made.as_ours:
         warnings.append(_as_ours(server, made.as_ours))
+    # The server takes them away with the routine.
+    anew = {(kind, name.casefold()) for kind, name in changed - left if (kind, name) in there}
+    lost = [f"{account} on {kind.lower()} {name}" for kind, name, account in granted if (kind, name) in anew]
+    if lost:
+        warnings.append(
+            f"Grants on routines of {plan.live} that changed are gone: {_some(lost)}. Grant them again; "
+            "GRANT EXECUTE on the database would stay."
+        )
     return tuple(warnings)
+
+
+def _granted(session: Session, database: str) -> list[tuple[str, str, str]]:
+    """Kind and name, in lower case, of each routine of a database with grants of its own, and whose."""
+    rows = session.execute(
+        "SELECT Routine_type, Routine_name, User, Host FROM mysql.procs_priv WHERE Db = %s ORDER BY 1, 2, 3",
+        [database],
+    )
+    return [(str(kind), str(name).casefold(), f"{user}@{host}") for kind, name, user, host in rows]
 
 
 def _as_ours(server: Server, objects: Sequence[Object]) -> str:
