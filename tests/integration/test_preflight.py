@@ -50,7 +50,7 @@ govuk_env_sync::tasks:
     path: databases
     transformation_sql_filename: redact.sql
   push_shop:
-    {{<<: *pull, action: push, url: {INTEGRATION}, transformation_sql_filename: null}}
+    {{<<: *pull, action: push, url: {INTEGRATION}, transformation_sql_filename: none}}
 """
 
 

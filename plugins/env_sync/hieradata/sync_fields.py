@@ -35,6 +35,7 @@ from env_sync.hieradata.values import (
 DBMS = ("postgresql", "mysql", "mongo", "documentdb", "files", "elasticsearch")
 STORAGEBACKENDS = ("s3", "elasticsearch")
 NO_POSTPROCESS = "none"
+NO_TRANSFORMATION = "none"
 CRONTAB = 'crontab field: `4`, `"05"`, `1,2`, `1-5`, `*`, `*/15`, `1-5/2`'
 
 
@@ -46,6 +47,12 @@ class SyncField:
     values: str
     doc: str
     default: str | None
+
+
+def _transformation(node: Node) -> str | None:
+    """Read the name of a file. A blank is no way to say that there is none: it may be a slip of the pen."""
+    text = read_text(node)
+    return None if text == NO_TRANSFORMATION else text
 
 
 def _crontab(field: CrontabField) -> Reader[str]:
@@ -163,9 +170,8 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default="the work folder of the worker",
     ),
     "transformation_sql_filename": SyncField(
-        # A key that was left blank is no wish to leave the data as it is.
-        reader=read_text,
-        values="file in `include/transformation_sql/`",
+        reader=_transformation,
+        values=f"file in `include/transformation_sql/`, or `{NO_TRANSFORMATION}`",
         doc="What a pull or copy runs on incoming before it becomes live: SQL (`postgresql`, `mysql`), or "
         "YAML of commands (`mongo`, `documentdb`) or of updates and deletes by query (`elasticsearch`).",
         default="none",
@@ -178,9 +184,8 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default="what is bound to the database",
     ),
     "pre_dump_transformation_sql_filename": SyncField(
-        # A key that was left blank is no wish to leave the data as it is.
-        reader=read_text,
-        values="file in `include/transformation_sql/`",
+        reader=_transformation,
+        values=f"file in `include/transformation_sql/`, or `{NO_TRANSFORMATION}`",
         doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`): on a copy of live, which is "
         "closed to everybody else and dropped again. Nothing is uploaded if any statement fails.",
         default="none",

@@ -114,6 +114,13 @@ def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -
         ("transformation_sql_filename", "../sanitise.sql", "no such file in transformation_sql/"),
         ("transformation_sql_filename", ".", "no such file"),
         ("transformation_sql_filename", "[sanitise.sql]", "write one value"),
+        ("transformation_sql_filename", "", "write a value or remove the key"),
+        ("transformation_sql_filename", "~", "write a value or remove the key"),
+        ("transformation_sql_filename", '""', "write a value or remove the key"),
+        ("transformation_sql_filename", "None", "no such file"),
+        ("pre_dump_transformation_sql_filename", "", "write a value or remove the key"),
+        ("excluded_tables", "", "write a value or remove the key"),
+        ("postprocess", "", "write a value or remove the key"),
         ("pre_dump_transformation_sql_filename", "sanitise.sql", "write `transformation_sql_filename`"),
         ("pre_dump_in_place", "true", "write that as well, or remove it"),
         ("excluded_tables", "emails", "on the push"),
@@ -138,6 +145,24 @@ def test_a_wrong_field_takes_its_sync_away(
     line = 3 + list(fields).index("storagebackend" if value == "elasticsearch" else field)
     assert str(problem.place) == f"integration.yaml:{line}"
     assert field in problem.read or field in ("url", "dbms")
+
+
+def test_the_word_none_takes_away_the_transformation_of_an_anchor(hieradata, pull) -> None:
+    environment = hieradata.syncs(
+        {
+            "one": {**pull, "transformation_sql_filename": "none"},
+            "two": {
+                **pull,
+                "action": "push",
+                "url": "govuk-integration-database-backups",
+                "pre_dump_transformation_sql_filename": "none",
+            },
+        }
+    )
+    assert environment.problems == ()
+    assert [(sync.transformation, sync.pre_dump_transformation) for sync in environment.syncs] == [
+        (None, None)
+    ] * 2
 
 
 @pytest.mark.parametrize(
