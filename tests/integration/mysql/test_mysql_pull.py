@@ -114,6 +114,24 @@ def test_a_previous_of_somebody_else_is_not_dropped(stage: Stage) -> None:
     assert stage.incoming not in stage.server.databases()
 
 
+def test_a_swap_that_cannot_be_done_does_not_cost_previous(stage: Stage) -> None:
+    stage.pull(stage.dump(NEW))
+    before = objects(stage, stage.previous)
+    engine = stage.engine(run="next", promote_wait=dt.timedelta(seconds=0))
+    with contextlib.closing(stage.server.connect(stage.database)) as busy:
+        busy.query("BEGIN")
+        busy.query("SELECT * FROM users FOR UPDATE")
+        with pytest.raises(PromoteFailed, match="could not be swapped"):
+            stage.pull(stage.dump(NEW), engine)
+    with working(engine):
+        engine.clean_up()
+    assert objects(stage, stage.previous) == before
+    assert {stage.incoming, f"{stage.database}__replaced"}.isdisjoint(stage.server.databases())
+    with working(engine):
+        engine.restore_previous(lambda: None)
+    assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+
+
 def test_keys_of_other_databases_that_would_follow_live_to_previous_stop_a_pull(stage: Stage) -> None:
     key = f"CONSTRAINT of_users FOREIGN KEY (whose) REFERENCES `{stage.database}`.users (id)"
     stage.server.run(["CREATE DATABASE other", f"CREATE TABLE other.notes (whose int, {key})"])

@@ -29,6 +29,7 @@ from env_sync.engines.mysql.incoming import (
     clean_up,
     drop_after_failure,
     drop_left_outgoing,
+    drop_left_replaced,
     end_earlier_sessions,
     make_closed,
 )
@@ -312,6 +313,7 @@ class MySQLEngine(DumpEngine):
         end_earlier_sessions(self._held, (copies.live, copies.incoming, copies.outgoing))
         dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
         dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
+        dropped += [copies.replaced] if drop_left_replaced(session, copies) else []
         for copy in dropped:
             self.work.log.info("Dropped a %s that an earlier step left.", copy)
 

@@ -11,6 +11,7 @@ from env_sync.errors import NameRefused
 INCOMING = "__incoming"
 PREVIOUS = "__previous"
 OUTGOING = "__outgoing"
+REPLACED = "__replaced"
 LONGEST = 64
 """Characters of a name, in MySQL and MariaDB."""
 OF_THE_SERVER = ("mysql", "sys", "information_schema", "performance_schema")
@@ -18,17 +19,21 @@ OF_THE_SERVER = ("mysql", "sys", "information_schema", "performance_schema")
 
 @frozen(kw_only=True)
 class Copies:
-    """The databases that are live and its copies."""
+    """The databases that are live and its copies.
+
+    `replaced` is where previous goes in the swap that replaces it, until it is dropped, right after.
+    """
 
     live: str
     incoming: str
     previous: str
     outgoing: str
+    replaced: str
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All four."""
-        return (self.live, self.incoming, self.previous, self.outgoing)
+        """All five."""
+        return (self.live, self.incoming, self.previous, self.outgoing, self.replaced)
 
 
 def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
@@ -44,11 +49,11 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
             f"Database {database} belongs to the server or to Env Sync itself and is never replaced. Name "
             "another database in hieradata."
         )
-    if database.lower().endswith((INCOMING, PREVIOUS, OUTGOING)):
+    if database.lower().endswith((INCOMING, PREVIOUS, OUTGOING, REPLACED)):
         raise NameRefused(
             f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}, "
-            f"{OUTGOING}) and may be dropped at any time. Name the live database in hieradata, or rename "
-            "this one."
+            f"{OUTGOING}, {REPLACED}) and may be dropped at any time. Name the live database in hieradata, "
+            "or rename this one."
         )
     room = LONGEST - len(INCOMING)
     if len(database) > room:
@@ -61,4 +66,5 @@ def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
         incoming=database + INCOMING,
         previous=database + PREVIOUS,
         outgoing=database + OUTGOING,
+        replaced=database + REPLACED,
     )

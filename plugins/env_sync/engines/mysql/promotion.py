@@ -58,18 +58,19 @@ def promote(
     check_closed(session, copies.incoming, PromoteFailed)
     check_replaceable(session, work.server, copies, PromoteFailed)
     first = not exists(session, copies.live)
-    # A pull that is stopped here leaves previous to whoever wants to go back to it.
+    # A pull that was paused meanwhile prepares nothing.
     last_look()
-    if drop_copy(session, copies.previous):
-        work.log.info("Dropped %s.", copies.previous)
     old = () if first else objects_of(work.server, copies.live)
+    drop_copy(session, copies.replaced)
+    replaced = ""
     if not first:
-        make_like(session, copies.previous, copies.live)
-        if not has_table(session, copies.live):
-            # What was live before the first pull has none that a RENAME could bring.
-            make_table(session, copies.previous)
+        if exists(session, copies.previous):
+            replaced = copies.replaced
+            make_like(session, replaced, copies.previous)
+        else:
+            make_like(session, copies.previous, copies.live)
     last_look()
-    plan = _plan(work, copies.incoming, old, first=first)
+    plan = _plan(work, copies.incoming, old, first=first, replaced=replaced)
     begin(session, plan)
     if first:
         make_like(session, copies.live, copies.incoming)
@@ -156,7 +157,13 @@ def check_previous(work: Promoting) -> Told:
 
 
 def _plan(
-    work: Promoting, other: str, old: tuple[Object, ...], *, first: bool = False, undo: bool = False
+    work: Promoting,
+    other: str,
+    old: tuple[Object, ...],
+    *,
+    first: bool = False,
+    undo: bool = False,
+    replaced: str = "",
 ) -> Plan:
     """The swap of live, which has `old` beside its tables, with the copy that is to be live."""
     session, copies = work.hold.session, work.copies
@@ -166,6 +173,7 @@ def _plan(
         live=copies.live,
         other=other,
         previous=copies.previous,
+        replaced=replaced,
         token=uuid.uuid4().hex,
         first=first,
         began=clock(session),
@@ -232,13 +240,24 @@ def _returned_before(work: Promoting) -> Promotion | None:
 
 
 def _finish(work: Promoting, promotion: Promotion) -> Promotion:
-    """Drop previous where it is not to be kept; what fails there is a warning, for the swap is done."""
-    if work.keep_previous or not promotion.previous_kept:
-        return promotion
-    name = work.copies.previous
+    """Drop what the swap replaced, and previous where it is not to be kept.
+
+    What fails there is a warning, for the swap is done.
+    """
+    copies, kept = work.copies, promotion.previous_kept
+    warnings = [*promotion.warnings, *_dropped(work, copies.replaced)]
+    if kept and not work.keep_previous:
+        left = _dropped(work, copies.previous)
+        kept = bool(left)
+        warnings += left
+    return evolve(promotion, previous_kept=kept, warnings=tuple(warnings))
+
+
+def _dropped(work: Promoting, name: str) -> list[str]:
+    """Drop a copy; the warning where that fails."""
     try:
         with plain_errors(f"Dropping {name} on {work.server}"):
             drop_copy(work.hold.session, name)
     except EnvSyncError as problem:
-        return evolve(promotion, warnings=(*promotion.warnings, f"{name} is still there: {problem}"))
-    return evolve(promotion, previous_kept=False)
+        return [f"{name} is still there: {problem}"]
+    return []

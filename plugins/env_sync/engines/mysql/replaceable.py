@@ -12,16 +12,18 @@ NAMED = 3
 
 
 def check_replaceable(session: Session, server: Server, copies: Copies, error: type[EnvSyncError]) -> None:
-    """Raises NameRefused where previous is not ours, and `error` where other databases refer to live.
+    """Look whether a swap would stop, or take what is not ours.
 
-    Raises MySQLError.
+    Raises NameRefused where previous, or where it would go, is not ours; `error` where other databases refer
+    to live; MySQLError.
     """
-    if exists(session, copies.previous) and not _is_ours(session, copies.previous):
-        raise NameRefused(
-            f"There is a database {copies.previous} on {server} that does not say that it was ever live "
-            f"here, so it may be somebody else's, and a pull of {copies.live} would drop it. Dump it and "
-            "restore it under another name, or drop it. Live is untouched."
-        )
+    for name in (copies.previous, copies.replaced):
+        if exists(session, name) and not is_ours(session, name):
+            raise NameRefused(
+                f"There is a database {name} on {server} that does not say that it was ever live here, so it "
+                f"may be somebody else's, and a pull of {copies.live} would drop it. Dump it and restore it "
+                "under another name, or drop it. Live is untouched."
+            )
     # A key follows the table that it refers to: to previous, which the next pull could then not drop.
     keys = session.execute(
         "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA "
@@ -39,7 +41,7 @@ def check_replaceable(session: Session, server: Server, copies: Copies, error: t
         )
 
 
-def _is_ours(session: Session, name: str) -> bool:
+def is_ours(session: Session, name: str) -> bool:
     """Whether a database has the table in which copies say what they are; one without any table may go."""
     return has_table(session, name) or not session.execute(
         "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s LIMIT 1", [name]

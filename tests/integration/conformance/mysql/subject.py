@@ -289,8 +289,8 @@ class MySQLSubject(Subject):
             rows = self.servers[environment].execute(
                 "SELECT CONCAT(DB, ': ', COALESCE(LEFT(INFO, 100), COMMAND)) FROM "
                 "information_schema.PROCESSLIST "
-                "WHERE USER = %s AND DB IN (%s, %s, %s, %s)",
-                [SYNC_ACCOUNT, *_copies(database).values()],
+                "WHERE USER = %s AND DB IN %s",
+                [SYNC_ACCOUNT, tuple(_copies(database).values())],
             )
             # A server takes a moment to see that a client is gone.
             if not rows or time.monotonic() > deadline:
@@ -463,7 +463,7 @@ def _pattern(database: str) -> str:
 def _copies(database: str) -> dict[str, str]:
     return {
         "live": database,
-        **{copy: f"{database}__{copy}" for copy in ("incoming", "previous", "outgoing")},
+        **{copy: f"{database}__{copy}" for copy in ("incoming", "previous", "outgoing", "replaced")},
     }
 
 
