@@ -474,7 +474,7 @@ class Stage:
         """
         subject, database = self.subject, self.database
         copies = subject.copies(TARGET, database)
-        assert "incoming" not in copies
+        assert {"incoming", "replaced"}.isdisjoint(copies)
         assert "outgoing" not in subject.copies(SOURCE, database)
         found = None
         if expected:

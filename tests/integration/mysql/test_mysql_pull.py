@@ -13,6 +13,8 @@ import pytest
 
 from env_sync.engines.contract import CopyState
 from env_sync.engines.mysql.client_tools import known_dump_tools
+from env_sync.engines.mysql.names import copies_of
+from env_sync.engines.mysql.replaced import put_aside
 from env_sync.engines.mysql.session import Session
 from env_sync.errors import (
     DumpDamaged,
@@ -127,6 +129,29 @@ def test_a_swap_that_cannot_be_done_does_not_cost_previous(stage: Stage) -> None
         engine.clean_up()
     assert objects(stage, stage.previous) == before
     assert {stage.incoming, f"{stage.database}__replaced"}.isdisjoint(stage.server.databases())
+    with working(engine):
+        engine.restore_previous(lambda: None)
+    assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+
+
+@pytest.mark.parametrize("moved", ["all", "half"])
+def test_a_step_that_ends_before_the_swap_leaves_previous_to_the_clean_up(stage: Stage, moved: str) -> None:
+    """Half of a RENAME is what a server without atomic ones leaves when it is killed."""
+    stage.pull(stage.dump(NEW))
+    before = objects(stage, stage.previous)
+    engine = stage.engine(run="next")
+    replaced = f"{stage.database}__replaced"
+    with working(engine):
+        if moved == "all":
+            put_aside(engine._held.session, copies_of(stage.database))
+        else:
+            name = "env_sync_stamp"
+            stage.server.execute(f"CREATE DATABASE `{replaced}`")
+            stage.server.execute(f"RENAME TABLE `{stage.previous}`.{name} TO `{replaced}`.{name}")
+    with working(engine):
+        assert any("is again what it was" in note for note in engine.clean_up().notes)
+    assert objects(stage, stage.previous) == before
+    assert replaced not in stage.server.databases()
     with working(engine):
         engine.restore_previous(lambda: None)
     assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]

@@ -29,7 +29,6 @@ from env_sync.engines.mysql.incoming import (
     clean_up,
     drop_after_failure,
     drop_left_outgoing,
-    drop_left_replaced,
     end_earlier_sessions,
     make_closed,
 )
@@ -40,6 +39,7 @@ from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
 from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
 from env_sync.engines.mysql.replaceable import check_replaceable
+from env_sync.engines.mysql.replaced import put_back
 from env_sync.engines.mysql.restore_data import restore_dump
 from env_sync.engines.mysql.sanitising import run_transformations, set_aside
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
@@ -225,6 +225,7 @@ class MySQLEngine(DumpEngine):
                 self._database,
                 self._copies_if_any,
                 self._recovered,
+                put_back,
                 self.work.log,
             )
 
@@ -313,7 +314,8 @@ class MySQLEngine(DumpEngine):
         end_earlier_sessions(self._held, (copies.live, copies.incoming, copies.outgoing))
         dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
         dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
-        dropped += [copies.replaced] if drop_left_replaced(session, copies) else []
+        if settled := put_back(session, copies):
+            self.work.log.info("Settled what an earlier step left: %s.", settled)
         for copy in dropped:
             self.work.log.info("Dropped a %s that an earlier step left.", copy)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pymysql
 
@@ -13,7 +14,6 @@ from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.lease import Hold
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import drop_objects
-from env_sync.engines.mysql.replaceable import is_ours
 from env_sync.engines.mysql.session import Session, drop_database, exists
 from env_sync.engines.mysql.stamp import TABLE, has_table, make_table, read_told, write_stamp
 from env_sync.engines.mysql.swap import make_like, tables_of
@@ -56,11 +56,6 @@ def drop_left_outgoing(session: Session, copies: Copies) -> bool:
         if others or not _is_empty(session, outgoing):
             return False
     return drop_copy(session, outgoing)
-
-
-def drop_left_replaced(session: Session, copies: Copies) -> bool:
-    """Drop what a swap replaced and could not drop; False where there is none, or one that is not ours."""
-    return is_ours(session, copies.replaced) and drop_copy(session, copies.replaced)
 
 
 def _is_empty(session: Session, database: str) -> bool:
@@ -110,11 +105,17 @@ def end_earlier_sessions(hold: Hold, databases: tuple[str, ...]) -> tuple[str, .
 
 
 def clean_up(
-    hold: Hold, holder: Holder, database: str, copies: Copies | None, recovered: str, log: logging.Logger
+    hold: Hold,
+    holder: Holder,
+    database: str,
+    copies: Copies | None,
+    recovered: str,
+    settle: Callable[[Session, Copies], str],
+    log: logging.Logger,
 ) -> CleanUp:
     """End what still runs, drop incoming and outgoing where they are this group's, and what a swap replaced.
 
-    `recovered` was put right before.
+    `recovered` was put right before; `settle` says where previous is, and gives what it did for that.
 
     Raises MySQLError.
     """
@@ -126,8 +127,8 @@ def clean_up(
     if copies is not None:
         dropped = _drop(session, holder, copies, copies.incoming, notes)
         _drop(session, holder, copies, copies.outgoing, notes)
-        if drop_left_replaced(session, copies):
-            notes.append(f"dropped {copies.replaced}, which was {copies.previous} before the swap")
+        if settled := settle(session, copies):
+            notes.append(settled)
     for note in notes:
         log.info("Clean-up of %s: %s.", database, note)
     return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))

@@ -17,6 +17,7 @@ from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.replaceable import check_replaceable
+from env_sync.engines.mysql.replaced import put_aside, put_back
 from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
 from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
@@ -61,16 +62,11 @@ def promote(
     # A pull that was paused meanwhile prepares nothing.
     last_look()
     old = () if first else objects_of(work.server, copies.live)
-    drop_copy(session, copies.replaced)
-    replaced = ""
+    put_back(session, copies)
     if not first:
-        if exists(session, copies.previous):
-            replaced = copies.replaced
-            make_like(session, replaced, copies.previous)
-        else:
-            make_like(session, copies.previous, copies.live)
+        put_aside(session, copies)
     last_look()
-    plan = _plan(work, copies.incoming, old, first=first, replaced=replaced)
+    plan = _plan(work, copies.incoming, old, first=first)
     begin(session, plan)
     if first:
         make_like(session, copies.live, copies.incoming)
@@ -101,6 +97,7 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
     session, copies = work.hold.session, work.copies
     if (done := _returned_before(work)) is not None:
         return done
+    put_back(session, copies)
     check_previous(work)
     if not exists(session, copies.live):
         raise NoSuchDatabase(
@@ -163,7 +160,6 @@ def _plan(
     *,
     first: bool = False,
     undo: bool = False,
-    replaced: str = "",
 ) -> Plan:
     """The swap of live, which has `old` beside its tables, with the copy that is to be live."""
     session, copies = work.hold.session, work.copies
@@ -173,7 +169,6 @@ def _plan(
         live=copies.live,
         other=other,
         previous=copies.previous,
-        replaced=replaced,
         token=uuid.uuid4().hex,
         first=first,
         began=clock(session),

@@ -48,10 +48,7 @@ _NOT_TABLES = ("VIEW", "SYSTEM VIEW")
 
 @frozen(kw_only=True)
 class Plan:
-    """A swap, as the journal has it. `other` is to be live; what live is goes to `previous`.
-
-    What previous holds goes to `replaced`, where that is named.
-    """
+    """A swap, as the journal has it. `other` is to be live; what live is goes to `previous`."""
 
     holder: Holder
     environment: str
@@ -66,7 +63,6 @@ class Plan:
     """What live has beside its tables."""
     new: tuple[Object, ...]
     """What it is to have."""
-    replaced: str = ""
 
 
 @frozen(kw_only=True)
@@ -206,14 +202,10 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
 
 
 def _statement(session: Session, plan: Plan) -> str:
-    """One RENAME: what is live moves out, what is in the other copy moves in; the server keeps the order."""
+    """One RENAME: what is live moves out, what is in the other copy moves in."""
     old, new = tables_of(session, plan.live), tables_of(session, plan.other)
     if plan.other != plan.previous:
-        moves = []
-        if plan.replaced:
-            gone = tables_of(session, plan.previous)
-            moves = [(qualified(plan.previous, name), qualified(plan.replaced, name)) for name in gone]
-        moves += [(qualified(plan.live, name), qualified(plan.previous, name)) for name in old]
+        moves = [(qualified(plan.live, name), qualified(plan.previous, name)) for name in old]
         moves += [(qualified(plan.other, name), qualified(plan.live, name)) for name in new]
     else:
         # Names that both have go round by a third; the server takes the moves one after another.

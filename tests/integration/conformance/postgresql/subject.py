@@ -455,7 +455,7 @@ def make_roles(server: PostgreSQLServer) -> None:
 def _copies(database: str) -> dict[str, str]:
     return {
         "live": database,
-        **{copy: f"{database}__{copy}" for copy in ("incoming", "previous", "outgoing")},
+        **{copy: f"{database}__{copy}" for copy in ("incoming", "previous", "outgoing", "replaced")},
     }
 
 

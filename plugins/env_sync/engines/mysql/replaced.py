@@ -1,0 +1,51 @@
+"""Previous goes aside before a swap that replaces it, and is put back where that was not done.
+
+So no failed swap costs it, and the swap itself has no more to move. The stamp goes first and comes back last:
+previous lacks its stamp as long as it lacks tables, and nobody makes it live.
+"""
+
+from __future__ import annotations
+
+from env_sync.engines.mysql.identifiers import qualified
+from env_sync.engines.mysql.incoming import drop_copy
+from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.replaceable import is_ours
+from env_sync.engines.mysql.session import Session, exists
+from env_sync.engines.mysql.stamp import TABLE, has_table
+from env_sync.engines.mysql.swap import make_like, tables_of
+
+
+def put_aside(session: Session, copies: Copies) -> None:
+    """Make an empty previous; what it held goes to `replaced`. Raises MySQLError."""
+    if not exists(session, copies.previous):
+        make_like(session, copies.previous, copies.live)
+        return
+    make_like(session, copies.replaced, copies.previous)
+    tables = tables_of(session, copies.previous)
+    _move(session, copies.previous, copies.replaced, sorted(tables, key=lambda name: name != TABLE))
+
+
+def put_back(session: Session, copies: Copies) -> str:
+    """Settle what a step left in `replaced`; gives what was done, or "". Raises MySQLError.
+
+    Where previous has a stamp the swap was done, and it is dropped; else it is previous again.
+    """
+    if not exists(session, copies.replaced) or not is_ours(session, copies.replaced):
+        return ""
+    if has_table(session, copies.previous):
+        drop_copy(session, copies.replaced)
+        return f"dropped {copies.replaced}, which was {copies.previous} before the swap"
+    tables = tables_of(session, copies.replaced)
+    if tables and not exists(session, copies.previous):
+        make_like(session, copies.previous, copies.replaced)
+    _move(session, copies.replaced, copies.previous, sorted(tables, key=lambda name: name == TABLE))
+    drop_copy(session, copies.replaced)
+    return f"{copies.previous} is again what it was before a swap that was not done" if tables else ""
+
+
+def _move(session: Session, of: str, to: str, tables: list[str]) -> None:
+    if tables:
+        session.execute("SET SESSION foreign_key_checks = 0")
+        moves = ", ".join(f"{qualified(of, name)} TO {qualified(to, name)}" for name in tables)
+        session.execute(f"RENAME TABLE {moves}")
+        session.execute("SET SESSION foreign_key_checks = 1")
