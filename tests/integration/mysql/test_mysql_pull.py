@@ -113,6 +113,21 @@ def test_a_previous_of_somebody_else_is_not_dropped(stage: Stage) -> None:
     with pytest.raises(NameRefused, match="may be somebody else's"):
         stage.pull(stage.dump(NEW))
     assert objects(stage, stage.previous) == {"BASE TABLE precious"}
+    # One that holds no table is no empty one.
+    replaced = f"{stage.database}__replaced"
+    stage.server.run(
+        [
+            f"DROP DATABASE `{stage.previous}`",
+            f"CREATE DATABASE `{replaced}`",
+            f"CREATE PROCEDURE `{replaced}`.precious() SELECT 1",
+        ]
+    )
+    try:
+        with pytest.raises(NameRefused, match="may be somebody else's"):
+            stage.pull(stage.dump(NEW))
+        assert objects(stage, replaced) == {"ROUTINE precious"}
+    finally:
+        stage.server.execute(f"DROP DATABASE `{replaced}`")
     assert stage.incoming not in stage.server.databases()
 
 

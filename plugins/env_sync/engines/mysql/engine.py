@@ -22,11 +22,11 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
+from env_sync.engines.mysql.clean_up import clean_up
 from env_sync.engines.mysql.dump import dump_database
 from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.in_place import transform_in_place
 from env_sync.engines.mysql.incoming import (
-    clean_up,
     drop_after_failure,
     drop_left_outgoing,
     end_earlier_sessions,
@@ -225,7 +225,6 @@ class MySQLEngine(DumpEngine):
                 self._database,
                 self._copies_if_any,
                 self._recovered,
-                put_back,
                 self.work.log,
             )
 

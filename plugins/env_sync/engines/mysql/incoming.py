@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import pymysql
 
-from env_sync.engines.contract import CleanUp, Holder, Stamp
+from env_sync.engines.contract import Stamp
 from env_sync.engines.mysql.connecting import described
 from env_sync.engines.mysql.grants import accesses, check_closed
 from env_sync.engines.mysql.identifiers import qualified
@@ -15,7 +14,7 @@ from env_sync.engines.mysql.lease import Hold
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import drop_objects
 from env_sync.engines.mysql.session import Session, drop_database, exists
-from env_sync.engines.mysql.stamp import TABLE, has_table, make_table, read_told, write_stamp
+from env_sync.engines.mysql.stamp import TABLE, has_table, make_table, write_stamp
 from env_sync.engines.mysql.swap import make_like, tables_of
 from env_sync.errors import EnvSyncError
 
@@ -53,12 +52,13 @@ def drop_left_outgoing(session: Session, copies: Copies) -> bool:
         return False
     if not has_table(session, outgoing):
         others = [one for one in accesses(session, outgoing) if not one.administrator]
-        if others or not _is_empty(session, outgoing):
+        if others or not is_empty(session, outgoing):
             return False
     return drop_copy(session, outgoing)
 
 
-def _is_empty(session: Session, database: str) -> bool:
+def is_empty(session: Session, database: str) -> bool:
+    """Whether a database has no table, view, routine or event; also where there is none."""
     return not session.execute(
         "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s UNION SELECT 1 FROM "
         "information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s UNION SELECT 1 FROM "
@@ -102,48 +102,3 @@ def end_earlier_sessions(hold: Hold, databases: tuple[str, ...]) -> tuple[str, .
         else:
             notes.append(f"ended session {number} of an earlier step in {database}")
     return tuple(notes)
-
-
-def clean_up(
-    hold: Hold,
-    holder: Holder,
-    database: str,
-    copies: Copies | None,
-    recovered: str,
-    settle: Callable[[Session, Copies], str],
-    log: logging.Logger,
-) -> CleanUp:
-    """End what still runs, drop incoming and outgoing where they are this group's, and what a swap replaced.
-
-    `recovered` was put right before; `settle` says where previous is, and gives what it did for that.
-
-    Raises MySQLError.
-    """
-    session = hold.session
-    notes = [recovered] if recovered else []
-    worked_on = (copies.live, copies.incoming, copies.outgoing) if copies else (database,)
-    notes += end_earlier_sessions(hold, worked_on)
-    dropped = False
-    if copies is not None:
-        dropped = _drop(session, holder, copies, copies.incoming, notes)
-        _drop(session, holder, copies, copies.outgoing, notes)
-        if settled := settle(session, copies):
-            notes.append(settled)
-    for note in notes:
-        log.info("Clean-up of %s: %s.", database, note)
-    return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))
-
-
-def _drop(session: Session, holder: Holder, copies: Copies, copy: str, notes: list[str]) -> bool:
-    """Drop a copy where it is this group's, or without a stamp; says so in `notes`."""
-    if not exists(session, copy):
-        return False
-    stamp = read_told(session, copy).stamp
-    if stamp is not None and (stamp.holder.run, stamp.holder.group) != (holder.run, holder.group):
-        notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
-        return False
-    ours = copy == copies.outgoing
-    dropped = drop_left_outgoing(session, copies) if ours else drop_database(session, copy)
-    if dropped:
-        notes.append(f"dropped {copy}, which was {stamp.state if stamp else 'without a stamp'}")
-    return dropped

@@ -154,12 +154,7 @@ def check_previous(work: Promoting) -> Told:
 
 
 def _plan(
-    work: Promoting,
-    other: str,
-    old: tuple[Object, ...],
-    *,
-    first: bool = False,
-    undo: bool = False,
+    work: Promoting, other: str, old: tuple[Object, ...], *, first: bool = False, undo: bool = False
 ) -> Plan:
     """The swap of live, which has `old` beside its tables, with the copy that is to be live."""
     session, copies = work.hold.session, work.copies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from env_sync.engines.mysql.incoming import is_empty
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.session import Server, Session, exists
 from env_sync.engines.mysql.stamp import has_table
@@ -42,7 +43,5 @@ def check_replaceable(session: Session, server: Server, copies: Copies, error: t
 
 
 def is_ours(session: Session, name: str) -> bool:
-    """Whether a database has the table in which copies say what they are; one without any table may go."""
-    return has_table(session, name) or not session.execute(
-        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s LIMIT 1", [name]
-    )
+    """Whether a database has the table in which copies say what they are; one that is empty may go."""
+    return has_table(session, name) or is_empty(session, name)
