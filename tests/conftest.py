@@ -19,6 +19,7 @@ from sandbox.mariadb import MariaDBServer
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3, VersityGW
+from tests import sweep
 
 
 class Startable(Protocol):
@@ -30,6 +31,11 @@ class Startable(Protocol):
 
 
 Server = TypeVar("Server", bound=Startable)
+
+
+def pytest_report_header() -> str:
+    """Tell which sample of the sweeps this run tries."""
+    return sweep.header()
 
 
 @pytest.fixture(scope="session")
