@@ -51,6 +51,8 @@ class Instant:
 
     number: int
     what: str
+    text: str = ""
+    """Of a statement: what is about to be sent."""
 
 
 class Instants:
@@ -64,9 +66,9 @@ class Instants:
         self._lock = threading.Lock()
         self.seen: list[Instant] = []
 
-    def happens(self, what: str) -> None:
+    def happens(self, what: str, text: str = "") -> None:
         with self._lock:
-            instant = Instant(len(self.seen), what)
+            instant = Instant(len(self.seen), what, text)
             self.seen.append(instant)
         self._at(instant)
 
@@ -224,7 +226,7 @@ class Attempt:
         """This attempt, its moments counted; states, results and errors are the same."""
         watch = _Watch(instants)
         logger = logging.getLogger("env_sync")
-        stop = self.stage.subject.watch_statements(lambda: instants.happens("statement"))
+        stop = self.stage.subject.watch_statements(lambda text: instants.happens("statement", text))
         logger.addHandler(watch)
         try:
             yield evolve(self, session=_reopened(self.session, instants))

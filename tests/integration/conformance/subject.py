@@ -193,5 +193,7 @@ class Subject(ABC):
         """Put a proof of another attempt on incoming."""
 
     @abstractmethod
-    def watch_statements(self, before: Callable[[], None]) -> Callable[[], None]:
-        """Have `before` called before each statement of the engine in this process; gives what ends that."""
+    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
+        """Have `before` called with the text of each statement of the engine in this process, just before it
+        is sent; gives what ends that. Values that are sent apart from a statement are not in its text.
+        """

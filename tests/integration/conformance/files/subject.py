@@ -360,20 +360,20 @@ class FilesSubject(Subject):
         said["stamp"] |= {"state": "sanitised", "holder": {**said["stamp"]["holder"], "attempt": "another"}}
         record.write_text(json.dumps(said))
 
-    def watch_statements(self, before: Callable[[], None]) -> Callable[[], None]:
+    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
         real = {name: getattr(os, name) for name in STATEMENTS}
         call = kernel._call
 
-        def watched(function: Callable[..., object]) -> Callable[..., object]:
+        def watched(name: str, function: Callable[..., object]) -> Callable[..., object]:
             def run(*arguments: object, **named: object) -> object:
-                before()
+                before(" ".join([name, *(_told(argument) for argument in arguments)]))
                 return function(*arguments, **named)
 
             return run
 
         for name, function in real.items():
-            setattr(os, name, watched(function))
-        kernel._call = watched(call)  # type: ignore[assignment]
+            setattr(os, name, watched(name, function))
+        kernel._call = watched("kernel", call)  # type: ignore[assignment]
 
         def stop() -> None:
             for name, function in real.items():
@@ -416,6 +416,13 @@ def as_user(number: int) -> Iterator[None]:
     finally:
         libc.setfsuid(0)
         libc.setfsgid(0)
+
+
+def _told(argument: object) -> str:
+    """An argument of a call, a path of any kind as its text."""
+    if isinstance(argument, bytes | os.PathLike):
+        return os.fsdecode(argument)
+    return str(argument)
 
 
 def _read_at(top: int, path: str) -> bytes:

@@ -16,9 +16,9 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
 from env_sync.engines.mongo.names import STAGED, STAMP
-from env_sync.engines.mongo.session import Session
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.mongodb import SYNC_USER, MongoDBServer
+from tests.integration.conformance.drivers import watch_mongo
 from tests.integration.conformance.mongo.rich import (
     PLAIN_TRANSFORMATION,
     TRANSFORMATION,
@@ -303,18 +303,8 @@ class MongoDBSubject(Subject):
             )
         assert done.modified_count == 1
 
-    def watch_statements(self, before: Callable[[], None]) -> Callable[[], None]:
-        statement = Session.statement
-
-        def watched(session: Session) -> None:
-            before()
-            statement(session)
-
-        def put(function: object) -> None:
-            setattr(Session, "statement", function)  # noqa: B010 - mypy refuses to assign a method
-
-        put(watched)
-        return lambda: put(statement)
+    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
+        return watch_mongo(before)
 
     # Parts
 

@@ -305,16 +305,16 @@ class MySQLSubject(Subject):
         forged = re.sub(r'"attempt": "\w+"', '"attempt": "another"', forged)
         server.execute(f"UPDATE {name} SET value = %s WHERE name = 'told'", [forged])
 
-    def watch_statements(self, before: Callable[[], None]) -> Callable[[], None]:
+    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
         execute, send = Session.execute, Session.send
 
-        def watched(session: Session, *arguments: Any) -> Any:
-            before()
-            return execute(session, *arguments)
+        def watched(session: Session, statement: str, *arguments: Any) -> Any:
+            before(statement)
+            return execute(session, statement, *arguments)
 
-        def watched_send(session: Session, *arguments: Any) -> None:
-            before()
-            send(session, *arguments)
+        def watched_send(session: Session, statement: bytes) -> None:
+            before(statement.decode(errors="replace"))
+            send(session, statement)
 
         def put(first: object, second: object) -> None:
             setattr(Session, "execute", first)  # noqa: B010 - mypy refuses to assign a method

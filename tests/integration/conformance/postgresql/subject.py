@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from env_sync.engines.postgresql.session import Session
+from env_sync.engines.postgresql.session import Session, Statement
 from sandbox.postgresql import SUPERUSER, SYNC_ROLE, PostgreSQLServer, find_installation
 from tests.integration.conformance.postgresql.types import INTERNAL, LIST_TYPES, VALUES
 from tests.integration.conformance.subject import (
@@ -304,12 +304,12 @@ class PostgreSQLSubject(Subject):
         statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(forged))
         server.execute(statement)
 
-    def watch_statements(self, before: Callable[[], None]) -> Callable[[], None]:
+    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
         execute = Session.execute
 
-        def watched(session: Session, *arguments: Any) -> Any:
-            before()
-            return execute(session, *arguments)
+        def watched(session: Session, statement: Statement, *arguments: Any) -> Any:
+            before(statement if isinstance(statement, str) else statement.as_string())
+            return execute(session, statement, *arguments)
 
         def put(function: object) -> None:
             setattr(Session, "execute", function)  # noqa: B010 - mypy refuses to assign a method
