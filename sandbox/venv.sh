@@ -1,4 +1,4 @@
-# Sourced by bin/demo and bin/test: makes the virtual environment that they run in.
+# Sourced by the programs in bin/: makes the virtual environments that they run in.
 
 # Where what is downloaded or built once is kept.
 export ENV_SYNC_CACHE=${ENV_SYNC_CACHE:-$HOME/.cache/env-sync}
@@ -28,6 +28,11 @@ make_venv() {
             _new_venv "$python" "$venv" >&2 && _install "$venv" "$@" >&2 && touch "$venv/complete"
         fi
     ) 9>"$venv.lock" && echo "$venv"
+}
+
+# The virtual environment of the tests and of what checks the code.
+make_test_venv() {
+    make_venv test requirements.txt requirements/demo.txt requirements/test.txt
 }
 
 # An empty virtual environment; Debian keeps the part that puts pip into it in a package of its own.
