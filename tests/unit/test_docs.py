@@ -18,9 +18,16 @@ from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS
 from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
+DECISIONS = ROOT / "docs" / "decisions"
 PAGES = {
-    str(path.relative_to(ROOT)): path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    str(path.relative_to(ROOT)): path
+    for path in (
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
+    )
 }
+PARTS = ["Context", "Decision", "Consequences", "Alternatives"]
+"""Of the page of a decision."""
 CODE = ("plugins", "dags", "bin", "sandbox", "deploy")
 COMMANDS: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
 
@@ -130,6 +137,21 @@ def test_settings_that_are_named_are_settings(page: str) -> None:
     named = set(re.findall(r"govuk_env_sync::([a-z0-9_]+)", text(page)))
     known = {*ENVIRONMENT_FIELDS, *OPTION_FIELDS, "tasks", "s3_sync_tasks", "postprocess", "monitors"}
     assert named <= known
+
+
+def test_every_decision_is_in_the_index_and_has_the_same_parts() -> None:
+    pages = sorted(DECISIONS.glob("0*.md"))
+    assert len(pages) >= 9
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    index = (DECISIONS / "README.md").read_text()
+    for page in pages:
+        content = page.read_text()
+        title = re.match(r"# (.+)\n", content)
+        assert title
+        status = re.search(r"^Status: (.+)$", content, re.MULTILINE)
+        assert status
+        assert f"| [{title[1]}]({page.name}) | {status[1]} |" in index
+        assert re.findall(r"^## (.+)$", content, re.MULTILINE) == PARTS
 
 
 def test_the_example_of_a_sync_has_fields_of_a_sync() -> None:
