@@ -58,6 +58,8 @@ def fetch(name: str) -> Path:
 
 
 if __name__ == "__main__":
+    if "--built" in sys.argv[1:]:
+        sys.exit(not all(folder(each).exists() for each in VERSIONS))
     try:
         for each in VERSIONS:
             sys.stdout.write(f"{fetch(each)}\n")

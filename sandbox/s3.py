@@ -197,10 +197,10 @@ def versitygw() -> Path:
 
     ServerMissing where it is not built and there is no Go to build it with.
     """
-    home = process.cache_folder() / f"versitygw-{VERSITYGW_VERSION}"
-    program = home / "versitygw"
+    program = _kept()
     if program.exists():
         return program
+    home = program.parent
     making = home.with_name(f"{home.name}.{os.getpid()}")
     env = {**os.environ, "GOBIN": str(making), "CGO_ENABLED": "0"}
     try:
@@ -210,6 +210,11 @@ def versitygw() -> Path:
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return program
+
+
+def _kept() -> Path:
+    """Where the program is, once it was built."""
+    return process.cache_folder() / f"versitygw-{VERSITYGW_VERSION}" / "versitygw"
 
 
 def go() -> Path:
@@ -238,6 +243,8 @@ def go() -> Path:
 
 
 if __name__ == "__main__":
+    if "--built" in sys.argv[1:]:
+        sys.exit(not _kept().exists())
     try:
         sys.stdout.write(f"{versitygw()}\n")
     except SandboxError as problem:

@@ -20,6 +20,8 @@ from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import MotoS3, VersityGW
 from tests import sweep
+from tests.changed import changed_files, select
+from tests.servers_needed import servers_needed
 
 
 class Startable(Protocol):
@@ -31,6 +33,29 @@ class Startable(Protocol):
 
 
 Server = TypeVar("Server", bound=Startable)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("env-sync")
+    group.addoption("--changed-since", metavar="REV", help="only tests that a change since REV can affect")
+    group.addoption(
+        "--servers-needed", metavar="FILE", type=Path, help="write there which servers the tests need"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `--changed-since` leaves out."""
+    if since := config.getoption("--changed-since"):
+        kept = list(select(items, changed_files(since)))
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell `bin/test` which servers are needed."""
+    if (file := session.config.getoption("--servers-needed")) is not None:
+        file.write_text("".join(f"{part}\n" for part in servers_needed(session.items)))
 
 
 def pytest_report_header() -> str:

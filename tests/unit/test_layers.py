@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.imports import imported
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "plugins" / "env_sync"
@@ -85,32 +86,6 @@ def layer(name: str) -> int:
             if entry in entries:
                 return number
     raise KeyError(name)
-
-
-def imported(file: Path, *, in_functions: bool = True) -> Iterator[tuple[str, int]]:
-    """Every module that a file imports, anywhere in it, with its line.
-
-    With `in_functions` off only what runs when the module is imported: not what stands in functions,
-    and not what is there for types alone.
-    """
-    todo: list[ast.AST] = [ast.parse(file.read_text())]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}:{node.lineno}: relative import"
-            assert node.module is not None
-            yield node.module, node.lineno
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}", node.lineno
-        elif not in_functions and (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
-        ):
-            continue
-        todo += ast.iter_child_nodes(node)
 
 
 def ours(name: str) -> str | None:

@@ -1,0 +1,78 @@
+"""Which worker of pytest-xdist runs which tests: those of one kind of server go to one worker.
+
+Each worker starts the servers that its tests ask for, so tests of one server that are spread over all
+workers start it in each. Work is handed out in units, the tests of one file on one kind of server. A worker
+that is free takes the next unit of a kind that it has begun; else of the largest kind that nobody has begun;
+else, at the end, what is left of another worker's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
+
+CONFORMANCE = "conformance"
+BETWEEN = "|"
+
+
+def servers_of(nodeid: str) -> str:
+    """The kind of servers that a test starts: the subject of a scenario, else the folder of its file."""
+    path, _, name = nodeid.partition("::")
+    parts = PurePosixPath(path).parts[2:]
+    folder = parts[0] if len(parts) > 1 else PurePosixPath(path).stem
+    if folder == CONFORMANCE and (found := re.search(r"\[([A-Z][^\[\]-]*)", name)):
+        return found[1]
+    return folder
+
+
+def unit_of(nodeid: str) -> str:
+    """The unit of work that a test belongs to."""
+    return f"{servers_of(nodeid)}{BETWEEN}{nodeid.partition('::')[0]}"
+
+
+def next_unit(waiting: Mapping[str, int], mine: Sequence[str], others: Sequence[str]) -> str:
+    """The unit that a worker takes next.
+
+    `waiting` are the units that nobody has, each with its number of tests, at least one; `mine` and `others`
+    are the kinds of servers that this worker and the other ones have begun.
+    """
+    left: Counter[str] = Counter()
+    for unit, count in waiting.items():
+        left[_servers(unit)] += count
+    begun = [kind for kind in mine if kind in left]
+    untouched = [kind for kind in left if kind not in {*mine, *others}]
+    # Of what another worker has begun the last unit is taken, not the one that it comes to next.
+    if begun:
+        return next(unit for unit in waiting if _servers(unit) == begun[0])
+    if untouched:
+        largest = max(untouched, key=lambda kind: left[kind])
+        return next(unit for unit in waiting if _servers(unit) == largest)
+    largest = max(left, key=lambda kind: left[kind])
+    return next(unit for unit in reversed(list(waiting)) if _servers(unit) == largest)
+
+
+def _servers(unit: str) -> str:
+    return unit.partition(BETWEEN)[0]
+
+
+class ByServers(LoadScopeScheduling):
+    """Hands out the tests by the servers that they need."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        waiting = {unit: len(tests) for unit, tests in self.workqueue.items()}
+        begun = {
+            worker: list(dict.fromkeys(_servers(unit) for unit in units))
+            for worker, units in self.assigned_work.items()
+        }
+        mine = begun.pop(node, [])
+        unit = next_unit(waiting, mine, [kind for kinds in begun.values() for kind in kinds])
+        self.workqueue.move_to_end(unit, last=False)
+        super()._assign_work_unit(node)
