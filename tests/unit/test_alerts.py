@@ -132,8 +132,8 @@ class TestMetrics:
         ):
             found = samples(status_metrics([status(plan=plan, pauses={"pull_signon": pause})]))
             assert found["paused_until_timestamp_seconds"] == {"pull_signon": value}
-        assert found["enabled"] == {"pull_signon": 1, "pull_shop": 0}
-        assert found["fresh"] == {"pull_signon": 0, "pull_shop": 1}
+            assert found["enabled"] == {"pull_signon": 1, "pull_shop": 0}
+            assert found["fresh"] == {"pull_signon": 0, "pull_shop": 1}
 
     def test_while_data_is_replaced(self) -> None:
         found = samples(status_metrics([status(tasks=[*RUNNING])]))
