@@ -16,8 +16,8 @@ from env_sync.board.view import View, length, size
 from env_sync.hieradata.settings import Window
 from env_sync.report import Result
 from env_sync.status.values import EnvironmentStatus
-from tests.unit.test_status import NOW, OVER, RUNNING, TONIGHT, a_plan, a_run, a_summary, status, tasks
-from tests.unit.values import a_sync, moment
+from tests.unit.test_status import NOW, OVER, RUNNING, TONIGHT, a_run, a_summary, status, tasks
+from tests.unit.values import a_plan, a_sync, moment
 
 
 def a_view(seen: EnvironmentStatus, root: str = "") -> View:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -221,7 +222,7 @@ def test_pausing_the_pulls_of_a_database() -> None:
     ],
 )
 def test_a_dry_run_of_a_push_tells_what_runs_before_the_dump(
-    fields: dict[str, object], said: list[str], capsys: pytest.CaptureFixture[str]
+    fields: dict[str, Any], said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = World(live=Database(content="yesterday;"))
     _say_what_would_be_done(open_memory_session(world, a_push(**fields)))

@@ -25,6 +25,7 @@ from cryptography.fernet import Fernet
 from env_sync.connections import server_connection_ids, store_connection_id
 from env_sync.hieradata.buckets import own_bucket
 from env_sync.hieradata.files import environment_names
+from env_sync.hieradata.sync import Sync
 from env_sync.installation import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,6 +270,7 @@ def connections(service: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_a_worker_has_a_connection_for_each_sync(worker: str, environment: str) -> None:
     there = connections(WORKERS[worker])
     for group in read_plan(environment).groups:
+        assert isinstance(group.sync, Sync)
         found = [there[name] for name in server_connection_ids(group.sync) if name in there]
         assert found, f"{group.id} needs one of {server_connection_ids(group.sync)}"
         assert found[0]["extra"]["environment"] == environment
@@ -282,6 +284,7 @@ def test_no_connection_is_left_over() -> None:
     wanted = {store_connection_id(environment) for environment in ENVIRONMENTS}
     for environment in ENVIRONMENTS:
         for group in read_plan(environment).groups:
+            assert isinstance(group.sync, Sync)
             wanted.update(server_connection_ids(group.sync))
     for worker in WORKERS.values():
         assert set(connections(worker)) <= wanted

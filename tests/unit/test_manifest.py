@@ -67,13 +67,16 @@ def test_unknown_format_names_both(number: int) -> None:
         from_json(json.dumps({**PLAIN, "format": number, "size": "moved"}), key="k")
 
 
+NO_PARENTS: tuple[object, ...] = (None, "abc", {}, [1], [{}], [None])
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         *(("format", value) for value in ("1", True, None)),
         *(("size", value) for value in ("3", 3.0, True, None)),
         *(("sync", value) for value in (None, 3, ["a"])),
-        *(("parents", value) for value in (None, "abc", {}, [1], [{}], [None])),
+        *(("parents", value) for value in NO_PARENTS),
         *(("started", value) for value in ("2026-11-23T01:02:03", "yesterday", 1, None)),
     ],
 )

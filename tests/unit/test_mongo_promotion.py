@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pymongo.errors import OperationFailure
 
 from env_sync.engines.mongo import promotion
 from env_sync.engines.mongo.server_errors import ALREADY_THERE
+from env_sync.engines.mongo.session import Session
 
 
 class WrittenMeanwhile:
@@ -36,7 +37,7 @@ def test_a_collection_that_clients_make_between_drop_and_rename_is_replaced(
     there: dict[str, Any] | None,
 ) -> None:
     session = WrittenMeanwhile(3)
-    promotion._replace(session, "app", "incoming.1", "people", there)
+    promotion._replace(cast("Session", session), "app", "incoming.1", "people", there)
     drops = ["drop app.people"] * (3 + (there is not None))
     assert session.done == [*drops, "app.incoming.1 to app.people"]
 
@@ -44,4 +45,4 @@ def test_a_collection_that_clients_make_between_drop_and_rename_is_replaced(
 def test_it_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promotion, "TRIES", 5)
     with pytest.raises(OperationFailure):
-        promotion._replace(WrittenMeanwhile(9), "app", "incoming.1", "people", None)
+        promotion._replace(cast("Session", WrittenMeanwhile(9)), "app", "incoming.1", "people", None)

@@ -62,6 +62,13 @@ class Run:
     kept: dict[str, Any] = field(factory=dict)
     """The state store of the report's task, which XCom is not: a new try finds it as it was."""
 
+    @property
+    def sync(self) -> Sync:
+        """The sync of its first group."""
+        sync = self.plan.groups[0].sync
+        assert isinstance(sync, Sync)
+        return sync
+
     def context(self, task_id: str) -> Any:
         """What Airflow gives to a task."""
 
@@ -323,8 +330,7 @@ class TestWaitForDump:
         assert dt.timedelta(seconds=60) < left <= dt.timedelta(seconds=75)
         assert run.world.journal == ["survey"]
         assert ("pull_signon.start_gate", "started") not in run.xcom
-        sync = run.plan.groups[0].sync
-        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", sync, data_time=NOW)
+        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.sync, data_time=NOW)
         self.resume(run, deferred.value)
         assert run.world.journal == ["survey", "survey", "take_lease at most 4"]
         pull(run, *PULL[1:])
@@ -340,12 +346,12 @@ class TestWaitForDump:
         gate = run.operator("start_gate")
         with pytest.raises(TaskDeferred) as deferred:
             gate.resume(run.context("pull_signon.start_gate"), waited_for_time=True)  # type: ignore[attr-defined]
-        assert deferred.value.kwargs["waited_for_time"]
+        assert (deferred.value.kwargs or {})["waited_for_time"]
         assert run.world.journal == ["survey"]
 
     def test_a_dump_that_is_there_is_not_waited_for(self, run: Run) -> None:
         self.wait(run)
-        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.sync, data_time=NOW)
         run.do("start_gate")
         assert run.world.lease is not None
 
@@ -354,9 +360,7 @@ class TestWaitForDump:
         run.run_after = NOW - dt.timedelta(hours=2)
         opens = run.run_after.time().replace(second=0, microsecond=0)
         due = (NOW - dt.timedelta(hours=1, minutes=30)).time().replace(second=0, microsecond=0)
-        group = run.plan.groups[0]
-        schedule = evolve(group.sync.schedule, times=(due,))
-        sync = evolve(group.sync, schedule=schedule)
+        sync = evolve(run.sync, schedule=evolve(run.sync.schedule, times=(due,)))
         run.plan = a_plan(sync, window=Window(opens=opens, closes=opens))
         old = NOW - dt.timedelta(hours=20)
         run.world.objects.clear()
@@ -391,7 +395,7 @@ class TestWaitForDump:
         with pytest.raises(TaskDeferred) as deferred:
             run.do("start_gate")
         run.world.trouble.clear()
-        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.sync, data_time=NOW)
         self.resume(run, deferred.value)
         assert run.world.lease is not None
 
@@ -405,7 +409,7 @@ class TestWaitForDump:
         self.wait(run)
         with pytest.raises(TaskDeferred) as deferred:
             run.do("start_gate")
-        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.sync, data_time=NOW)
         run.pause = Pause(by="ada", why="load test")
         with pytest.raises(AirflowSkipException, match="paused by ada"):
             self.resume(run, deferred.value)
@@ -413,7 +417,7 @@ class TestWaitForDump:
 
     def test_what_the_wait_came_to_is_kept_while_it_then_waits_for_the_lease(self, run: Run) -> None:
         self.wait(run)
-        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.plan.groups[0].sync, data_time=NOW)
+        key = put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.sync, data_time=NOW)
         run.world.lease = Holder(run="another", group="g", attempt="a")
         with pytest.raises(TaskDeferred) as deferred:
             run.do("start_gate")
@@ -427,7 +431,7 @@ class TestWaitForDump:
     ) -> None:
         self.wait(run)
         monkeypatch.setattr(start_gate, "LOOK_AGAIN", dt.timedelta(milliseconds=1))
-        sync = run.plan.groups[0].sync
+        sync = run.sync
 
         def arrives() -> None:
             if run.world.journal.count("survey") == 3:
@@ -528,7 +532,7 @@ class TestUndo:
         assert live is not None
         assert previous is not None
         previous.stamp = live.stamp
-        file = run.plan.groups[0].sync.transformation
+        file = run.sync.transformation
         assert file is not None
         file.unlink() if change is None else file.write_text(change)
         pull(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ class Servers:
         return [name for name, world in self.worlds.items() for did in world.journal if did == what]
 
 
-def raises(error: Exception) -> Callable[[], None]:
+def raises(error: BaseException) -> Callable[[], None]:
     def trouble() -> None:
         raise error
 
@@ -188,7 +189,10 @@ def test_a_connection_that_is_missing_or_another_environments(servers: Servers) 
 
 
 def test_a_store_without_a_connection_hides_nothing_of_the_servers(servers: Servers) -> None:
-    access = evolve(servers.access(), store=lambda environment: raises(ConnectionMissing("Add it."))())
+    def no_connection(environment: str) -> S3Store:
+        raise ConnectionMissing("Add it.")
+
+    access = evolve(servers.access(), store=no_connection)
     found = {one.subject: one for one in preflight([a_plan(a_push("push_a"))], access, now=NOW)}
     assert problems(found["bucket govuk-integration-database-backups, for each push"]) == [
         "ConnectionMissing: Add it."
@@ -221,8 +225,12 @@ def test_an_interrupt_ends_it_without_trying_the_rest(servers: Servers) -> None:
     servers.worlds["push_000"] = World(live=Database(""), trouble={"preflight": raises(KeyboardInterrupt())})
     # Those that are begun meanwhile take a moment each, as with real servers.
     began = threading.Event()
+
+    def takes_a_moment() -> None:
+        began.wait(0.05)
+
     for sync in syncs[1:]:
-        servers.worlds[sync.name] = World(trouble={"preflight": lambda: began.wait(0.05) and None})
+        servers.worlds[sync.name] = World(trouble={"preflight": takes_a_moment})
     with pytest.raises(KeyboardInterrupt):
         look(servers, a_plan(*syncs))
     assert len(servers.journal("preflight")) < 200
@@ -287,7 +295,7 @@ def test_a_disk_without_room_for_the_dump(servers: Servers, monkeypatch: pytest.
     put(servers.bucket, "2026-11-24 01:00", "x" * 1000, sync)
     room = preflight_module.QUICK.room_left
     for free, count in ((room + 999, 1), (room + 1000, 0)):
-        monkeypatch.setattr(preflight_module.shutil, "disk_usage", lambda _, free=free: _Usage(free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: _Usage(free))
         found = problems(look(servers, a_plan(sync))["sync pull_signon"])
         assert len(found) == count
         assert all("does not fit" in what for what in found)
@@ -297,7 +305,7 @@ def test_a_disk_that_is_smaller_than_live_is_a_note(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for free, count in ((99, 1), (100, 0)):
-        monkeypatch.setattr(preflight_module.shutil, "disk_usage", lambda _, free=free: _Usage(free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: _Usage(free))
         found = look(servers, a_plan(a_push()))["sync push_signon"]
         assert problems(found) == []
         assert len(notes(found)) == count

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,7 +135,7 @@ def requests_to(
 
 def ways_of(requests: Requests, *buckets: str) -> dict[str, Way | None]:
     with Crew(1, Cancellation()) as crew:
-        return {bucket: crew.do(lambda bucket=bucket: learn(requests, crew, bucket)) for bucket in buckets}
+        return {bucket: crew.do(partial(learn, requests, crew, bucket)) for bucket in buckets}
 
 
 def ask(

@@ -107,7 +107,7 @@ class TestOperator:
         assert deferred.value.method_name == "resume"
         since = dt.datetime.fromisoformat((deferred.value.kwargs or {})["since"])
         assert dt.datetime.now(dt.UTC) - since < dt.timedelta(minutes=1)
-        left = deferred.value.trigger.moment - dt.datetime.now(dt.UTC)  # type: ignore[attr-defined]
+        left = deferred.value.trigger.moment - dt.datetime.now(dt.UTC)
         assert left > dt.timedelta(seconds=60)
 
     def test_a_resumed_one_takes_no_answer_for_no_verdict(

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from env_sync.hieradata.environment import Environment
+from env_sync.hieradata.sync import AnySync
+from tests.unit.hieradata.conftest import Hieradata
 
-def names(environment) -> list[str]:
-    return [sync.name for sync in (*environment.syncs, *environment.bucket_syncs)]
+
+def names(environment: Environment) -> list[str]:
+    syncs: tuple[AnySync, ...] = (*environment.syncs, *environment.bucket_syncs)
+    return [sync.name for sync in syncs]
 
 
-def test_the_same_name_twice_in_one_file(hieradata, pull) -> None:
+def test_the_same_name_twice_in_one_file(hieradata: Hieradata, pull: dict[str, str]) -> None:
     body = "".join(f"    {key}: {value}\n" for key, value in pull.items())
     hieradata.write(
         "integration.yaml", f"govuk_env_sync::tasks:\n  one:\n{body}  one:\n{body}    retries: 3\n"
@@ -19,7 +24,7 @@ def test_the_same_name_twice_in_one_file(hieradata, pull) -> None:
     assert "integration.yaml:2" in problem.read
 
 
-def test_the_same_name_twice_across_files_and_kinds(hieradata) -> None:
+def test_the_same_name_twice_across_files_and_kinds(hieradata: Hieradata) -> None:
     entry = (
         "{hour: 3, minute: 0, action: pull, dbms: mongo, storagebackend: s3, database: a, path: x, "
         "url: govuk-staging-database-backups}"
@@ -41,7 +46,7 @@ def test_the_same_name_twice_across_files_and_kinds(hieradata) -> None:
     assert all("common.yaml:1" in problem.read for problem in environment.problems)
 
 
-def test_tasks_written_twice_in_one_file_lose_no_sync(hieradata) -> None:
+def test_tasks_written_twice_in_one_file_lose_no_sync(hieradata: Hieradata) -> None:
     entry = (
         "{hour: 3, minute: 0, action: push, dbms: mongo, storagebackend: s3, database: a, path: x, "
         "url: govuk-integration-database-backups}"
@@ -54,7 +59,9 @@ def test_tasks_written_twice_in_one_file_lose_no_sync(hieradata) -> None:
     assert (problem.place.line, problem.sync) == (2, None)
 
 
-def test_two_pulls_into_one_live_database_at_the_same_minute(hieradata, pull) -> None:
+def test_two_pulls_into_one_live_database_at_the_same_minute(
+    hieradata: Hieradata, pull: dict[str, str]
+) -> None:
     environment = hieradata.syncs(
         {
             "first": pull,
@@ -81,7 +88,7 @@ def after(name: str, of: str, hour: int, base: dict[str, str], **more: str) -> d
     return {name: {**fields, "after": of} if of else fields}
 
 
-def test_after_names_syncs_of_either_kind(hieradata, pull) -> None:
+def test_after_names_syncs_of_either_kind(hieradata: Hieradata, pull: dict[str, str]) -> None:
     hieradata.write(
         "integration/a.yaml",
         "govuk_env_sync::s3_sync_tasks:\n"
@@ -94,7 +101,7 @@ def test_after_names_syncs_of_either_kind(hieradata, pull) -> None:
     assert environment.bucket_syncs[0].after == ("a", "b")
 
 
-def test_after_a_name_that_is_unknown_or_absent(hieradata, pull) -> None:
+def test_after_a_name_that_is_unknown_or_absent(hieradata: Hieradata, pull: dict[str, str]) -> None:
     environment = hieradata.syncs(
         {
             **after("pull_one", "pull_won", 1, pull),
@@ -114,7 +121,7 @@ def test_after_a_name_that_is_unknown_or_absent(hieradata, pull) -> None:
     assert names(environment) == ["gone", "four", "won"]
 
 
-def test_circles_are_left_out_and_nothing_else(hieradata, pull) -> None:
+def test_circles_are_left_out_and_nothing_else(hieradata: Hieradata, pull: dict[str, str]) -> None:
     environment = hieradata.syncs(
         {
             **after("a", "c", 1, pull),
@@ -138,7 +145,7 @@ def test_circles_are_left_out_and_nothing_else(hieradata, pull) -> None:
     ]
 
 
-def test_a_sync_between_two_circles_stays(hieradata, pull) -> None:
+def test_a_sync_between_two_circles_stays(hieradata: Hieradata, pull: dict[str, str]) -> None:
     environment = hieradata.syncs(
         {
             **after("a", "b", 1, pull),
@@ -151,14 +158,18 @@ def test_a_sync_between_two_circles_stays(hieradata, pull) -> None:
     assert names(environment) == ["middle"]
 
 
-def test_after_a_sync_that_is_left_out_only_drops_the_edge(hieradata, pull) -> None:
+def test_after_a_sync_that_is_left_out_only_drops_the_edge(
+    hieradata: Hieradata, pull: dict[str, str]
+) -> None:
     environment = hieradata.syncs({**after("bad", "", 25, pull), **after("good", "bad", 1, pull)})
     assert names(environment) == ["good"]
     assert [problem.sync for problem in environment.problems] == ["bad", None]
     assert "`good` is `after` `bad`" in environment.problems[1].read
 
 
-def test_after_against_the_order_of_times_in_one_database_is_a_circle(hieradata, pull, push) -> None:
+def test_after_against_the_order_of_times_in_one_database_is_a_circle(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     night = {"minute": "0", "database": "same"}
     environment = hieradata.syncs(
         {
@@ -173,7 +184,9 @@ def test_after_against_the_order_of_times_in_one_database_is_a_circle(hieradata,
     assert names(environment) == ["late", "later"]
 
 
-def test_a_disabled_sync_has_one_place_in_the_night(hieradata, pull, push) -> None:
+def test_a_disabled_sync_has_one_place_in_the_night(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     by_hand = {**pull, "ensure": "disabled", "hour": "1,5"}
     syncs = {"by_hand": by_hand, "late": {**push, "hour": "3", "after": "by_hand"}}
     assert hieradata.syncs(syncs).problems == ()
@@ -181,12 +194,14 @@ def test_a_disabled_sync_has_one_place_in_the_night(hieradata, pull, push) -> No
     assert [problem.sync for problem in hieradata.syncs(syncs).problems] == ["late"]
 
 
-def test_after_at_the_same_minute_is_no_circle(hieradata, pull, push) -> None:
+def test_after_at_the_same_minute_is_no_circle(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     environment = hieradata.syncs({"a": {**push, "hour": "3", "after": "b"}, "b": pull})
     assert environment.problems == ()
 
 
-def test_many_syncs_in_one_circle(hieradata, pull) -> None:
+def test_many_syncs_in_one_circle(hieradata: Hieradata, pull: dict[str, str]) -> None:
     count = 2000
     syncs: dict[str, dict[str, str]] = {}
     for number in range(count):
@@ -197,7 +212,9 @@ def test_many_syncs_in_one_circle(hieradata, pull) -> None:
     assert all(len(str(problem)) < 400 for problem in environment.problems)
 
 
-def test_two_mirrors_into_one_bucket_of_which_one_deletes(hieradata, mirror) -> None:
+def test_two_mirrors_into_one_bucket_of_which_one_deletes(
+    hieradata: Hieradata, mirror: dict[str, str]
+) -> None:
     other = {**mirror, "source_bucket": "govuk-staging-other", "delete": "false"}
     environment = hieradata.syncs({"first": mirror, "second": other}, key="s3_sync_tasks")
     assert names(environment) == ["first"]

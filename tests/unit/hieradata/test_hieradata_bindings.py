@@ -1,10 +1,14 @@
 """What is bound to which pull, and that a mistake never lets a pull go without what it needs."""
 
+from collections.abc import Mapping
+
 import pytest
 
+from env_sync.postprocess.postprocess import Postprocess
 from env_sync.postprocess.redact_last_part import RedactLastPart
 from env_sync.postprocess.replace_text import Replacement, ReplaceText
 from env_sync.postprocess.rewrite_domain import DomainException, RewriteDomain
+from tests.unit.hieradata.conftest import Hieradata
 
 REWRITE = """
 govuk_env_sync::postprocess:
@@ -31,21 +35,23 @@ govuk_env_sync::postprocess:
 
 
 @pytest.fixture
-def mongo(pull) -> dict[str, str]:
+def mongo(pull: dict[str, str]) -> dict[str, str]:
     return {**pull, "dbms": "mongo", "database": "router"}
 
 
-def common(hieradata, text: str) -> None:
+def common(hieradata: Hieradata, text: str) -> None:
     hieradata.write("common.yaml", text.lstrip())
 
 
-def postprocess_of(hieradata, fields, environment: str = "integration"):
+def postprocess_of(
+    hieradata: Hieradata, fields: Mapping[str, str], environment: str = "integration"
+) -> tuple[Postprocess, ...]:
     read = hieradata.syncs({"one": fields}, environment=environment)
     assert read.problems == ()
     return read.syncs[0].postprocess
 
 
-def test_a_rule_is_bound_to_the_pulls_of_its_databases(hieradata, mongo) -> None:
+def test_a_rule_is_bound_to_the_pulls_of_its_databases(hieradata: Hieradata, mongo: dict[str, str]) -> None:
     common(hieradata, REWRITE)
     expected = RewriteDomain(
         to="integration.example.gov.uk",
@@ -60,7 +66,7 @@ def test_a_rule_is_bound_to_the_pulls_of_its_databases(hieradata, mongo) -> None
     assert postprocess_of(hieradata, {**mongo, "dbms": "documentdb"}) == (expected,)
 
 
-def test_the_bindings_of_all_files_add_up_in_their_order(hieradata, mongo) -> None:
+def test_the_bindings_of_all_files_add_up_in_their_order(hieradata: Hieradata, mongo: dict[str, str]) -> None:
     common(hieradata, REWRITE)
     redact = (
         "govuk_env_sync::postprocess:\n"
@@ -75,14 +81,14 @@ def test_the_bindings_of_all_files_add_up_in_their_order(hieradata, mongo) -> No
     )
 
 
-def test_a_collection_may_have_dots_in_its_name(hieradata, mongo) -> None:
+def test_a_collection_may_have_dots_in_its_name(hieradata: Hieradata, mongo: dict[str, str]) -> None:
     common(hieradata, REWRITE.replace("      to:", "      collection: router.backends\n      to:"))
     [found] = postprocess_of(hieradata, mongo)
     assert isinstance(found, RewriteDomain)
     assert found.collection == "router.backends"
 
 
-def test_replacements_keep_their_order(hieradata, pull) -> None:
+def test_replacements_keep_their_order(hieradata: Hieradata, pull: dict[str, str]) -> None:
     common(hieradata, REPLACE)
     [found] = postprocess_of(
         hieradata,
@@ -98,7 +104,9 @@ def test_replacements_keep_their_order(hieradata, pull) -> None:
     )
 
 
-def test_a_database_with_a_rule_elsewhere_and_none_here_is_a_problem(hieradata, pull) -> None:
+def test_a_database_with_a_rule_elsewhere_and_none_here_is_a_problem(
+    hieradata: Hieradata, pull: dict[str, str]
+) -> None:
     common(hieradata, REPLACE)
     signon = {**pull, "database": "signon_production"}
     problem = hieradata.one(signon)
@@ -112,29 +120,31 @@ def test_a_database_with_a_rule_elsewhere_and_none_here_is_a_problem(hieradata, 
     assert postprocess_of(hieradata, {**signon, "dbms": "mongo"}) == ()
 
 
-def test_none_may_be_bound_as_well(hieradata, pull) -> None:
+def test_none_may_be_bound_as_well(hieradata: Hieradata, pull: dict[str, str]) -> None:
     none = "  - {rule: none, databases: signon_production, environments: integration}\n"
     common(hieradata, REPLACE + none)
     assert postprocess_of(hieradata, {**pull, "database": "signon_production"}) == ()
 
 
-def test_a_binding_may_be_for_one_engine_alone(hieradata, pull) -> None:
+def test_a_binding_may_be_for_one_engine_alone(hieradata: Hieradata, pull: dict[str, str]) -> None:
     common(hieradata, REPLACE + "    dbms: mysql\n")
     assert postprocess_of(hieradata, {**pull, "database": "signon_production"}) == ()
     assert "elsewhere" in hieradata.one({**pull, "dbms": "mysql", "database": "signon_production"}).read
 
 
-def test_none_against_a_binding_is_a_problem(hieradata, mongo) -> None:
+def test_none_against_a_binding_is_a_problem(hieradata: Hieradata, mongo: dict[str, str]) -> None:
     common(hieradata, REWRITE)
     problem = hieradata.one({**mongo, "postprocess": "none"})
     assert "common.yaml:2 binds a rule to `router`" in problem.read
 
 
-def test_none_on_a_push(hieradata, push) -> None:
+def test_none_on_a_push(hieradata: Hieradata, push: dict[str, str]) -> None:
     assert hieradata.one({**push, "postprocess": "none"}).read == "`postprocess` on a push"
 
 
-def test_a_push_and_a_recovery_have_no_postprocess(hieradata, push, pull) -> None:
+def test_a_push_and_a_recovery_have_no_postprocess(
+    hieradata: Hieradata, push: dict[str, str], pull: dict[str, str]
+) -> None:
     common(hieradata, REPLACE)
     assert postprocess_of(hieradata, {**push, "database": "signon_production"}) == ()
     recovery = {
@@ -170,7 +180,7 @@ def test_a_push_and_a_recovery_have_no_postprocess(hieradata, push, pull) -> Non
     ],
 )
 def test_a_wrong_binding_takes_its_pulls_away(
-    hieradata, mongo, old: str, new: str, line: int, said: str
+    hieradata: Hieradata, mongo: dict[str, str], old: str, new: str, line: int, said: str
 ) -> None:
     assert old in REWRITE
     common(hieradata, REWRITE.replace(old, new, 1))
@@ -193,7 +203,7 @@ def test_a_wrong_binding_takes_its_pulls_away(
     ],
 )
 def test_bindings_that_cannot_be_read_take_every_pull_away_and_no_push(
-    hieradata, pull, push, text: str
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str], text: str
 ) -> None:
     hieradata.write("common.yaml", text)
     read = hieradata.syncs({"one": pull, "two": push})
@@ -201,7 +211,7 @@ def test_bindings_that_cannot_be_read_take_every_pull_away_and_no_push(
     assert any(problem.sync == "one" for problem in read.problems)
 
 
-def test_a_slip_of_the_pen_in_a_databases_name_is_found(hieradata, mongo) -> None:
+def test_a_slip_of_the_pen_in_a_databases_name_is_found(hieradata: Hieradata, mongo: dict[str, str]) -> None:
     common(hieradata, REWRITE.replace("[router, draft_router]", "[rotuer, draft_router]"))
     read = hieradata.syncs({"one": mongo, "two": {**mongo, "database": "draft_router", "hour": "4"}})
     [problem] = read.problems
@@ -209,7 +219,7 @@ def test_a_slip_of_the_pen_in_a_databases_name_is_found(hieradata, mongo) -> Non
     assert problem.right == "did you mean `router`?"
 
 
-def test_databases_of_other_places_are_no_slip(hieradata, pull) -> None:
+def test_databases_of_other_places_are_no_slip(hieradata: Hieradata, pull: dict[str, str]) -> None:
     common(hieradata, REWRITE)
     assert hieradata.syncs({"one": pull}).problems == ()
 
@@ -228,7 +238,7 @@ def test_databases_of_other_places_are_no_slip(hieradata, pull) -> None:
         ("{table: a, replacements: [{columns: a, from: b, to: c, with: d}]}", "`with` in line 3 is none of"),
     ],
 )
-def test_wrong_replacements(hieradata, pull, parameters: str, said: str) -> None:
+def test_wrong_replacements(hieradata: Hieradata, pull: dict[str, str], parameters: str, said: str) -> None:
     text = (
         "govuk_env_sync::postprocess:\n"
         "  - {rule: replace_text, databases: content, environments: integration,\n"

@@ -6,11 +6,12 @@ import pytest
 
 from env_sync.errors import NoHieradata, UnknownEnvironment
 from env_sync.hieradata.files import environment_names, source_files
+from tests.unit.hieradata.conftest import Hieradata
 
 EMPTY = "govuk_env_sync::tasks: {}\n"
 
 
-def test_environments_are_files_and_folders(hieradata) -> None:
+def test_environments_are_files_and_folders(hieradata: Hieradata) -> None:
     for name in (
         "common.yaml",
         "staging.yaml",
@@ -37,14 +38,14 @@ def test_a_missing_folder_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["common", "nowhere", "../hieradata", "", "integration.yaml"])
-def test_an_unknown_environment_is_said(hieradata, name: str) -> None:
+def test_an_unknown_environment_is_said(hieradata: Hieradata, name: str) -> None:
     hieradata.write("integration.yaml", EMPTY)
     hieradata.write("common.yaml", EMPTY)
     with pytest.raises(UnknownEnvironment, match="integration"):
         hieradata.read(name)
 
 
-def test_what_looks_like_hieradata_and_is_not_read_is_said(hieradata) -> None:
+def test_what_looks_like_hieradata_and_is_not_read_is_said(hieradata: Hieradata) -> None:
     for name in (
         "integration/a.yaml",
         "integration/b.yml",

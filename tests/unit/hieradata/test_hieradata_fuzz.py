@@ -9,6 +9,8 @@ import pytest
 
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.sync import AnySync
+from tests.unit.hieradata.conftest import Hieradata
 
 SEEDS = range(8)
 ROUNDS = 60
@@ -137,7 +139,8 @@ def mutated(text: bytes, chance: random.Random) -> bytes:
 
 
 def check(environment: Environment) -> None:
-    names = [sync.name for sync in (*environment.syncs, *environment.bucket_syncs)]
+    syncs: tuple[AnySync, ...] = (*environment.syncs, *environment.bucket_syncs)
+    names = [sync.name for sync in syncs]
     assert len(names) == len(set(names))
     for problem in environment.problems:
         assert isinstance(problem, Problem)
@@ -150,7 +153,7 @@ def check(environment: Environment) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_mutated_hieradata(hieradata, seed: int) -> None:
+def test_mutated_hieradata(hieradata: Hieradata, seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(ROUNDS):
         hieradata.write("integration.yaml", mutated(BASE.encode(), chance))
@@ -160,7 +163,7 @@ def test_mutated_hieradata(hieradata, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_pieces_of_yaml_at_random(hieradata, seed: int) -> None:
+def test_pieces_of_yaml_at_random(hieradata: Hieradata, seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(ROUNDS):
         text = " ".join(chance.choices(PIECES, k=chance.randrange(1, 60)))
@@ -169,14 +172,14 @@ def test_pieces_of_yaml_at_random(hieradata, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_bytes_at_random(hieradata, seed: int) -> None:
+def test_bytes_at_random(hieradata: Hieradata, seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(ROUNDS):
         hieradata.write("integration.yaml", chance.randbytes(chance.randrange(200)))
         check(hieradata.read())
 
 
-def test_the_base_itself_is_right(hieradata, tmp_path: Path) -> None:
+def test_the_base_itself_is_right(hieradata: Hieradata, tmp_path: Path) -> None:
     hieradata.write("integration.yaml", BASE)
     environment = hieradata.read()
     assert environment.problems == ()

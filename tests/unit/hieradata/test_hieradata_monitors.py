@@ -1,10 +1,13 @@
 """The monitors of an environment, and what is wrong with them."""
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import pytest
 
+from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.monitors import Icinga, Nsca, Pushgateway, fill
+from tests.unit.hieradata.conftest import Hieradata
 
 ICINGA = """\
   - kind: icinga
@@ -16,12 +19,14 @@ NSCA = "  - {kind: nsca, server: alert.cluster, host: db-admin}\n"
 GATEWAY = "  - {kind: pushgateway, url: 'http://pushgateway.example:9091'}\n"
 READ = Icinga(url="https://icinga.example:5665", connection="icinga", host="db-admin-{environment}")
 
+ReadMonitors = Callable[..., Environment]
+
 
 @pytest.fixture
-def monitors(hieradata):
+def monitors(hieradata: Hieradata) -> ReadMonitors:
     """Read monitors that are written in the environment's file, and in common.yaml."""
 
-    def read(own: str, common: str = ""):
+    def read(own: str, common: str = "") -> Environment:
         for name, text in (("integration.yaml", own), ("common.yaml", common)):
             hieradata.write(name, f"govuk_env_sync::monitors:\n{text}" if text else "{}\n")
         return hieradata.read()
@@ -29,7 +34,7 @@ def monitors(hieradata):
     return read
 
 
-def test_each_kind_is_read_with_its_defaults(monitors) -> None:
+def test_each_kind_is_read_with_its_defaults(monitors: ReadMonitors) -> None:
     environment = monitors(ICINGA + NSCA + GATEWAY)
     assert environment.problems == ()
     assert environment.settings.monitors == (
@@ -45,7 +50,7 @@ def test_each_kind_is_read_with_its_defaults(monitors) -> None:
     ]
 
 
-def test_every_field_is_read(monitors) -> None:
+def test_every_field_is_read(monitors: ReadMonitors) -> None:
     text = (
         "  - {kind: icinga, url: 'https://i.example', connection: i, host: h,\n"
         "     service: '{group} of {database}', ca: /etc/ssl/icinga.pem}\n"
@@ -55,12 +60,15 @@ def test_every_field_is_read(monitors) -> None:
     environment = monitors(text)
     assert environment.problems == ()
     icinga, nsca, gateway = environment.settings.monitors
+    assert isinstance(icinga, Icinga)
+    assert isinstance(nsca, Nsca)
+    assert isinstance(gateway, Pushgateway)
     assert (icinga.service, icinga.ca) == ("{group} of {database}", PurePosixPath("/etc/ssl/icinga.pem"))
     assert (nsca.port, nsca.config) == (5668, PurePosixPath("/etc/send_nsca.cfg"))
     assert (gateway.job, gateway.connection, gateway.ca) == ("j", "p", PurePosixPath("/etc/ssl/p.pem"))
 
 
-def test_own_monitors_come_before_the_common_ones(monitors, hieradata) -> None:
+def test_own_monitors_come_before_the_common_ones(monitors: ReadMonitors, hieradata: Hieradata) -> None:
     assert monitors("", ICINGA).settings.monitors == (READ,)
     assert len(monitors(NSCA, ICINGA).settings.monitors) == 1
     hieradata.write("integration.yaml", "govuk_env_sync::monitors: []\n")
@@ -90,7 +98,7 @@ def test_own_monitors_come_before_the_common_ones(monitors, hieradata) -> None:
     ],
 )
 def test_a_wrong_monitor_takes_away_itself_alone(
-    monitors, text: str, line: int, read: str, right: str
+    monitors: ReadMonitors, text: str, line: int, read: str, right: str
 ) -> None:
     environment = monitors(text + ICINGA)
     assert environment.settings.monitors == (READ,)
@@ -100,18 +108,18 @@ def test_a_wrong_monitor_takes_away_itself_alone(
     assert right in problem.right
 
 
-def test_every_problem_of_a_monitor_is_told(monitors) -> None:
+def test_every_problem_of_a_monitor_is_told(monitors: ReadMonitors) -> None:
     problems = monitors("  - {kind: nsca, server: '', port: x, hots: y}\n").problems
     assert len(problems) == 4
 
 
-def test_a_password_in_a_url_is_a_problem_that_does_not_repeat_it(monitors) -> None:
+def test_a_password_in_a_url_is_a_problem_that_does_not_repeat_it(monitors: ReadMonitors) -> None:
     (problem,) = monitors(GATEWAY.replace("http://", "https://me:opensesame@")).problems
     assert "opensesame" not in str(problem)
     assert "connection" in problem.right
 
 
-def test_a_list_that_is_none_is_a_problem(hieradata) -> None:
+def test_a_list_that_is_none_is_a_problem(hieradata: Hieradata) -> None:
     hieradata.write("integration.yaml", "govuk_env_sync::monitors: icinga\n")
     (problem,) = hieradata.read().problems
     assert problem.right == "write a list of monitors, or `[]`"
@@ -120,7 +128,7 @@ def test_a_list_that_is_none_is_a_problem(hieradata) -> None:
     assert "govuk_env_sync::monitors" in problem.right
 
 
-def test_a_local_address_needs_no_tls(monitors) -> None:
+def test_a_local_address_needs_no_tls(monitors: ReadMonitors) -> None:
     assert monitors(ICINGA.replace("https://icinga.example", "http://127.0.0.1")).problems == ()
 
 

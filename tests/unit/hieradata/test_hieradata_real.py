@@ -13,7 +13,7 @@ import pytest
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.files import environment_names
 from env_sync.hieradata.reader import read_environment
-from env_sync.hieradata.sync import Ensure
+from env_sync.hieradata.sync import AnySync, Ensure
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(os.environ.get("ENV_SYNC_REFERENCE") or ROOT.parent / "shared" / "reference" / "hieradata")
@@ -45,7 +45,9 @@ def test_only_what_is_truly_wrong_is_a_problem(real: dict[str, Environment]) -> 
 
 
 def test_every_sync_survives(real: dict[str, Environment]) -> None:
-    syncs = [sync for each in real.values() for sync in (*each.syncs, *each.bucket_syncs)]
+    syncs: list[AnySync] = []
+    for each in real.values():
+        syncs += [*each.syncs, *each.bucket_syncs]
     # One of the 155, an absent one, is there twice.
     assert Counter(sync.ensure for sync in syncs) == {
         Ensure.PRESENT: 60,

@@ -5,6 +5,7 @@ from pathlib import Path
 from env_sync.hieradata.reference import render_reference
 from env_sync.hieradata.setting_fields import SETTING_FIELDS
 from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS
+from tests.unit.hieradata.conftest import Hieradata
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -22,7 +23,7 @@ def test_the_page_names_every_field() -> None:
         assert f"| `govuk_env_sync::{name}` |" in page
 
 
-def test_the_example_of_the_page_is_right(hieradata) -> None:
+def test_the_example_of_the_page_is_right(hieradata: Hieradata) -> None:
     hieradata.write("integration.yaml", render_reference().split("```yaml\n")[1].split("```")[0])
     (hieradata.transformations / "sanitise_publishing_api_production.sql").touch()
     environment = hieradata.read()

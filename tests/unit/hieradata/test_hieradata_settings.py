@@ -7,6 +7,7 @@ import pytest
 from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS, attributes
 from env_sync.hieradata.settings import IndexesAfterTransformation, Options, Settings, Window
 from env_sync.hieradata.settings_reader import read_settings
+from tests.unit.hieradata.conftest import Hieradata
 
 N = "govuk_env_sync::"
 
@@ -17,7 +18,7 @@ def test_every_setting_has_a_reader_and_a_doc() -> None:
         assert all(each.metadata["doc"] for each in attributes(of).values())
 
 
-def test_defaults(hieradata) -> None:
+def test_defaults(hieradata: Hieradata) -> None:
     hieradata.write("integration.yaml", "other: 1\n")
     hieradata.write("production.yaml", "other: 1\n")
     assert hieradata.read("integration").settings == Settings()
@@ -25,7 +26,7 @@ def test_defaults(hieradata) -> None:
     assert hieradata.read("production").settings == Settings(protected=True)
 
 
-def test_every_setting_is_read(hieradata) -> None:
+def test_every_setting_is_read(hieradata: Hieradata) -> None:
     hieradata.write(
         "integration.yaml",
         f"""
@@ -133,7 +134,9 @@ def test_every_setting_is_read(hieradata) -> None:
         ("retry_delay", "", "write a value"),
     ],
 )
-def test_a_wrong_setting_has_its_default_and_is_said(hieradata, name: str, value: str, right: str) -> None:
+def test_a_wrong_setting_has_its_default_and_is_said(
+    hieradata: Hieradata, name: str, value: str, right: str
+) -> None:
     hieradata.write("common.yaml", "\n".join(f"{N}{key}: 3" for key in ("retries", "jobs")))
     hieradata.write("integration.yaml", f"{N}{name}: {value}\n")
     environment = hieradata.read()
@@ -145,7 +148,7 @@ def test_a_wrong_setting_has_its_default_and_is_said(hieradata, name: str, value
     assert environment.settings == Settings(options=Options(retries=retries, jobs=3))
 
 
-def test_the_environment_comes_before_common(hieradata) -> None:
+def test_the_environment_comes_before_common(hieradata: Hieradata) -> None:
     hieradata.write("common.yaml", f"{N}retries: 3\n{N}jobs: 3\n{N}timeouts: {{dump: 1h, restore: 1h}}\n")
     hieradata.write("integration/a.yaml", f"{N}retries: 5\n{N}timeouts: {{restore: 2h}}\n")
     hieradata.write("integration/b.yaml", f"{N}retries: 05\n")
@@ -160,7 +163,7 @@ def test_the_environment_comes_before_common(hieradata) -> None:
     ]
 
 
-def test_a_problem_of_common_names_common_in_every_environment(hieradata) -> None:
+def test_a_problem_of_common_names_common_in_every_environment(hieradata: Hieradata) -> None:
     hieradata.write("common.yaml", f"x: 1\n{N}retries: x\n")
     hieradata.write("integration.yaml", "x: 1\n")
     hieradata.write("staging.yaml", "x: 1\n")
@@ -169,7 +172,7 @@ def test_a_problem_of_common_names_common_in_every_environment(hieradata) -> Non
         assert str(problem.place) == "common.yaml:2"
 
 
-def test_two_files_that_disagree_are_a_problem(hieradata) -> None:
+def test_two_files_that_disagree_are_a_problem(hieradata: Hieradata) -> None:
     hieradata.write("integration/a.yaml", f"{N}retries: 5\n")
     hieradata.write("integration/b.yaml", f"x: 1\n{N}retries: 6\n")
     environment = hieradata.read()
@@ -196,7 +199,7 @@ def test_two_files_that_disagree_are_a_problem(hieradata) -> None:
         {"../common": f"{N}protected: true\n\tx\n", "a": "x: 1\n"},
     ],
 )
-def test_protected_fails_closed(hieradata, files: dict[str, str | bytes]) -> None:
+def test_protected_fails_closed(hieradata: Hieradata, files: dict[str, str | bytes]) -> None:
     for name, text in files.items():
         hieradata.write("common.yaml" if name == "../common" else f"staging/{name}.yaml", text)
     environment = hieradata.read("staging")
@@ -204,20 +207,20 @@ def test_protected_fails_closed(hieradata, files: dict[str, str | bytes]) -> Non
     assert environment.problems
 
 
-def test_a_folder_in_place_of_a_file_fails_closed(hieradata) -> None:
+def test_a_folder_in_place_of_a_file_fails_closed(hieradata: Hieradata) -> None:
     hieradata.write("staging/a.yaml", "x: 1\n")
     (hieradata.folder / "staging" / "b.yaml").mkdir()
     assert hieradata.read("staging").settings.protected is True
 
 
-def test_a_broken_file_that_says_nothing_of_it_protects_nothing(hieradata) -> None:
+def test_a_broken_file_that_says_nothing_of_it_protects_nothing(hieradata: Hieradata) -> None:
     hieradata.write("staging/a.yaml", "x: [\n")
     environment = hieradata.read("staging")
     assert environment.settings.protected is False
     assert len(environment.problems) == 1
 
 
-def test_protected_can_be_set_either_way(hieradata) -> None:
+def test_protected_can_be_set_either_way(hieradata: Hieradata) -> None:
     hieradata.write("common.yaml", f"{N}protected: true\n")
     hieradata.write("production.yaml", f"{N}protected: false\n")
     hieradata.write("staging.yaml", "x: 1\n")
@@ -235,19 +238,19 @@ def test_protected_can_be_set_either_way(hieradata) -> None:
         (f"{N}Retries", "retries"),
     ],
 )
-def test_an_unknown_key_of_ours_is_said(hieradata, key: str, meant: str) -> None:
+def test_an_unknown_key_of_ours_is_said(hieradata: Hieradata, key: str, meant: str) -> None:
     hieradata.write("integration.yaml", f'x: 1\n"{key}": {{}}\n')
     (problem,) = hieradata.read().problems
     assert (problem.place.line, problem.sync) == (2, None)
     assert f"Did you mean `{N}{meant}`?" in problem.right
 
 
-def test_other_keys_are_ignored(hieradata) -> None:
+def test_other_keys_are_ignored(hieradata: Hieradata) -> None:
     hieradata.write("integration.yaml", "mongodb::x: {a: , a: 2}\nenvironment: staging\n? [a]\n: b\n")
     assert hieradata.read().problems == ()
 
 
-def test_a_setting_in_a_sync_holds_for_that_sync(hieradata, pull) -> None:
+def test_a_setting_in_a_sync_holds_for_that_sync(hieradata: Hieradata, pull: dict[str, str]) -> None:
     environment = hieradata.syncs(
         {"a": {**pull, "retries": "4", "timeouts": "{dump: 1h}"}, "b": {**pull, "hour": "4"}},
         top=f"{N}retries: 2\n{N}timeouts: {{restore: 2h}}",

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from env_sync.hieradata.sync import Action, Ensure, Place, Schedule
+from tests.unit.hieradata.conftest import Hieradata
 
 TOO_LONG = "x" * 54
 
 
-def test_a_sync_is_complete(hieradata, pull) -> None:
+def test_a_sync_is_complete(hieradata: Hieradata, pull: dict[str, str]) -> None:
     more = {
         "minute": "05",
         "temppath": "/tmp/content",
@@ -32,7 +33,7 @@ def test_a_sync_is_complete(hieradata, pull) -> None:
     assert not sync.options.keep_previous
 
 
-def test_the_node_class_names_the_server_where_no_host_does(hieradata) -> None:
+def test_the_node_class_names_the_server_where_no_host_does(hieradata: Hieradata) -> None:
     hieradata.write(
         "integration/mongo.yaml",
         "govuk_env_sync::tasks:\n  a: {hour: 3, minute: 0, action: pull, dbms: mongo, storagebackend: s3, "
@@ -42,7 +43,7 @@ def test_the_node_class_names_the_server_where_no_host_does(hieradata) -> None:
     assert (sync.node_class, sync.server, sync.place.file) == ("mongo", "mongo", "integration/mongo.yaml")
 
 
-def test_a_bucket_sync_is_complete(hieradata, mirror) -> None:
+def test_a_bucket_sync_is_complete(hieradata: Hieradata, mirror: dict[str, str]) -> None:
     environment = hieradata.syncs({"assets": mirror}, key="s3_sync_tasks")
     assert environment.problems == ()
     (sync,) = environment.bucket_syncs
@@ -55,7 +56,7 @@ def test_a_bucket_sync_is_complete(hieradata, mirror) -> None:
 
 
 @pytest.mark.parametrize("written", ["[a, b, a]", "a, b", '"a,b"', "\n      - a\n      - b"])
-def test_excluded_tables_are_a_list_or_text(hieradata, push, written: str) -> None:
+def test_excluded_tables_are_a_list_or_text(hieradata: Hieradata, push: dict[str, str], written: str) -> None:
     (sync,) = hieradata.syncs({"one": {**push, "excluded_tables": written}}).syncs
     assert sync.excluded_tables == ("a", "b")
 
@@ -63,7 +64,9 @@ def test_excluded_tables_are_a_list_or_text(hieradata, push, written: str) -> No
 @pytest.mark.parametrize(
     ("written", "times"), [("[0, 08]", 2), ("0,08", 2), ("*", 24), ('"*/6"', 4), ("09", 1)]
 )
-def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -> None:
+def test_hours_as_people_write_them(
+    hieradata: Hieradata, pull: dict[str, str], written: str, times: int
+) -> None:
     if written == "*":
         written = '"*"'
     environment = hieradata.syncs({"one": {**pull, "hour": written}})
@@ -134,7 +137,7 @@ def test_hours_as_people_write_them(hieradata, pull, written: str, times: int) -
     ],
 )
 def test_a_wrong_field_takes_its_sync_away(
-    hieradata, pull, field: str, value: str, right: str | None
+    hieradata: Hieradata, pull: dict[str, str], field: str, value: str, right: str | None
 ) -> None:
     if right is None:
         pull["hour"], right = '"*"', "1440 times a day"
@@ -147,7 +150,9 @@ def test_a_wrong_field_takes_its_sync_away(
     assert field in problem.read or field in ("url", "dbms")
 
 
-def test_the_word_none_takes_away_the_transformation_of_an_anchor(hieradata, pull) -> None:
+def test_the_word_none_takes_away_the_transformation_of_an_anchor(
+    hieradata: Hieradata, pull: dict[str, str]
+) -> None:
     environment = hieradata.syncs(
         {
             "one": {**pull, "transformation_sql_filename": "none"},
@@ -168,7 +173,7 @@ def test_the_word_none_takes_away_the_transformation_of_an_anchor(hieradata, pul
 @pytest.mark.parametrize(
     "field", ["hour", "minute", "action", "dbms", "storagebackend", "database", "url", "path"]
 )
-def test_a_missing_field_is_said_at_the_sync(hieradata, pull, field: str) -> None:
+def test_a_missing_field_is_said_at_the_sync(hieradata: Hieradata, pull: dict[str, str], field: str) -> None:
     problem = hieradata.one({key: value for key, value in pull.items() if key != field})
     assert problem.read == f"`{field}` is missing"
     assert str(problem.place) == "integration.yaml:2"
@@ -186,7 +191,9 @@ def test_a_missing_field_is_said_at_the_sync(hieradata, pull, field: str) -> Non
         ("database", "x", "not known"),
     ],
 )
-def test_a_wrong_bucket_sync_is_taken_away(hieradata, mirror, field: str, value: str, right: str) -> None:
+def test_a_wrong_bucket_sync_is_taken_away(
+    hieradata: Hieradata, mirror: dict[str, str], field: str, value: str, right: str
+) -> None:
     assert right in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").right
 
 
@@ -202,7 +209,7 @@ def test_a_wrong_bucket_sync_is_taken_away(hieradata, mirror, field: str, value:
     ],
 )
 def test_a_bucket_sync_comes_down_into_its_own_environment(
-    hieradata, mirror, source: str, destination: str, owner: str | None
+    hieradata: Hieradata, mirror: dict[str, str], source: str, destination: str, owner: str | None
 ) -> None:
     hieradata.write("staging.yaml", "")
     names = {"source_bucket": source, "destination_bucket": destination}
@@ -212,7 +219,7 @@ def test_a_bucket_sync_comes_down_into_its_own_environment(
 
 @pytest.mark.parametrize("setting", ["govuk-integration-database-backups", "the-dumps"])
 def test_the_buckets_of_dumps_of_others_are_known_where_our_own_has_another_name(
-    hieradata, mirror, setting: str
+    hieradata: Hieradata, mirror: dict[str, str], setting: str
 ) -> None:
     raw = {**mirror, "source_bucket": "govuk-production-database-backups"}
     environment = hieradata.syncs(
@@ -223,12 +230,14 @@ def test_the_buckets_of_dumps_of_others_are_known_where_our_own_has_another_name
     assert environment.settings.owner_of("govuk-production-database-backups") == "production"
 
 
-def test_nothing_is_mirrored_into_a_protected_environment(hieradata, mirror) -> None:
+def test_nothing_is_mirrored_into_a_protected_environment(
+    hieradata: Hieradata, mirror: dict[str, str]
+) -> None:
     problem = hieradata.one(mirror, key="s3_sync_tasks", environment="production")
     assert "into `production`, a protected environment" in problem.read
 
 
-def test_a_sync_of_a_database_is_no_bucket_sync(hieradata, pull) -> None:
+def test_a_sync_of_a_database_is_no_bucket_sync(hieradata: Hieradata, pull: dict[str, str]) -> None:
     problem = hieradata.one({**pull, "action": "bucket_sync"})
     assert problem.right.startswith("write one of `push`, `pull`, `copy`.")
 
@@ -244,11 +253,15 @@ def test_a_sync_of_a_database_is_no_bucket_sync(hieradata, pull) -> None:
         ("pre_dump_in_place", "maybe", "`true` or `false`"),
     ],
 )
-def test_a_wrong_push_is_taken_away(hieradata, push, field: str, value: str, right: str) -> None:
+def test_a_wrong_push_is_taken_away(
+    hieradata: Hieradata, push: dict[str, str], field: str, value: str, right: str
+) -> None:
     assert right in hieradata.one({**push, field: value}).right
 
 
-def test_a_push_that_transforms_a_copy_needs_room_for_its_name(hieradata, push) -> None:
+def test_a_push_that_transforms_a_copy_needs_room_for_its_name(
+    hieradata: Hieradata, push: dict[str, str]
+) -> None:
     transformed = {**push, "pre_dump_transformation_sql_filename": "sanitise.sql"}
     too_long = {**transformed, "database": "x" * 54}
     assert "at most 53 bytes, since `__outgoing`" in hieradata.one(too_long).right
@@ -259,7 +272,9 @@ def test_a_push_that_transforms_a_copy_needs_room_for_its_name(hieradata, push) 
     assert [sync.pre_dump_in_place for sync in environment.syncs] == [False, True]
 
 
-def test_a_name_in_mysql_is_counted_in_characters(hieradata, pull, push) -> None:
+def test_a_name_in_mysql_is_counted_in_characters(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     of_mysql = {"dbms": "mysql"}
     too_long = "at most 54 characters, since `__incoming`"
     assert too_long in hieradata.one({**pull, **of_mysql, "database": "x" * 55}).right
@@ -274,13 +289,17 @@ def test_a_name_in_mysql_is_counted_in_characters(hieradata, pull, push) -> None
     assert hieradata.syncs(fitting).problems == ()
 
 
-def test_live_of_a_protected_environment_is_never_transformed(hieradata, push) -> None:
+def test_live_of_a_protected_environment_is_never_transformed(
+    hieradata: Hieradata, push: dict[str, str]
+) -> None:
     fields = {**push, "pre_dump_transformation_sql_filename": "sanitise.sql", "pre_dump_in_place": "true"}
     hieradata.write("common.yaml", "govuk_env_sync::protected: true\n")
     assert "runs on a copy" in hieradata.one(fields).right
 
 
-def test_names_of_databases_that_fit(hieradata, pull, push) -> None:
+def test_names_of_databases_that_fit(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     names = ["x" * 53, "Licensify-Audit", "a.b", "'a\"b'", "email-alert-api_production"]
     syncs = {f"s{number}": {**pull, "database": name} for number, name in enumerate(names)}
     environment = hieradata.syncs({**syncs, "last": {**push, "database": "x" * 63}})
@@ -288,7 +307,7 @@ def test_names_of_databases_that_fit(hieradata, pull, push) -> None:
     assert [sync.database for sync in environment.syncs][3:4] == ['a"b']
 
 
-def test_a_transformation_that_is_never_run_is_a_problem(hieradata, pull) -> None:
+def test_a_transformation_that_is_never_run_is_a_problem(hieradata: Hieradata, pull: dict[str, str]) -> None:
     fields = {**pull, "dbms": "files", "transformation_sql_filename": "sanitise.sql"}
     assert "only postgresql, mysql, mongo, documentdb" in hieradata.one(fields).right
 
@@ -296,7 +315,7 @@ def test_a_transformation_that_is_never_run_is_a_problem(hieradata, pull) -> Non
 @pytest.mark.parametrize(
     "name", ["a b", "a.b", "é", "x" * 181, "config_problems", "request", "selection", "night", "''"]
 )
-def test_a_name_that_cannot_be_a_task_group(hieradata, pull, name: str) -> None:
+def test_a_name_that_cannot_be_a_task_group(hieradata: Hieradata, pull: dict[str, str], name: str) -> None:
     environment = hieradata.syncs({name: pull})
     assert environment.syncs == ()
     (problem,) = environment.problems
@@ -304,7 +323,7 @@ def test_a_name_that_cannot_be_a_task_group(hieradata, pull, name: str) -> None:
     assert problem.place.line == 2
 
 
-def test_names_that_can_be_a_task_group(hieradata, pull) -> None:
+def test_names_that_can_be_a_task_group(hieradata: Hieradata, pull: dict[str, str]) -> None:
     names = ["x" * 180, "a-b_C9", "A-b_C9", "1", "yes"]
     environment = hieradata.syncs({name: {**pull, "hour": str(hour)} for hour, name in enumerate(names)})
     assert environment.problems == ()
@@ -312,20 +331,20 @@ def test_names_that_can_be_a_task_group(hieradata, pull) -> None:
 
 
 @pytest.mark.parametrize("entry", ["", "text", "[a]", "7"])
-def test_an_entry_that_is_no_mapping(hieradata, entry: str) -> None:
+def test_an_entry_that_is_no_mapping(hieradata: Hieradata, entry: str) -> None:
     hieradata.write("integration.yaml", f"govuk_env_sync::tasks:\n  one: {entry}\n")
     (problem,) = hieradata.read().problems
     assert (problem.sync, problem.place.line) == ("one", 2)
 
 
 @pytest.mark.parametrize("tasks", ["", "text", "[a]"])
-def test_tasks_that_are_no_mapping(hieradata, tasks: str) -> None:
+def test_tasks_that_are_no_mapping(hieradata: Hieradata, tasks: str) -> None:
     hieradata.write("integration.yaml", f"govuk_env_sync::tasks: {tasks}\n")
     (problem,) = hieradata.read().problems
     assert (problem.sync, problem.place.line) == (None, 1)
 
 
-def test_every_problem_of_a_sync_is_said_at_once(hieradata, pull) -> None:
+def test_every_problem_of_a_sync_is_said_at_once(hieradata: Hieradata, pull: dict[str, str]) -> None:
     del pull["path"]
     fields = {
         **pull,
@@ -344,7 +363,9 @@ def test_every_problem_of_a_sync_is_said_at_once(hieradata, pull) -> None:
     ]
 
 
-def test_a_protected_environment_is_only_ever_recovered(hieradata, pull, push) -> None:
+def test_a_protected_environment_is_only_ever_recovered(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     own, other = "govuk-production-database-backups", "govuk-staging-database-backups"
     environment = hieradata.syncs(
         {
@@ -372,7 +393,9 @@ def test_a_protected_environment_is_only_ever_recovered(hieradata, pull, push) -
     assert "on a recovery sync" in problems["recovery_changed"].read
 
 
-def test_the_setting_says_whose_a_bucket_is(hieradata, pull, push) -> None:
+def test_the_setting_says_whose_a_bucket_is(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     top = 'govuk_env_sync::bucket: "the-dumps"'
     environment = hieradata.syncs(
         {
@@ -395,25 +418,27 @@ def test_the_setting_says_whose_a_bucket_is(hieradata, pull, push) -> None:
         "{color: red, ensure: 'absent', transformation_sql_filename: gone.sql}",
     ],
 )
-def test_what_is_absent_may_be_stale(hieradata, stale: str) -> None:
+def test_what_is_absent_may_be_stale(hieradata: Hieradata, stale: str) -> None:
     hieradata.write("integration.yaml", f"govuk_env_sync::tasks:\n  one: {stale}\n")
     environment = hieradata.read()
     assert (environment.problems, environment.syncs) == ((), ())
 
 
-def test_what_is_absent_and_whole_is_kept_and_judged_by_no_rule(hieradata, pull) -> None:
+def test_what_is_absent_and_whole_is_kept_and_judged_by_no_rule(
+    hieradata: Hieradata, pull: dict[str, str]
+) -> None:
     absent = {**pull, "ensure": "absent", "url": "govuk-production-database-backups"}
     environment = hieradata.syncs({"one two": absent, "b": absent}, environment="production")
     assert environment.problems == ()
     assert [sync.ensure for sync in environment.syncs] == [Ensure.ABSENT, Ensure.ABSENT]
 
 
-def test_a_slip_in_ensure_hides_nothing(hieradata, pull) -> None:
+def test_a_slip_in_ensure_hides_nothing(hieradata: Hieradata, pull: dict[str, str]) -> None:
     assert "Did you mean `absent`?" in hieradata.one({**pull, "ensure": "abesnt"}).right
     assert "Did you mean `ensure`?" in hieradata.one({**pull, "ensur": "absent"}).right
 
 
-def test_a_field_written_twice_takes_its_sync_away(hieradata) -> None:
+def test_a_field_written_twice_takes_its_sync_away(hieradata: Hieradata) -> None:
     hieradata.write(
         "integration.yaml",
         "govuk_env_sync::tasks:\n  one:\n    ensure: absent\n    ensure: absent\n    x: 1\n",
@@ -422,14 +447,16 @@ def test_a_field_written_twice_takes_its_sync_away(hieradata) -> None:
     assert any("`ensure` is written a second time (first at integration.yaml:3)" in read for read in reads)
 
 
-def test_a_long_or_strange_value_is_shown_in_one_line(hieradata, pull) -> None:
+def test_a_long_or_strange_value_is_shown_in_one_line(hieradata: Hieradata, pull: dict[str, str]) -> None:
     problem = hieradata.one({**pull, "dbms": f'"{"x" * 500}"'})
     assert len(str(problem)) < 300
     problem = hieradata.one({**pull, "dbms": '"a\\u001b[31m\\nb"'})
     assert str(problem).isprintable()
 
 
-def test_a_pull_may_wait_for_its_dump_as_its_environment_or_itself_says(hieradata, pull, push) -> None:
+def test_a_pull_may_wait_for_its_dump_as_its_environment_or_itself_says(
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
+) -> None:
     environment = hieradata.syncs(
         {
             "as_all": pull,
@@ -465,7 +492,7 @@ def test_a_pull_may_wait_for_its_dump_as_its_environment_or_itself_says(hieradat
     ],
 )
 def test_a_wait_that_cannot_be_is_refused(
-    hieradata, pull, fields: dict[str, str], read: str, right: str
+    hieradata: Hieradata, pull: dict[str, str], fields: dict[str, str], read: str, right: str
 ) -> None:
     problem = hieradata.one({**pull, **fields})
     assert read in problem.read
@@ -473,7 +500,9 @@ def test_a_wait_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("field", ["wait_for_dump", "wait_for_dump_then"])
-def test_only_a_pull_waits_for_a_dump(hieradata, push, mirror, field: str) -> None:
+def test_only_a_pull_waits_for_a_dump(
+    hieradata: Hieradata, push: dict[str, str], mirror: dict[str, str], field: str
+) -> None:
     value = {"wait_for_dump": "1h", "wait_for_dump_then": "fail"}[field]
     assert "on a push" in hieradata.one({**push, field: value}).read
     assert "on a bucket sync" in hieradata.one({**mirror, field: value}, key="s3_sync_tasks").read
@@ -491,7 +520,7 @@ CLUSTER = {
 }
 
 
-def test_a_copy_of_a_cluster(hieradata) -> None:
+def test_a_copy_of_a_cluster(hieradata: Hieradata) -> None:
     [sync] = hieradata.syncs(
         {"copy_search": {**CLUSTER, "indices": "[pages*, people]", "excluded_indices": "pages-old"}}
     ).syncs
@@ -517,13 +546,13 @@ def test_a_copy_of_a_cluster(hieradata) -> None:
         ({"pre_dump_transformation_sql_filename": "sanitise.sql"}, "write `transformation_sql_filename`"),
     ],
 )
-def test_a_wrong_copy_is_taken_away(hieradata, fields: dict[str, str], right: str) -> None:
+def test_a_wrong_copy_is_taken_away(hieradata: Hieradata, fields: dict[str, str], right: str) -> None:
     assert right in hieradata.one({**CLUSTER, **fields}).right
 
 
 @pytest.mark.parametrize("blank", ["", "~", "null", "''"])
 def test_a_transformation_that_was_left_blank_is_none_that_was_not_wanted(
-    hieradata, pull, push, blank: str
+    hieradata: Hieradata, pull: dict[str, str], push: dict[str, str], blank: str
 ) -> None:
     for field, sync in (
         ("transformation_sql_filename", pull),
@@ -534,11 +563,11 @@ def test_a_transformation_that_was_left_blank_is_none_that_was_not_wanted(
         assert field in problem.read
 
 
-def test_only_a_cluster_has_indices_and_a_source(hieradata, pull) -> None:
+def test_only_a_cluster_has_indices_and_a_source(hieradata: Hieradata, pull: dict[str, str]) -> None:
     assert "only `elasticsearch` has indices" in hieradata.one({**pull, "indices": "pages"}).right
     assert "only a copy has a source" in hieradata.one({**pull, "source_hostname": "above"}).right
 
 
-def test_no_copy_into_a_protected_environment(hieradata) -> None:
+def test_no_copy_into_a_protected_environment(hieradata: Hieradata) -> None:
     problem = hieradata.one(CLUSTER, environment="production")
     assert "a scheduled copy into `production`, a protected environment" in problem.read
