@@ -101,7 +101,7 @@ def measure(server: PostgreSQLServer, databases: int, nights: int) -> Mapping[st
 
 def main() -> None:
     """Measure every size, and print the table."""
-    import_all_models()
+    import_all_models()  # type: ignore[no-untyped-call]  # Airflow's function has no types
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with PostgreSQLServer(Path(folder) / "postgresql", "debian15") as server:

@@ -31,7 +31,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import bson
 from rich.console import Console
@@ -149,7 +149,8 @@ class Scene:
             with self._servers["integration"].connected() as client, gzip.open(file, "rb") as packed:
                 collection: Any = None
                 batch: list[dict[str, Any]] = []
-                for document in bson.decode_file_iter(packed):
+                # A GzipFile reads as a binary file does, which its type does not say.
+                for document in bson.decode_file_iter(cast("IO[bytes]", packed)):
                     head = "collection" in document
                     if batch and (head or len(batch) == BATCH):
                         collection.insert_many(batch)

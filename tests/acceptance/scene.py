@@ -234,6 +234,6 @@ def task_at_work(scene: Scene) -> psutil.Process:
     )
     ((port,),) = rows
     for connection in psutil.net_connections("tcp4"):
-        if connection.laddr.port == port and connection.pid:
+        if connection.laddr and connection.laddr.port == port and connection.pid:
             return psutil.Process(connection.pid)
     raise AssertionError(f"nobody holds port {port}")

@@ -618,8 +618,9 @@ def test_an_empty_source_is_a_warning_or_refused(
 def test_a_bucket_that_is_not_there(moto_buckets: Buckets, open_sync: Callable[..., Session]) -> None:
     session = open_sync()
     sync = session.bucket_sync
-    for field in ("source_bucket", "destination_bucket"):
-        wrong = evolve(session.group, sync=evolve(sync, **{field: "no-such-bucket-anywhere"}))
+    missing = "no-such-bucket-anywhere"
+    for wrong_sync in (evolve(sync, source_bucket=missing), evolve(sync, destination_bucket=missing)):
+        wrong = evolve(session.group, sync=wrong_sync)
         report = run_group(evolve(session, group=wrong), lambda _: None)
         assert report.result is Result.CRITICAL
         assert "NoSuchBucket: There is no bucket no-such-bucket-anywhere" in report.why[0]

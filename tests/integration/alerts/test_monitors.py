@@ -224,8 +224,9 @@ def test_a_pushgateway_is_given_metrics_in_the_syncs_group(plain: Monitor) -> No
     # POST adds to what is there; PUT would take the last success away.
     assert told.method == "POST"
     text = told.body.decode()
+    ended = floatToGoString(ENDED.timestamp())  # type: ignore[no-untyped-call]  # it has no types
     for metric, value in (
-        ("last_success_timestamp_seconds", floatToGoString(ENDED.timestamp())),
+        ("last_success_timestamp_seconds", ended),
         ("last_result", "0.0"),
         ("last_size_bytes", "2.5e+06"),
         ("fresh_within_seconds", "100800.0"),

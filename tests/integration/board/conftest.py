@@ -46,7 +46,7 @@ def history(postgresql15: PostgreSQLServer, tmp_path_factory: pytest.TempPathFac
     with postgresql15.temporary_database() as database:
         uri = postgresql15.uri(database).replace("postgresql://", "postgresql+psycopg2://", 1)
         engine = create_engine(uri)
-        import_all_models()
+        import_all_models()  # type: ignore[no-untyped-call]  # Airflow's function has no types
         Base.metadata.create_all(engine)
         opened = NOW.replace(hour=22, minute=0) - dt.timedelta(days=1)
         openings = [opened - dt.timedelta(days=day) for day in range(NIGHTS)]

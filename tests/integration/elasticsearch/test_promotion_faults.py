@@ -11,6 +11,7 @@ from env_sync.engines.contract import Holder
 from env_sync.engines.elasticsearch import engine as engine_module
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
+from env_sync.engines.elasticsearch.restoring import begin_restore
 from env_sync.errors import (
     AccessRefused,
     ContentRefused,
@@ -231,11 +232,10 @@ def test_a_restore_whose_answer_was_lost(
     if action is Action.PULL:
         stage8.push()
     engine = stage8.engine(action, copy_way=CopyWay.REPOSITORY)
-    begin = engine_module.begin_restore
 
     def lost(*arguments: Any) -> None:
         if done:
-            begin(*arguments)
+            begin_restore(*arguments)
         raise ServerUnreachable("no answer in time.")
 
     with monkeypatch.context() as patched:

@@ -15,6 +15,7 @@ from env_sync.engines.elasticsearch import promotion
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.engines.elasticsearch.records import Incoming, read_record, write_record
+from env_sync.engines.elasticsearch.swap import Swap, plan_swap
 from env_sync.errors import Cancelled, LeaseHeld, LeaseLost, ProofMissing, TransformationFailed
 from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import CopyWay
@@ -172,10 +173,10 @@ def test_a_swap_that_was_planned_too_early_is_planned_again(
     engine = either.engine()
     either.fill(engine)
     either.sanitise(engine)
-    plan, turns = promotion.plan_swap, []
+    turns: list[Swap] = []
 
-    def meanwhile(*arguments: Any, **named: Any) -> Any:
-        planned = plan(*arguments, **named)
+    def meanwhile(*arguments: Any, **named: Any) -> Swap:
+        planned = plan_swap(*arguments, **named)
         turns.append(planned)
         if len(turns) == 1:
             index_documents(either.target, "pages", 1)

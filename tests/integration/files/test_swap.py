@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -99,20 +100,22 @@ def test_what_was_never_live_is_not_made_live(stage: Stage, dump: Path) -> None:
     assert text_of(stage.live) == "new"
 
 
+def with_past(record: Record, **changes: Any) -> Record:
+    assert record.was_live is not None
+    return evolve(record, was_live=evolve(record.was_live, **changes))
+
+
+def with_stamp(record: Record, **changes: Any) -> Record:
+    assert record.stamp is not None
+    return evolve(record, stamp=evolve(record.stamp, **changes))
+
+
 FOREIGN_PASTS: dict[str, Callable[[Record], Record]] = {
     "nothing says that it was ever live": lambda record: evolve(record, was_live=None),
-    "it was live as other in integration": lambda record: evolve(
-        record, was_live=evolve(record.was_live, database="other")
-    ),
-    f"it was live as {NAME} in production": lambda record: evolve(
-        record, was_live=evolve(record.was_live, environment="production")
-    ),
-    "it was pulled for integration and is raw": lambda record: evolve(
-        record, stamp=evolve(record.stamp, state=CopyState.RAW)
-    ),
-    "it was pulled for staging and is sanitised": lambda record: evolve(
-        record, stamp=evolve(record.stamp, environment="staging")
-    ),
+    "it was live as other in integration": lambda record: with_past(record, database="other"),
+    f"it was live as {NAME} in production": lambda record: with_past(record, environment="production"),
+    "it was pulled for integration and is raw": lambda record: with_stamp(record, state=CopyState.RAW),
+    "it was pulled for staging and is sanitised": lambda record: with_stamp(record, environment="staging"),
 }
 
 
@@ -342,7 +345,7 @@ def test_a_live_that_is_a_mount_point(stage: Stage, dump: Path) -> None:
     ],
 )
 def test_a_connection_that_is_wrong(
-    stage: Stage, wanted: dict[str, str], extra: dict[str, str], error: type[EnvSyncError], says: str
+    stage: Stage, wanted: dict[str, Any], extra: dict[str, Any], error: type[EnvSyncError], says: str
 ) -> None:
     stage.make_live()
     stage.extra = extra

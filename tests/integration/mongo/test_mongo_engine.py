@@ -20,7 +20,7 @@ from attrs import evolve
 from pymongo.errors import PyMongoError
 
 from env_sync.engines.contract import DumpHead, Holder
-from env_sync.engines.mongo import earlier_operations, promotion
+from env_sync.engines.mongo import earlier_operations
 from env_sync.engines.mongo.bson_stream import BATCH
 from env_sync.engines.mongo.engine import MongoEngine
 from env_sync.engines.mongo.session import Session
@@ -212,10 +212,10 @@ def test_a_promotion_that_was_killed_is_brought_to_its_end(
             raise KilledError
         return write(session, database, command)
 
-    monkeypatch.setattr(promotion.Session, "write", killed)
+    monkeypatch.setattr(Session, "write", killed)
     with pytest.raises(KilledError):
         stage.promote(engine)
-    monkeypatch.setattr(promotion.Session, "write", write)
+    monkeypatch.setattr(Session, "write", write)
     assert stage.find("a") == [10, 11, 12]
     assert "gone" in stage.names()
     # Another run, which knows nothing of it.
@@ -451,7 +451,8 @@ def test_a_transformation_without_an_end_is_cancelled_and_ended_by_whoever_comes
 
     # The server of these tests only takes note of the commands that end an operation.
     left = {each["opid"] for each in running(stage, "aggregate")}
-    pipeline = [{"$lookup": {"from": "people", "as": "x", "pipeline": []}}, {"$match": {"x._id": -1}}]
+    lookup = {"from": "people", "as": "x", "pipeline": []}
+    pipeline: list[dict[str, Any]] = [{"$lookup": lookup}, {"$match": {"x._id": -1}}]
 
     def somebody_else() -> None:
         with contextlib.suppress(PyMongoError), stage.server.connected() as client:

@@ -16,7 +16,7 @@ from pymysql.constants import ER
 from env_sync.engines.mysql import swap
 from env_sync.engines.mysql.connecting import connect
 from env_sync.engines.mysql.engine import MySQLEngine
-from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.objects import Object, drop_object
 from env_sync.engines.mysql.option_file import option_file
 from env_sync.engines.mysql.server_version import Family
 from env_sync.engines.mysql.session import Session
@@ -111,12 +111,11 @@ def test_a_trigger_that_cannot_be_given_back_to_its_definer_is_given_back(live: 
 def test_what_cannot_be_dropped_stays_and_is_told(live: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """MySQL lets nobody without SYSTEM_USER drop the routine of an account that has it."""
     dump = live.dump_file(gzip.compress(live.mysqldump()))
-    drop = swap.drop_object
 
     def denied(session: Session, database: str, one: Object) -> None:
         if one.name == "old_one":
             raise pymysql.err.OperationalError(ER.SPECIFIC_ACCESS_DENIED_ERROR, "Access denied")
-        drop(session, database, one)
+        drop_object(session, database, one)
 
     monkeypatch.setattr(swap, "drop_object", denied)
     [warning] = live.pull(dump).warnings
@@ -276,7 +275,7 @@ def test_a_server_without_tls_is_dumped(without_tls: Stage) -> None:
     # Nobody has logged in as the account yet, so the server knows no hash that would do.
     stage.server.run(["FLUSH PRIVILEGES"])
     with option_file(stage.engine().work.connection, Family.MYSQL, stage.folder) as file:
-        program = stage.server.program("mariadb-dump")
+        program = str(stage.server.program("mariadb-dump"))
         command = [program, f"--defaults-extra-file={file}", "--set-gtid-purged=OFF", stage.database]
         done = subprocess.run(command, capture_output=True, check=False, env={})
     assert done.returncode == 0, done.stderr

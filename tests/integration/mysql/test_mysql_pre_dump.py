@@ -14,10 +14,12 @@ from attrs import evolve
 from env_sync.engines.contract import DumpFacts
 from env_sync.engines.mysql import incoming as incoming_module
 from env_sync.engines.mysql import outgoing as outgoing_module
+from env_sync.engines.mysql.dump import dump_database
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.stamp import TABLE
+from env_sync.engines.mysql.swap import make_like
 from env_sync.errors import NameRefused, ProofMissing, RestoreFailed, TransformationFailed
 from env_sync.hieradata.sync import Action
 from tests.integration.mysql.stage import SECRET, Stage, said, working
@@ -223,7 +225,6 @@ def test_an_account_that_could_read_the_copy_stops_the_push(
     live: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    make_like = incoming_module.make_like
 
     def watched(session: Session, database: str, like: str) -> None:
         made.append(database)
@@ -359,10 +360,9 @@ def test_a_database_of_somebody_else_is_left_alone(live: Stage) -> None:
 
 def test_a_copy_that_was_replaced_is_not_pushed(live: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lease was lost, say, while it dumped."""
-    dumped = outgoing_module.dump_database
 
     def replacing(server: object, database: str, *rest: object, **options: object) -> DumpFacts:
-        facts = dumped(server, database, *rest, **options)  # type: ignore[arg-type]
+        facts = dump_database(server, database, *rest, **options)  # type: ignore[arg-type]
         if database == outgoing(live):
             live.run(f"UPDATE {qualified(database, TABLE)} SET value = '{{}}' WHERE name = 'told'")
         return facts

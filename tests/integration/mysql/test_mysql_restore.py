@@ -11,6 +11,7 @@ import pytest
 
 from env_sync.engines.mysql import loading
 from env_sync.engines.mysql.identifiers import quoted
+from env_sync.engines.mysql.session import Session
 from env_sync.errors import RestoreFailed
 from sandbox.mysql import series, server_class
 from tests.conftest import run_server
@@ -80,9 +81,9 @@ def test_tables_are_what_they_were_when_their_keys_come_after_the_rows(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[bytes] = []
-    send = loading.Session.send
+    send = Session.send
 
-    def noted(session: loading.Session, statement: bytes) -> None:
+    def noted(session: Session, statement: bytes) -> None:
         sent.append(statement)
         send(session, statement)
 
@@ -95,7 +96,7 @@ def test_tables_are_what_they_were_when_their_keys_come_after_the_rows(
     before = list(picture(stage, stage.database))
     # Several statements for each table, so that sessions share one.
     dump = stage.dump_file(gzip.compress(stage.mysqldump("--net-buffer-length=4096")))
-    monkeypatch.setattr(loading.Session, "send", noted)
+    monkeypatch.setattr(Session, "send", noted)
     engine = stage.engine(jobs=3)
     with working(engine):
         assert not [warning for warning in engine.restore(dump) if "Left out" in warning]

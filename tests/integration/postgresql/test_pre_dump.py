@@ -17,6 +17,7 @@ from env_sync.engines.postgresql import outgoing as outgoing_module
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.archive_name import name_as_live
 from env_sync.engines.postgresql.client_tools import known_client_tools
+from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import Comment
@@ -371,10 +372,9 @@ def leave_a_copy(stage: Stage, run: str = "env_sync_integration/tonight") -> Non
 
 def test_a_copy_that_was_replaced_is_not_pushed(live: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lease was lost, say, while it dumped."""
-    dumped = outgoing_module.dump_database
 
     def replacing(connection: object, database: str, file: Path, **options: object) -> DumpFacts:
-        facts = dumped(connection, database, file, **options)  # type: ignore[arg-type]
+        facts = dump_database(connection, database, file, **options)  # type: ignore[arg-type]
         if database == live.outgoing:
             live.query(f"COMMENT ON DATABASE {live.outgoing} IS 'made anew'", "postgres")
         return facts

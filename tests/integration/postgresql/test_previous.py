@@ -35,7 +35,7 @@ from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, 
 from tests.integration.postgresql.test_promote import FORK, Killer, is_open, rows, rows_if_open
 from tests.integration.postgresql.test_pull import LIVE, WHO_MAY
 
-UNDO = {"run": "env_sync_integration/undo"}
+UNDO = "env_sync_integration/undo"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def make_pulled(stage: Stage) -> Stage:
     return stage
 
 
-def undo(stage: Stage, run: str = UNDO["run"], attempt: str = "1", **options: Any) -> Promotion:
+def undo(stage: Stage, run: str = UNDO, attempt: str = "1", **options: Any) -> Promotion:
     """An undo as its steps do it."""
     engine = stage.engine(run, attempt=attempt, **options)
     engine.take_lease(at_most=9)
@@ -179,7 +179,7 @@ def test_a_run_does_it_once_in_whatever_attempt(pulled: Stage) -> None:
 
 def test_two_at_once_change_them_once(pulled: Stage) -> None:
     """Two processes of one run, as where Airflow took the first for dead."""
-    engines = [pulled.engine(**UNDO) for _ in range(2)]
+    engines = [pulled.engine(run=UNDO) for _ in range(2)]
     engines[0].take_lease(at_most=9)
     barrier, raised = threading.Barrier(2), list[BaseException]()
 
@@ -213,7 +213,7 @@ def test_another_run_waits_for_the_lease(pulled: Stage) -> None:
 
 def test_the_lease_no_longer_says_that_live_is_closed(pulled: Stage) -> None:
     """Else whoever comes next would reopen a live that somebody else closed since."""
-    with working(pulled.engine(**UNDO)) as engine:
+    with working(pulled.engine(run=UNDO)) as engine:
         engine.restore_previous(lambda: None)
         assert pulled.query("SELECT live_closed_at FROM lease", "env_sync") == [(None,)]
 
@@ -227,7 +227,7 @@ def test_a_lease_that_was_taken_meanwhile_stops_it(pulled: Stage, monkeypatch: p
         return closed
 
     monkeypatch.setattr(Leases, "close_live", close_and_lose)
-    with pytest.raises(LeaseLost), working(pulled.engine(**UNDO)) as engine:
+    with pytest.raises(LeaseLost), working(pulled.engine(run=UNDO)) as engine:
         engine.restore_previous(lambda: None)
     is_as_before(pulled)
 
@@ -239,7 +239,7 @@ def undo_and_die(stage: Stage, number: int, *, from_closing: bool = False) -> bo
     """Undo in a process of its own that is killed at a statement; whether it came so far."""
 
     def work() -> None:
-        engine = stage.engine(**UNDO)
+        engine = stage.engine(run=UNDO)
         with engine.at_work():
             Killer(number, from_closing=from_closing).install()
             engine.restore_previous(lambda: None)
@@ -254,7 +254,7 @@ def undo_and_die(stage: Stage, number: int, *, from_closing: bool = False) -> bo
 
 def test_a_rerun_finishes_it_after_a_kill_at_any_statement(pulled: Stage) -> None:
     number, closed = 0, 0
-    pulled.engine(**UNDO).take_lease(at_most=9)
+    pulled.engine(run=UNDO).take_lease(at_most=9)
     while True:
         killed = undo_and_die(pulled, number)
         assert pulled.server.databases() == {"app", "app__previous", "env_sync"}
@@ -274,10 +274,10 @@ def test_a_rerun_finishes_it_after_a_kill_at_any_statement(pulled: Stage) -> Non
 def test_clean_up_reopens_live_after_a_kill_at_any_statement(pulled: Stage) -> None:
     reopened, number = 0, 0
     while True:
-        pulled.engine(**UNDO).take_lease(at_most=9)
+        pulled.engine(run=UNDO).take_lease(at_most=9)
         killed = undo_and_die(pulled, number, from_closing=True)
         was_closed = not is_open(pulled)
-        engine = pulled.engine(**UNDO)
+        engine = pulled.engine(run=UNDO)
         with engine.at_work():
             done = engine.clean_up()
         engine.release_lease()
@@ -300,7 +300,7 @@ def test_live_is_reopened_whatever_is_raised(
         raise error
 
     monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", fail)
-    with working(pulled.engine(**UNDO)) as engine, pytest.raises(error):
+    with working(pulled.engine(run=UNDO)) as engine, pytest.raises(error):
         engine.restore_previous(lambda: None)
     is_as_before(pulled)
 
@@ -311,7 +311,7 @@ def test_live_is_reopened_when_the_session_is_lost(pulled: Stage, monkeypatch: p
         return comment
 
     monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", lose)
-    with pytest.raises(EnvSyncError), working(pulled.engine(**UNDO)) as engine:
+    with pytest.raises(EnvSyncError), working(pulled.engine(run=UNDO)) as engine:
         engine.restore_previous(lambda: None)
     is_as_before(pulled)
 
@@ -322,13 +322,13 @@ def test_a_crash_of_the_server_leaves_live_whole(pulled: Stage, monkeypatch: pyt
         return comment
 
     monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", crash)
-    with pytest.raises(EnvSyncError), working(pulled.engine(**UNDO)) as engine:
+    with pytest.raises(EnvSyncError), working(pulled.engine(run=UNDO)) as engine:
         engine.restore_previous(lambda: None)
     monkeypatch.undo()
     pulled.server.start()
     if is_open(pulled):
         assert rows(pulled) == 500
-    with working(pulled.engine(**UNDO)) as engine:
+    with working(pulled.engine(run=UNDO)) as engine:
         assert engine.restore_previous(lambda: None).previous_kept
     assert rows(pulled) == 1
 
@@ -433,7 +433,7 @@ def test_one_that_is_replaced_while_live_is_closed_is_refused_and_live_reopened(
         pulled.server.create_database("app__previous", OWNER)
         put_comment(pulled, "app__previous", comment.text())
 
-    with working(pulled.engine(**UNDO)) as engine, pytest.raises(PreviousRefused):
+    with working(pulled.engine(run=UNDO)) as engine, pytest.raises(PreviousRefused):
         engine.restore_previous(replace)
     is_as_before(pulled)
 
@@ -442,13 +442,13 @@ def test_last_look_stops_it(pulled: Stage) -> None:
     def paused() -> None:
         raise PauseActive
 
-    with working(pulled.engine(**UNDO)) as engine, pytest.raises(PauseActive):
+    with working(pulled.engine(run=UNDO)) as engine, pytest.raises(PauseActive):
         engine.restore_previous(paused)
     is_as_before(pulled)
 
 
 def test_a_connection_of_another_environment_is_refused(pulled: Stage) -> None:
-    engine = pulled.engine(**UNDO)
+    engine = pulled.engine(run=UNDO)
     engine.work = evolve(engine.work, connection=evolve(engine.work.connection, environment="production"))
     with working(engine), pytest.raises(WrongEnvironment, match="belongs to production"):
         engine.restore_previous(lambda: None)
