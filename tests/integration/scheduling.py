@@ -60,7 +60,7 @@ def _servers(unit: str) -> str:
     return unit.partition(BETWEEN)[0]
 
 
-class ByServers(LoadScopeScheduling):
+class ByServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist comes without types
     """Hands out the tests by the servers that they need."""
 
     def _split_scope(self, nodeid: str) -> str:
