@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,16 +20,21 @@ from env_sync.engines.elasticsearch.names import (
     logical_name,
     new_token,
     snapshot_name,
+    snapshot_name_after,
     snapshot_time,
 )
-from env_sync.engines.elasticsearch.records import Copied, Incoming, Live, Replaced
+from env_sync.engines.elasticsearch.records import Copied, Incoming, Live, Replaced, Taking
 from env_sync.engines.elasticsearch.server_errors import describe_api_error
 from env_sync.engines.elasticsearch.snapshots import (
     Found,
     Kept,
+    Owner,
     check_state,
     choose_snapshot,
+    find_own,
+    list_snapshots,
     no_longer_kept,
+    owner_of,
 )
 from env_sync.engines.elasticsearch.swap import Scope, Swap, is_live, plan_swap, wanted_aliases
 from env_sync.engines.elasticsearch.transformation import read_transformations
@@ -85,6 +91,9 @@ class TestNames:
         assert name == "2026-11-23t010200z-search-1"
         assert snapshot_time("search-1", name) == moment("2026-11-23 01:02")
         assert snapshot_time("Search-1", "2026-11-23t01:02:00-search-1") == moment("2026-11-23 01:02")
+
+    def test_the_name_a_second_later(self) -> None:
+        assert snapshot_name_after("2026-12-31t235959z-my-search-1") == "2027-01-01t000000z-my-search-1"
 
     @pytest.mark.parametrize(
         "name",
@@ -155,16 +164,21 @@ class TestDirection:
             check_direction(Version(*source), Version(*target), "It")
 
 
+PUSH = Owner(sync="push", environment="staging")
+
+
 class TestSnapshots:
-    def found(self, day: int, state: str = "SUCCESS", sync: str = "push") -> Found:
-        return Found(
-            name=f"2026-11-{day}t010000z-search",
-            state=state,
-            timestamp=moment(f"2026-11-{day} 01:00"),
-            version=None,
-            indices=(),
-            sync=sync,
-        )
+    def found(self, day: int, state: str = "SUCCESS", sync: str = "push", **fields: Any) -> Found:
+        values: dict[str, Any] = {
+            "name": f"2026-11-{day}t010000z-search",
+            "state": state,
+            "timestamp": moment(f"2026-11-{day} 01:00"),
+            "started": 0,
+            "version": None,
+            "indices": (),
+            "owner": Owner(sync=sync, environment="staging"),
+        }
+        return Found(**{**values, **fields})
 
     @pytest.mark.parametrize("state", ["PARTIAL", "FAILED", "INCOMPATIBLE", None])
     def test_only_a_whole_one_is_a_success(self, state: str | None) -> None:
@@ -201,12 +215,107 @@ class TestSnapshots:
 
         def gone(count: int | None, days: int | None) -> list[int]:
             kept = Kept(count=count, age=dt.timedelta(days=days) if days else None)
-            return [int(name[8:10]) for name in no_longer_kept(found, "push", kept, now)]
+            return [int(name[8:10]) for name in no_longer_kept(found, PUSH, kept, now)]
 
         assert gone(2, None) == [20]
         assert gone(None, 2) == [18, 20, 21]
         assert gone(1, 1) == [18, 20, 21]
         assert gone(9, 99) == []
+
+    def test_nothing_of_the_same_sync_of_another_environment_goes(self) -> None:
+        """Both copy from one cluster, and one may be restoring what the other would remove."""
+        found = [
+            self.found(20, owner=Owner(sync="push", environment="integration")),
+            # As an earlier version wrote it.
+            self.found(21, owner=Owner(sync="push")),
+            self.found(22),
+            self.found(23),
+        ]
+        kept = Kept(count=1, age=None)
+        gone = no_longer_kept(found, PUSH, kept, moment("2026-11-23 02:00"))
+        assert [int(name[8:10]) for name in gone] == [21, 22]
+
+    @pytest.mark.parametrize("asked", [None, moment("2026-11-22 01:00")])
+    def test_of_one_second_the_one_that_was_begun_last_is_chosen_and_said(
+        self, asked: dt.datetime | None
+    ) -> None:
+        found = [
+            self.found(22, name="2026-11-22t010000z-search", started=1),
+            self.found(22, name="2026-11-22t01:00:00-search", started=2),
+            self.found(22, "PARTIAL", name="2026-11-22t010000-search", started=3),
+        ]
+        snapshot, warnings = choose_snapshot(found, asked, "search", "repository")
+        assert snapshot.name == "2026-11-22t01:00:00-search"
+        assert "begun last of those with its timestamp, and not 2026-11-22t010000z-search" in warnings[-1]
+
+    def test_they_are_listed_in_the_order_in_which_they_were_begun(self) -> None:
+        names = ("2026-11-22t010000z-search", "2026-11-22t01:00:00-search", "2026-11-21t010000z-search")
+        answer = [
+            {"snapshot": name, "state": "SUCCESS", "indices": [], "start_time_in_millis": start}
+            for name, start in zip(names, (7, 5, 9), strict=True)
+        ]
+        listed = list_snapshots(cast(Any, Answering({"snapshots": answer})), "repository", "search")
+        assert [each.name for each in listed] == [names[2], names[1], names[0]]
+
+
+class Answering:
+    """A cluster that gives one answer to everything."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def ask(self, *_: object, **__: object) -> Any:
+        return self.answer
+
+
+class Repository:
+    """A cluster with snapshots, by name: what their metadata says of Env Sync."""
+
+    log = logging.getLogger("env_sync.test")
+
+    def __init__(self, **metadata: dict[str, str]) -> None:
+        self.metadata = {f"2026-11-23t0100{second}z-search": said for second, said in metadata.items()}
+
+    def find(self, path: str) -> Any:
+        name = path.rpartition("/")[2]
+        if name not in self.metadata:
+            return None
+        return {"snapshots": [{"state": "SUCCESS", "metadata": {"env_sync": self.metadata[name]}}]}
+
+
+class TestOwner:
+    """A name tells seconds alone, so that two attempts may come to the same one."""
+
+    OWN = Owner(token="a", sync="search", environment="staging", run="run", group="group")
+
+    def find(self, **metadata: dict[str, str]) -> tuple[str, str | None]:
+        cluster = cast(Any, Repository(**{name.removeprefix("_"): said for name, said in metadata.items()}))
+        name, state = find_own(cluster, "repository", "2026-11-23t010000z-search", self.OWN)
+        return name[15:17], state
+
+    def test_none_is_there(self) -> None:
+        assert self.find() == ("00", None)
+
+    def test_its_own_is_known_again(self) -> None:
+        own = {"token": "a", "sync": "search", "run": "run", "group": "group"}
+        assert self.find(_00=own) == ("00", "SUCCESS")
+
+    def test_of_others_the_next_free_second_is_taken(self) -> None:
+        """Also of the same run and group, whose earlier attempt is another one."""
+        other = {"token": "b", "sync": "search", "run": "run", "group": "group"}
+        assert self.find(_00=other, _01={}) == ("02", None)
+        assert self.find(_00=other, _01={"token": "a"}, _02=other) == ("01", "SUCCESS")
+
+    def test_one_that_an_earlier_version_began(self) -> None:
+        own = {"sync": "search", "run": "run", "group": "group"}
+        assert self.find(_00=own) == ("00", "SUCCESS")
+        assert self.find(_00={**own, "run": "another"}) == ("01", None)
+
+    def test_a_long_name_has_no_more_in_it_than_there_is_room_for(self) -> None:
+        holder = Holder(run="r" * 300, group="g" * 300, attempt="attempt")
+        owner = owner_of(holder, "a", "search", "staging")
+        assert (len(owner.run), len(owner.group)) == (200, 200)
+        assert owner.took(Owner(sync="search", run="r" * 200, group="g" * 200))
 
 
 class Explaining:
@@ -419,6 +528,11 @@ def test_records_of_before_are_read() -> None:
         },
     )
     assert (incoming.replaced, incoming.restore_begun, incoming.fetched) == (None, False, {})
+    taking = from_plain(
+        Taking,
+        {"holder": stamp["holder"], "snapshot": "key", "contents": to_plain(contents(a_held("pages")))},
+    )
+    assert taking.owner is None
 
 
 class TestErrors:

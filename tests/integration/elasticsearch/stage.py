@@ -47,8 +47,6 @@ class Stage:
     target: ElasticsearchServer
     folder: Path
     repository: str = field(factory=lambda: f"repository-{uuid.uuid4().hex[:8]}")
-    seconds: set[int] = field(factory=set)
-    """In which a copy began: a snapshot is named by it, and two in one second would share one."""
 
     def set_up(self) -> None:
         self.source.register_repository(self.repository)
@@ -154,9 +152,6 @@ class Stage:
 
     def bring(self, action: Action = Action.COPY, **fields: Any) -> Promotion:
         """A whole pull or copy; the lease is given back."""
-        while (second := int(time.time())) in self.seconds:
-            time.sleep(0.05)
-        self.seconds.add(second)
         engine = self.engine(action, **fields)
         self.fill(engine)
         self.sanitise(engine)

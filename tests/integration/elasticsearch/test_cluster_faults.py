@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,12 @@ import pytest
 from attrs import evolve
 
 from env_sync.engines.contract import Holder, ServerConnection, Waiting
+from env_sync.engines.elasticsearch import engine as engine_module
+from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.contents import store_contents
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
-from env_sync.engines.elasticsearch.records import Incoming, read_record, write_record
+from env_sync.engines.elasticsearch.records import Incoming, Taking, read_record, write_record
+from env_sync.engines.elasticsearch.snapshots import Owner
 from env_sync.errors import (
     AccessRefused,
     EnvSyncError,
@@ -129,6 +134,23 @@ class TestRepository:
             stage8.fill(stage8.engine(copy_way=CopyWay.REPOSITORY))
         assert indices(stage8.target) == set()
 
+    def test_at_another_place_with_a_snapshot_of_the_same_name(
+        self, stage8: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        index_documents(stage8.source, "pages", 1)
+        stage8.source.register_repository("elsewhere")
+        stage8.target.register_repository(stage8.repository, "elsewhere", readonly=True)
+        begin = engine_module.begin_snapshot
+
+        def twice(cluster: Cluster, repository: str, name: str, names: list[str], owner: Owner) -> None:
+            begin(cluster, "elsewhere", name, names, evolve(owner, token="another"))
+            begin(cluster, repository, name, names, owner)
+
+        monkeypatch.setattr(engine_module, "begin_snapshot", twice)
+        with pytest.raises(SnapshotFailed, match="is not the same repository there"):
+            stage8.fill(stage8.engine(copy_way=CopyWay.REPOSITORY))
+        assert indices(stage8.target) == set()
+
     def test_unreadable(self, stage8: Stage) -> None:
         index_documents(stage8.source, "pages", 1)
         stage8.push()
@@ -156,7 +178,19 @@ class TestRepository:
         assert (indices(stage8.target), count(stage8.target, "pages")) == ({"pages"}, 1)
 
 
+def snapshots(stage: Stage) -> list[str]:
+    """The names of all that the repository holds, in order."""
+    found = request(stage.source, "GET", f"/_snapshot/{stage.repository}/_all")["snapshots"]
+    return sorted(each["snapshot"] for each in found)
+
+
 class TestSnapshots:
+    @pytest.fixture
+    def one_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The clock of the clusters stands still."""
+        now = dt.datetime.now(dt.UTC)
+        monkeypatch.setattr(Cluster, "now", lambda _: now)
+
     def test_the_newest_or_the_asked_one(self, stage8: Stage) -> None:
         index_documents(stage8.source, "pages", 1)
         first = stage8.push()
@@ -183,6 +217,57 @@ class TestSnapshots:
         done = until_done(second, second.snapshot)
         names = request(stage8.source, "GET", f"/_snapshot/{stage8.repository}/_all")["snapshots"]
         assert [each["snapshot"] for each in names] == [done.dump_key]
+
+    def test_two_of_one_second_are_two(self, stage8: Stage, one_second: None) -> None:
+        """No attempt takes another's for its own, neither of pushes nor of copies."""
+        for number, bring in enumerate((stage8.push, stage8.push, stage8.bring, stage8.bring), start=1):
+            index_documents(stage8.source, "pages", number)
+            bring()
+            assert len(snapshots(stage8)) == number
+        assert count(stage8.target, "pages") == 4
+        assert stage8.fill(stage8.engine(Action.PULL)).documents == 2
+
+    @pytest.mark.parametrize("action", [Action.PUSH, Action.COPY])
+    def test_an_attempt_that_was_killed_knows_its_own(
+        self, stage8: Stage, one_second: None, action: Action
+    ) -> None:
+        """Also where it had to take another name, and was killed before it could write that down."""
+        index_documents(stage8.source, "pages", 1)
+        (stage8.push if action is Action.PUSH else stage8.bring)()
+        index_documents(stage8.source, "pages", 2)
+        engine = stage8.engine(action, copy_way=CopyWay.REPOSITORY)
+        step: Any = engine.snapshot if action is Action.PUSH else engine.copy
+        while len(snapshots(stage8)) < 2:
+            with engine.at_work():
+                assert isinstance(step(), Waiting)
+        with engine.at_work():
+            kind: Any = Taking if action is Action.PUSH else Incoming
+            record = read_record(engine._target, kind, "search")
+            write_record(engine._target, "search", evolve(record, snapshot=snapshots(stage8)[0]))
+        done = until_done(engine, step)
+        assert snapshots(stage8)[1:] == [done.dump_key]
+        if action is Action.COPY:
+            assert done.documents == 2
+
+    def test_a_record_of_another_push_is_not_believed(
+        self, stage8: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two names of one cluster are two leases, and both pushes write their record into one index."""
+        index_documents(stage8.source, "pages", 1)
+        begin = engine_module.begin_snapshot
+
+        def meanwhile(cluster: Cluster, *arguments: Any) -> None:
+            taking = read_record(cluster, Taking, "search")
+            assert taking is not None
+            store_contents(cluster, taking.contents, "another")
+            begin(cluster, *arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(engine_module, "begin_snapshot", meanwhile)
+            stage8.push()
+        with pytest.raises(RestoreFailed, match="written for another snapshot"):
+            stage8.fill(stage8.engine(Action.PULL))
+        assert indices(stage8.target) == set()
 
     def test_those_that_are_not_kept_go_and_no_others(self, stage8: Stage) -> None:
         index_documents(stage8.source, "pages", 1)

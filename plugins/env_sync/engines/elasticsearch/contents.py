@@ -18,7 +18,7 @@ from env_sync.engines.elasticsearch.catalogue import (
 )
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.names import CONTENTS
-from env_sync.errors import RequestRefused
+from env_sync.errors import RequestRefused, RestoreFailed
 from env_sync.plain import from_plain, to_plain
 
 DOCUMENT = "contents"
@@ -97,17 +97,31 @@ def make_record_index(cluster: Cluster, index: str) -> None:
             raise
 
 
-def store_contents(cluster: Cluster, contents: Contents) -> None:
-    """Write it into the index that goes along with a snapshot."""
+def store_contents(cluster: Cluster, contents: Contents, token: str) -> None:
+    """Write it into the index that goes along with a snapshot; `token` is that of the snapshot's owner."""
     make_record_index(cluster, CONTENTS)
-    document = {"contents": json.dumps(to_plain(contents))}
+    document = {"contents": json.dumps(to_plain(contents)), "token": token}
     cluster.ask("PUT", f"/{CONTENTS}/_doc/{DOCUMENT}", document, refresh=True)
 
 
-def load_contents(cluster: Cluster, index: str) -> Contents | None:
-    """What an index that came with a snapshot says; None where it cannot be understood."""
+def load_contents(cluster: Cluster, index: str, token: str) -> Contents | None:
+    """What an index that came with a snapshot says; None where it cannot be understood.
+
+    `token` is that of the snapshot's owner; earlier versions wrote none. Raises RestoreFailed where it
+    speaks of another snapshot.
+    """
     found = cluster.find(f"/{index}/_doc/{DOCUMENT}")
+    if found is None:
+        return None
     try:
-        return from_plain(Contents, json.loads(found["_source"]["contents"])) if found else None
+        contents = from_plain(Contents, json.loads(found["_source"]["contents"]))
     except (KeyError, TypeError, ValueError):
         return None
+    said = found["_source"].get("token")
+    if token and said and said != token:
+        raise RestoreFailed(
+            "What the snapshot says of its indices was written for another snapshot: two pushes of one "
+            "cluster ran at once, under two names of it. Write one name into `database` of both, and push "
+            "again. Live is untouched."
+        )
+    return contents

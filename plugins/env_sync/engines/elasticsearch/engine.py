@@ -69,13 +69,16 @@ from env_sync.engines.elasticsearch.snapshots import (
     RUNNING,
     Found,
     Kept,
+    Owner,
     begin_snapshot,
     check_state,
     choose_snapshot,
+    find_own,
     list_snapshots,
     look_at_repository,
     look_at_snapshot,
     no_longer_kept,
+    owner_of,
     remove_snapshots,
     size_of_snapshot,
 )
@@ -154,10 +157,15 @@ class ElasticsearchEngine(ClusterEngine):
         taking = read_record(target, Taking, self._sync)
         if taking is None or taking.holder != self.work.holder:
             taking = self._joined(target, taking) or self._taken(target)
-        state = look_at_snapshot(target, sync.url, taking.snapshot)
+        owner = self._owner_of(taking)
+        name, state = find_own(target, sync.url, taking.snapshot, owner)
+        if name != taking.snapshot:
+            taking = evolve(taking, snapshot=name)
+            write_record(target, self._sync, taking)
         if state is None:
             indices = [*(held.index for held in taking.contents.indices), CONTENTS]
-            begin_snapshot(target, sync.url, taking.snapshot, indices, self._sync, self.work.holder)
+            store_contents(target, taking.contents, owner.token)
+            begin_snapshot(target, sync.url, taking.snapshot, indices, owner)
             return Waiting(f"The snapshot {taking.snapshot} was begun")
         try:
             whole = check_state(taking.snapshot, state, sync.url)
@@ -338,10 +346,14 @@ class ElasticsearchEngine(ClusterEngine):
 
     def _joined(self, target: Cluster, taking: Taking | None) -> Taking | None:
         """The snapshot of the same sync that another worker began and that is being taken now."""
-        if taking is None or look_at_snapshot(target, self.work.sync.url, taking.snapshot) not in RUNNING:
+        if taking is None:
+            return None
+        owner = self._owner_of(taking)
+        seen = look_at_snapshot(target, self.work.sync.url, taking.snapshot)
+        if seen is None or seen.state not in RUNNING or not owner.took(seen.owner):
             return None
         self.work.log.info("The snapshot %s is being taken already: joining it", taking.snapshot)
-        joined = evolve(taking, holder=self.work.holder)
+        joined = evolve(taking, holder=self.work.holder, owner=owner)
         write_record(target, self._sync, joined)
         return joined
 
@@ -363,12 +375,21 @@ class ElasticsearchEngine(ClusterEngine):
             born_in=oldest.stamp.born_in if oldest else sync.environment,
             data_time=oldest.stamp.data_time if oldest else now,
         )
-        store_contents(target, contents)
         taking = Taking(
-            holder=self.work.holder, snapshot=snapshot_name(sync.database, now), contents=contents
+            holder=self.work.holder,
+            snapshot=snapshot_name(sync.database, now),
+            contents=contents,
+            owner=self._owner(self.work.holder, new_token()),
         )
         write_record(target, self._sync, taking)
         return taking
+
+    def _owner(self, holder: Holder, token: str = "") -> Owner:
+        """Who takes a snapshot for this sync."""
+        return owner_of(holder, token, self._sync, self.work.sync.environment)
+
+    def _owner_of(self, taking: Taking) -> Owner:
+        return taking.owner or self._owner(taking.holder)
 
     def _remove_old(self, target: Cluster) -> tuple[str, ...]:
         """Remove the snapshots of this sync that are not to be kept; what cannot be removed is a warning."""
@@ -378,7 +399,7 @@ class ElasticsearchEngine(ClusterEngine):
             return ()
         try:
             found = list_snapshots(target, sync.url, sync.source_hostname or sync.database)
-            old = no_longer_kept(found, self._sync, kept, target.now())
+            old = no_longer_kept(found, self._owner(self.work.holder), kept, target.now())
             remove_snapshots(target, sync.url, old)
         except EnvSyncError as problem:
             return (f"Old snapshots could not be removed: {problem}",)
@@ -450,7 +471,7 @@ class ElasticsearchEngine(ClusterEngine):
         token = new_token()
         contents = None
         if CONTENTS in found.indices:
-            contents = contents_of(target, sync.url, found.name, token)
+            contents = contents_of(target, sync.url, found, token)
         if contents is None:
             contents = _guessed(found)
             warnings += (
@@ -636,21 +657,24 @@ class ElasticsearchEngine(ClusterEngine):
 
     def _carry(self, source: Cluster, target: Cluster, incoming: Incoming) -> Waiting:
         """Bring a snapshot of the source to where the target can restore it, and have it restored."""
-        url, name = self.work.sync.url, incoming.snapshot
-        state = look_at_snapshot(source, url, name)
+        url, owner = self.work.sync.url, self._owner(incoming.stamp.holder, incoming.token)
+        name, state = find_own(source, url, incoming.snapshot, owner)
+        if name != incoming.snapshot:
+            incoming = evolve(incoming, snapshot=name, stamp=evolve(incoming.stamp, dump_key=name))
+            write_record(target, self._sync, incoming)
         if state is None:
             indices = [held.index for held in incoming.contents.indices]
-            begin_snapshot(source, url, name, indices, self._sync, self.work.holder)
+            begin_snapshot(source, url, name, indices, owner)
             return Waiting(f"The snapshot {name} was begun")
         if not check_state(name, state, url):
             return Waiting(f"The snapshot {name} is being taken")
         seen = look_at_snapshot(target, url, name)
-        if seen is None:
+        if seen is None or not owner.took(seen.owner):
             raise SnapshotFailed(
                 f"The snapshot {name} is whole on {source}, and {target} does not see it: {url} is not the "
                 "same repository there. Correct its registration, or write `copy_way: reindex` or `scroll`."
             )
-        if not check_state(name, seen, url):
+        if not check_state(name, seen.state, url):
             return Waiting(f"The snapshot {name} is not whole for {target} yet")
         old = self._remove_old(source)
         whole = evolve(incoming, snapshot_is_whole=True, warnings=(*incoming.warnings, *old))

@@ -21,6 +21,7 @@ COPIES = "env-sync-*"
 
 _COPY = re.compile(r"env-sync-(?P<token>[0-9a-f]{12})-(?P<name>.+)")
 _OURS = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})t(?P<hour>\d{2}):?(?P<minute>\d{2}):?(?P<second>\d{2})z?")
+TIMESTAMP = len("2026-11-23t010203z")
 LONGEST = 255
 """Bytes of an index's name; see "Create index API" in Elasticsearch's reference."""
 RENAME_PATTERN = "^(?:env-sync-[0-9a-f]{12}-)?(.+)$"
@@ -67,6 +68,13 @@ def snapshot_name(host: str, timestamp: dt.datetime) -> str:
     if not host or re.search(r'[\\/*?"<>| ,#]', host):
         raise NameRefused(f"{host!r} cannot be part of a snapshot's name; correct `database`.")
     return f"{timestamp.astimezone(dt.UTC):%Y-%m-%dT%H%M%SZ}-{host}".lower()
+
+
+def snapshot_name_after(name: str) -> str:
+    """The name of a snapshot of the same host, one second later; `name` is one that `snapshot_name` made."""
+    timestamp, rest = name[:TIMESTAMP], name[TIMESTAMP:]
+    later = dt.datetime.strptime(timestamp, "%Y-%m-%dt%H%M%Sz") + dt.timedelta(seconds=1)  # noqa: DTZ007
+    return f"{later:%Y-%m-%dT%H%M%SZ}".lower() + rest
 
 
 def snapshot_time(host: str, name: str) -> dt.datetime | None:

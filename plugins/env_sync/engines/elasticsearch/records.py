@@ -11,6 +11,7 @@ from env_sync.engines.contract import Holder, Stamp
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, make_record_index
 from env_sync.engines.elasticsearch.names import STATE
+from env_sync.engines.elasticsearch.snapshots import Owner
 from env_sync.plain import from_plain, to_plain
 
 T = TypeVar("T")
@@ -80,11 +81,15 @@ class Live:
 
 @frozen(kw_only=True)
 class Taking:
-    """The snapshot that an attempt takes, or takes part in."""
+    """The snapshot that an attempt takes, or takes part in.
+
+    `owner` is who began it; None where an earlier version wrote the record.
+    """
 
     holder: Holder
     snapshot: str
     contents: Contents
+    owner: Owner | None = None
 
 
 def read_record(cluster: Cluster, kind: type[T], sync: str) -> T | None:

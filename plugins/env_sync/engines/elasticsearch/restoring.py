@@ -8,7 +8,7 @@ from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, load_contents
 from env_sync.engines.elasticsearch.incoming import LEFT_BEHIND
 from env_sync.engines.elasticsearch.names import CONTENTS, RENAME_PATTERN, copy_prefix
-from env_sync.engines.elasticsearch.snapshots import unreadable
+from env_sync.engines.elasticsearch.snapshots import Found, unreadable
 from env_sync.errors import RequestRefused, RestoreFailed
 
 UNREADABLE = frozenset(
@@ -21,12 +21,12 @@ def begin_restore(cluster: Cluster, repository: str, snapshot: str, token: str, 
     _restore(cluster, repository, snapshot, token, [held.index for held in contents.indices], wait=False)
 
 
-def contents_of(cluster: Cluster, repository: str, snapshot: str, token: str) -> Contents | None:
+def contents_of(cluster: Cluster, repository: str, snapshot: Found, token: str) -> Contents | None:
     """What a snapshot says it holds: one small index of it is restored, read, and dropped."""
     index = f"{copy_prefix(token)}{CONTENTS}"
     try:
-        _restore(cluster, repository, snapshot, token, [CONTENTS], wait=True)
-        return load_contents(cluster, index)
+        _restore(cluster, repository, snapshot.name, token, [CONTENTS], wait=True)
+        return load_contents(cluster, index, snapshot.owner.token)
     finally:
         cluster.find_and_delete(f"/{quoted(index)}")
 
