@@ -171,6 +171,8 @@ class ElasticsearchServer(Server):
             for line in (given / "jvm.options").read_text().splitlines()
             if not any(word in line for word in ("gc*", "HeapDump", "ErrorFile"))
         ]
+        # A range: another process may take a free port before this one does.
+        transport = process.free_port()
         settings = {
             "cluster.name": self.name,
             "node.name": self.name,
@@ -178,7 +180,7 @@ class ElasticsearchServer(Server):
             "path.logs": str(self.folder / "logs"),
             "path.repo": str(self.repositories),
             "http.port": str(self.port),
-            "transport.port": str(process.free_port()),
+            "transport.port": f"{transport}-{min(transport + 100, 65535)}",
             **self._settings,
         }
         texts = {

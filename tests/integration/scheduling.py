@@ -46,12 +46,12 @@ def next_unit(waiting: Mapping[str, int], mine: Sequence[str], others: Sequence[
         left[_servers(unit)] += count
     begun = [kind for kind in mine if kind in left]
     untouched = [kind for kind in left if kind not in {*mine, *others}]
-    # Of what another worker has begun the last unit is taken, not the one that it comes to next.
     if begun:
         return next(unit for unit in waiting if _servers(unit) == begun[0])
     if untouched:
         largest = max(untouched, key=lambda kind: left[kind])
         return next(unit for unit in waiting if _servers(unit) == largest)
+    # Of what another worker has begun the last unit, not the one that it comes to next.
     largest = max(left, key=lambda kind: left[kind])
     return next(unit for unit in reversed(list(waiting)) if _servers(unit) == largest)
 
