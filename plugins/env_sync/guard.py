@@ -58,6 +58,15 @@ def start(command: list[str], control: int, libc: ctypes.CDLL) -> int:
     os._exit(127)
 
 
+def has_children() -> bool:
+    """Whether this process has children, also such as it inherited; zombies count."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def children() -> list[int]:
     """The pids of this process's children, also of those that it inherited; zombies are among them."""
     found = []
@@ -77,8 +86,11 @@ def kill_all(program: int) -> None:
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(program, signal.SIGKILL)
-    while left := children():
-        for pid in left:
+    os.waitpid(program, 0)
+    # Only now what it left behind is this process's. Nearly always that is nothing, and to read all of /proc
+    # takes longer than everything else here.
+    while has_children():
+        for pid in children():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         # A killed child's own children come to this process, and are found the next time round.
