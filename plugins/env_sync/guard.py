@@ -86,6 +86,9 @@ def kill_all(program: int) -> None:
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(program, signal.SIGKILL)
+    # By its own number as well: it may have moved to another group, and is waited for without end.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(program, signal.SIGKILL)
     os.waitpid(program, 0)
     # Only now what it left behind is this process's. Nearly always that is nothing, and to read all of /proc
     # takes longer than everything else here.
