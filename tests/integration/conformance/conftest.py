@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.integration.conformance.files.subject import FilesSubject, Roots, can
 from tests.integration.conformance.mongo.subject import DocumentDBSubject, MongoDBSubject
 from tests.integration.conformance.mysql.subject import MySQLSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
-from tests.integration.conformance.stage import NEW, NEW_ROWS, OLD, OLD_ROWS, Stage
+from tests.integration.conformance.stage import Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
 
 
@@ -138,8 +139,16 @@ ONCE: Mapping[str, str] = {"test_the_command_line_has_to_wait_as_well": "Postgre
 
 @pytest.fixture(scope="session")
 def kept() -> dict[object, Requests]:
-    """The S3 clients of all scenarios, by process and connection."""
-    return {}
+    """The S3 clients of all scenarios, by connection."""
+    clients: dict[object, Requests] = {}
+
+    def forget_connections() -> None:
+        # A process that was forked must not talk over its parent's; a client that is closed makes new ones.
+        for one in clients.values():
+            one.client.close()
+
+    os.register_at_fork(after_in_child=forget_connections)
+    return clients
 
 
 @pytest.fixture(autouse=True)
@@ -149,8 +158,7 @@ def kept_clients(kept: dict[object, Requests], monkeypatch: pytest.MonkeyPatch) 
 
     def requests(connection: Connection | str, tuning: Tuning, log: logging.Logger) -> Requests:
         name = connection if isinstance(connection, str) else connection.conn_id
-        # A process that was forked must not talk over its parent's connections.
-        key = (os.getpid(), os.environ.get(f"AIRFLOW_CONN_{name.upper()}"), tuning)
+        key = (os.environ.get(f"AIRFLOW_CONN_{name.upper()}"), tuning)
         if key not in kept:
             kept[key] = make(connection, tuning, log)
         return evolve(kept[key], log=log)
@@ -172,26 +180,25 @@ def subject(request: pytest.FixtureRequest, servers: Servers) -> Subject:
     return SUBJECTS[request.param](request.param, servers)
 
 
-@pytest.fixture
-def bare_stage(
+@contextlib.contextmanager
+def set_stage(
     subject: Subject,
     s3: VersityGW,
-    tmp_path: Path,
+    database: str,
+    folder: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stage]:
-    """Two environments with nothing in them yet."""
-    if (reason := subject.not_applicable.get(getattr(request.node, "originalname", ""))) is not None:
-        pytest.skip(reason)
+    """A stage around a database, whatever it holds, and a log of what happens there."""
     monkeypatch.setattr(finish_module, "BETWEEN_ATTEMPTS", 0.2)
-    database = "conf_" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
     stage = Stage(
         subject=subject,
         s3=s3,
         database=database,
-        folder=tmp_path,
+        folder=folder,
         monkeypatch=monkeypatch,
-        log=tmp_path / "everything.log",
+        log=folder / "everything.log",
+        scenario=request.node.nodeid,
     )
     stage.set_up()
     handler = logging.FileHandler(stage.log)
@@ -200,22 +207,102 @@ def bare_stage(
     level = ours.level
     ours.setLevel(logging.DEBUG)
     root.addHandler(handler)
-    yield stage
-    root.removeHandler(handler)
-    ours.setLevel(level)
-    handler.close()
+    try:
+        yield stage
+    finally:
+        root.removeHandler(handler)
+        ours.setLevel(level)
+        handler.close()
+
+
+def database_name(seed: str) -> str:
+    """A name that no other seed has."""
+    return "conf_" + hashlib.sha256(seed.encode()).hexdigest()[:12]
+
+
+@pytest.fixture
+def applicable(subject: Subject, request: pytest.FixtureRequest) -> None:
+    """Skip what cannot be for this subject, before anything is made for it."""
+    if (reason := subject.not_applicable.get(getattr(request.node, "originalname", ""))) is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def bare_stage(
+    applicable: None,
+    subject: Subject,
+    s3: VersityGW,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Stage]:
+    """Two environments with nothing in them yet."""
+    database = database_name(request.node.nodeid)
+    with set_stage(subject, s3, database, tmp_path, request, monkeypatch) as stage:
+        yield stage
+    drop(stage)
+
+
+def drop(stage: Stage) -> None:
+    """Drop what is there of a stage's database, on servers that may have been stopped."""
     for environment in (SOURCE, TARGET):
-        subject.start(environment)
-        subject.drop(environment, stage.database)
+        stage.subject.start(environment)
+        stage.subject.drop(environment, stage.database)
 
 
 @pytest.fixture
 def stage(bare_stage: Stage) -> Stage:
     """The same with new, raw data above, and old, sanitised data below."""
-    subject, database = bare_stage.subject, bare_stage.database
-    subject.fill(SOURCE, database, NEW, NEW_ROWS, private=True)
-    subject.fill(TARGET, database, OLD, OLD_ROWS, private=False)
+    bare_stage.fill()
     return bare_stage
+
+
+@pytest.fixture(scope="session")
+def shared() -> dict[str, str]:
+    """For each subject the name of a database that is as `pushed` wants it, but for what live may hold."""
+    return {}
+
+
+@pytest.fixture
+def pushed(
+    applicable: None,
+    subject: Subject,
+    s3: VersityGW,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: dict[str, str],
+) -> Iterator[Stage]:
+    """The same with a dump in the bucket of what is above.
+
+    The next scenario gets it as well, unless one fails or does not end settled. So nobody changes what is
+    above, nor its dump.
+    """
+    before = shared.pop(subject.name, None)
+    database = before or database_name(request.node.nodeid)
+    with set_stage(subject, s3, database, tmp_path, request, monkeypatch) as stage:
+        if before:
+            stage.bring_target_back()
+        else:
+            stage.fill()
+            stage.push()
+        yield stage
+    if stage.is_settled and request.node.stash.get(PASSED, False):
+        shared[subject.name] = stage.database
+    else:
+        drop(stage)
+
+
+PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know whether their test passed."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
 
 
 # The table

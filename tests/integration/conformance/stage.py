@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from env_sync.errors import Cancelled
 from env_sync.installation import HIERADATA, TRANSFORMATIONS, read_plan
 from env_sync.pause import Pause
 from env_sync.plain import to_plain
+from env_sync.plan import Plan
 from env_sync.progress import Progress
 from env_sync.report import Outcome, Report, Result, make_report
 from env_sync.request import Request
@@ -36,6 +37,7 @@ from env_sync.steps.whole_group import STEP_WORK
 from env_sync.store.keys import parse_timestamp, timestamp_text
 from sandbox.s3 import S3Server
 from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET, Reading, Subject
+from tests.sweep import sample
 
 FORK = multiprocessing.get_context("fork")
 BUCKET = "govuk-{}-database-backups"
@@ -43,6 +45,8 @@ PUSH, PULL = "push", "pull"
 OLD, NEW = "old", "new"
 OLD_ROWS, NEW_ROWS = 50, 400
 NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
+UNDISTURBED: dict[tuple[str | None, ...], Sequence[bool]] = {}
+"""What `Stage.undisturbed` saw, by all that this depends on."""
 
 
 @frozen
@@ -52,7 +56,7 @@ class Instant:
     number: int
     what: str
     text: str = ""
-    """Of a statement: what is about to be sent."""
+    """Of a statement: what is about to be sent; of a line of the log: the line."""
 
 
 class Instants:
@@ -90,7 +94,7 @@ class _Watch(logging.Handler):
         self._instants = instants
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._instants.happens("log")
+        self._instants.happens("log", record.getMessage())
 
 
 @define
@@ -276,6 +280,12 @@ class Stage:
     transformation: str | None = None
     """The text of its transformation; None for the subject's own, "" for none."""
     reports: list[Report] = field(factory=list)
+    scenario: str = ""
+    """The name of the scenario, by which its moments are drawn."""
+    is_settled: bool = False
+    """Whether all was looked at after the last attempt, and found in order."""
+    _plans: dict[str, Plan] = field(factory=dict)
+    """The plan of each environment, as configured last."""
 
     # Making
 
@@ -294,10 +304,20 @@ class Stage:
             self.s3.create_buckets([BUCKET.format(environment)])
         self.configure()
 
+    def fill(self) -> None:
+        """New, raw data above, and old, sanitised data below."""
+        self.subject.fill(SOURCE, self.database, NEW, NEW_ROWS, private=True)
+        self.subject.fill(TARGET, self.database, OLD, OLD_ROWS, private=False)
+
     def fill_target_anew(self) -> None:
         """Old, sanitised data below, and nothing else."""
         self.subject.drop(TARGET, self.database)
         self.subject.fill(TARGET, self.database, OLD, OLD_ROWS, private=False)
+
+    def bring_target_back(self) -> None:
+        """The same, where something else is there."""
+        if self.subject.copies(TARGET, self.database) != {"live"} or self.read() != OLD_LIVE:
+            self.fill_target_anew()
 
     def connect(self, environment: str, connection: Mapping[str, object]) -> None:
         """Let this be Airflow's connection for the database server of an environment."""
@@ -317,6 +337,7 @@ class Stage:
 
     def configure(self) -> None:
         """Write hieradata and the transformation as they are now."""
+        self._plans.clear()
         hieradata, transformations = self.folder / "hieradata", self.folder / "transformations"
         for folder in (hieradata, transformations):
             shutil.rmtree(folder, ignore_errors=True)
@@ -339,7 +360,9 @@ class Stage:
             **self.subject.push_options,
             **self.push_options,
         }
-        pull = {**common, "action": "pull", "hour": "2", "promote_wait": "20s", **self.options}
+        # A job is a connection: two suffice to have several.
+        quick = {"promote_wait": "20s", "jobs": 2}
+        pull = {**common, "action": "pull", "hour": "2", **quick, **self.options}
         if text:
             (transformations / "sanitise.sql").write_text(text)
             pull["transformation_sql_filename"] = "sanitise.sql"
@@ -372,8 +395,11 @@ class Stage:
         **options: Any,
     ) -> Attempt:
         """A new attempt at a sync, `push` in the source or `pull` into the target, with other options."""
+        self.is_settled = False
         environment = SOURCE if name == PUSH else TARGET
-        plan = read_plan(environment)
+        if environment not in self._plans:
+            self._plans[environment] = read_plan(environment)
+        plan = self._plans[environment]
         assert not plan.problems, plan.as_text()
         [group] = plan.groups
         group = evolve(group, sync=evolve(group.sync, options=evolve(group.sync.options, **options)))
@@ -397,14 +423,33 @@ class Stage:
         """The same attempt with the connections as they are now."""
         return evolve(attempt, session=_reopened(attempt.session, attempt.session.progress))
 
-    def moments(self, name: str, step: str) -> int:
-        """How many moments a step has that nothing happens to."""
+    def moments(self, name: str, step: str, at_most: int) -> list[int]:
+        """The numbers of some of a step's moments, other ones for each scenario: see `sweep.sample`."""
+        return sample(self.scenario, range(len(self.undisturbed(name, step))), at_most)
+
+    def undisturbed(self, name: str, step: str) -> Sequence[bool]:
+        """Whether live is open at each moment of a step that nothing happens to.
+
+        Looked at once for all scenarios; an engine that does not close it is not asked.
+        """
+        told = (self.subject.name, name, step, repr(self.options), repr(self.push_options))
+        key = (*told, self.pre_dump, self.transformation)
+        if key not in UNDISTURBED:
+            UNDISTURBED[key] = self._watch_undisturbed(name, step)
+        return UNDISTURBED[key]
+
+    def _watch_undisturbed(self, name: str, step: str) -> Sequence[bool]:
+        found: list[bool] = []
+
+        def at(_: Instant) -> None:
+            found.append(not self.subject.closes_live or self.subject.is_open(TARGET, self.database))
+
         attempt = self.attempt(name)
         attempt.run_until(step)
-        count = len(attempt.do_watched(step, lambda _: None))
+        attempt.do_watched(step, at)
         assert attempt.states[step] == "success", attempt.errors
         attempt.end()
-        return count
+        return found
 
     def do(self, name: str, **wanted: Any) -> Report:
         """A whole sync; its report."""
@@ -491,6 +536,7 @@ class Stage:
         assert files_in(self.work_folder) == []
         self.lease_is_free()
         self.nothing_was_told()
+        self.is_settled = True
         return found
 
     def lease_is_free(self) -> None:
@@ -514,15 +560,25 @@ OLD_LIVE = Reading(OLD, OLD_ROWS, 0)
 NEW_LIVE = Reading(NEW, NEW_ROWS, 0)
 
 
+def parent_of(pid: int) -> int:
+    """The pid of the parent of a living process; 0 where it is gone, or ended and not yet waited for."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return 0
+    return 0 if state == "Z" else int(parent)
+
+
+def pids() -> set[int]:
+    """The pids of all processes of this machine."""
+    return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+
+
 def descendants() -> list[int]:
     """The pids of the living descendants of this process."""
     below: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if fields[0] != "Z":
-                    below.setdefault(int(fields[1]), []).append(int(entry.name))
+    for pid in pids():
+        below.setdefault(parent_of(pid), []).append(pid)
     found, waiting = [], list(below.get(os.getpid(), []))
     while waiting:
         found.append(pid := waiting.pop())

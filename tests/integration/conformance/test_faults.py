@@ -30,29 +30,27 @@ def environment_of(name: str) -> str:
 
 
 @BOTH
-def test_a_wrong_password(stage: Stage, name: str) -> None:
-    stage.push()
+def test_a_wrong_password(pushed: Stage, name: str) -> None:
     environment = environment_of(name)
-    right = stage.subject.connection(environment)
-    stage.connect(environment, {**right, "password": "not the password at all"})
-    report = stage.do(name)
+    right = pushed.subject.connection(environment)
+    pushed.connect(environment, {**right, "password": "not the password at all"})
+    report = pushed.do(name)
     assert report.result is Result.CRITICAL
     assert str(right["login"]) in report.why[0]
-    assert "not the password at all" not in stage.log.read_text() + report.line()
-    stage.connect(environment, right)
-    stage.settled(OLD_LIVE)
+    assert "not the password at all" not in pushed.log.read_text() + report.line()
+    pushed.connect(environment, right)
+    pushed.settled(OLD_LIVE)
 
 
 @BOTH
-def test_a_role_without_rights(stage: Stage, name: str) -> None:
-    stage.push()
+def test_a_role_without_rights(pushed: Stage, name: str) -> None:
     environment = environment_of(name)
-    right = stage.subject.connection(environment)
-    stage.connect(environment, stage.subject.connection_without_rights(environment, stage.database))
-    report = stage.do(name)
+    right = pushed.subject.connection(environment)
+    pushed.connect(environment, pushed.subject.connection_without_rights(environment, pushed.database))
+    report = pushed.do(name)
     assert report.result is Result.CRITICAL
-    stage.connect(environment, right)
-    stage.settled(OLD_LIVE)
+    pushed.connect(environment, right)
+    pushed.settled(OLD_LIVE)
 
 
 def test_a_push_of_a_database_that_is_not_there(stage: Stage) -> None:
@@ -64,98 +62,92 @@ def test_a_push_of_a_database_that_is_not_there(stage: Stage) -> None:
     stage.settled(OLD_LIVE)
 
 
-def test_a_connection_of_another_environment(stage: Stage) -> None:
-    stage.push()
-    right = stage.subject.connection(TARGET)
+def test_a_connection_of_another_environment(pushed: Stage) -> None:
+    right = pushed.subject.connection(TARGET)
     extra = right["extra"]
     assert isinstance(extra, dict)
-    stage.connect(TARGET, {**right, "extra": {**extra, "environment": SOURCE}})
+    pushed.connect(TARGET, {**right, "extra": {**extra, "environment": SOURCE}})
     with pytest.raises(Exception, match=f"belongs to {SOURCE}"):
-        stage.attempt(PULL)
-    stage.connect(TARGET, right)
-    stage.settled(OLD_LIVE)
+        pushed.attempt(PULL)
+    pushed.connect(TARGET, right)
+    pushed.settled(OLD_LIVE)
 
 
 @pytest.mark.parametrize(
     ("name", "step"),
     [(PUSH, "dump"), (PULL, "restore"), (PULL, "sanitise"), (PULL, "promote")],
 )
-def test_a_server_that_stops_half_way(stage: Stage, name: str, step: str) -> None:
-    stage.push()
+def test_a_server_that_stops_half_way(pushed: Stage, name: str, step: str) -> None:
     environment = environment_of(name)
-    count = stage.moments(name, step)
-    stage.fill_target_anew()
-    attempt = stage.attempt(name)
+    count = len(pushed.undisturbed(name, step))
+    pushed.bring_target_back()
+    attempt = pushed.attempt(name)
     attempt.run_until(step)
     stopped = threading.Event()
 
     def at(instant: Instant) -> None:
         if instant.number == count // 2 and not stopped.is_set():
             stopped.set()
-            stage.subject.stop(environment)
+            pushed.subject.stop(environment)
 
     attempt.do_watched(step, at)
     assert stopped.is_set()
     if attempt.states[step] == "failed":
-        assert str(stage.subject.connection(environment)["port"]) in attempt.errors[step]
-    stage.subject.start(environment)
-    attempt = stage.again(attempt)
+        assert str(pushed.subject.connection(environment)["port"]) in attempt.errors[step]
+    pushed.subject.start(environment)
+    attempt = pushed.again(attempt)
     report = attempt.end()
     assert report.result is Result.CRITICAL
-    stage.settled(*([OLD_LIVE, NEW_LIVE] if step == "promote" else [OLD_LIVE]))
-    stage.do(name)
-    stage.settled(NEW_LIVE if name == PULL else OLD_LIVE)
+    pushed.settled(*([OLD_LIVE, NEW_LIVE] if step == "promote" else [OLD_LIVE]))
+    pushed.do(name)
+    pushed.settled(NEW_LIVE if name == PULL else OLD_LIVE)
 
 
 @pytest.mark.parametrize(("name", "step"), [(PUSH, "dump"), (PULL, "restore")])
-def test_a_connection_that_is_cut(stage: Stage, name: str, step: str) -> None:
-    stage.push()
+def test_a_connection_that_is_cut(pushed: Stage, name: str, step: str) -> None:
     environment = environment_of(name)
-    right = stage.subject.connection(environment)
-    attempt = stage.attempt(name)
+    right = pushed.subject.connection(environment)
+    attempt = pushed.attempt(name)
     attempt.run_until(step)
     with FaultyProxy(int(str(right["port"])), lambda number: Cut(after=9_000)) as proxy:
-        stage.connect(environment, {**right, "port": proxy.port})
-        cut = stage.again(attempt)
+        pushed.connect(environment, {**right, "port": proxy.port})
+        cut = pushed.again(attempt)
         assert not cut.run(step)
-    stage.connect(environment, right)
-    stage.again(cut).end()
-    stage.settled(OLD_LIVE)
+    pushed.connect(environment, right)
+    pushed.again(cut).end()
+    pushed.settled(OLD_LIVE)
 
 
 @BOTH
-def test_a_store_that_is_busy_and_cuts_connections(stage: Stage, name: str) -> None:
-    stage.push()
+def test_a_store_that_is_busy_and_cuts_connections(pushed: Stage, name: str) -> None:
     faults: dict[int, Fault] = {0: Busy(), 2: Cut(after=2_000), 3: Busy()}
     environment = environment_of(name)
-    with FaultyProxy(stage.s3.port, lambda number: faults.get(number, Pass())) as proxy:
-        stage.connect_store(environment, proxy.endpoint)
-        assert stage.do(name).result is not Result.CRITICAL
+    with FaultyProxy(pushed.s3.port, lambda number: faults.get(number, Pass())) as proxy:
+        pushed.connect_store(environment, proxy.endpoint)
+        assert pushed.do(name).result is not Result.CRITICAL
         assert proxy.counts["Busy"] > 0
-    stage.connect_store(environment, stage.s3.endpoint)
-    stage.settled(NEW_LIVE if name == PULL else OLD_LIVE)
+    pushed.connect_store(environment, pushed.s3.endpoint)
+    pushed.settled(NEW_LIVE if name == PULL else OLD_LIVE)
 
 
 @BOTH
-def test_a_store_that_is_slow(stage: Stage, name: str) -> None:
-    stage.push()
+def test_a_store_that_is_slow(pushed: Stage, name: str) -> None:
     environment = environment_of(name)
-    with FaultyProxy(stage.s3.port, lambda number: Slow(rate=10_000)) as proxy:
-        stage.connect_store(environment, proxy.endpoint)
-        assert stage.do(name).result is Result.OK
+    with FaultyProxy(pushed.s3.port, lambda number: Slow(rate=10_000)) as proxy:
+        pushed.connect_store(environment, proxy.endpoint)
+        assert pushed.do(name).result is Result.OK
         assert proxy.counts["Slow"] > 0
-    stage.connect_store(environment, stage.s3.endpoint)
-    stage.settled(NEW_LIVE if name == PULL else OLD_LIVE)
+    pushed.connect_store(environment, pushed.s3.endpoint)
+    pushed.settled(NEW_LIVE if name == PULL else OLD_LIVE)
 
 
 @BOTH
-def test_a_store_that_hangs_until_the_task_is_cancelled(stage: Stage, name: str) -> None:
-    stage.push()
+def test_a_store_that_hangs_until_the_task_is_cancelled(pushed: Stage, name: str) -> None:
     environment = environment_of(name)
     step = "upload" if name == PUSH else "download"
-    with FaultyProxy(stage.s3.port, lambda number: Stall(after=500)) as proxy:
-        stage.connect_store(environment, proxy.endpoint)
-        attempt = stage.attempt(name)
+    with FaultyProxy(pushed.s3.port, lambda number: Stall(after=500)) as proxy:
+        pushed.connect_store(environment, proxy.endpoint)
+        attempt = pushed.attempt(name)
         attempt.run_until(step)
 
         def cancel() -> None:
@@ -169,25 +161,25 @@ def test_a_store_that_hangs_until_the_task_is_cancelled(stage: Stage, name: str)
         assert "cancelled" in attempt.errors[step]
         attempt.session.cancellation.reset()
         attempt.end()
-    stage.connect_store(environment, stage.s3.endpoint)
-    stage.settled(OLD_LIVE)
+    pushed.connect_store(environment, pushed.s3.endpoint)
+    pushed.settled(OLD_LIVE)
 
 
 @pytest.fixture
-def small_disk(stage: Stage) -> Iterator[Callable[[int], None]]:
+def small_disk(pushed: Stage) -> Iterator[Callable[[int], None]]:
     """Makes the work folder a disk of so many bytes."""
     mounted: list[Path] = []
 
     def make(size: int) -> None:
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", stage.work_folder],
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", pushed.work_folder],
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
             pytest.skip(f"this user may not mount a small disk: {done.stderr.strip()}")
-        mounted.append(stage.work_folder)
+        mounted.append(pushed.work_folder)
 
     yield make
     for folder in mounted:
@@ -195,12 +187,11 @@ def small_disk(stage: Stage) -> Iterator[Callable[[int], None]]:
 
 
 @BOTH
-def test_a_full_disk(stage: Stage, small_disk: Callable[[int], None], name: str) -> None:
-    stage.push()
+def test_a_full_disk(pushed: Stage, small_disk: Callable[[int], None], name: str) -> None:
     small_disk(8192)
-    report = stage.do(name)
+    report = pushed.do(name)
     assert report.result is Result.CRITICAL
-    assert str(stage.work_folder) in report.why[0]
+    assert str(pushed.work_folder) in report.why[0]
     with contextlib.suppress(OSError):
-        assert list(stage.work_folder.rglob("dump*")) == []
-    stage.settled(OLD_LIVE)
+        assert list(pushed.work_folder.rglob("dump*")) == []
+    pushed.settled(OLD_LIVE)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -21,31 +23,30 @@ from tests.integration.conformance.stage import (
     Attempt,
     Instant,
     Stage,
-    descendants,
-    programs,
+    parent_of,
+    pids,
 )
 from tests.integration.conformance.subject import SOURCE, TARGET, Reading
+from tests.sweep import sample
 
 STEPS = (
     *((PUSH, step) for step in ("start_gate", "dump", "upload")),
     *((PULL, step) for step in ("start_gate", "download", "restore", "sanitise")),
 )
-MANY_ROWS = 50_000
+MANY_ROWS = 20_000
+GUARDED = re.compile(r"runs, guarded by process (\d+)$")
 MOMENTS = 4
-"""At how many of its moments a step is killed."""
-
-
-def moments(stage: Stage, name: str, step: str) -> list[int]:
-    """The numbers of some moments of a step, its first and last among them."""
-    count = stage.moments(name, step)
-    return sorted({round(part * (count - 1) / (MOMENTS - 1)) for part in range(MOMENTS)})
+"""At how many of its moments a step is killed or cancelled."""
+PROMOTE_MOMENTS = 8
+"""The same of promote, which needs a pull before it."""
+PROMOTE_KILLS = 20
+"""The same where it is killed again and again in one attempt."""
 
 
 @pytest.mark.parametrize(("name", "step"), STEPS)
-def test_a_task_that_is_killed_is_put_right_by_the_report(stage: Stage, name: str, step: str) -> None:
-    stage.push()
-    for moment in moments(stage, name, step):
-        attempt = stage.attempt(name)
+def test_a_task_that_is_killed_is_put_right_by_the_report(pushed: Stage, name: str, step: str) -> None:
+    for moment in pushed.moments(name, step, MOMENTS):
+        attempt = pushed.attempt(name)
         attempt.run_until(step)
         if attempt.kill_at(step, moment):
             report = attempt.end()
@@ -53,56 +54,59 @@ def test_a_task_that_is_killed_is_put_right_by_the_report(stage: Stage, name: st
             assert step in report.line()
         else:
             attempt.end()
-        stage.settled(OLD_LIVE)
+        pushed.settled(OLD_LIVE)
 
 
 @pytest.mark.parametrize(("name", "step"), STEPS)
-def test_a_task_that_is_killed_is_run_again(stage: Stage, name: str, step: str) -> None:
-    stage.push()
+def test_a_task_that_is_killed_is_run_again(pushed: Stage, name: str, step: str) -> None:
     killed = 0
-    for moment in moments(stage, name, step):
-        attempt = stage.attempt(name)
+    for moment in pushed.moments(name, step, MOMENTS):
+        attempt = pushed.attempt(name)
         attempt.run_until(step)
         killed += attempt.kill_at(step, moment)
         assert attempt.run_rest(step), attempt.errors
         assert attempt.end().result is not Result.CRITICAL
-        stage.settled(NEW_LIVE if name == PULL else OLD_LIVE)
+        pushed.settled(NEW_LIVE if name == PULL else OLD_LIVE)
     assert killed
 
 
-def test_promote_is_killed_at_each_moment_and_run_again(stage: Stage) -> None:
-    stage.push()
-    attempt = stage.attempt(PULL)
+def test_promote_is_killed_at_each_moment_and_run_again(pushed: Stage) -> None:
+    closed = 0
+    opened = pushed.undisturbed(PULL, "promote")
+    assert len(opened) > 10
+    pushed.bring_target_back()
+    attempt = pushed.attempt(PULL)
     attempt.run_until("promote")
-    moment, closed = 0, 0
-    while attempt.kill_at("promote", moment):
+    # First while live is closed: after a kill a promote may have more to do, and other numbers.
+    wanted = [moment for moment, is_open in enumerate(opened) if not is_open][:1]
+    wanted += sample(pushed.scenario, range(len(opened)), PROMOTE_KILLS)
+    # From the last of them on one after another, until it gets to its end.
+    for moment in itertools.chain(wanted, itertools.count(wanted[-1] + 1)):
+        if not attempt.kill_at("promote", moment):
+            break
         # Whatever it came to, live is whole: as it was, as it will be, or closed for a moment.
-        if stage.subject.is_open(TARGET, stage.database):
-            if stage.read() == NEW_LIVE:
+        if pushed.subject.is_open(TARGET, pushed.database):
+            if pushed.read() == NEW_LIVE:
                 break
-            assert stage.read() == OLD_LIVE
+            assert pushed.read() == OLD_LIVE
         else:
             closed += 1
-        moment += 1
-    assert moment > 10
-    assert closed or not stage.subject.closes_live
+    assert closed or not pushed.subject.closes_live
     assert attempt.run("promote"), attempt.errors
     report = attempt.end()
     assert report.result is not Result.CRITICAL, report.line()
-    stage.settled(NEW_LIVE)
+    pushed.settled(NEW_LIVE)
 
 
-def test_promote_is_killed_and_not_run_again(stage: Stage) -> None:
-    stage.push()
-    count = stage.moments(PULL, "promote")
+def test_promote_is_killed_and_not_run_again(pushed: Stage) -> None:
     found = set()
-    for moment in sorted({*range(0, count, count // 6), *range(count - 6, count)}):
-        stage.fill_target_anew()
-        attempt = stage.attempt(PULL)
+    for moment in pushed.moments(PULL, "promote", PROMOTE_MOMENTS):
+        pushed.bring_target_back()
+        attempt = pushed.attempt(PULL)
         attempt.run_until("promote")
         attempt.kill_at("promote", moment)
         report = attempt.end()
-        live = stage.settled(OLD_LIVE, NEW_LIVE)
+        live = pushed.settled(OLD_LIVE, NEW_LIVE)
         if attempt.states["promote"] == "failed":
             assert report.result is Result.CRITICAL
             assert ("live holds the new" in report.what) == (live == NEW_LIVE)
@@ -127,8 +131,8 @@ def test_a_program_that_is_killed_fails_its_step(bare_stage: Stage, name: str, s
 
     def at(instant: Instant) -> None:
         nonlocal hit
-        if not hit and instant.what == "log":
-            hit = kill_program(subject.tools)
+        if not hit and (guarded := GUARDED.search(instant.text)):
+            hit = kill_program(int(guarded[1]), subject.tools)
 
     while attempt.states.get(step) != "failed":
         # It may have been killed at its very end.
@@ -141,43 +145,47 @@ def test_a_program_that_is_killed_fails_its_step(bare_stage: Stage, name: str, s
     stage.settled(Reading(NEW, MANY_ROWS, 0) if name == PULL else OLD_LIVE)
 
 
-def kill_program(tools: frozenset[str]) -> bool:
-    """Kill an outside program that this process runs, or has just begun to run; whether there was one."""
-    while programs():
-        for pid in descendants():
-            with contextlib.suppress(OSError):
-                name = Path(f"/proc/{pid}/comm").read_text().strip()
-                # Of several programs the one that answers such a question is taken: one fewer does no harm.
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if name in tools and not (b"--version" in command or b"--list" in command):
-                    os.kill(pid, signal.SIGKILL)
-                    return True
+def kill_program(guard: int, tools: frozenset[str]) -> bool:
+    """Kill the program that a process of ours guards as soon as it is one of these; whether it did."""
+    seen: set[int] = set()
+    program = 0
+    while parent_of(guard):
+        if not program:
+            new = pids() - seen
+            program = next((pid for pid in new if parent_of(pid) == guard), 0)
+            seen |= new
+            continue
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{program}/comm").read_text().strip() in tools:
+                command = Path(f"/proc/{program}/cmdline").read_bytes()
+                if b"--version" in command or b"--list" in command:
+                    # Some steps ask that of several programs, and can do without one answer.
+                    return False
+                os.kill(program, signal.SIGKILL)
+                return True
     return False
 
 
 @pytest.mark.parametrize(("name", "step"), STEPS)
-def test_a_step_that_is_cancelled(stage: Stage, name: str, step: str) -> None:
-    stage.push()
-    for moment in moments(stage, name, step):
-        attempt = stage.attempt(name)
+def test_a_step_that_is_cancelled(pushed: Stage, name: str, step: str) -> None:
+    for moment in pushed.moments(name, step, MOMENTS):
+        attempt = pushed.attempt(name)
         attempt.run_until(step)
         attempt.cancel_at(step, moment)
         report = attempt.end()
         if attempt.states[step] == "failed":
             assert "cancelled" in report.line()
-        stage.settled(OLD_LIVE)
+        pushed.settled(OLD_LIVE)
 
 
-def test_promote_that_is_cancelled(stage: Stage) -> None:
-    stage.push()
-    count = stage.moments(PULL, "promote")
-    for moment in range(0, count, count // 8):
-        stage.fill_target_anew()
-        attempt = stage.attempt(PULL)
+def test_promote_that_is_cancelled(pushed: Stage) -> None:
+    for moment in pushed.moments(PULL, "promote", PROMOTE_MOMENTS):
+        pushed.bring_target_back()
+        attempt = pushed.attempt(PULL)
         attempt.run_until("promote")
         attempt.cancel_at("promote", moment)
         report = attempt.end()
-        live = stage.settled(OLD_LIVE, NEW_LIVE)
+        live = pushed.settled(OLD_LIVE, NEW_LIVE)
         if attempt.states["promote"] == "failed":
             assert "cancelled" in report.line()
             assert ("live holds the new" in report.what) == (live == NEW_LIVE)
@@ -185,10 +193,9 @@ def test_promote_that_is_cancelled(stage: Stage) -> None:
             assert live == NEW_LIVE
 
 
-def test_a_group_that_was_marked_successful_by_hand(stage: Stage) -> None:
-    stage.push()
+def test_a_group_that_was_marked_successful_by_hand(pushed: Stage) -> None:
     for marked in ("restore", "sanitise", "promote"):
-        attempt = stage.attempt(PULL)
+        attempt = pushed.attempt(PULL)
         for step in attempt.steps():
             if step == marked:
                 attempt.mark(step)
@@ -198,12 +205,12 @@ def test_a_group_that_was_marked_successful_by_hand(stage: Stage) -> None:
         if marked == "restore":
             # What was not restored is restored before it is sanitised.
             assert report.result is not Result.CRITICAL
-            stage.settled(NEW_LIVE)
-            stage.fill_target_anew()
+            pushed.settled(NEW_LIVE)
+            pushed.bring_target_back()
         else:
             assert report.result is Result.CRITICAL
             assert "by hand" in report.line() or "proof" in report.line().lower()
-            stage.settled(OLD_LIVE)
+            pushed.settled(OLD_LIVE)
 
 
 def test_a_push_that_was_marked_successful_by_hand(stage: Stage) -> None:
@@ -219,13 +226,12 @@ def test_a_push_that_was_marked_successful_by_hand(stage: Stage) -> None:
         assert stage.keys() == []
 
 
-def test_a_forged_proof_is_not_believed(stage: Stage) -> None:
-    stage.push()
-    attempt = stage.attempt(PULL)
+def test_a_forged_proof_is_not_believed(pushed: Stage) -> None:
+    attempt = pushed.attempt(PULL)
     attempt.run_until("sanitise")
-    stage.subject.forge_proof(TARGET, stage.database)
+    pushed.subject.forge_proof(TARGET, pushed.database)
     attempt.mark("sanitise")
     assert not attempt.run("promote")
     assert "attempt" in attempt.errors["promote"]
     assert attempt.end().result is Result.CRITICAL
-    stage.settled(OLD_LIVE)
+    pushed.settled(OLD_LIVE)

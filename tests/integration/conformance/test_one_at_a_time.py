@@ -18,9 +18,8 @@ from tests.integration.conformance.subject import TARGET
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_a_second_run_has_to_wait(stage: Stage) -> None:
-    stage.push()
-    first, second = stage.attempt(PULL), stage.attempt(PULL)
+def test_a_second_run_has_to_wait(pushed: Stage) -> None:
+    first, second = pushed.attempt(PULL), pushed.attempt(PULL)
     first.run_until("restore")
     assert not second.run("start_gate")
     assert "is held by" in second.errors["start_gate"]
@@ -29,7 +28,7 @@ def test_a_second_run_has_to_wait(stage: Stage) -> None:
     second.end()
     assert first.run_rest("restore")
     assert first.end().result is not Result.CRITICAL
-    stage.settled(NEW_LIVE)
+    pushed.settled(NEW_LIVE)
 
 
 def test_the_command_line_has_to_wait_as_well(stage: Stage) -> None:
@@ -50,14 +49,13 @@ def test_the_command_line_has_to_wait_as_well(stage: Stage) -> None:
     stage.settled(NEW_LIVE)
 
 
-def test_a_holder_that_died_holds_nobody_up(stage: Stage) -> None:
-    stage.push()
-    dead = stage.attempt(PULL, lease_lifetime=dt.timedelta(seconds=2))
+def test_a_holder_that_died_holds_nobody_up(pushed: Stage) -> None:
+    dead = pushed.attempt(PULL, lease_lifetime=dt.timedelta(seconds=2))
     dead.run_until("restore")
     assert dead.kill_at("restore", 3)
     # Nobody reports. The next run gets the lease as soon as it has lapsed.
     while True:
-        after = stage.attempt(PULL)
+        after = pushed.attempt(PULL)
         if after.run("start_gate"):
             break
         assert "is held by" in after.errors["start_gate"]
@@ -66,7 +64,7 @@ def test_a_holder_that_died_holds_nobody_up(stage: Stage) -> None:
     # What comes back from the dead does no harm.
     assert not dead.run("restore")
     dead.end()
-    stage.settled(NEW_LIVE)
+    pushed.settled(NEW_LIVE)
 
 
 def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:

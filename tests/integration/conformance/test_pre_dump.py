@@ -44,11 +44,6 @@ def source_untouched(stage: Stage) -> None:
     assert stage.subject.copies(SOURCE, stage.database) == {"live"}
 
 
-def moments(stage: Stage) -> list[int]:
-    count = stage.moments(PUSH, "dump")
-    return sorted({round(part * (count - 1) / (MOMENTS - 1)) for part in range(MOMENTS)})
-
-
 def test_the_dump_is_clean_and_live_is_untouched(pushing: Stage) -> None:
     stage, subject = pushing, pushing.subject
     before = subject.picture(SOURCE, stage.database)
@@ -101,7 +96,7 @@ def test_any_statement_that_fails_stops_the_push(pushing: Stage) -> None:
 
 
 def test_a_push_that_is_killed_while_it_transforms(pushing: Stage) -> None:
-    for moment in moments(pushing):
+    for moment in pushing.moments(PUSH, "dump", MOMENTS):
         pushing.empty_bucket()
         attempt = pushing.attempt(PUSH)
         attempt.run_until("dump")
@@ -116,7 +111,7 @@ def test_a_push_that_is_killed_while_it_transforms(pushing: Stage) -> None:
 
 def test_a_push_that_was_killed_while_it_transformed_is_run_again(pushing: Stage) -> None:
     killed = 0
-    for moment in moments(pushing):
+    for moment in pushing.moments(PUSH, "dump", MOMENTS):
         attempt = pushing.attempt(PUSH)
         attempt.run_until("dump")
         killed += attempt.kill_at("dump", moment)
@@ -130,7 +125,7 @@ def test_a_push_that_was_killed_while_it_transformed_is_run_again(pushing: Stage
 
 
 def test_a_push_that_is_cancelled_while_it_transforms(pushing: Stage) -> None:
-    for moment in moments(pushing):
+    for moment in pushing.moments(PUSH, "dump", MOMENTS):
         pushing.empty_bucket()
         attempt = pushing.attempt(PUSH)
         attempt.run_until("dump")

@@ -75,10 +75,9 @@ class Watcher:
 
 
 def test_clients_see_the_old_data_and_then_the_new(
-    stage: Stage, clients: Clients, record_property: Callable[[str, str], None]
+    pushed: Stage, clients: Clients, record_property: Callable[[str, str], None]
 ) -> None:
-    subject, database = stage.subject, stage.database
-    stage.push()
+    subject, database = pushed.subject, pushed.database
     watchers = [Watcher(subject.reader(TARGET, database), subject.refusals) for _ in range(READERS)]
     got_in: list[str] = []
 
@@ -97,7 +96,7 @@ def test_clients_see_the_old_data_and_then_the_new(
     clients.start(write)
     clients.start(intrude)
     _wait_until(lambda: all(watcher.seen for watcher in watchers))
-    report = stage.pull()
+    report = pushed.pull()
     _wait_until(lambda: all(watcher.seen[-1] == NEW_LIVE for watcher in watchers))
     clients.end()
     assert got_in == []
@@ -110,65 +109,61 @@ def test_clients_see_the_old_data_and_then_the_new(
     assert report.unavailable is not None
     outage = max(watcher.outage for watcher in watchers)
     record_property("said", f"{outage:.2f} s outage")
-    stage.settled(NEW_LIVE)
+    pushed.settled(NEW_LIVE)
 
 
-def test_a_second_pull_under_load_keeps_the_one_before_as_previous(stage: Stage, clients: Clients) -> None:
-    subject, database = stage.subject, stage.database
-    stage.push()
-    stage.pull()
+def test_a_second_pull_under_load_keeps_the_one_before_as_previous(pushed: Stage, clients: Clients) -> None:
+    subject, database = pushed.subject, pushed.database
+    pushed.pull()
     watcher = Watcher(subject.reader(TARGET, database), subject.refusals)
     clients.start(watcher)
     _wait_until(lambda: bool(watcher.seen))
-    assert stage.do(PULL).result is Result.OK
+    assert pushed.do(PULL).result is Result.OK
     clients.end()
     assert set(watcher.seen) == {NEW_LIVE}
-    assert subject.copies(TARGET, database) == copies_after_a_pull(stage)
-    stage.settled(NEW_LIVE)
+    assert subject.copies(TARGET, database) == copies_after_a_pull(pushed)
+    pushed.settled(NEW_LIVE)
 
 
-def test_a_pull_that_a_pause_stops_leaves_previous(stage: Stage) -> None:
-    stage.push()
-    stage.pull()
+def test_a_pull_that_a_pause_stops_leaves_previous(pushed: Stage) -> None:
+    pushed.pull()
     pauses: list[Pause] = []
-    attempt = stage.attempt(PULL, pause=lambda: pauses[0] if pauses else None)
+    attempt = pushed.attempt(PULL, pause=lambda: pauses[0] if pauses else None)
     attempt.run_until("promote")
     pauses.append(Pause(by="somebody", why="the last pull was bad"))
     assert not attempt.run("promote")
     assert "the last pull was bad" in attempt.errors["promote"]
     attempt.end()
-    assert stage.subject.copies(TARGET, stage.database) == copies_after_a_pull(stage)
-    stage.settled(NEW_LIVE)
-    if stage.subject.keeps_previous:
-        undo = stage.attempt(PULL)
+    assert pushed.subject.copies(TARGET, pushed.database) == copies_after_a_pull(pushed)
+    pushed.settled(NEW_LIVE)
+    if pushed.subject.keeps_previous:
+        undo = pushed.attempt(PULL)
         undo.run_until("download")
         with undo.session.engine.at_work():
             undo.session.engine.restore_previous(lambda: None)
         undo.end()
-        stage.settled(OLD_LIVE)
+        pushed.settled(OLD_LIVE)
 
 
-def test_previous_is_dropped_where_it_is_not_wanted(stage: Stage) -> None:
-    stage.options = {"keep_previous": False}
-    stage.configure()
-    stage.push()
-    stage.pull()
-    assert stage.subject.copies(TARGET, stage.database) == {"live"}
-    stage.settled(NEW_LIVE)
+def test_previous_is_dropped_where_it_is_not_wanted(pushed: Stage) -> None:
+    pushed.options = {"keep_previous": False}
+    pushed.configure()
+    pushed.pull()
+    assert pushed.subject.copies(TARGET, pushed.database) == {"live"}
+    pushed.settled(NEW_LIVE)
 
 
-def test_what_others_left_is_cleared_away(stage: Stage) -> None:
-    stage.push()
-    crashed = stage.attempt(PULL)
+def test_what_others_left_is_cleared_away(pushed: Stage) -> None:
+    crashed = pushed.attempt(PULL)
     crashed.run_until("promote")
     # Its machine is gone: nobody reports. The next one takes over once the lease has lapsed.
     crashed.session.engine.release_lease()
-    assert stage.subject.copies(TARGET, stage.database) == {"live", "incoming"}
-    stage.pull()
-    assert stage.subject.copies(TARGET, stage.database) == copies_after_a_pull(stage)
+    assert pushed.subject.copies(TARGET, pushed.database) == {"live", "incoming"}
+    pushed.pull()
+    assert pushed.subject.copies(TARGET, pushed.database) == copies_after_a_pull(pushed)
     # Its machine comes back, and reports late.
     assert crashed.end().result is Result.CRITICAL
-    stage.settled(NEW_LIVE)
+    pushed.settled(NEW_LIVE)
 
 
 def test_a_push_while_clients_write(stage: Stage, clients: Clients) -> None:

@@ -18,14 +18,13 @@ WAYS = (
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_transformation_that_fails(stage: Stage, way: str) -> None:
-    bad = stage.subject.bad_transformations().get(way)
+def test_a_transformation_that_fails(pushed: Stage, way: str) -> None:
+    bad = pushed.subject.bad_transformations().get(way)
     if bad is None:
-        pytest.skip(f"{stage.subject.name} has nothing of the kind")
-    stage.push()
-    stage.transformation = bad.text
-    stage.configure()
-    attempt = stage.attempt(PULL)
+        pytest.skip(f"{pushed.subject.name} has nothing of the kind")
+    pushed.transformation = bad.text
+    pushed.configure()
+    attempt = pushed.attempt(PULL)
     attempt.run_until("sanitise")
     if bad.seconds:
         # As Airflow does it when a step's time is over.
@@ -33,33 +32,31 @@ def test_a_transformation_that_fails(stage: Stage, way: str) -> None:
         timer.start()
     assert not attempt.run("sanitise")
     # The step itself drops it, not only the end of the group.
-    assert stage.subject.copies(TARGET, stage.database) == {"live"}
+    assert pushed.subject.copies(TARGET, pushed.database) == {"live"}
     attempt.session.cancellation.reset()
     report = attempt.end()
     assert report.result is Result.CRITICAL
     assert "live was not replaced" in report.what
     assert re.search(bad.says, report.why[0]), report.why
-    stage.settled(OLD_LIVE)
+    pushed.settled(OLD_LIVE)
     # It is mended, and all is well.
-    stage.transformation = None
-    stage.configure()
-    stage.pull()
-    stage.settled(NEW_LIVE)
+    pushed.transformation = None
+    pushed.configure()
+    pushed.pull()
+    pushed.settled(NEW_LIVE)
 
 
-def test_a_transformation_that_fails_tells_no_row(stage: Stage) -> None:
-    stage.push()
-    for bad in stage.subject.bad_transformations().values():
+def test_a_transformation_that_fails_tells_no_row(pushed: Stage) -> None:
+    for bad in pushed.subject.bad_transformations().values():
         if bad.seconds:
             continue
-        stage.transformation = bad.text
-        stage.configure()
-        assert stage.do(PULL).result is Result.CRITICAL
-    stage.settled(OLD_LIVE)
+        pushed.transformation = bad.text
+        pushed.configure()
+        assert pushed.do(PULL).result is Result.CRITICAL
+    pushed.settled(OLD_LIVE)
 
 
-def test_only_what_is_sanitised_is_live(stage: Stage) -> None:
-    stage.push()
-    stage.pull()
-    stage.settled(NEW_LIVE)
-    assert PRIVATE.encode() not in stage.subject.whole_text(TARGET, stage.database)
+def test_only_what_is_sanitised_is_live(pushed: Stage) -> None:
+    pushed.pull()
+    pushed.settled(NEW_LIVE)
+    assert PRIVATE.encode() not in pushed.subject.whole_text(TARGET, pushed.database)
