@@ -396,7 +396,9 @@ def test_whoever_has_the_lease_next_ends_a_promotion(stage: Stage, monkeypatch: 
     assert moment > 30
 
 
-@pytest.mark.parametrize("name", ["odd.name $1", "Ärger 日本", 'quo"ted', "tick`ed", "it's", "back\\slash"])
+@pytest.mark.parametrize(
+    "name", ["odd.name $1", "Ärger 日本", 'quo"ted', "tick`ed", "it's", "back\\slash", "100%s"]
+)
 def test_databases_of_any_name(named_stage: Callable[[str], Stage], name: str) -> None:
     stage = named_stage(name)
     engine = stage.engine()

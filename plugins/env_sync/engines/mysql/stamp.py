@@ -132,9 +132,7 @@ def write_objects(session: Session, database: str, objects: Iterable[Object]) ->
 
 def forget(session: Session, database: str) -> None:
     """Take out what only a copy that is not live needs."""
-    session.execute(
-        f"DELETE FROM {qualified(database, TABLE)} WHERE name IN (%s, %s, %s)", [_TOKEN, _DUMPED, _OBJECTS]
-    )
+    session.execute(f"DELETE FROM {_table(database)} WHERE name IN (%s, %s, %s)", [_TOKEN, _DUMPED, _OBJECTS])
 
 
 def _objects(text: str | None) -> tuple[Object, ...]:
@@ -144,13 +142,18 @@ def _objects(text: str | None) -> tuple[Object, ...]:
 def _read(session: Session, database: str, name: str) -> str | None:
     if not has_table(session, database):
         return None
-    value = session.value(f"SELECT value FROM {qualified(database, TABLE)} WHERE name = %s", [name])
+    value = session.value(f"SELECT value FROM {_table(database)} WHERE name = %s", [name])
     return None if value is None else str(value)
 
 
 def _write(session: Session, database: str, name: str, value: str) -> None:
     session.execute(
-        f"INSERT INTO {qualified(database, TABLE)} (name, value) VALUES (%s, %s) "
+        f"INSERT INTO {_table(database)} (name, value) VALUES (%s, %s) "
         "ON DUPLICATE KEY UPDATE value = VALUES(value)",
         [name, value],
     )
+
+
+def _table(database: str) -> str:
+    """The table, for a statement with values: in that a percent sign of a name would stand for one."""
+    return qualified(database, TABLE).replace("%", "%%")
