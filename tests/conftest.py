@@ -35,6 +35,11 @@ class Startable(Protocol):
 Server = TypeVar("Server", bound=Startable)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Not imported above: what stands in a table of results affects no test.
+    config.pluginmanager.import_plugin("tests.result_tables")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("env-sync")
     group.addoption("--changed-since", metavar="REV", help="only tests that a change since REV can affect")

@@ -29,6 +29,7 @@ from tests.integration.conformance.mysql.subject import MySQLSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.stage import Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
+from tests.result_table import CONFORMANCE, put_into
 
 
 class Servers:
@@ -307,14 +308,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 # The table
 
-RESULTS = pytest.StashKey[dict[str, dict[str, str]]]()
-SCENARIO, SUBJECT, SAID = "conformance scenario", "conformance subject", "said"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RESULTS] = {}
-    config.pluginmanager.register(_Table(config.stash[RESULTS]))
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let each report say for itself which scenario it is of: it may come from another process."""
@@ -323,8 +316,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and "subject" in getattr(item, "callspec", _NONE).params:
             parts = [str(value) for name, value in item.callspec.params.items() if name != "subject"]
             scenario = item.originalname.removeprefix("test_").replace("_", " ")
-            item.user_properties.append((SCENARIO, ": ".join([scenario, *parts])))
-            item.user_properties.append((SUBJECT, item.callspec.params["subject"]))
+            put_into(CONFORMANCE, item, ": ".join([scenario, *parts]), str(item.callspec.params["subject"]))
 
 
 def _same_as_another(item: pytest.Item) -> bool:
@@ -341,30 +333,3 @@ class _None:
 
 
 _NONE = _None()
-
-
-class _Table:
-    """Collects the results of all scenarios."""
-
-    def __init__(self, results: dict[str, dict[str, str]]) -> None:
-        self._results = results
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        told = dict(report.user_properties)
-        if SCENARIO in told and (report.when == "call" or not report.passed):
-            said = str(told.get(SAID, "ok")) if report.passed else report.outcome.upper()
-            self._results.setdefault(str(told[SCENARIO]), {})[str(told[SUBJECT])] = said
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    results = config.stash[RESULTS]
-    if not results:
-        return
-    columns = [name for name in SUBJECTS if any(name in row for row in results.values())]
-    rows = [["Scenario", *columns]]
-    rows += [[scenario, *(row.get(name, "") for name in columns)] for scenario, row in results.items()]
-    widths = [max(len(row[number]) for row in rows) for number in range(len(columns) + 1)]
-    terminalreporter.section("conformance")
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        terminalreporter.write_line(line.rstrip())
