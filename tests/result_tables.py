@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.probes.table import ProbeTable
 from tests.result_table import CONFORMANCE, ResultTable
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(ResultTable(CONFORMANCE, "Scenario"))
+    config.pluginmanager.register(ProbeTable())

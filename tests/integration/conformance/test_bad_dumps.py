@@ -47,6 +47,9 @@ def other(stage: Stage) -> bytes:
         stage.subject.drop(SOURCE, OTHER)
 
 
+@pytest.mark.probe(
+    "a damaged or truncated dump", "a dump of another database", "a dump of another engine", "a gzip bomb"
+)
 def test_dumps_that_are_wrong(stage: Stage, good: bytes, other: bytes) -> None:
     dumps = stage.subject.bad_dumps(good, other)
     assert len(dumps) > 15
@@ -62,6 +65,7 @@ def test_dumps_that_are_wrong(stage: Stage, good: bytes, other: bytes) -> None:
     stage.settled(NEW_LIVE)
 
 
+@pytest.mark.probe("a damaged or truncated dump")
 def test_a_dump_that_is_not_its_manifests(stage: Stage, good: bytes) -> None:
     [key] = stage.keys()
     changed = bytearray(good)

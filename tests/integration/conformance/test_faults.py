@@ -30,6 +30,7 @@ def environment_of(name: str) -> str:
 
 
 @BOTH
+@pytest.mark.probe("passwords in errors and arguments")
 def test_a_wrong_password(pushed: Stage, name: str) -> None:
     environment = environment_of(name)
     right = pushed.subject.connection(environment)
@@ -62,6 +63,7 @@ def test_a_push_of_a_database_that_is_not_there(stage: Stage) -> None:
     stage.settled(OLD_LIVE)
 
 
+@pytest.mark.probe("a connection of another environment")
 def test_a_connection_of_another_environment(pushed: Stage) -> None:
     right = pushed.subject.connection(TARGET)
     extra = right["extra"]

@@ -193,6 +193,7 @@ def test_promote_that_is_cancelled(pushed: Stage) -> None:
             assert live == NEW_LIVE
 
 
+@pytest.mark.probe("a step that is marked successful by hand")
 def test_a_group_that_was_marked_successful_by_hand(pushed: Stage) -> None:
     for marked in ("restore", "sanitise", "promote"):
         attempt = pushed.attempt(PULL)
@@ -213,6 +214,7 @@ def test_a_group_that_was_marked_successful_by_hand(pushed: Stage) -> None:
             pushed.settled(OLD_LIVE)
 
 
+@pytest.mark.probe("a step that is marked successful by hand")
 def test_a_push_that_was_marked_successful_by_hand(stage: Stage) -> None:
     for marked in ("dump", "upload"):
         attempt: Attempt = stage.attempt(PUSH)
@@ -226,6 +228,7 @@ def test_a_push_that_was_marked_successful_by_hand(stage: Stage) -> None:
         assert stage.keys() == []
 
 
+@pytest.mark.probe("a forged proof")
 def test_a_forged_proof_is_not_believed(pushed: Stage) -> None:
     attempt = pushed.attempt(PULL)
     attempt.run_until("sanitise")

@@ -138,6 +138,7 @@ def test_a_push_that_is_cancelled_while_it_transforms(pushing: Stage) -> None:
         source_untouched(pushing)
 
 
+@pytest.mark.probe("reading the copies during a sync")
 def test_nobody_else_reads_the_copy(pushing: Stage) -> None:
     subject, database = pushing.subject, pushing.database
     got_in: list[str] = []

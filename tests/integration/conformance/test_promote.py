@@ -74,6 +74,7 @@ class Watcher:
         self.seen.append(reading)
 
 
+@pytest.mark.probe("reading the copies during a sync")
 def test_clients_see_the_old_data_and_then_the_new(
     pushed: Stage, clients: Clients, record_property: Callable[[str, str], None]
 ) -> None:

@@ -19,6 +19,7 @@ def rich(bare_stage: Stage) -> Stage:
     return bare_stage
 
 
+@pytest.mark.probe("a dump that points back at its source", engines=["postgresql", "mysql"])
 def test_everything_comes_down_twice(rich: Stage) -> None:
     rich.transformation = ""
     rich.configure()

@@ -11,9 +11,10 @@ from env_sync.report import Result
 from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, Stage
 from tests.integration.conformance.subject import PRIVATE, TARGET
 
+BREAKING_OUT = ("commit", "commit and begin", "rollback", "open", "disconnect", "endless")
 WAYS = (
-    *("first", "middle", "last", "unique", "row", "raise", "not closed", "commit", "commit and begin"),
-    *("rollback", "open", "vacuum", "copy", "missing table", "endless"),
+    *("first", "middle", "last", "unique", "row", "raise", "not closed", "vacuum", "copy", "missing table"),
+    *(pytest.param(way, marks=pytest.mark.probe("a transformation that breaks out")) for way in BREAKING_OUT),
 )
 
 
@@ -46,6 +47,7 @@ def test_a_transformation_that_fails(pushed: Stage, way: str) -> None:
     pushed.settled(NEW_LIVE)
 
 
+@pytest.mark.probe("personal values in errors", engines=["postgresql", "mysql", "mongo"])
 def test_a_transformation_that_fails_tells_no_row(pushed: Stage) -> None:
     for bad in pushed.subject.bad_transformations().values():
         if bad.seconds:

@@ -105,6 +105,7 @@ def test_a_sanitise_that_fails_leaves_live_and_says_so(connected: Stage, tmp_pat
     assert (indices(connected.target), count(connected.target, "pages")) == ({"pages"}, 1)
 
 
+@pytest.mark.probe("a connection of another environment")
 def test_the_source_must_have_a_connection_that_says_whose_it_is(
     connected: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

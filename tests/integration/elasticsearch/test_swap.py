@@ -50,6 +50,7 @@ def add_alias(stage: Stage, index: str) -> None:
 
 
 @pytest.mark.parametrize("way", [CopyWay.REPOSITORY, CopyWay.SCROLL])
+@pytest.mark.probe("reading the copies during a sync")
 def test_no_pattern_of_an_application_finds_incoming(either: Stage, way: CopyWay) -> None:
     index_documents(either.source, "pages", 3, mail=SECRET)
     engine = either.engine(copy_way=way)

@@ -27,6 +27,7 @@ def zipped(stage: Stage, *evil: Evil) -> Path:
 
 
 @pytest.mark.parametrize("name", EVIL)
+@pytest.mark.probe("an archive that leaves its directory")
 def test_nothing_leaves_the_directory(stage: Stage, name: str) -> None:
     stage.make_live()
     dump = zipped(stage, EVIL[name])
@@ -64,6 +65,7 @@ def test_what_would_run_as_another_user_does_not(stage: Stage) -> None:
     assert any("1 named pipes were left out" in warning for warning in warnings)
 
 
+@pytest.mark.probe("a gzip bomb")
 def test_a_bomb_stops_before_the_disk_is_full(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.make_live()
     dump = zipped(stage, Evil(lambda top: [file(f"{top}/bomb", bytes(100_000_000))], ""))
@@ -137,6 +139,7 @@ def test_what_is_excluded_stays_above(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "folder/../../outside"])
+@pytest.mark.probe("an archive that leaves its directory")
 def test_a_link_that_leaves_the_directory_fails_the_push(stage: Stage, target: str) -> None:
     stage.make_live()
     (stage.live / "link").symlink_to(target)
@@ -160,6 +163,7 @@ def test_a_directory_that_is_not_there(stage: Stage) -> None:
         stage.push()
 
 
+@pytest.mark.probe("an archive that leaves its directory")
 def test_a_symlink_that_is_put_in_the_place_of_a_directory_is_not_followed(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_undo_and_undo_again(stage: Stage, dump: Path) -> None:
             engine.release_lease()
 
 
+@pytest.mark.probe("a previous that somebody else made")
 def test_what_was_never_live_is_not_made_live(stage: Stage, dump: Path) -> None:
     stage.pulled(dump)
     engine = stage.engine(run="undo")
@@ -120,6 +121,7 @@ FOREIGN_PASTS: dict[str, Callable[[Record], Record]] = {
 
 
 @pytest.mark.parametrize("why", FOREIGN_PASTS)
+@pytest.mark.probe("a previous that somebody else made")
 def test_what_was_not_live_here_is_not_made_live(stage: Stage, dump: Path, why: str) -> None:
     stage.pulled(dump)
     # Again, so that previous has both a stamp and a past.
@@ -153,6 +155,7 @@ def test_a_live_that_was_put_there_by_hand_has_no_stamp(stage: Stage, dump: Path
     assert engine.made_live_by() is None
 
 
+@pytest.mark.probe("a forged proof")
 def test_promote_wants_the_proof_of_this_attempt(stage: Stage, dump: Path) -> None:
     stage.restored(dump, stage.engine())
     engine = stage.engine(attempt="second")
@@ -354,6 +357,7 @@ def test_a_connection_that_is_wrong(
     assert names_in(stage.root) == {NAME}
 
 
+@pytest.mark.probe("a connection of another environment")
 def test_a_connection_of_another_environment(stage: Stage, dump: Path) -> None:
     engine = stage.engine(environment="staging")
     engine.take_lease(at_most=1)
@@ -362,6 +366,7 @@ def test_a_connection_of_another_environment(stage: Stage, dump: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["mode", "owner", "link"])
+@pytest.mark.probe("a right that reaches the copies")
 def test_what_others_could_enter_holds_no_incoming(stage: Stage, dump: Path, wrong: str) -> None:
     hidden = stage.root / HIDDEN
     if wrong == "mode":

@@ -111,6 +111,7 @@ def described(database: Any) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.probe("reading the copies during a sync")
 def test_raw_documents_are_never_in_lives_database(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(stage, "people")
     dump, facts = stage.dump()
@@ -132,6 +133,7 @@ def test_raw_documents_are_never_in_lives_database(stage: Stage, monkeypatch: py
     assert stage.find("people") == [0, 1, 2]
 
 
+@pytest.mark.probe("a right that reaches the copies")
 def test_whoever_could_read_incoming_stops_a_pull_that_sanitises(stage: Stage) -> None:
     fill(stage, "people")
     dump, _ = stage.dump()
@@ -152,6 +154,7 @@ def test_whoever_could_read_incoming_stops_a_pull_that_sanitises(stage: Stage) -
             client.admin.command("dropUser", "nosy")
 
 
+@pytest.mark.probe("a right that reaches the copies")
 def test_a_user_of_another_database_stops_it_as_well(stage: Stage) -> None:
     fill(stage, "people")
     dump, _ = stage.dump()
@@ -426,6 +429,7 @@ def wait_until(happened: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.probe("a transformation that breaks out")
 def test_a_transformation_without_an_end_is_cancelled_and_ended_by_whoever_comes_next(
     own_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def problems_of(stage: Stage) -> str:
     return "\n".join(each.what for each in findings if each.level is Level.PROBLEM)
 
 
+@pytest.mark.probe("a previous that somebody else made")
 def test_a_previous_of_somebody_else_is_not_dropped(stage: Stage) -> None:
     stage.server.run(
         [f"CREATE DATABASE `{stage.previous}`", f"CREATE TABLE `{stage.previous}`.precious (a int)"]
@@ -186,6 +187,7 @@ def test_keys_of_other_databases_that_would_follow_live_to_previous_stop_a_pull(
         stage.server.execute("DROP DATABASE other")
 
 
+@pytest.mark.probe("a previous that somebody else made")
 def test_undo_refuses_what_was_not_live(stage: Stage) -> None:
     engine = stage.engine(run="undo")
     with working(engine):
@@ -217,6 +219,7 @@ def test_what_the_shell_script_dumped_is_restored(stage: Stage, program: str) ->
     assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
 
 
+@pytest.mark.probe("a dump that writes elsewhere")
 def test_a_dump_of_several_databases_is_refused(stage: Stage) -> None:
     stage.server.execute("CREATE DATABASE other")
     both = stage.dump_file(gzip.compress(stage.mysqldump("--databases", "other")))
@@ -230,6 +233,7 @@ def test_a_dump_of_several_databases_is_refused(stage: Stage) -> None:
     assert stage.run("SELECT COUNT(*) FROM users", database=stage.incoming) == [(20,)]
 
 
+@pytest.mark.probe("a forged proof")
 def test_a_proof_in_a_dump_is_none(stage: Stage) -> None:
     stage.pull(stage.dump(NEW))
     # The shell script dumps the whole of live, its stamp included.
@@ -254,6 +258,7 @@ GRANTS = {
 
 
 @pytest.mark.parametrize("grant", GRANTS)
+@pytest.mark.probe("a right that reaches the copies")
 def test_nothing_is_restored_where_somebody_else_could_read_it(stage: Stage, grant: str) -> None:
     stage.server.create_account("reporting", SECRET, grant)
     engine = stage.engine()
@@ -264,6 +269,7 @@ def test_nothing_is_restored_where_somebody_else_could_read_it(stage: Stage, gra
     assert any("reporting@%" in each.what for each in engine.preflight((), None).findings)
 
 
+@pytest.mark.probe("a right that is given during a pull")
 def test_who_gets_a_grant_meanwhile_stops_the_promote(stage: Stage) -> None:
     engine = stage.engine()
     with working(engine):
@@ -285,6 +291,7 @@ def test_grants_that_name_live_alone_are_no_matter(stage: Stage) -> None:
                 connection.query(f"SELECT * FROM `{copy}`.users")
 
 
+@pytest.mark.probe("a dump that writes elsewhere")
 def test_what_names_live_in_a_dump_does_not_write_there(stage: Stage) -> None:
     dump = stage.dump(NEW.replace(b"INSERT INTO log (said)", b"INSERT INTO signon_production.log (said)"))
     engine = stage.engine()
@@ -399,6 +406,7 @@ def test_whoever_has_the_lease_next_ends_a_promotion(stage: Stage, monkeypatch: 
 @pytest.mark.parametrize(
     "name", ["odd.name $1", "Ärger 日本", 'quo"ted', "tick`ed", "it's", "back\\slash", "100%s"]
 )
+@pytest.mark.probe("names with quotes, percent signs and line breaks")
 def test_databases_of_any_name(named_stage: Callable[[str], Stage], name: str) -> None:
     stage = named_stage(name)
     engine = stage.engine()

@@ -112,6 +112,7 @@ def test_tables_are_what_they_were_when_their_keys_come_after_the_rows(
 
 
 @pytest.mark.usefixtures("however_few")
+@pytest.mark.probe("personal values in errors")
 def test_rows_that_a_unique_key_does_not_bear_fail_the_restore_and_are_not_shown(stage: Stage) -> None:
     dump = stage.dump(
         b"CREATE TABLE `people` (`id` int, `email` varchar(99), PRIMARY KEY (`id`), "
@@ -141,6 +142,7 @@ def test_rows_may_come_apart_from_their_tables(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", ["it's", 'quo"ted', "tick`ed", "back\\slash", "a; b -- c", "per%cent_"])
+@pytest.mark.probe("names with quotes, percent signs and line breaks")
 def test_whatever_has_an_odd_name_comes_down(stage: Stage, name: str) -> None:
     odd = quoted(name)
     stage.run(

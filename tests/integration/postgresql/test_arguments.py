@@ -40,6 +40,7 @@ def seen(server: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return seen
 
 
+@pytest.mark.probe("passwords in errors and arguments")
 def test_no_password_is_among_the_arguments_or_in_the_log(
     server: PostgreSQLServer, seen: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

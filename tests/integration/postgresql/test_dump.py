@@ -72,6 +72,7 @@ def test_a_dump_is_whole_and_of_the_servers_version(server: PostgreSQLServer, tm
 @pytest.mark.parametrize(
     "name", ["a=b c", "postgresql://elsewhere/x", "dbname=postgres host=evil", "q'u\"o\\te", "-v", "Ünï code"]
 )
+@pytest.mark.probe("names with quotes, percent signs and line breaks")
 def test_a_databases_name_is_a_name_and_nothing_else(
     server18: PostgreSQLServer, tmp_path: Path, name: str
 ) -> None:

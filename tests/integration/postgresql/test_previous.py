@@ -400,6 +400,7 @@ PULLED: list[Stamp] = []
         pytest.param(stamped(environment="production"), "it was pulled for production", id="for another"),
     ],
 )
+@pytest.mark.probe("a previous that somebody else made")
 def test_what_does_not_prove_that_it_was_live_here_is_refused(
     pulled: Stage, change: Change, message: str
 ) -> None:
@@ -413,6 +414,7 @@ def test_what_does_not_prove_that_it_was_live_here_is_refused(
     is_as_before(pulled)
 
 
+@pytest.mark.probe("a previous that somebody else made")
 def test_a_copy_of_what_was_live_with_its_comment_is_refused(pulled: Stage) -> None:
     comment = comment_on(pulled, "app__previous").text()
     pulled.server.execute("DROP DATABASE app__previous")

@@ -338,6 +338,7 @@ def test_what_stands_against_the_swap_is_named(sanitised: Stage, monkeypatch: py
 
 
 @pytest.mark.parametrize("copy", ["app__previous", "app__replaced"])
+@pytest.mark.probe("a previous that somebody else made")
 def test_a_database_of_somebody_else_is_not_dropped_for_previous(sanitised: Stage, copy: str) -> None:
     server, dump = sanitised.server, sanitised.dump
     assert dump
@@ -414,6 +415,7 @@ FORGED: Iterator[Any] = iter(
 
 
 @pytest.mark.parametrize(("change", "message"), list(FORGED))
+@pytest.mark.probe("a forged proof")
 def test_a_proof_that_does_not_fit_is_refused(
     sanitised: Stage, change: Callable[[Comment], Comment | str], message: str
 ) -> None:
@@ -424,12 +426,14 @@ def test_a_proof_that_does_not_fit_is_refused(
     assert rows(sanitised) == 1
 
 
+@pytest.mark.probe("a forged proof")
 def test_other_transformations_than_those_that_ran_are_refused(sanitised: Stage, tmp_path: Path) -> None:
     (sanitised.folder / "redact.sql").write_text("SELECT 'changed since'")
     with pytest.raises(ProofMissing, match=r"its transformations are redact\.sql"):
         promote(sanitised)
 
 
+@pytest.mark.probe("a right that is given during a pull")
 def test_an_incoming_that_somebody_was_let_into_is_refused(sanitised: Stage) -> None:
     sanitised.server.execute("GRANT CONNECT ON DATABASE app__incoming TO stranger")
     with pytest.raises(PromoteFailed, match="stranger"):
@@ -443,6 +447,7 @@ def test_no_incoming_is_no_proof(stage: Stage) -> None:
         promote(stage)
 
 
+@pytest.mark.probe("a connection of another environment")
 def test_a_connection_of_another_environment_is_refused(stage: Stage) -> None:
     stage = stage.with_dump()
     dump = stage.dump

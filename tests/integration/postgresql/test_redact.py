@@ -113,6 +113,7 @@ CASES = {
 }
 
 
+@pytest.mark.probe("personal values in errors")
 def test_no_value_of_a_row_is_left_in_a_description(session: psycopg.Connection[tuple[object, ...]]) -> None:
     for statement, says in CASES.items():
         found = 0

@@ -69,6 +69,7 @@ def test_incoming_says_what_it_is(restored: Stage) -> None:
     assert restored.engine().live_stamp() is None
 
 
+@pytest.mark.probe("reading the copies during a sync")
 def test_nobody_else_can_connect_to_incoming_at_any_moment(any_stage: Stage) -> None:
     stage = any_stage.with_dump()
     stage.server.create_database("app", OWNER)
@@ -102,6 +103,7 @@ def test_nobody_else_can_connect_to_incoming_at_any_moment(any_stage: Stage) -> 
     assert any("permission denied" in one for one in tries)
 
 
+@pytest.mark.probe("a right that reaches the copies")
 def test_a_role_that_could_connect_stops_the_restore(stage: Stage) -> None:
     stage = stage.with_dump()
     assert stage.dump
@@ -114,6 +116,7 @@ def test_a_role_that_could_connect_stops_the_restore(stage: Stage) -> None:
     assert stage.server.databases() == {"env_sync"}
 
 
+@pytest.mark.probe("a right that reaches the copies", "a right that is given during a pull")
 def test_a_member_that_could_only_become_the_role_stops_each_step(any_stage: Stage) -> None:
     stage = any_stage.with_dump()
     server, ours = stage.server, stage.login
@@ -206,6 +209,7 @@ def test_an_icu_live_makes_an_icu_incoming(any_stage: Stage) -> None:
         "é" * 26,
     ],
 )
+@pytest.mark.probe("names with quotes, percent signs and line breaks")
 def test_any_name_that_fits_works(named_stage: Callable[[str], Stage], name: str) -> None:
     stage = named_stage(name).with_dump()
     assert pull(stage, stage.engine(attempt="1"), stage.transformation()).first
@@ -227,6 +231,7 @@ def test_any_name_that_fits_works(named_stage: Callable[[str], Stage], name: str
         ("new\nline", "can be printed"),
     ],
 )
+@pytest.mark.probe("names with quotes, percent signs and line breaks")
 def test_other_names_are_refused(named_stage: Callable[[str], Stage], name: str, reason: str) -> None:
     stage = named_stage("app").with_dump()
     stage = evolve(stage, database=name)
@@ -363,6 +368,7 @@ def test_a_failing_transformation_drops_incoming_and_says_where(
     assert "@home.example" not in f"{failed.value}{caplog.text}"
 
 
+@pytest.mark.probe("personal values in errors")
 def test_no_value_of_a_row_is_told(restored: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     text = "UPDATE app.people SET email = 'person7@home.example' WHERE id IN (7, 8);"

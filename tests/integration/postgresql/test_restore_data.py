@@ -93,6 +93,7 @@ def test_a_dump_comes_back_whole(server: PostgreSQLServer, tmp_path: Path, jobs:
     assert [path.name for path in tmp_path.iterdir()] == ["dump"]
 
 
+@pytest.mark.probe("a dump that points back at its source")
 def test_what_points_back_and_what_depends_on_it_is_left_out(
     server15: PostgreSQLServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -285,6 +286,7 @@ def test_a_bad_integer_reaches_no_log(
         assert value not in everything
 
 
+@pytest.mark.probe("personal values in errors")
 def test_a_row_that_violates_a_check_reaches_no_log(
     server: PostgreSQLServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -314,6 +316,7 @@ def test_a_row_that_violates_a_check_reaches_no_log(
         ("RAISE WARNING 'the row %', v; RAISE EXCEPTION 'x'", "COPY failed for table"),
     ],
 )
+@pytest.mark.probe("personal values in errors")
 def test_what_functions_say_of_a_row_reaches_no_log(
     server18: PostgreSQLServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str, says: str
 ) -> None:

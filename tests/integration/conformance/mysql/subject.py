@@ -196,6 +196,7 @@ class MySQLSubject(Subject):
             "commit and begin": BadTransformation(text=good + "COMMIT; BEGIN;\n" + good, says=ended),
             "rollback": BadTransformation(text=good + "ROLLBACK;\n", says="line 2: ROLLBACK cannot be run"),
             "open": BadTransformation(text="BEGIN;\n" + good, says="line 1: BEGIN cannot be run"),
+            "disconnect": BadTransformation(text=good + "KILL CONNECTION_ID();\n", says="line 2: KILL"),
             "copy": BadTransformation(
                 text=good + "LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE notes;\n", says="line 2: LOAD"
             ),
@@ -456,8 +457,8 @@ def make_accounts(server: MariaDBServer) -> None:
 
 
 def _pattern(database: str) -> str:
-    """A database's name for a GRANT, in which _ stands for any character."""
-    return database.replace("_", "\\_")
+    """A database's name for a GRANT, in which _ stands for any character and % for any number of them."""
+    return database.replace("_", "\\_").replace("%", "\\%")
 
 
 def _copies(database: str) -> dict[str, str]:

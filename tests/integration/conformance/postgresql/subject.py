@@ -205,6 +205,10 @@ class PostgreSQLSubject(Subject):
             ),
             "rollback": BadTransformation(text=good + "ROLLBACK;\n", says="ended the transaction"),
             "open": BadTransformation(text="COMMIT;\nBEGIN;\n" + good, says="ended the transaction"),
+            "disconnect": BadTransformation(
+                text=good + "SELECT pg_terminate_backend(pg_backend_pid());\n",
+                says="ServerUnreachable.*connection",
+            ),
             "vacuum": BadTransformation(text=good + "VACUUM people;", says="line 2.*VACUUM"),
             "copy": BadTransformation(text=good + "COPY people FROM STDIN;\n", says="COPY"),
             "missing table": BadTransformation(text="DELETE FROM pepole;", says="line 1: .*pepole"),

@@ -1,0 +1,181 @@
+"""The kinds of attack that are probed, each on every engine where it can be tried.
+
+A test that carries `@pytest.mark.probe("a kind")` probes that kind. A new kind gets an entry here, and tests
+that carry its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+POSTGRESQL, MYSQL, MONGODB, ELASTICSEARCH, FILES = (
+    *("PostgreSQL", "MySQL, MariaDB", "MongoDB", "Elasticsearch", "Files"),
+)
+ENGINES: Mapping[str, str] = {
+    "postgresql": POSTGRESQL,
+    "mysql": MYSQL,
+    "mongo": MONGODB,
+    "elasticsearch": ELASTICSEARCH,
+    "files": FILES,
+}
+"""The columns of the table, by the folder of the engine."""
+
+NO_DUMP = "clusters copy snapshots of their own; no dump is read"
+NO_ROWS = "files are copied as bytes and never transformed"
+ONLY_DOCUMENTS = "a dump holds documents and definitions, none of which is run"
+NOT_YET = "no probe has been written"
+
+
+@frozen(kw_only=True)
+class Kind:
+    """One kind of attack: what somebody tries, and what must hold."""
+
+    name: str
+    tries: str
+    must_hold: str
+    not_applicable: Mapping[str, str] = field(factory=dict)
+    """Engines on which it cannot be tried, each with the reason."""
+    not_probed: Mapping[str, str] = field(factory=dict)
+    """Engines on which nobody has tried it yet, each with the reason."""
+
+
+KINDS = (
+    Kind(
+        name="reading the copies during a sync",
+        tries="Other users of the server read incoming, previous and outgoing while a sync runs.",
+        must_hold="None of them ever sees a row that is not sanitised.",
+    ),
+    Kind(
+        name="a right that reaches the copies",
+        tries="Somebody has a grant, role or membership that would cover a copy once it is made.",
+        must_hold="The sync stops before any data arrives, and names who it is.",
+        not_probed={ELASTICSEARCH: "privileges are not looked at"},
+    ),
+    Kind(
+        name="a right that is given during a pull",
+        tries="Somebody is let into incoming after it was made and before it is promoted.",
+        must_hold="Promote refuses.",
+        not_applicable={FILES: "one directory keeps all others out, and nothing below it can let them in"},
+        not_probed={
+            MONGODB: "rights are looked at before the restore only",
+            ELASTICSEARCH: "privileges are not looked at",
+        },
+    ),
+    Kind(
+        name="a forged proof",
+        tries="Incoming carries a proof that was written by hand, came with a dump, or is an old one.",
+        must_hold="Promote refuses, and live stays as it was.",
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="a step that is marked successful by hand",
+        tries="Somebody marks a step as successful whose work was not done.",
+        must_hold="Nothing becomes live or is published that was not restored, sanitised and proven.",
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="a previous that somebody else made",
+        tries="A database or directory that no pull left stands under the name of previous.",
+        must_hold="It is neither dropped nor made live.",
+        not_applicable={
+            MONGODB: "keeps no previous",
+            ELASTICSEARCH: "previous is known by a record and not by a name",
+        },
+    ),
+    Kind(
+        name="a damaged or truncated dump",
+        tries="A dump is cut off, has flipped bits, is empty, or is not what its manifest says.",
+        must_hold="It is refused, and live stays as it was.",
+        not_applicable={ELASTICSEARCH: NO_DUMP},
+    ),
+    Kind(
+        name="a dump of another database",
+        tries="The dump of one database is put into the bucket under another one's name.",
+        must_hold="It is refused, and live stays as it was.",
+        not_applicable={ELASTICSEARCH: NO_DUMP},
+    ),
+    Kind(
+        name="a dump of another engine",
+        tries="The dump of another kind of server is put into the bucket.",
+        must_hold="It is called what it is and refused, and live stays as it was.",
+        not_applicable={ELASTICSEARCH: NO_DUMP},
+    ),
+    Kind(
+        name="a gzip bomb",
+        tries="A small file unpacks to hundreds of megabytes.",
+        must_hold="It is refused without filling a disk or the memory, and live stays as it was.",
+        not_applicable={ELASTICSEARCH: NO_DUMP},
+    ),
+    Kind(
+        name="a dump that writes elsewhere",
+        tries="A dump holds statements for other databases, accounts or the server.",
+        must_hold="None of them is run: the dump is refused, or the object waits until it is live's own.",
+        not_applicable={
+            MONGODB: ONLY_DOCUMENTS,
+            ELASTICSEARCH: NO_DUMP,
+            FILES: "see the archive that leaves its directory",
+        },
+        not_probed={POSTGRESQL: NOT_YET},
+    ),
+    Kind(
+        name="an archive that leaves its directory",
+        tries="A tar archive holds absolute names, two dots, symlinks, hard links that lead out, or devices.",
+        must_hold="It is refused, and nothing is written or read outside of incoming.",
+        not_applicable={
+            POSTGRESQL: "dumps are no tar archives",
+            MYSQL: "dumps are no tar archives",
+            MONGODB: "members of a tar are read as documents and never written to disk",
+            ELASTICSEARCH: NO_DUMP,
+        },
+    ),
+    Kind(
+        name="a dump that points back at its source",
+        tries="A dump brings subscriptions, foreign servers, federated tables or their passwords.",
+        must_hold="None of them is in what becomes live, and no password is in a log.",
+        not_applicable={
+            MONGODB: "no object of a database holds the address of another server",
+            FILES: "no object holds the address of another server",
+        },
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="names with quotes, percent signs and line breaks",
+        tries="Databases and objects are called like SQL, options, URLs, format strings or paths.",
+        must_hold="A name is only ever a name: it works or is refused, and nothing else is touched.",
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="values that look like SQL or commands",
+        tries="Rows hold statements, commands of psql and mysql, and what ends a quote, a COPY or a dump.",
+        must_hold="They come down as the same values, and none of them is run.",
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="personal values in errors",
+        tries="Rows violate constraints, or functions and servers quote them in what they say.",
+        must_hold="No value is in an error, a report or a log.",
+        not_applicable={FILES: NO_ROWS},
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="passwords in errors and arguments",
+        tries="Somebody reads the arguments of running programs, and the errors of a login that fails.",
+        must_hold="No password or key is among them.",
+        not_applicable={FILES: "there is no login, and no program is run"},
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="a transformation that breaks out",
+        tries="A transformation commits, rolls back, ends its own session, or never ends.",
+        must_hold="There is no proof, so incoming is dropped and live stays as it was.",
+        not_applicable={FILES: NO_ROWS},
+        not_probed={ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
+        name="a connection of another environment",
+        tries="A connection leads to another environment's server, or does not say whose it is.",
+        must_hold="Nothing on that server is touched.",
+    ),
+)
