@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.contents import store_contents
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.engines.elasticsearch.records import Incoming, Taking, read_record, write_record
-from env_sync.engines.elasticsearch.snapshots import Owner
+from env_sync.engines.elasticsearch.snapshots import Owner, begin_snapshot
 from env_sync.errors import (
     AccessRefused,
     EnvSyncError,
@@ -140,11 +140,10 @@ class TestRepository:
         index_documents(stage8.source, "pages", 1)
         stage8.source.register_repository("elsewhere")
         stage8.target.register_repository(stage8.repository, "elsewhere", readonly=True)
-        begin = engine_module.begin_snapshot
 
         def twice(cluster: Cluster, repository: str, name: str, names: list[str], owner: Owner) -> None:
-            begin(cluster, "elsewhere", name, names, evolve(owner, token="another"))
-            begin(cluster, repository, name, names, owner)
+            begin_snapshot(cluster, "elsewhere", name, names, evolve(owner, token="another"))
+            begin_snapshot(cluster, repository, name, names, owner)
 
         monkeypatch.setattr(engine_module, "begin_snapshot", twice)
         with pytest.raises(SnapshotFailed, match="is not the same repository there"):
@@ -220,7 +219,8 @@ class TestSnapshots:
 
     def test_two_of_one_second_are_two(self, stage8: Stage, one_second: None) -> None:
         """No attempt takes another's for its own, neither of pushes nor of copies."""
-        for number, bring in enumerate((stage8.push, stage8.push, stage8.bring, stage8.bring), start=1):
+        ways: tuple[Callable[[], object], ...] = (stage8.push, stage8.push, stage8.bring, stage8.bring)
+        for number, bring in enumerate(ways, start=1):
             index_documents(stage8.source, "pages", number)
             bring()
             assert len(snapshots(stage8)) == number
@@ -242,7 +242,7 @@ class TestSnapshots:
                 assert isinstance(step(), Waiting)
         with engine.at_work():
             kind: Any = Taking if action is Action.PUSH else Incoming
-            record = read_record(engine._target, kind, "search")
+            record: Any = read_record(engine._target, kind, "search")
             write_record(engine._target, "search", evolve(record, snapshot=snapshots(stage8)[0]))
         done = until_done(engine, step)
         assert snapshots(stage8)[1:] == [done.dump_key]
@@ -254,13 +254,12 @@ class TestSnapshots:
     ) -> None:
         """Two names of one cluster are two leases, and both pushes write their record into one index."""
         index_documents(stage8.source, "pages", 1)
-        begin = engine_module.begin_snapshot
 
         def meanwhile(cluster: Cluster, *arguments: Any) -> None:
             taking = read_record(cluster, Taking, "search")
             assert taking is not None
             store_contents(cluster, taking.contents, "another")
-            begin(cluster, *arguments)
+            begin_snapshot(cluster, *arguments)
 
         with monkeypatch.context() as patched:
             patched.setattr(engine_module, "begin_snapshot", meanwhile)
