@@ -99,7 +99,7 @@ CREATE TABLE app.bookings (
 INSERT INTO app.bookings SELECT 1, tsrange(timestamp '2026-01-01' + n * interval '1 day',
     timestamp '2026-01-01' + (n + 1) * interval '1 day') FROM generate_series(1, 50) n;
 
--- A hundred thousand rows, and an index of every method
+-- Many rows, and an index of every method
 
 CREATE TABLE app.many_rows (
     id int PRIMARY KEY, kind int NOT NULL, words text, spot point, tags int[], doc jsonb, seen timestamptz, gap numeric
@@ -107,7 +107,7 @@ CREATE TABLE app.many_rows (
 INSERT INTO app.many_rows
 SELECT n, n % 17, 'word' || n % 1000, point(n % 100, n / 100), ARRAY [n, n % 7], jsonb_build_object('n', n % 50),
        timestamptz '2026-01-01' + n * interval '1 minute', CASE WHEN n % 3 = 0 THEN NULL ELSE n / 7.0 END
-FROM generate_series(1, 100000) n;
+FROM generate_series(1, :many_rows) n;
 CREATE INDEX by_tree ON app.many_rows (kind DESC NULLS LAST, words text_pattern_ops) INCLUDE (seen);
 CREATE INDEX by_hash ON app.many_rows USING hash (words);
 CREATE INDEX by_gist ON app.many_rows USING gist (spot);

@@ -26,6 +26,7 @@ from tests.integration.conformance.subject import (
     Reading,
     Subject,
 )
+from tests.sweep import exhaustive
 
 HERE = Path(__file__).parent
 SECRET = "a password of the conformance suite"  # of roles on servers of this suite alone
@@ -35,6 +36,7 @@ TRUSTED = ("citext", "hstore", "pg_trgm")
 """Extensions that a role without superuser rights may make, where the server has them."""
 NEVER = ("PUBLICATION", "SUBSCRIPTION", "SERVER", "USER MAPPING", "FOREIGN DATA WRAPPER", "FOREIGN TABLE")
 POINTING = rf"(FOREIGN )?({'|'.join(NEVER)}|TABLE foreign_rows)\b"
+MANY_ROWS = 100_000
 AT_ONCE = 100
 """Tables that one query looks at."""
 
@@ -95,13 +97,15 @@ class PostgreSQLSubject(Subject):
 
     def fill_rich(self, environment: str, database: str) -> None:
         server = self.servers[environment]
-        # Made once for each server and then copied: a hundred thousand rows and their indexes take a while.
+        # Made once for each server and then copied: many rows and their indexes take a while.
         template = f"rich_{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
         if template not in server.databases():
             server.create_database(template, OWNER)
             for extension in self._extensions():
                 self._run(environment, template, f"CREATE EXTENSION {extension}")
-            self._run(environment, template, _for_version((HERE / "rich.sql").read_text(), server.version))
+            text = _for_version((HERE / "rich.sql").read_text(), server.version)
+            rows = MANY_ROWS if exhaustive() else MANY_ROWS // 10
+            self._run(environment, template, text.replace(":many_rows", str(rows)))
             self._fill_types(environment, template)
         server.create_database(database, OWNER, template=template)
         name = sql.Identifier(database).as_string()
