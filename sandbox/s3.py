@@ -25,6 +25,8 @@ VERSITYGW_MODULE = "github.com/versity/versitygw/cmd/versitygw"
 VERSITYGW_VERSION = "v1.8.0"
 MOST_DELETED = 1000
 """Objects that S3 deletes at one request."""
+MOTO_PAGE = 100
+"""Keys that moto tells of at one request; S3 tells of a thousand."""
 GO_VERSION = (1, 25)  # the oldest that builds it, from its go.mod
 
 
@@ -183,13 +185,15 @@ class VersityGW(S3Server):
 class MotoS3(S3Server):
     """moto's server: from PyPI alone, keeps objects in memory, answers with their encryption and ACL.
 
-    Checks no signatures: any account may do everything.
+    Checks no signatures: any account may do everything. Its pages are small, so that few objects fill one.
     """
 
     name = "moto"
 
     def _command(self) -> tuple[list[str | Path], dict[str, str]]:
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], {}
+        command: list[str | Path] = [sys.executable, "-m", "moto.server"]
+        command += ["-H", "127.0.0.1", "-p", str(self.port)]
+        return command, {"MOTO_S3_DEFAULT_MAX_KEYS": str(MOTO_PAGE)}
 
 
 def versitygw() -> Path:

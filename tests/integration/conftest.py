@@ -1,12 +1,17 @@
-"""How the integration tests are shared out among the workers of pytest-xdist, and where their time goes."""
+"""How the integration tests are shared out among the workers of pytest-xdist, where their time goes, and what
+those of several folders use.
+"""
 
 from __future__ import annotations
 
 import pytest
 from xdist.remote import Producer
 
+from tests.integration.kept_clients import clients_of_session, kept_clients
 from tests.integration.scheduling import ByServers, servers_of
 from tests.seconds import Seconds, module_of
+
+__all__ = ["clients_of_session", "kept_clients"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

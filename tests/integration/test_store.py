@@ -1,5 +1,6 @@
 """The store against real S3 servers: what is written, what is chosen, what is refused."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -35,10 +36,11 @@ from env_sync.store.requests import MEBIBYTE, Tuning
 from env_sync.store.s3 import S3Store
 from env_sync.store.transfer import sha256_of, writing
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Garble, Pass, Stall
-from sandbox.s3 import MotoS3, S3Server, VersityGW
+from sandbox.s3 import MOTO_PAGE, MotoS3, S3Server, VersityGW
 
 WHEN = dt.datetime(2026, 11, 23, 1, 2, 3, tzinfo=dt.UTC)
 PATH = "postgresql"
+pytestmark = pytest.mark.usefixtures("kept_clients")
 QUICK = Tuning(part_size=5 * MEBIBYTE, workers=3, first_pause=0.01, read_timeout=20, room_left=0)
 
 
@@ -118,6 +120,17 @@ def make_dump(
     )
 
 
+@contextlib.contextmanager
+def heard(one: S3Store, event: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Has a listener told of an event of the store's client, for the length of a block."""
+    events = one._requests.client.meta.events
+    events.register(event, listener)
+    try:
+        yield
+    finally:
+        events.unregister(event, listener)
+
+
 def uploads_under_way(server: S3Server, bucket: str) -> list[Any]:
     return list(server.client().list_multipart_uploads(Bucket=bucket).get("Uploads", []))
 
@@ -146,11 +159,12 @@ def test_what_is_written_and_in_which_order(server: S3Server, bucket: str, tmp_p
     file, manifest = make_dump(tmp_path, 6 * MEBIBYTE)
     written: list[str] = []
     one = store(server)
-    one._requests.client.meta.events.register(
-        "before-call.s3", lambda model, params, **_: written.append(f"{model.name} {params['url_path']}")
-    )
 
-    one.upload_dump(bucket, file, manifest)
+    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+        written.append(f"{model.name} {params['url_path']}")
+
+    with heard(one, "before-call.s3", note):
+        one.upload_dump(bucket, file, manifest)
 
     key = "postgresql/2026-11-23T010203Z-licensify.gz"
     assert manifest.key == key
@@ -249,12 +263,12 @@ def test_dumps_of_the_script_have_no_manifest_and_are_fetched(
     assert store(server).read_manifest(bucket, key) is None
 
 
-def test_more_than_a_thousand_keys_take_pages(moto: MotoS3) -> None:
+def test_more_keys_than_one_page_has(moto: MotoS3) -> None:
     moto.create_buckets(["many"])
     client = moto.client()
     keys = [
         f"{PATH}/{WHEN + dt.timedelta(hours=hour):%Y-%m-%dT%H%M%SZ}-{name}.gz"
-        for hour in range(550)  # 1,100 keys are two pages
+        for hour in range(MOTO_PAGE)  # twice as many keys as a page has
         for name in ("licensify", "other")
     ]
     with ThreadPoolExecutor(8) as pool:
@@ -363,8 +377,10 @@ def test_replaced_object_is_found_out_where_a_server_knows_no_if_match(
     def forget_if_match(params: dict[str, Any], **_: object) -> None:
         del params["headers"]["If-Match"]
 
-    one._requests.client.meta.events.register("before-call.s3.GetObject", forget_if_match)
-    with pytest.raises(TransferFailed, match="replaced"):
+    with (
+        heard(one, "before-call.s3.GetObject", forget_if_match),
+        pytest.raises(TransferFailed, match="replaced"),
+    ):
         one.download_dump(bucket, choice, tmp_path / "got")
 
 

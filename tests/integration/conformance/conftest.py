@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import Connection
-from attrs import evolve
 
 from env_sync.steps import finish as finish_module
-from env_sync.store import s3 as s3_store
-from env_sync.store.requests import Requests, Tuning
 from sandbox import mysql
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.mongodb import MongoDBServer
@@ -138,33 +133,9 @@ ONCE: Mapping[str, str] = {"test_the_command_line_has_to_wait_as_well": "Postgre
 """Scenarios in which no engine differs from another, each with the subject that stands for all."""
 
 
-@pytest.fixture(scope="session")
-def kept() -> dict[object, Requests]:
-    """The S3 clients of all scenarios, by connection."""
-    clients: dict[object, Requests] = {}
-
-    def forget_connections() -> None:
-        # A process that was forked must not talk over its parent's; a client that is closed makes new ones.
-        for one in clients.values():
-            one.client.close()
-
-    os.register_at_fork(after_in_child=forget_connections)
-    return clients
-
-
 @pytest.fixture(autouse=True)
-def kept_clients(kept: dict[object, Requests], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making an S3 client takes a good part of a second, and each step of each scenario would make one."""
-    make = s3_store._requests
-
-    def requests(connection: Connection | str, tuning: Tuning, log: logging.Logger) -> Requests:
-        name = connection if isinstance(connection, str) else connection.conn_id
-        key = (os.environ.get(f"AIRFLOW_CONN_{name.upper()}"), tuning)
-        if key not in kept:
-            kept[key] = make(connection, tuning, log)
-        return evolve(kept[key], log=log)
-
-    monkeypatch.setattr(s3_store, "_requests", requests)
+def clients(kept_clients: None) -> None:
+    """Each step of each scenario asks for a client."""
 
 
 @pytest.fixture(scope="session")
