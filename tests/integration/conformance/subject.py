@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
+from tests.integration.conformance.drivers.watching import Driver, watch_statements
+
 SOURCE = "staging"
 TARGET = "integration"
 
@@ -54,6 +56,8 @@ class Subject(ABC):
     name: str
     """Heads its column in the table of results."""
     dbms: str
+    driver: Driver
+    """The library through which the engine works; one for all subjects of a kind."""
     tools: frozenset[str] = frozenset()
     """The outside programs that the engine runs, by the names of their processes."""
     steps_with_tools: frozenset[str] = frozenset({"dump", "download", "restore"})
@@ -192,8 +196,18 @@ class Subject(ABC):
     def forge_proof(self, environment: str, database: str) -> None:
         """Put a proof of another attempt on incoming."""
 
-    @abstractmethod
     def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
         """Have `before` called with the text of each statement of the engine in this process, just before it
         is sent; gives what ends that. Values that are sent apart from a statement are not in its text.
         """
+        return watch_statements(self.driver, before)
+
+    # Recording
+
+    @abstractmethod
+    def forget_leases(self, environment: str) -> None:
+        """Remove all that Env Sync keeps about leases and promotions, as if it had never been there."""
+
+    def sessions_over(self, environment: str) -> Callable[[int], bool]:
+        """Tells, over one connection, whether the server has ended a session, by the number that it has."""
+        return lambda session: True

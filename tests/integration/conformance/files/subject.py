@@ -19,6 +19,7 @@ from pathlib import Path
 
 from env_sync.engines.files import kernel
 from env_sync.engines.files.place import HIDDEN
+from tests.integration.conformance.drivers.files import FileCalls
 from tests.integration.conformance.subject import (
     PRIVATE,
     SOURCE,
@@ -33,8 +34,6 @@ from tests.integration.files.archives import EVIL
 SECRET = "a password that no directory asks for"
 APPLICATION, SECOND_APPLICATION, STRANGER = 60_001, 60_002, 60_003
 """Users of this machine, by number; they need no name."""
-STATEMENTS = ("open", "rename", "replace", "mkdir", "rmdir", "unlink", "link", "symlink", "chmod", "utime")
-"""The calls by which the engine changes something."""
 NO_SERVER = "a directory is on the worker itself: no server answers for it"
 
 
@@ -64,6 +63,7 @@ class FilesSubject(Subject):
 
     dbms = "files"
     refusals = (OSError,)
+    driver = FileCalls()
     push_options = {"excluded_tables": ["private", "*.secret"]}
     not_applicable = {
         "test_a_wrong_password": NO_SERVER,
@@ -360,27 +360,8 @@ class FilesSubject(Subject):
         said["stamp"] |= {"state": "sanitised", "holder": {**said["stamp"]["holder"], "attempt": "another"}}
         record.write_text(json.dumps(said))
 
-    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
-        real = {name: getattr(os, name) for name in STATEMENTS}
-        call = kernel._call
-
-        def watched(name: str, function: Callable[..., object]) -> Callable[..., object]:
-            def run(*arguments: object, **named: object) -> object:
-                before(" ".join([name, *(_told(argument) for argument in arguments)]))
-                return function(*arguments, **named)
-
-            return run
-
-        for name, function in real.items():
-            setattr(os, name, watched(name, function))
-        kernel._call = watched("kernel", call)  # type: ignore[assignment]
-
-        def stop() -> None:
-            for name, function in real.items():
-                setattr(os, name, function)
-            kernel._call = call
-
-        return stop
+    def forget_leases(self, environment: str) -> None:
+        shutil.rmtree(self.roots[environment] / HIDDEN, ignore_errors=True)
 
     # Parts
 
@@ -416,13 +397,6 @@ def as_user(number: int) -> Iterator[None]:
     finally:
         libc.setfsuid(0)
         libc.setfsgid(0)
-
-
-def _told(argument: object) -> str:
-    """An argument of a call, a path of any kind as its text."""
-    if isinstance(argument, bytes | os.PathLike):
-        return os.fsdecode(argument)
-    return str(argument)
 
 
 def _read_at(top: int, path: str) -> bytes:

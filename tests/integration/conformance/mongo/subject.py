@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from env_sync.engines.mongo.names import STAGED, STAMP
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.mongodb import SYNC_USER, MongoDBServer
-from tests.integration.conformance.drivers import watch_mongo
+from tests.integration.conformance.drivers.mongo import PyMongo
 from tests.integration.conformance.mongo.rich import (
     PLAIN_TRANSFORMATION,
     TRANSFORMATION,
@@ -53,6 +53,7 @@ class MongoDBSubject(Subject):
 
     dbms = "mongo"
     refusals = (PyMongoError, NothingThereError)
+    driver = PyMongo()
     keeps_previous = False
     # Each takes this server some forty milliseconds from the push to the end of the pull.
     many = 500
@@ -305,8 +306,8 @@ class MongoDBSubject(Subject):
             )
         assert done.modified_count == 1
 
-    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
-        return watch_mongo(before)
+    def forget_leases(self, environment: str) -> None:
+        self.servers[environment].drop_database("env_sync")
 
     # Parts
 

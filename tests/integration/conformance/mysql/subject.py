@@ -15,11 +15,11 @@ from typing import Any
 import pymysql
 
 from env_sync.engines.mysql.identifiers import qualified, quoted
-from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.stamp import TABLE
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer, account
 from sandbox.mysql import series
 from sandbox.process import MEMORY
+from tests.integration.conformance.drivers.mysql import PyMySQL
 from tests.integration.conformance.subject import (
     PRIVATE,
     SOURCE,
@@ -51,6 +51,7 @@ class MySQLSubject(Subject):
     tools = frozenset({"mysqldump", "mariadb-dump"})
     steps_with_tools = frozenset({"dump"})
     refusals = (pymysql.err.MySQLError,)
+    driver = PyMySQL()
 
     def __init__(self, name: str, source: MariaDBServer, target: MariaDBServer) -> None:
         self.name = name
@@ -306,23 +307,18 @@ class MySQLSubject(Subject):
         forged = re.sub(r'"attempt": "\w+"', '"attempt": "another"', forged)
         server.execute(f"UPDATE {name} SET value = %s WHERE name = 'told'", [forged])
 
-    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
-        execute, send = Session.execute, Session.send
+    def forget_leases(self, environment: str) -> None:
+        self.servers[environment].execute("DROP DATABASE IF EXISTS env_sync")
 
-        def watched(session: Session, statement: str, *arguments: Any) -> Any:
-            before(statement)
-            return execute(session, statement, *arguments)
+    def sessions_over(self, environment: str) -> Callable[[int], bool]:
+        connection = self.servers[environment].connect()
 
-        def watched_send(session: Session, statement: bytes) -> None:
-            before(statement.decode(errors="replace"))
-            send(session, statement)
+        def over(session: int) -> bool:
+            with connection.cursor() as cursor:
+                there = "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %s"
+                return not cursor.execute(there, [session])
 
-        def put(first: object, second: object) -> None:
-            setattr(Session, "execute", first)  # noqa: B010 - mypy refuses to assign a method
-            setattr(Session, "send", second)  # noqa: B010
-
-        put(watched, watched_send)
-        return lambda: put(execute, send)
+        return over
 
     # Parts
 

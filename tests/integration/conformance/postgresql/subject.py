@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from env_sync.engines.postgresql.session import Session, Statement
 from sandbox.postgresql import SUPERUSER, SYNC_ROLE, PostgreSQLServer, find_installation
+from tests.integration.conformance.drivers.postgresql import Psycopg
 from tests.integration.conformance.postgresql.types import INTERNAL, LIST_TYPES, VALUES
 from tests.integration.conformance.subject import (
     PRIVATE,
@@ -53,6 +53,7 @@ class PostgreSQLSubject(Subject):
     tools = frozenset({"pg_dump", "pg_restore"})
     closes_live = True
     refusals = (psycopg.Error,)
+    driver = Psycopg()
 
     def __init__(self, name: str, source: PostgreSQLServer, target: PostgreSQLServer) -> None:
         self.name = name
@@ -312,18 +313,13 @@ class PostgreSQLSubject(Subject):
         statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(forged))
         server.execute(statement)
 
-    def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
-        execute = Session.execute
+    def forget_leases(self, environment: str) -> None:
+        self.servers[environment].drop_database("env_sync")
 
-        def watched(session: Session, statement: Statement, *arguments: Any) -> Any:
-            before(statement if isinstance(statement, str) else statement.as_string())
-            return execute(session, statement, *arguments)
-
-        def put(function: object) -> None:
-            setattr(Session, "execute", function)  # noqa: B010 - mypy refuses to assign a method
-
-        put(watched)
-        return lambda: put(execute)
+    def sessions_over(self, environment: str) -> Callable[[int], bool]:
+        connection = self.servers[environment].connect()
+        there = "SELECT FROM pg_stat_activity WHERE pid = %s"
+        return lambda session: connection.execute(there, [session]).rowcount == 0
 
     # Parts
 
