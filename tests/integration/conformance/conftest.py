@@ -22,6 +22,7 @@ from tests.integration.conformance.files.subject import FilesSubject, Roots, can
 from tests.integration.conformance.mongo.subject import DocumentDBSubject, MongoDBSubject
 from tests.integration.conformance.mysql.subject import MySQLSubject
 from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
+from tests.integration.conformance.scenarios import ALL, NOT_RECORDED, is_recorded
 from tests.integration.conformance.stage import Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
 from tests.result_table import CONFORMANCE, put_into
@@ -124,7 +125,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "PostgreSQL 16": (TWICE,),
     "PostgreSQL 17": (TWICE, "test_nothing_personal_comes_down"),
     "PostgreSQL 15 to 18": (TWICE, "test_nothing_personal_comes_down", "test_a_first_pull_makes_live"),
-    "DocumentDB": ("test_round_trip", "test_promote"),
+    "DocumentDB": ("test_round_trip", "test_promote", "test_recordings"),
 }
 """Subjects that differ from another by their server alone, and what this can change: modules and tests."""
 
@@ -295,6 +296,9 @@ def _same_as_another(item: pytest.Item) -> bool:
     name = getattr(item, "originalname", "")
     if ONCE.get(name, subject) != subject:
         return True
+    if (recorded := getattr(item, "callspec", _NONE).params.get("recorded")) is not None:
+        # Where nothing is recorded, one test is left to say so.
+        return not is_recorded(subject, recorded) and (subject not in NOT_RECORDED or recorded != ALL[0])
     wanted = VARIANTS.get(subject)
     return wanted is not None and not {item.path.stem, name} & {*wanted}
 
