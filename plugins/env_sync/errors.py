@@ -225,6 +225,10 @@ class RequestRefused(EnvSyncError):
         self.kind = kind
 
 
+class NotUnderstood(EnvSyncError, ValueError):
+    """Something that was stored was written by another version of Env Sync; clear the group to start anew."""
+
+
 class LeaseHeld(EnvSyncError):
     """Another sync holds the lease on this live database."""
 

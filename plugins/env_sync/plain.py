@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from cattrs.preconf.json import JsonConverter, make_converter
 
+from env_sync.errors import NotUnderstood
+
 T = TypeVar("T")
 
 
@@ -20,12 +22,15 @@ def to_plain(value: object) -> Any:
 def from_plain(kind: type[T], data: object) -> T:
     """The value that `to_plain` made the data from; fields that it does not know are ignored.
 
-    Raises ValueError where the data is not of that kind.
+    Raises NotUnderstood, a ValueError, where the data is not of that kind.
     """
     try:
         return _converter().structure(data, kind)
     except Exception as problem:  # noqa: BLE001 - cattrs raises whatever its hooks do; it means one thing
-        raise ValueError(f"not a {kind.__name__}: {type(problem).__name__}") from None
+        raise NotUnderstood(
+            f"What is stored as {kind.__name__} cannot be read ({type(problem).__name__}): another version "
+            "of Env Sync wrote it. Clear the whole group, so that one version does all of it."
+        ) from None
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from env_sync.engines.contract import Holder
 from env_sync.engines.document_lease import Found, Leases
-from env_sync.errors import Cancelled
+from env_sync.errors import Cancelled, LeaseHeld
 
 LOG = logging.getLogger("env_sync.tests")
 HOLDER = Holder(run="run", group="pull", attempt="1")
@@ -77,3 +77,13 @@ def test_a_step_that_is_cancelled_as_it_begins_keeps_nobody_waiting(cancelled_at
         pytest.fail("the step went on")
     assert server.rows is not None
     assert [row["worker"] for row in server.rows] == [None]
+
+
+def test_a_lease_that_another_version_wrote_is_left_alone() -> None:
+    server = MemoryServer(rows=[{"database": "other", "held_by": "whatever"}])
+    leases = Leases(server, "live", HOLDER, dt.timedelta(hours=1), LOG)
+    with pytest.raises(LeaseHeld, match=r"another version of Env Sync.*Wait until its runs have ended"):
+        leases.take(at_most=5)
+    with pytest.raises(LeaseHeld, match="another version"):
+        leases.release()
+    assert server.version == 0

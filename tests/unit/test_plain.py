@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from env_sync.engines.contract import CopyState, Dump, Holder, Stamp
+from env_sync.errors import NotUnderstood
 from env_sync.manifest import Parent, Transformation
 from env_sync.plain import from_plain, to_plain
 from env_sync.report import Result, Skip
+from env_sync.steps.failure import described
 from env_sync.steps.results import Downloaded, Started
 from tests.unit.values import moment
 
@@ -90,13 +92,15 @@ def test_fields_that_are_not_known_are_ignored() -> None:
     "data", [None, [], "text", {}, {"attempt": "a"}, {"attempt": "a", "started": 5}, {"started": "x"}]
 )
 def test_data_of_another_kind_is_refused_without_repeating_it(data: Any) -> None:
-    with pytest.raises(ValueError, match=r"^not a Started: ") as refusal:
+    with pytest.raises(NotUnderstood, match=r"stored as Started cannot be read .*Clear the whole") as refusal:
         from_plain(Started, data)
     assert "text" not in str(refusal.value)
+    # It is told as it is, whoever raises it where nobody expected it.
+    assert described(refusal.value).startswith("NotUnderstood: ")
 
 
 def test_a_missing_field_is_refused() -> None:
     data = to_plain(DUMP)
     del data["data_time"]
-    with pytest.raises(ValueError, match="not a Downloaded"):
+    with pytest.raises(ValueError, match="stored as Downloaded"):
         from_plain(Downloaded, data)

@@ -337,7 +337,7 @@ class Leases(Generic[S]):
         """Replace the leases by what `change` makes of them at the server's time; again on a conflict."""
         for _ in range(CONFLICTS):
             found = self.server.read(session)
-            rows = _rows(found.rows) if found else {}
+            rows = self._rows(found)
             changed = change(rows, self.server.now(session))
             if changed is rows:
                 return
@@ -349,6 +349,17 @@ class Leases(Generic[S]):
             "be written: too many syncs start there at once. Run the group again."
         )
 
+    def _rows(self, found: Found | None) -> dict[str, Row]:
+        try:
+            rows = [from_plain(Row, each) for each in found.rows] if found else []
+        except ValueError:
+            raise LeaseHeld(
+                f"The leases on {self.server} cannot be read: another version of Env Sync wrote one of them. "
+                "Wait until its runs have ended. If none is left, remove the document that holds the leases; "
+                "docs/operations.md says where it is."
+            ) from None
+        return {row.database: row for row in rows}
+
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return self.server.errors(f"The lease on {self.database}")
 
@@ -357,11 +368,6 @@ class _AtWork(Exception):
     def __init__(self, worker: Worker) -> None:
         super().__init__()
         self.worker = worker
-
-
-def _rows(plain: Sequence[Any]) -> dict[str, Row]:
-    rows = [from_plain(Row, each) for each in plain]
-    return {row.database: row for row in rows}
 
 
 def _moment(moment: dt.datetime) -> str:

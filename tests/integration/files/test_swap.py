@@ -405,6 +405,21 @@ def test_one_at_a_time(stage: Stage) -> None:
     second.take_lease(at_most=2)
 
 
+def test_a_lease_that_another_version_wrote_is_left_alone(stage: Stage) -> None:
+    engine, other = stage.engine(), stage.engine(database="other")
+    engine.take_lease(at_most=1)
+    lease = stage.root / HIDDEN / NAME / "lease.json"
+    lease.write_text('{"held_by": "another version"}')
+    for refused in (engine.release_lease, lambda: engine.take_lease(at_most=1)):
+        with pytest.raises(LeaseHeld, match=r"another version of Env Sync wrote it\. Wait until"):
+            refused()
+    with pytest.raises(LeaseHeld, match="uploads by another version of Env Sync"):
+        other.take_lease(at_most=1)
+    # Whatever a power cut leaves, nobody holds it.
+    lease.write_text("")
+    engine.take_lease(at_most=1)
+
+
 def test_a_lease_that_lapsed_is_free_only_when_its_process_is_at_rest(stage: Stage) -> None:
     stage.make_live()
     brief = Options(lease_lifetime=dt.timedelta(0))

@@ -403,6 +403,21 @@ def test_whoever_has_the_lease_next_ends_a_promotion(stage: Stage, monkeypatch: 
     assert moment > 30
 
 
+def test_a_promotion_that_another_version_began_is_left_to_it(stage: Stage) -> None:
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(NEW))
+        engine.sanitise(())
+    stage.server.execute("INSERT INTO env_sync.journal VALUES (%s, '{\"version\": 99}')", [stage.database])
+    refused = pytest.raises(
+        PromoteFailed, match=r"another version of Env Sync.*Bring it to its end with that"
+    )
+    with refused, engine.at_work():
+        pytest.fail("the step went on")
+    assert tried(stage)
+    assert objects(stage, stage.database) == OLD_OBJECTS
+
+
 @pytest.mark.parametrize(
     "name", ["odd.name $1", "Ärger 日本", 'quo"ted', "tick`ed", "it's", "back\\slash", "100%s"]
 )

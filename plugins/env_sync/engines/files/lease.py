@@ -202,19 +202,14 @@ class Leases:
 
     def _count(self, now: dt.datetime, at_most: int) -> None:
         others = [
-            (folder.name, row)
+            said
             for folder in sorted(self.place.hidden.iterdir())
-            if folder != self.place.folder
-            and (row := _read(folder / "lease.json")) is not None
-            and row.expires_at > now
+            if folder != self.place.folder and (said := _said_of(folder, now)) is not None
         ]
         if len(others) >= at_most:
-            named = ", ".join(
-                f"{name} by {row.holder} (lapses at {_moment(row.expires_at)})" for name, row in others
-            )
             raise LeaseHeld(
                 f"{len(others)} leases are held below {self.place.root}, which is to have {at_most} at the "
-                f"same time: {named}. Wait until one is given back."
+                f"same time: {', '.join(others)}. Wait until one is given back."
             )
 
     def _at_rest(self) -> bool:
@@ -250,11 +245,32 @@ class Leases:
 
 
 def _read(file: Path) -> Row | None:
-    """What a file says; None where there is none. One that cannot be read was not written by this code."""
+    """What a file says; None where there is none, or where a power cut left something else than a lease.
+
+    Raises LeaseHeld where another version wrote it.
+    """
     try:
-        return from_plain(Row, json.loads(file.read_bytes()))
+        plain = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    try:
+        return from_plain(Row, plain)
+    except ValueError:
+        raise LeaseHeld(
+            f"The lease in {file} cannot be read: another version of Env Sync wrote it. Wait until its run "
+            "has ended. If it has, remove that file."
+        ) from None
+
+
+def _said_of(folder: Path, now: dt.datetime) -> str | None:
+    """Which lease another directory has, in words; None where it has none."""
+    try:
+        row = _read(folder / "lease.json")
+    except LeaseHeld:
+        return f"{folder.name} by another version of Env Sync"
+    if row is None or row.expires_at <= now:
+        return None
+    return f"{folder.name} by {row.holder} (lapses at {_moment(row.expires_at)})"
 
 
 def _try_lock(descriptor: int) -> bool:

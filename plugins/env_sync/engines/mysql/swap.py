@@ -181,11 +181,22 @@ def finish(session: Session, server: Server, plan: Plan, seconds: float | None) 
 
 
 def recover(session: Session, server: Server, copies: Copies, log: logging.Logger) -> str:
-    """End what the journal says was begun and not ended: go on, or put back; gives what was done, or ""."""
+    """End what the journal says was begun and not ended: go on, or put back; gives what was done, or "".
+
+    Raises PromoteFailed where the journal cannot be read, MySQLError.
+    """
     rows = session.execute("SELECT promotion FROM journal WHERE `database` = %s", [copies.live])
     if not rows:
         return ""
-    plan = from_plain(Plan, json.loads(rows[0][0]))
+    try:
+        plan = from_plain(Plan, json.loads(rows[0][0]))
+    except ValueError:
+        raise PromoteFailed(
+            f"A swap of {copies.live} on {server} did not end, and its journal, in table journal of database "
+            f"{server.lease_database}, cannot be read: another version of Env Sync wrote it. Bring it to its "
+            "end with that version; live has all tables of the old data or all of the new, and may lack "
+            "views, triggers, routines and events."
+        ) from None
     if renamed(session, plan):
         swapped = finish(session, server, plan, None)
         for warning in swapped.warnings:
