@@ -16,7 +16,8 @@ from pathlib import PurePosixPath
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-CONFORMANCE = "conformance"
+OF_SUBJECTS = ("conformance", "compatibility")
+"""Folders whose tests are each of one subject, whose servers they share."""
 BETWEEN = "|"
 
 
@@ -25,7 +26,7 @@ def servers_of(nodeid: str) -> str:
     path, _, name = nodeid.partition("::")
     parts = PurePosixPath(path).parts[2:]
     folder = parts[0] if len(parts) > 1 else PurePosixPath(path).stem
-    if folder == CONFORMANCE and (found := re.search(r"\[([A-Z][^\[\]-]*)", name)):
+    if folder in OF_SUBJECTS and (found := re.search(r"\[([A-Z][^\[\]-]*)", name)):
         return found[1]
     return folder
 

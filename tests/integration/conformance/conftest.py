@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -139,12 +140,17 @@ def clients(kept_clients: None) -> None:
     """Each step of each scenario asks for a client."""
 
 
+@functools.cache
+def servers_in(folder: Path) -> Servers:
+    """The servers of all subjects, for whichever suite asks."""
+    return Servers(folder)
+
+
 @pytest.fixture(scope="session")
 def servers(server_folder: Path) -> Iterator[Servers]:
-    """The servers of all subjects."""
-    servers = Servers(server_folder)
-    yield servers
-    servers.stop()
+    """The servers of all subjects; whoever uses them last stops them."""
+    yield servers_in(server_folder)
+    servers_in(server_folder).stop()
 
 
 @pytest.fixture(scope="session", params=SUBJECTS)

@@ -1,0 +1,249 @@
+"""`product.py` as it would have been in 734d67c, which has none. Not to be changed.
+
+It is of protocol 1 of `worker.py`, and is run by the present one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Connection
+from attrs import evolve, frozen
+
+import env_sync
+from env_sync import manifest, pause, plain, report
+from env_sync.cancellation import Cancellation
+from env_sync.connections import server_connection, store_connection
+from env_sync.engines import contract, document_lease
+from env_sync.engines.elasticsearch import contents, records
+from env_sync.engines.elasticsearch import engine as elasticsearch_engine
+from env_sync.engines.files import engine as files_engine
+from env_sync.engines.files import lease as files_lease
+from env_sync.engines.files.record import Record
+from env_sync.engines.mongo import engine as mongo_engine
+from env_sync.engines.mongo.promotion import Journal
+from env_sync.engines.mongo.stamp import LiveStamp
+from env_sync.engines.mysql import engine as mysql_engine
+from env_sync.engines.mysql import stamp as mysql_stamp
+from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.swap import Plan as MySQLPlan
+from env_sync.engines.postgresql import engine as postgresql_engine
+from env_sync.engines.postgresql import stamp as postgresql_stamp
+from env_sync.hieradata.sync import Sync
+from env_sync.installation import read_plan
+from env_sync.operators import outbox
+from env_sync.plain import from_plain, to_plain
+from env_sync.progress import Progress
+from env_sync.report import Outcome, make_report
+from env_sync.request import read_request
+from env_sync.steps import failure, finish, results
+from env_sync.steps.session import Session, open_session
+from env_sync.steps.whole_group import CLUSTER_STEP_WORK, STEP_WORK
+from env_sync.stopwatch import Spent
+from env_sync.store import s3
+from env_sync.store.requests import Requests, Tuning
+
+ENGINES = (postgresql_engine, mysql_engine, mongo_engine, files_engine, elasticsearch_engine)
+"""Imported once for all jobs: a step that imports its engine by itself takes a second more."""
+BETWEEN_ATTEMPTS = 0.2
+"""Seconds between two tries of a clean-up, which is tried again while a server still ends killed sessions."""
+
+KEPT: dict[str, Requests] = {}
+"""S3 clients by the text of their connection; making one takes longer than most steps."""
+
+
+def package() -> str:
+    """The folder of the package that is tested."""
+    return str(Path(env_sync.__file__).parent)
+
+
+def prepare(job: Mapping[str, Any]) -> None:
+    """Make what a job needs and its process can inherit; sends nothing to anybody."""
+    if job["do"] == "step":
+        before = dict(os.environ)
+        os.environ.update(job["environ"])
+        try:
+            if not KEPT:
+                _warm_up(job)
+            _keep_requests(job["environment"])
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _warm_up(job: Mapping[str, Any]) -> None:
+    """Have imported, compiled and generated what every step would by itself: half a second each time."""
+    finish.BETWEEN_ATTEMPTS = BETWEEN_ATTEMPTS
+    s3._requests = _kept_requests
+    for group in read_plan(job["environment"]).groups:
+        if isinstance(group.sync, Sync):
+            server_connection(group.sync)
+    for kind in KINDS.values():
+        if kind.kind is not None:
+            converter = plain._converter()
+            converter.get_structure_hook(kind.kind)
+            converter.get_unstructure_hook(kind.kind)
+
+
+def _keep_requests(environment: str) -> None:
+    connection = store_connection(environment)
+    text = os.environ[f"AIRFLOW_CONN_{connection.conn_id.upper()}"]
+    if text not in KEPT:
+        KEPT[text] = make_requests(connection, Tuning(), logging.getLogger("env_sync"))
+
+
+make_requests = s3._requests
+
+
+def _kept_requests(connection: Connection | str, tuning: Tuning, log: logging.Logger) -> Requests:
+    name = connection if isinstance(connection, str) else connection.conn_id
+    kept = KEPT.get(os.environ.get(f"AIRFLOW_CONN_{name.upper()}", ""))
+    if kept is None or tuning != kept.tuning:
+        return make_requests(connection, tuning, log)
+    return evolve(kept, log=log)
+
+
+# Steps
+
+
+def do(job: Mapping[str, Any], progress: Progress) -> Any:
+    """Do one step, as a task of Airflow does it; gives its plain result. Raises whatever the step raises."""
+    plan = read_plan(job["environment"])
+    [group] = [group for group in plan.groups if group.sync.name == job["sync"]]
+    if job["lease_lifetime"] is not None:
+        lifetime = dt.timedelta(seconds=job["lease_lifetime"])
+        group = evolve(
+            group, sync=evolve(group.sync, options=evolve(group.sync.options, lease_lifetime=lifetime))
+        )
+    session = open_session(
+        group=group,
+        settings=plan.settings,
+        request=read_request(job["conf"], plan),
+        holder=contract.Holder(run=job["run"], group=group.id, attempt=job["attempt"]),
+        pause=lambda: None,
+        cancellation=Cancellation(),
+        progress=progress,
+        log=logging.getLogger("env_sync.compatibility"),
+    )
+    if job["step"] == "report":
+        return _report(job, session)
+    work = CLUSTER_STEP_WORK if group.sync.is_cluster else STEP_WORK
+    # What the operators of later steps read of earlier ones.
+    read: Mapping[str, type[Any]] = {"download": results.Downloaded, "dump": results.Dumped}
+    given = {
+        step: from_plain(kind, job["results"][step]) for step, kind in read.items() if step in job["results"]
+    }
+    return to_plain(work[job["step"]](session, given))
+
+
+def described(problem: Exception) -> str:
+    """How a step's error reads in Airflow."""
+    return failure.described(problem)
+
+
+def _report(job: Mapping[str, Any], session: Session) -> Any:
+    finished = finish.finish(session)
+    sync = session.sync
+    steps = [step for step in session.request.steps(session.group) if step != "report"]
+    made = make_report(
+        environment=sync.environment,
+        sync=sync.name,
+        group=session.group.id,
+        run=session.holder.run,
+        action=sync.action,
+        database=sync.database,
+        max_dump_age=sync.options.max_dump_age,
+        outcome=Outcome(
+            states={step: job["states"].get(step) for step in steps},
+            results=job["results"],
+            errors=job["errors"],
+            skip=None,
+            started=dt.datetime.fromisoformat(job["began"]),
+            promoted=finished.promoted,
+            notes=finished.notes,
+            failures=finished.failures,
+            undo=session.request.restore_previous is not None,
+        ),
+        now=dt.datetime.now(dt.UTC),
+    )
+    return {"report": to_plain(made), "line": made.line()}
+
+
+# Values
+
+
+@frozen
+class Kind:
+    """A kind of value that is stored, or passed between steps, and its plain form."""
+
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any] = to_plain
+    kind: type[Any] | None = None
+    """Where `env_sync.plain` alone makes it what it is."""
+
+
+def _of(kind: type[Any]) -> Kind:
+    return Kind(lambda plain: from_plain(kind, plain), kind=kind)
+
+
+KINDS: Mapping[str, Kind] = {
+    # Results of steps and what else is in XCom.
+    "started": _of(results.Started),
+    "awaited": _of(results.Awaited),
+    "dumped": _of(results.Dumped),
+    "uploaded": _of(results.Uploaded),
+    "downloaded": _of(results.Downloaded),
+    "restored": _of(results.Restored),
+    "sanitised": _of(results.Sanitised),
+    "promoted": _of(results.Promoted),
+    "live again": _of(results.LiveAgain),
+    "bucket synced": _of(results.BucketSynced),
+    "snapshot": _of(contract.Snapshot),
+    "filled": _of(contract.Filled),
+    "skip": _of(report.Skip),
+    "spent": _of(Spent),
+    "report": _of(report.Report),
+    # In Airflow beside XCom.
+    "outbox": _of(outbox._Kept),
+    "pause": Kind(pause.read_pause, pause.write_pause),
+    # In buckets and work folders.
+    "manifest": Kind(lambda text: manifest.from_json(text, key="manifest"), manifest.to_json),
+    "note of a dump": _of(contract.Dump),
+    "note of a push": _of(manifest.Manifest),
+    # On servers.
+    "stamp": _of(contract.Stamp),
+    "lease in a document": _of(document_lease.Row),
+    "lease of files": _of(files_lease.Row),
+    "comment of PostgreSQL": Kind(postgresql_stamp.take_apart, lambda comment: comment.text()),
+    "stamp of MySQL": Kind(mysql_stamp.read_text, mysql_stamp.told_text),
+    "objects of MySQL": Kind(
+        lambda plain: [from_plain(Object, each) for each in plain],
+        lambda objects: [to_plain(each) for each in objects],
+    ),
+    "journal of MySQL": _of(MySQLPlan),
+    "live stamp of MongoDB": _of(LiveStamp),
+    "journal of MongoDB": _of(Journal),
+    "record of files": _of(Record),
+    "contents of Elasticsearch": _of(contents.Contents),
+    "incoming of Elasticsearch": _of(records.Incoming),
+    "live of Elasticsearch": _of(records.Live),
+    "taking of Elasticsearch": _of(records.Taking),
+}
+
+
+def read_all(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Each value as it is written anew after it was read. One of a kind that is not known is left out."""
+    anew: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in KINDS:
+            try:
+                anew[name] = {"plain": KINDS[name].write(KINDS[name].read(value))}
+            except Exception as problem:  # noqa: BLE001 - whatever it is, it was not understood
+                anew[name] = {"error": f"{type(problem).__name__}: {problem}"}
+    return json.loads(json.dumps(anew))  # type: ignore[no-any-return]
