@@ -38,8 +38,8 @@ class BadTransformation:
 
     text: str
     says: str
-    seconds: float | None = None
-    """A limit for the step, in seconds, where it fails by taking too long."""
+    never_ends: str | None = None
+    """Where it fails by taking too long: what the server is then seen to run."""
 
 
 @frozen(kw_only=True)
@@ -191,6 +191,10 @@ class Subject(ABC):
     @abstractmethod
     def sessions(self, environment: str, database: str) -> list[str]:
         """What the sync's role is doing in the copies of a database, as the server sees it."""
+
+    def statements(self, environment: str, database: str) -> list[str]:
+        """The same, without waiting for what is about to end."""
+        return self.sessions(environment, database)
 
     @abstractmethod
     def forge_proof(self, environment: str, database: str) -> None:

@@ -202,7 +202,7 @@ class MySQLSubject(Subject):
                 text=good + "LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE notes;\n", says="line 2: LOAD"
             ),
             "missing table": BadTransformation(text="DELETE FROM pepole;", says="line 1: .*pepole"),
-            "endless": BadTransformation(text="SELECT SLEEP(600);", says="cancelled", seconds=1),
+            "endless": BadTransformation(text="SELECT SLEEP(600);", says="cancelled", never_ends="SLEEP"),
         }
 
     def bad_dumps(self, good: bytes, other: bytes) -> Mapping[str, BadDump]:
@@ -287,17 +287,18 @@ class MySQLSubject(Subject):
 
     def sessions(self, environment: str, database: str) -> list[str]:
         deadline = time.monotonic() + 5
-        while True:
-            rows = self.servers[environment].execute(
-                "SELECT CONCAT(DB, ': ', COALESCE(LEFT(INFO, 100), COMMAND)) FROM "
-                "information_schema.PROCESSLIST "
-                "WHERE USER = %s AND DB IN %s",
-                [SYNC_ACCOUNT, tuple(_copies(database).values())],
-            )
-            # A server takes a moment to see that a client is gone.
-            if not rows or time.monotonic() > deadline:
-                return [text for (text,) in rows]
+        # A server takes a moment to see that a client is gone.
+        while (found := self.statements(environment, database)) and time.monotonic() < deadline:
             time.sleep(0.02)
+        return found
+
+    def statements(self, environment: str, database: str) -> list[str]:
+        rows = self.servers[environment].execute(
+            "SELECT CONCAT(DB, ': ', COALESCE(LEFT(INFO, 100), COMMAND)) FROM information_schema.PROCESSLIST "
+            "WHERE USER = %s AND DB IN %s",
+            [SYNC_ACCOUNT, tuple(_copies(database).values())],
+        )
+        return [text for (text,) in rows]
 
     def forge_proof(self, environment: str, database: str) -> None:
         server, name = self.servers[environment], qualified(_copies(database)["incoming"], TABLE)

@@ -217,7 +217,9 @@ class PostgreSQLSubject(Subject):
             "vacuum": BadTransformation(text=good + "VACUUM people;", says="line 2.*VACUUM"),
             "copy": BadTransformation(text=good + "COPY people FROM STDIN;\n", says="COPY"),
             "missing table": BadTransformation(text="DELETE FROM pepole;", says="line 1: .*pepole"),
-            "endless": BadTransformation(text="SELECT pg_sleep(600);", says="cancelled", seconds=1),
+            "endless": BadTransformation(
+                text="SELECT pg_sleep(600);", says="cancelled", never_ends="pg_sleep"
+            ),
         }
 
     def bad_dumps(self, good: bytes, other: bytes) -> Mapping[str, BadDump]:
