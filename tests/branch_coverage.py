@@ -20,6 +20,7 @@ from attrs import evolve, frozen
 from coverage import Coverage
 
 BASELINE = Path(__file__).with_suffix(".json")
+ROOT = Path(__file__).parents[1]
 PACKAGE = "plugins/env_sync"
 SLACK = 0.5
 """Percentage points by which two runs of the same code may differ: which of two ends a wait is chance."""
@@ -72,12 +73,15 @@ def table(found: Mapping[str, Branches], baseline: Mapping[str, float]) -> Itera
 
 
 def measured() -> Mapping[str, Branches]:
-    """The sums of all data files of this run, which are combined into one."""
+    """The sums of all data files of this run, which are combined into one.
+
+    The compatibility tests run the package of another commit as well; only that of this checkout counts.
+    """
     data = Coverage()
     data.combine()
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        data.json_report(outfile=str(report))
+        data.json_report(include=[str(ROOT / PACKAGE / "*")], outfile=str(report))
         files: Mapping[str, Mapping[str, Any]] = json.loads(report.read_text())["files"]
     return by_package(files)
 

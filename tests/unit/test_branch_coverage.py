@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import CoverageData
 
-from tests.branch_coverage import SLACK, Branches, by_package, package_of, table, too_low
+from sandbox import process
+from tests.branch_coverage import (
+    PACKAGE,
+    ROOT,
+    SLACK,
+    Branches,
+    by_package,
+    measured,
+    package_of,
+    table,
+    too_low,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +60,26 @@ def test_less_than_before_is_told() -> None:
         "b             100     80   80.0",
         "new            10      0    0.0",
     ]
+
+
+def test_only_the_package_of_this_checkout_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVERAGE_FILE", str(tmp_path / "coverage"))
+    monkeypatch.chdir(ROOT)
+    here, another = ROOT / PACKAGE / "store" / "keys.py", tmp_path / "env_sync" / "store" / "keys.py"
+    another.parent.mkdir(parents=True)
+    another.write_text("for _ in (1, 2):\n    pass\n")
+    for number, file in enumerate((here, another)):
+        data = CoverageData(basename=str(tmp_path / f"coverage.{number}"))
+        data.add_arcs({str(file): [(-1, 1), (1, 2), (2, 1)]})
+        data.write()
+    assert list(measured()) == ["store"]
+
+
+def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> None:
+    file = tmp_path / "coverage"
+    command = ["run", f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={file}", "-m", "env_sync.redact"]
+    process.run([sys.executable, "-m", "coverage", *command], cwd=(ROOT / PACKAGE).parent)
+    (part,) = tmp_path.iterdir()
+    data = CoverageData(basename=str(part))
+    data.read()
+    assert str(ROOT / PACKAGE / "redact.py") in data.measured_files()
