@@ -47,6 +47,7 @@ class MongoDBServer(Server):
         self.port = port or 0
         self.password = ""
         self.tls = tls
+        self._kept: tuple[int, Client] | None = None
         self._auth = auth
         self._program = Path(sys.executable).with_name("secantusd-py")
         if not self._program.exists():
@@ -72,12 +73,36 @@ class MongoDBServer(Server):
 
     @contextlib.contextmanager
     def connected(self, user: str = ADMINISTRATOR, password: str | None = None) -> Iterator[Client]:
-        """The same for the length of a block."""
+        """The same for the length of a block; the administrator's is kept for the next one."""
+        if user == ADMINISTRATOR and password is None:
+            yield self._kept_client()
+            return
         client = self.client(user, password)
         try:
             yield client
         finally:
             client.close()
+
+    def _kept_client(self) -> Client:
+        # A process that was forked must not talk over its parent's connections.
+        if self._kept is None or self._kept[0] != os.getpid():
+            self._kept = (os.getpid(), self.client())
+        return self._kept[1]
+
+    def stop(self) -> None:
+        """End it in order, with the sessions that are open."""
+        self._close_kept()
+        super().stop()
+
+    def kill(self) -> None:
+        """Kill it as a crash would; the next start recovers."""
+        self._close_kept()
+        super().kill()
+
+    def _close_kept(self) -> None:
+        if self._kept is not None and self._kept[0] == os.getpid():
+            self._kept[1].close()
+        self._kept = None
 
     def airflow_connection(
         self, user: str = SYNC_USER, password: str | None = None, **extra: object

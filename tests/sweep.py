@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -38,6 +38,18 @@ def sample(name: str, items: Sequence[T], at_most: int) -> list[T]:
         return list(items)
     between = random.Random(f"{seed()} {name}").sample(range(1, len(items) - 1), at_most - 2)
     return [items[place] for place in sorted([0, *between, len(items) - 1])]
+
+
+def strides(name: str, longest: int) -> Iterator[int]:
+    """Numbers from 0 on without end, for a sweep that ends where there is nothing left to try.
+
+    From one to the next it is at most `longest`; with `--exhaustive` no number is left out.
+    """
+    draw = random.Random(f"{seed()} {name}")
+    number = 0
+    while True:
+        yield number
+        number += 1 if exhaustive() else draw.randint(1, longest)
 
 
 def header() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from tests.sweep import EXHAUSTIVE, SEED, header, sample
+from tests.sweep import EXHAUSTIVE, SEED, header, sample, strides
 
 ITEMS = [f"item {number}" for number in range(100)]
 
@@ -69,6 +71,17 @@ def test_an_exhaustive_run_tries_everything(monkeypatch: pytest.MonkeyPatch) -> 
 def test_fewer_than_two_are_refused() -> None:
     with pytest.raises(ValueError, match="1 are too few"):
         sample("sweep", ITEMS, 1)
+
+
+def test_strides_begin_at_nothing_and_are_no_longer_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = list(itertools.islice(strides("sweep", 5), 100))
+    assert numbers[0] == 0
+    assert {after - before for before, after in itertools.pairwise(numbers)} == set(range(1, 6))
+    assert numbers == list(itertools.islice(strides("sweep", 5), 100))
+    monkeypatch.setenv(SEED, "a087b71")
+    assert numbers != list(itertools.islice(strides("sweep", 5), 100))
+    monkeypatch.setenv(EXHAUSTIVE, "1")
+    assert list(itertools.islice(strides("sweep", 5), 100)) == list(range(100))
 
 
 def test_the_header_tells_how_to_repeat_the_run() -> None:

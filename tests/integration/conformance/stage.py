@@ -43,7 +43,7 @@ FORK = multiprocessing.get_context("fork")
 BUCKET = "govuk-{}-database-backups"
 PUSH, PULL = "push", "pull"
 OLD, NEW = "old", "new"
-OLD_ROWS, NEW_ROWS = 50, 400
+OLD_ROWS, NEW_ROWS = 20, 100
 NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 UNDISTURBED: dict[tuple[str | None, ...], Sequence[bool]] = {}
 """What `Stage.undisturbed` saw, by all that this depends on."""

@@ -135,7 +135,7 @@ def test_a_store_that_is_busy_and_cuts_connections(pushed: Stage, name: str) -> 
 @BOTH
 def test_a_store_that_is_slow(pushed: Stage, name: str) -> None:
     environment = environment_of(name)
-    with FaultyProxy(pushed.s3.port, lambda number: Slow(rate=10_000)) as proxy:
+    with FaultyProxy(pushed.s3.port, lambda number: Slow(rate=40_000)) as proxy:
         pushed.connect_store(environment, proxy.endpoint)
         assert pushed.do(name).result is Result.OK
         assert proxy.counts["Slow"] > 0

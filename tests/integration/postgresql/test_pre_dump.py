@@ -45,7 +45,10 @@ from tests.integration.postgresql.stage import (
     working,
 )
 from tests.integration.postgresql.tools import dump, verify
+from tests.sweep import sample
 
+CANCELLED = 6
+"""Before how many of its statements a push is cancelled."""
 PRIVATE = b"home.example"
 COUNT = (
     "SELECT count(*), count(*) FILTER (WHERE email LIKE '%home.example'), "
@@ -283,7 +286,7 @@ def test_it_is_cancelled_at_each_statement(live: Stage, monkeypatch: pytest.Monk
     # What follows is the lease's; the dump is whole then.
     count = 1 + max(number for number, text in enumerate(statements) if "DROP DATABASE" in text)
     to(live).unlink()
-    for number in range(0, count, max(1, count // 12)):
+    for number in sample("cancel before a dump", range(count), CANCELLED):
         cancellation = Cancellation()
         left = iter(range(number))
 

@@ -32,8 +32,9 @@ from env_sync.errors import (
     WrongEnvironment,
 )
 from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, Stage, clients, pull, working
-from tests.integration.postgresql.test_promote import FORK, Killer, is_open, rows, rows_if_open
+from tests.integration.postgresql.test_promote import FORK, STRIDE, Killer, is_open, rows, rows_if_open
 from tests.integration.postgresql.test_pull import LIVE, WHO_MAY
+from tests.sweep import strides
 
 UNDO = "env_sync_integration/undo"
 
@@ -253,9 +254,9 @@ def undo_and_die(stage: Stage, number: int, *, from_closing: bool = False) -> bo
 
 
 def test_a_rerun_finishes_it_after_a_kill_at_any_statement(pulled: Stage) -> None:
-    number, closed = 0, 0
+    closed = 0
     pulled.engine(run=UNDO).take_lease(at_most=9)
-    while True:
+    for number in strides("undo and a rerun", STRIDE):
         killed = undo_and_die(pulled, number)
         assert pulled.server.databases() == {"app", "app__previous", "env_sync"}
         if is_open(pulled):
@@ -264,7 +265,6 @@ def test_a_rerun_finishes_it_after_a_kill_at_any_statement(pulled: Stage) -> Non
             closed += 1
         if not killed or rows_if_open(pulled) == 1:
             break
-        number += 1
     assert number > 15
     assert closed >= 3
     assert undo(pulled).previous_kept
@@ -272,8 +272,8 @@ def test_a_rerun_finishes_it_after_a_kill_at_any_statement(pulled: Stage) -> Non
 
 
 def test_clean_up_reopens_live_after_a_kill_at_any_statement(pulled: Stage) -> None:
-    reopened, number = 0, 0
-    while True:
+    reopened = 0
+    for number in strides("undo and a clean-up", STRIDE):
         pulled.engine(run=UNDO).take_lease(at_most=9)
         killed = undo_and_die(pulled, number, from_closing=True)
         was_closed = not is_open(pulled)
@@ -288,7 +288,6 @@ def test_clean_up_reopens_live_after_a_kill_at_any_statement(pulled: Stage) -> N
         if not killed or rows(pulled) == 1:
             break
         assert rows(pulled) == 500
-        number += 1
     assert reopened >= 3
 
 

@@ -36,8 +36,11 @@ from tests.integration.postgresql.stage import (
     say_it_was_live,
     working,
 )
+from tests.sweep import strides
 
 FORK = multiprocessing.get_context("fork")
+STRIDE = 5
+"""From one statement at which this process is killed to the next, at most."""
 
 
 @pytest.fixture
@@ -162,15 +165,14 @@ def check_whole(stage: Stage) -> None:
 
 
 def test_promote_is_finished_by_a_rerun_after_a_kill_at_any_statement(sanitised: Stage) -> None:
-    number, closed = 0, 0
+    closed = 0
     sanitised.engine().take_lease(at_most=9)
-    while True:
+    for number in strides("promote and a rerun", STRIDE):
         killed = promote_and_die(sanitised, number)
         check_whole(sanitised)
         closed += not is_open(sanitised)
         if not killed or rows_if_open(sanitised) == 500:
             break
-        number += 1
     assert number > 20
     assert closed >= 3
     assert promote(sanitised).previous_kept
@@ -189,8 +191,8 @@ def test_clean_up_reopens_live_after_a_kill_at_any_statement(sanitised: Stage) -
         "postgres",
     )
     server.execute("CREATE DATABASE kept TEMPLATE app__incoming")
-    reopened, number = 0, 0
-    while True:
+    reopened = 0
+    for number in strides("promote and a clean-up", STRIDE):
         sanitised.engine().take_lease(at_most=9)
         killed = promote_and_die(sanitised, number, from_closing=True)
         was_closed = not is_open(sanitised)
@@ -207,7 +209,6 @@ def test_clean_up_reopens_live_after_a_kill_at_any_statement(sanitised: Stage) -
             break
         assert rows(sanitised) == 1
         assert done.incoming_dropped
-        number += 1
         server.execute("CREATE DATABASE app__incoming TEMPLATE kept OWNER env_sync")
         server.execute("REVOKE ALL ON DATABASE app__incoming FROM PUBLIC")
         with server.connect() as connection:

@@ -20,8 +20,11 @@ from env_sync.errors import Cancelled, EnvSyncError, ProofMissing, ServerUnreach
 from env_sync.hieradata.settings import IndexesAfterTransformation
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import OWNER, SECRET, SOURCE, Stage, said, working
+from tests.sweep import strides
 
 FORK = multiprocessing.get_context("fork")
+STRIDE = 6
+"""From one statement at which this process is killed to the next, at most."""
 RICH = (
     SOURCE
     + """
@@ -358,7 +361,9 @@ def test_after_a_kill_at_any_statement_a_proof_means_all_indexes_and_a_rerun_is_
     )
     stage.server.execute(f"CREATE DATABASE kept TEMPLATE {stage.incoming}")
     states: list[CopyState] = []
-    while die_at(stage, len(states)):
+    for number in strides("sanitise with waiting indexes", STRIDE):
+        if not die_at(stage, number):
+            break
         engine: PostgreSQLEngine = stage.engine(transformation=file)
         with working(engine):
             left = engine.incoming_stamp()

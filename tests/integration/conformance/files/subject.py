@@ -99,7 +99,7 @@ class FilesSubject(Subject):
     def fill(self, environment: str, database: str, generation: str, rows: int, *, private: bool) -> None:
         live = self._make(environment, database)
         lines = [
-            f"{generation},{hashlib.sha256(f'{generation} {row}'.encode()).hexdigest()}"
+            ",".join([generation, *(_noise(f"{generation} {row} {part}") for part in range(2))])
             for row in range(rows)
         ]
         _write(live / "people.csv", "\n".join(lines).encode())
@@ -384,6 +384,11 @@ class FilesSubject(Subject):
     def _name_in(self, whole: bytes) -> str:
         with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
             return tar.getnames()[0]
+
+
+def _noise(seed: str) -> str:
+    """Not to be compressed: some scenarios need a dump of some size."""
+    return hashlib.sha512(seed.encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -110,8 +110,10 @@ def fill_small(
             "_id": number,
             "generation": generation,
             "email": f"{generation}-{number}@{domain}",
-            # Not to be compressed: some scenarios need a dump of some size.
-            "noise": hashlib.sha256(f"{generation}{number}".encode()).hexdigest(),
+            # Not to be compressed: some scenarios need a dump of some size. More documents take longer.
+            "noise": "".join(
+                hashlib.sha256(f"{generation}{number}{part}".encode()).hexdigest() for part in range(4)
+            ),
         }
         for number in range(1, rows + 1)
     )

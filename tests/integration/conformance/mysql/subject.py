@@ -86,11 +86,12 @@ class MySQLSubject(Subject):
             [
                 (
                     "CREATE TABLE people (id int AUTO_INCREMENT PRIMARY KEY, generation varchar(20), "
-                    "email varchar(200) UNIQUE, noise char(64), KEY (generation))"
+                    "email varchar(200) UNIQUE, noise varchar(300), KEY (generation))"
                 ),
                 (
                     f"INSERT INTO people (generation, email, noise) SELECT '{generation}', "
-                    f"CONCAT('{generation}-', seq, '@{domain}'), SHA2(seq, 256) FROM {series(rows)}"
+                    f"CONCAT('{generation}-', seq, '@{domain}'), CONCAT(SHA2(seq, 512), SHA2(-seq, 512)) "
+                    f"FROM {series(rows)}"
                 ),
                 "CREATE TABLE notes (id int AUTO_INCREMENT PRIMARY KEY, note text)",
                 "CREATE TRIGGER keep_notes BEFORE INSERT ON notes FOR EACH ROW SET NEW.note = TRIM(NEW.note)",

@@ -88,9 +88,13 @@ class PostgreSQLSubject(Subject):
             database,
             f"""
             SET ROLE {OWNER};
-            CREATE TABLE people (id serial PRIMARY KEY, generation text NOT NULL, email text UNIQUE);
-            INSERT INTO people (generation, email)
-            SELECT '{generation}', '{generation}-' || n || '@{domain}' FROM generate_series(1, {rows}) n;
+            CREATE TABLE people (
+                id serial PRIMARY KEY, generation text NOT NULL, email text UNIQUE, noise text
+            );
+            INSERT INTO people (generation, email, noise)
+            SELECT '{generation}', '{generation}-' || n || '@{domain}',
+                encode(sha512(n::text::bytea), 'hex') || encode(sha512((-n)::text::bytea), 'hex')
+            FROM generate_series(1, {rows}) n;
             CREATE TABLE notes (id serial PRIMARY KEY, note text);
             CREATE INDEX ON people (generation);
             """,
