@@ -10,7 +10,7 @@ from tests.integration.compatibility.conftest import STRANGER
 from tests.integration.compatibility.scene import Relay, Scene
 from tests.integration.compatibility.workers import Code
 from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL
-from tests.integration.conformance.subject import TARGET
+from tests.integration.conformance.subject import SOURCE, TARGET, Subject
 from tests.sweep import sample
 
 KILLS = 3
@@ -24,7 +24,15 @@ def is_refused_or_right(relay: Relay, code: Code, step: str) -> None:
     assert relay.do(code, step) or KNOWN.match(relay.errors[step]), relay.errors[step]
 
 
+@pytest.fixture
+def without_leases(subject: Subject) -> None:
+    """No version has been on the servers yet: a stranger reads no lease that another has left."""
+    for environment in (SOURCE, TARGET):
+        subject.forget_leases(environment)
+
+
 @pytest.mark.parametrize("prepared", STRANGER, indirect=True)
+@pytest.mark.usefixtures("without_leases")
 def test_what_is_not_understood_does_no_harm(scene: Scene) -> None:
     stranger, present = scene.first, scene.second
     stage = scene.stage
