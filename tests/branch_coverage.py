@@ -1,9 +1,10 @@
 """The branches of each package that the tests take, compared with those that they took before.
 
-    python -m tests.branch_coverage [--update]
+    python -m tests.branch_coverage [--update] SUITE...
 
-Reads what `coverage run` left, prints a table, and exits with 1 where a package has less than
-`branch_coverage.json` beside this file says. `--update` writes there what is measured now.
+Reads what `coverage run` left of these suites of tests, prints a table, and exits with 1 where a package has
+less than `branch_coverage.json` beside this file says for the same suites. `--update` writes there what is
+measured now.
 """
 
 from __future__ import annotations
@@ -88,11 +89,13 @@ def measured() -> Mapping[str, Branches]:
 
 def main(arguments: list[str]) -> int:
     """Print the table; gives the exit code."""
+    suites = " ".join(each for each in arguments if each != "--update")
     found = measured()
-    if arguments == ["--update"]:
-        percents = {name: round(each.percent, 1) for name, each in found.items()}
-        BASELINE.write_text(json.dumps(percents, indent=2) + "\n")
-    baseline = json.loads(BASELINE.read_text())
+    baselines = json.loads(BASELINE.read_text())
+    if "--update" in arguments:
+        baselines[suites] = {name: round(each.percent, 1) for name, each in found.items()}
+        BASELINE.write_text(json.dumps(baselines, indent=2) + "\n")
+    baseline = baselines.get(suites, {})
     sys.stdout.write("\n".join(table(found, baseline)) + "\n")
     low = too_low(found, baseline)
     if low:

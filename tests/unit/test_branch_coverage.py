@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from tests.branch_coverage import (
     SLACK,
     Branches,
     by_package,
-    measured,
     package_of,
     table,
     too_low,
@@ -62,9 +62,13 @@ def test_less_than_before_is_told() -> None:
     ]
 
 
-def test_only_the_package_of_this_checkout_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COVERAGE_FILE", str(tmp_path / "coverage"))
-    monkeypatch.chdir(ROOT)
+def without_coverage(file: Path) -> dict[str, str]:
+    """The environment of a process whose coverage is not that of these tests: its data is in a file."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    return {**kept, "COVERAGE_FILE": str(file)}
+
+
+def test_only_the_package_of_this_checkout_counts(tmp_path: Path) -> None:
     here, another = ROOT / PACKAGE / "store" / "keys.py", tmp_path / "env_sync" / "store" / "keys.py"
     another.parent.mkdir(parents=True)
     another.write_text("for _ in (1, 2):\n    pass\n")
@@ -72,13 +76,18 @@ def test_only_the_package_of_this_checkout_counts(tmp_path: Path, monkeypatch: p
         data = CoverageData(basename=str(tmp_path / f"coverage.{number}"))
         data.add_arcs({str(file): [(-1, 1), (1, 2), (2, 1)]})
         data.write()
-    assert list(measured()) == ["store"]
+    command = [sys.executable, "-m", "tests.branch_coverage", "of_a_test"]
+    printed = process.run(command, cwd=ROOT, env=without_coverage(tmp_path / "coverage"))
+    assert [line.split()[0] for line in printed.splitlines()] == ["package", "store"]
 
 
 def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> None:
-    file = tmp_path / "coverage"
-    command = ["run", f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={file}", "-m", "env_sync.redact"]
-    process.run([sys.executable, "-m", "coverage", *command], cwd=(ROOT / PACKAGE).parent)
+    command = ["run", f"--rcfile={ROOT / 'pyproject.toml'}", "-m", "env_sync.redact"]
+    process.run(
+        [sys.executable, "-m", "coverage", *command],
+        cwd=(ROOT / PACKAGE).parent,
+        env=without_coverage(tmp_path / "coverage"),
+    )
     (part,) = tmp_path.iterdir()
     data = CoverageData(basename=str(part))
     data.read()
