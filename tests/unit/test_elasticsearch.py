@@ -11,7 +11,7 @@ import pytest
 
 from env_sync.engines.contract import CopyState, Holder, Stamp, Waiting
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen
-from env_sync.engines.elasticsearch.contents import Contents, Held
+from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents
 from env_sync.engines.elasticsearch.document_counts import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import look_at_health
 from env_sync.engines.elasticsearch.names import (
@@ -338,6 +338,37 @@ class Explaining:
         if path.endswith("/_settings"):
             return {index: {"settings": {"index.number_of_shards": "1"}}}
         return self.explanation
+
+
+class Written:
+    """A cluster with one index to which somebody writes a document before each request."""
+
+    def __init__(self) -> None:
+        self.written = self.visible = 0
+
+    def ask(self, method: str, path: str, body: object = None, **_: object) -> Any:
+        self.written += 1
+        if path.endswith("/_refresh"):
+            self.visible = self.written
+        if path.endswith("/_count"):
+            return {"count": self.visible}
+        if path.endswith("/_stats/docs"):
+            copy = {"routing": {"primary": True}, "seq_no": {"max_seq_no": self.written - 1}}
+            return {"indices": {"pages": {"shards": {"0": [copy]}}}}
+        return {"index_templates": [], "component_templates": []} if path != "/_template" else {}
+
+
+def test_no_change_is_counted_whose_document_is_not() -> None:
+    """Else a snapshot of an index that is written to would have more documents than changes explain."""
+    named: dict[str, Any] = {
+        "environment": "staging",
+        "born_in": "staging",
+        "data_time": moment("2026-11-23 01:00"),
+    }
+    [held] = read_contents(cast(Any, Written()), [an_index("pages")], **named).indices
+    assert held.documents is not None
+    assert held.changes is not None
+    assert held.changes <= held.documents
 
 
 class TestHealth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.integration.elasticsearch.stage import (
     results_of_tasks,
 )
 
+PEOPLE = "people_+ü'(1)&=;%41"
 MAPPINGS = {"properties": {"number": {"type": "integer"}, "word": {"type": "keyword"}}}
 
 
@@ -32,8 +34,8 @@ def fill_source(stage: Stage) -> None:
     assert request(stage.source, "PUT", "/pages-2026", body)["acknowledged"]
     index_documents(stage.source, "pages-2026", 30, word="odd")
     request(stage.source, "PUT", "/pages-2026/_doc/routed?routing=1&refresh=true", {"word": "even"})
-    request(stage.source, "PUT", "/people", {"settings": {"number_of_replicas": 1}})
-    index_documents(stage.source, "people", 5)
+    request(stage.source, "PUT", f"/{quote(PEOPLE)}", {"settings": {"number_of_replicas": 1}})
+    index_documents(stage.source, PEOPLE, 5)
     request(stage.source, "PUT", "/closed", {})
     request(stage.source, "POST", "/closed/_close")
     request(stage.source, "PUT", "/hidden", {"settings": {"index.hidden": True}})
@@ -44,7 +46,7 @@ def fill_source(stage: Stage) -> None:
 
 def check_target(stage: Stage) -> None:
     target = stage.target
-    assert (count(target, "pages"), count(target, "people"), count(target, "pages-2026")) == (31, 5, 31)
+    assert [count(target, name) for name in ("pages", quote(PEOPLE), "pages-2026")] == [31, 5, 31]
     assert count(target, "even") == 1
     assert count(target, "*,-.tasks*") == 36
     [(name, found)] = request(target, "GET", "/pages").items()

@@ -16,7 +16,7 @@ from env_sync.engines.elasticsearch.catalogue import (
     count_documents,
     read_templates,
 )
-from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import CONTENTS
 from env_sync.errors import RequestRefused, RestoreFailed
 from env_sync.plain import from_plain, to_plain
@@ -59,13 +59,18 @@ class Contents:
 def read_contents(
     cluster: Cluster, indices: Sequence[Index], *, environment: str, born_in: str, data_time: dt.datetime
 ) -> Contents:
-    """What the indices hold now. The changes are counted first, so that no later write is missed."""
+    """What the indices hold now.
+
+    The changes are counted before the documents are made visible: what a snapshot has beside these documents
+    is then of changes that were not counted.
+    """
     held = []
     for each in indices:
+        changes = documents = None
         if not each.closed:
-            cluster.ask("POST", f"/{each.index}/_refresh", expand_wildcards="all")
-        changes = None if each.closed else count_changes(cluster, each.index)
-        documents = None if each.closed else count_documents(cluster, each.index)
+            changes = count_changes(cluster, each.index)
+            cluster.ask("POST", f"/{quoted(each.index)}/_refresh", expand_wildcards="all")
+            documents = count_documents(cluster, each.index)
         held.append(
             Held(
                 index=each.index,
@@ -110,7 +115,7 @@ def load_contents(cluster: Cluster, index: str, token: str) -> Contents | None:
     `token` is that of the snapshot's owner; earlier versions wrote none. Raises RestoreFailed where it
     speaks of another snapshot.
     """
-    found = cluster.find(f"/{index}/_doc/{DOCUMENT}")
+    found = cluster.find(f"/{quoted(index)}/_doc/{DOCUMENT}")
     if found is None:
         return None
     try:

@@ -735,7 +735,7 @@ class ElasticsearchEngine(ClusterEngine):
 
     def _end_filling(self, target: Cluster, index: str, source: Index) -> None:
         settings = {"index.refresh_interval": source.settings.get("index.refresh_interval")}
-        target.ask("PUT", f"/{index}/_settings", settings, expand_wildcards="all")
+        target.ask("PUT", f"/{quoted(index)}/_settings", settings, expand_wildcards="all")
 
     def _expecting(self, incoming: Incoming, read: Mapping[str, int]) -> Incoming:
         """What was read is what must be there; the history of the shards did not come along."""
