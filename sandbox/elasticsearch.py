@@ -122,11 +122,11 @@ class ElasticsearchServer(Server):
         )
         self._process.start()
 
-    def wait(self) -> None:
-        """Waits until it answers."""
+    def wait(self, indices: str = "*") -> None:
+        """Waits until it answers, and has every shard of these indices."""
         if self._process is None:
             raise SandboxError(f"Elasticsearch {self.name} was not started")
-        self._process.wait_until(self._answers, 120)
+        self._process.wait_until(lambda: self._answers(indices), 120)
 
     def client(self) -> Elasticsearch:
         """A client, for the caller to close."""
@@ -143,12 +143,19 @@ class ElasticsearchServer(Server):
             "extra": {"scheme": "http", **extra},
         }
 
-    def register_repository(self, name: str, folder: str | None = None, **settings: object) -> None:
-        """Registers a snapshot repository in a folder below `repositories`, its own name unless said."""
+    def register_repository(
+        self, name: str, folder: str | None = None, *, verify: bool = True, **settings: object
+    ) -> None:
+        """Registers a snapshot repository in a folder below `repositories`, its own name unless said.
+
+        With `verify` the cluster looks whether it can use it.
+        """
         place = self.repositories / (folder or name)
         with self.client() as client:
             client.snapshot.create_repository(
-                name=name, body={"type": "fs", "settings": {"location": str(place), **settings}}
+                name=name,
+                verify=verify,
+                body={"type": "fs", "settings": {"location": str(place), **settings}},
             )
 
     def clear(self) -> None:
@@ -193,10 +200,12 @@ class ElasticsearchServer(Server):
             if self._user is not None:
                 os.chown(ours / name, self._user.pw_uid, self._user.pw_gid)
 
-    def _answers(self) -> bool:
+    def _answers(self, indices: str) -> bool:
         try:
             with self.client() as client:
-                health: Any = client.cluster.health(wait_for_status="yellow", timeout="1s")
+                health: Any = client.cluster.health(
+                    index=indices, expand_wildcards="all", wait_for_status="yellow", timeout="1s"
+                )
         except (ApiError, TransportError):
             return False
         return not health["timed_out"]

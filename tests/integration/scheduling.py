@@ -19,6 +19,8 @@ from xdist.workermanage import WorkerController
 OF_SUBJECTS = ("conformance", "compatibility")
 """Folders whose tests are each of one subject, whose servers they share."""
 BETWEEN = "|"
+SHARED: Mapping[str, str] = {"Elasticsearch": "elasticsearch"}
+"""The folder of the tests that have the servers of some subjects, by how the names of these begin."""
 
 
 def servers_of(nodeid: str) -> str:
@@ -27,7 +29,7 @@ def servers_of(nodeid: str) -> str:
     parts = PurePosixPath(path).parts[2:]
     folder = parts[0] if len(parts) > 1 else PurePosixPath(path).stem
     if folder in OF_SUBJECTS and (found := re.search(r"\[([A-Z][^\[\]-]*)", name)):
-        return found[1]
+        return SHARED.get(found[1].partition(" ")[0], found[1])
     return folder
 
 

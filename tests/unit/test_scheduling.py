@@ -16,6 +16,7 @@ CONFORMANCE = "tests/integration/conformance/test_kills.py::test_a_task_that_is_
         (f"{CONFORMANCE}[PostgreSQL 15 to 18]", "PostgreSQL 15 to 18"),
         (f"{CONFORMANCE}[MongoDB]", "MongoDB"),
         ("tests/integration/compatibility/test_lease.py::test_a[Files-1234567 begins]", "Files"),
+        (f"{CONFORMANCE}[Elasticsearch 7.17-push-dump]", "elasticsearch"),
         ("tests/integration/mysql/test_mysql_pull.py::test_a[x]", "mysql"),
         ("tests/integration/test_store.py::TestKeys::test_a[moto-Some text]", "test_store"),
     ],

@@ -15,10 +15,18 @@ import pytest
 from env_sync.steps import finish as finish_module
 from sandbox import mysql
 from sandbox.documentdb import DocumentDBProxy
+from sandbox.elasticsearch import ElasticsearchServer
+from sandbox.elasticsearch_gate import ElasticsearchGate
 from sandbox.mongodb import MongoDBServer
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import VersityGW
 from tests.conftest import Server, run_server
+from tests.integration.clusters import Clusters, clusters_in
+from tests.integration.conformance.elasticsearch.subject import (
+    CopyingSubject,
+    ElasticsearchSubject,
+    make_gate,
+)
 from tests.integration.conformance.files.subject import FilesSubject, Roots, can_be_others
 from tests.integration.conformance.mongo.subject import DocumentDBSubject, MongoDBSubject
 from tests.integration.conformance.mysql.subject import MySQLSubject
@@ -32,7 +40,8 @@ from tests.result_table import CONFORMANCE, put_into
 class Servers:
     """Servers, each started when it is first asked for, under a name of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clusters: Clusters) -> None:
+        self.clusters = clusters
         self._folder = folder
         self._running: dict[str, Iterator[Any]] = {}
         self._started: dict[str, Any] = {}
@@ -96,6 +105,20 @@ def _documentdb(name: str, servers: Servers) -> Subject:
     return DocumentDBSubject(name, behind[SOURCE], behind[TARGET], proxies)
 
 
+def _elasticsearch(
+    source: str, target: str, kind: type[ElasticsearchSubject] = ElasticsearchSubject
+) -> Callable[[str, Servers], Subject]:
+    def make(name: str, servers: Servers) -> Subject:
+        above, below = servers.clusters.get(source, target)
+
+        def gate(letter: str, server: ElasticsearchServer) -> ElasticsearchGate:
+            return servers.get(f"gate-{letter}", lambda _: make_gate(server))
+
+        return kind(name, above, below, {SOURCE: gate(source, above), TARGET: gate(target, below)})
+
+    return make
+
+
 SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     "PostgreSQL 12": _postgresql("maven12", "maven12"),
     "PostgreSQL 13": _postgresql("maven13", "maven13"),
@@ -108,6 +131,10 @@ SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
     mysql.server_class().family: _mysql,
     "MongoDB": _mongodb,
     "DocumentDB": _documentdb,
+    "Elasticsearch 7.17": _elasticsearch("7a", "7b"),
+    "Elasticsearch 7.17 (copy)": _elasticsearch("7a", "7b", CopyingSubject),
+    "Elasticsearch 8.19 (copy)": _elasticsearch("8a", "8b", CopyingSubject),
+    "Elasticsearch 7.17 to 8.19": _elasticsearch("7a", "8a"),
     "Files": _files,
 }
 
@@ -127,6 +154,9 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "PostgreSQL 17": (TWICE, "test_nothing_personal_comes_down"),
     "PostgreSQL 15 to 18": (TWICE, "test_nothing_personal_comes_down", "test_a_first_pull_makes_live"),
     "DocumentDB": ("test_round_trip", "test_promote", "test_recordings"),
+    "Elasticsearch 7.17 (copy)": ("test_promote", "test_nothing_personal_comes_down"),
+    "Elasticsearch 8.19 (copy)": (TWICE,),
+    "Elasticsearch 7.17 to 8.19": (TWICE,),
 }
 """Subjects that differ from another by their server alone, and what this can change: modules and tests."""
 
@@ -143,12 +173,12 @@ def clients(kept_clients: None) -> None:
 @functools.cache
 def servers_in(folder: Path) -> Servers:
     """The servers of all subjects, for whichever suite asks."""
-    return Servers(folder)
+    return Servers(folder, clusters_in(folder))
 
 
 @pytest.fixture(scope="session")
-def servers(server_folder: Path) -> Iterator[Servers]:
-    """The servers of all subjects; whoever uses them last stops them."""
+def servers(server_folder: Path, clusters: Clusters) -> Iterator[Servers]:
+    """The servers of all subjects; whoever uses them last stops them. Clusters are the session's."""
     yield servers_in(server_folder)
     servers_in(server_folder).stop()
 
@@ -202,7 +232,9 @@ def database_name(seed: str) -> str:
 @pytest.fixture
 def applicable(subject: Subject, request: pytest.FixtureRequest) -> None:
     """Skip what cannot be for this subject, before anything is made for it."""
-    if (reason := subject.not_applicable.get(getattr(request.node, "originalname", ""))) is not None:
+    name = getattr(request.node, "originalname", "")
+    step = getattr(request.node, "callspec", _NONE).params.get("step", "")
+    if reason := subject.not_applicable.get(name) or subject.lacks_steps.get(step):
         pytest.skip(reason)
 
 
@@ -227,6 +259,7 @@ def drop(stage: Stage) -> None:
     for environment in (SOURCE, TARGET):
         stage.subject.start(environment)
         stage.subject.drop(environment, stage.database)
+    stage.dumps.clear()
 
 
 @pytest.fixture

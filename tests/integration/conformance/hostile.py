@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
 import pytest
 from psycopg import sql
 
+from tests.integration.conformance.elasticsearch.rich import ONE_SHARD, write
+from tests.integration.conformance.elasticsearch.subject import ElasticsearchSubject
 from tests.integration.conformance.files.subject import FilesSubject
 from tests.integration.conformance.mongo.subject import MongoDBSubject
 from tests.integration.conformance.mysql.subject import MySQLSubject
@@ -32,10 +35,10 @@ NAMES = (
     "x" * 60,
 )
 
-EVERY = frozenset({"postgresql", "mysql", "mongo", "files"})
+EVERY = frozenset({"postgresql", "mysql", "mongo", "elasticsearch", "files"})
 """The engines of which it is known which names they take."""
 DATABASES: Mapping[str, frozenset[str]] = {
-    'conf_"a"`b`\'; DROP DATABASE c; -- 100%s {0}': EVERY - {"mongo"},
+    'conf_"a"`b`\'; DROP DATABASE c; -- 100%s {0}': EVERY - {"mongo", "elasticsearch"},
     "conf_a'b;c--d": EVERY,
     "conf_%": EVERY,
     "conf_new\nline": frozenset(),
@@ -166,3 +169,37 @@ def _(subject: FilesSubject, environment: str, database: str, name: str, texts: 
 def _(subject: FilesSubject, environment: str, database: str, name: str) -> list[str]:
     folder = subject.roots[environment] / database / name
     return [(folder / f"{number}").read_bytes().decode() for number in range(len(list(folder.iterdir())))]
+
+
+def _index(database: str, name: str) -> str:
+    """An index may be called like few names; its fields, documents and routing may be called like most."""
+    if set(name) & {*' "*\\<|,>/?#:\n'} or name != name.lower():
+        name = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{database}-{name}"
+
+
+@put.register
+def _(
+    subject: ElasticsearchSubject, environment: str, database: str, name: str, texts: Sequence[str]
+) -> bool:
+    if ".." in name:
+        return False
+    mappings = {"properties": {name: {"type": "keyword", "index": False, "doc_values": False}}}
+    index = _index(database, name)
+    with subject.servers[environment].client() as client:
+        client.indices.create(index=index, settings=ONE_SHARD, mappings=mappings)
+        write(
+            client,
+            index,
+            {f"{name} {number}": {name: text} for number, text in enumerate(texts)},
+            routing=name,
+        )
+    return True
+
+
+@taken.register
+def _(subject: ElasticsearchSubject, environment: str, database: str, name: str) -> list[str]:
+    with subject.servers[environment].client() as client:
+        found = client.search(index=_index(database, name), size=10_000, routing=name)["hits"]["hits"]
+    by_number = {int(hit["_id"].removeprefix(f"{name} ")): hit["_source"][name] for hit in found}
+    return [by_number[number] for number in range(len(by_number))]

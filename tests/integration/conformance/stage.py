@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field, frozen
 
+from env_sync import errors
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import Holder
-from env_sync.errors import Cancelled
+from env_sync.errors import Cancelled, EnvSyncError
 from env_sync.installation import HIERADATA, TRANSFORMATIONS, read_plan
 from env_sync.pause import Pause
 from env_sync.plain import to_plain
@@ -30,12 +31,15 @@ from env_sync.plan import Plan
 from env_sync.progress import Progress
 from env_sync.report import Outcome, Report, Result, make_report
 from env_sync.request import Request
+from env_sync.steps import waiting
 from env_sync.steps.failure import described
 from env_sync.steps.finish import finish
 from env_sync.steps.session import WORK_FOLDER, Session, open_session
-from env_sync.steps.whole_group import STEP_WORK
-from env_sync.store.keys import parse_timestamp, timestamp_text
+from env_sync.steps.whole_group import CLUSTER_STEP_WORK, STEP_WORK
+from env_sync.store.keys import timestamp_text
+from sandbox.faulty_proxy import Fault, FaultyProxy
 from sandbox.s3 import S3Server
+from tests.integration.conformance.dumps import BucketDumps, Dumps
 from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET, Reading, Subject
 from tests.sweep import sample
 
@@ -44,9 +48,12 @@ BUCKET = "govuk-{}-database-backups"
 PUSH, PULL = "push", "pull"
 OLD, NEW = "old", "new"
 OLD_ROWS, NEW_ROWS = 20, 100
-NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 UNDISTURBED: dict[tuple[str | None, ...], Sequence[bool]] = {}
 """What `Stage.undisturbed` saw, by all that this depends on."""
+TRIES = 5
+"""How often a task is tried where what goes wrong may pass."""
+LOOK_AGAIN = 0.05
+"""Seconds after which a step that waits for its cluster looks again."""
 
 
 @frozen
@@ -114,8 +121,9 @@ class Attempt:
 
     def run(self, step: str) -> bool:
         """Do a step in this process; whether it succeeded."""
+        work = CLUSTER_STEP_WORK if self.session.sync.is_cluster else STEP_WORK
         try:
-            self.results[step] = STEP_WORK[step](self.session, self.results)
+            self.results[step] = work[step](self.session, self.results)
         except Exception as problem:  # noqa: BLE001 - told as a task's state and error are
             cancelled = self.session.cancellation.cancelled and not isinstance(problem, Cancelled)
             self.states[step] = "failed"
@@ -136,6 +144,24 @@ class Attempt:
         """Do this step and those after it, until one fails; whether all succeeded."""
         steps = self.steps()
         return all(self.run(each) for each in steps[steps.index(step) :])
+
+    def run_as_tasks(self) -> bool:
+        """Do all steps as Airflow does, again where what went wrong may pass; whether all succeeded.
+
+        Each try is in a process of its own.
+        """
+        for step in self.steps():
+            for _ in range(TRIES):
+                self.in_child(step)
+                if self.states[step] == "success":
+                    self.errors.pop(step, None)
+                    break
+                kind = getattr(errors, self.errors[step].partition(":")[0], EnvSyncError)
+                if not kind.passing:
+                    return False
+            else:
+                return False
+        return True
 
     def do_watched(self, step: str, at: Callable[[Instant], None]) -> list[Instant]:
         """Do a step in this process and tell its moments; `at` is told each as it comes."""
@@ -298,6 +324,9 @@ class Stage:
             WORK_FOLDER: self.work_folder,
         }.items():
             self.monkeypatch.setenv(name, str(value))
+        # A step that waits for its cluster looks again soon.
+        for each in ("FIRST", "LONGEST"):
+            self.monkeypatch.setattr(waiting, each, LOOK_AGAIN)
         for environment in (SOURCE, TARGET):
             self.connect(environment, self.subject.connection(environment))
             self.connect_store(environment, self.s3.endpoint)
@@ -323,9 +352,11 @@ class Stage:
         """Let this be Airflow's connection for the database server of an environment."""
         extra = connection["extra"]
         assert isinstance(extra, dict)
-        said = {**connection, "extra": {"environment": environment, **extra}}
-        name = f"AIRFLOW_CONN_ENV_SYNC_{environment.upper()}_CONFORMANCE_DB"
-        self.monkeypatch.setenv(name, json.dumps(said))
+        said = json.dumps({**connection, "extra": {"environment": environment, **extra}})
+        self.monkeypatch.setenv(f"AIRFLOW_CONN_ENV_SYNC_{environment.upper()}_CONFORMANCE_DB", said)
+        if environment == SOURCE:
+            # As whoever copies from it straight reaches it.
+            self.monkeypatch.setenv(f"AIRFLOW_CONN_ENV_SYNC_{TARGET.upper()}_CONFORMANCE_ABOVE", said)
 
     def connect_store(self, environment: str, endpoint: str) -> None:
         """Let this be Airflow's connection for the buckets of an environment."""
@@ -335,9 +366,32 @@ class Stage:
         said = {**connection, "extra": {**extra, "endpoint_url": endpoint}}
         self.monkeypatch.setenv(f"AIRFLOW_CONN_ENV_SYNC_{environment.upper()}_S3", json.dumps(said))
 
+    @contextlib.contextmanager
+    def spoiled_store(
+        self, environment: str, choose: Callable[[int], Fault], *, timeout: int = 20
+    ) -> Iterator[FaultyProxy]:
+        """Have an environment reach what holds the dumps through a proxy that spoils connections.
+
+        `timeout` is how many seconds a server that holds them itself has for an answer.
+        """
+        if self.subject.has_store:
+            with FaultyProxy(self.s3.port, choose) as proxy:
+                self.connect_store(environment, proxy.endpoint)
+                yield proxy
+            self.connect_store(environment, self.s3.endpoint)
+            return
+        right = self.subject.connection(environment)
+        with FaultyProxy(int(str(right["port"])), choose) as proxy:
+            extra = right["extra"]
+            assert isinstance(extra, dict)
+            self.connect(environment, {**right, "port": proxy.port, "extra": {**extra, "timeout": timeout}})
+            yield proxy
+        self.connect(environment, right)
+
     def configure(self) -> None:
-        """Write hieradata and the transformation as they are now."""
+        """Write hieradata and the transformation as they are now, and make a place for the dumps."""
         self._plans.clear()
+        self.dumps.set_up()
         hieradata, transformations = self.folder / "hieradata", self.folder / "transformations"
         for folder in (hieradata, transformations):
             shutil.rmtree(folder, ignore_errors=True)
@@ -346,12 +400,10 @@ class Stage:
         common = {
             "ensure": "present",
             "dbms": self.subject.dbms,
-            "storagebackend": "s3",
             "database": self.database,
             "database_hostname": "conformance-db",
-            "path": self.path,
-            "url": BUCKET.format(SOURCE),
             "minute": "0",
+            **self.dumps.fields,
         }
         push = {
             **common,
@@ -362,7 +414,14 @@ class Stage:
         }
         # A job is a connection: two suffice to have several.
         quick = {"promote_wait": "20s", "jobs": 2}
-        pull = {**common, "action": "pull", "hour": "2", **quick, **self.options}
+        pull = {
+            **common,
+            "action": "pull",
+            "hour": "2",
+            **quick,
+            **self.subject.pull_options,
+            **self.options,
+        }
         if text:
             (transformations / "sanitise.sql").write_text(text)
             pull["transformation_sql_filename"] = "sanitise.sql"
@@ -378,6 +437,12 @@ class Stage:
     def path(self) -> str:
         """Where in the bucket the dumps of this stage lie."""
         return f"conformance/{self.database}"
+
+    @property
+    def dumps(self) -> Dumps:
+        """The dumps of this stage."""
+        in_bucket = BucketDumps(self.s3, BUCKET.format(SOURCE), self.path, self.database)
+        return self.subject.dumps(self.database) or in_bucket
 
     @property
     def work_folder(self) -> Path:
@@ -473,40 +538,36 @@ class Stage:
 
     def keys(self) -> list[str]:
         """The keys of the dumps of this stage, in the order of their times."""
-        return [key for key in self.s3.keys(BUCKET.format(SOURCE), self.path) if key.endswith(".gz")]
+        return self.dumps.keys()
 
     def content(self, key: str) -> bytes:
-        body = self.s3.client().get_object(Bucket=BUCKET.format(SOURCE), Key=key)["Body"]
-        content: bytes = body.read()
-        return content
+        """A dump, as bytes that `put_dump` takes."""
+        return self.dumps.content(key)
 
     def timestamps(self) -> list[str]:
         """The timestamps of the dumps, the oldest first."""
-        return [timestamp_text(parsed) for key in self.keys() if (parsed := self._timestamp(key))]
-
-    def _timestamp(self, key: str) -> dt.datetime | None:
-        return parse_timestamp(key.removeprefix(f"{self.path}/").removesuffix(f"-{self.database}.gz"))
+        return [timestamp_text(self.dumps.timestamp(key)) for key in self.keys()]
 
     def push_in_another_second(self) -> None:
-        """A push whose dump has a key of its own: keys tell seconds."""
+        """A push whose dump has a key of its own."""
         before = self.keys()
-        while dt.datetime.now(dt.UTC).replace(microsecond=0) <= (self._timestamp(before[-1]) or NEVER):
-            time.sleep(0.05)
+        self.wait_for_another_second()
         self.push()
         assert len(self.keys()) == len(before) + 1
 
+    def wait_for_another_second(self) -> None:
+        """Wait until a dump has another key than those that are there: keys tell seconds."""
+        newest = self.dumps.timestamp(self.keys()[-1])
+        while dt.datetime.now(dt.UTC).replace(microsecond=0) <= newest:
+            time.sleep(0.05)
+
     def empty_bucket(self) -> None:
         """Remove the dumps of this stage, with their manifests and pointers."""
-        for key in self.s3.keys(BUCKET.format(SOURCE)):
-            if self.database in key:
-                self.s3.client().delete_object(Bucket=BUCKET.format(SOURCE), Key=key)
+        self.dumps.empty()
 
     def put_dump(self, content: bytes) -> str:
-        """Put a dump into the bucket as the shell script did, with neither manifest nor pointer."""
-        self.empty_bucket()
-        key = f"{self.path}/{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%S}-{self.database}.gz"
-        self.s3.client().put_object(Bucket=BUCKET.format(SOURCE), Key=key, Body=content)
-        return key
+        """Have this dump there and no other, with neither manifest nor pointer."""
+        return self.dumps.put(content)
 
     # Looking
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from attrs import field, frozen
 
 from tests.integration.conformance.drivers.watching import Driver, watch_statements
+from tests.integration.conformance.dumps import Dumps
 
 SOURCE = "staging"
 TARGET = "integration"
@@ -70,14 +71,36 @@ class Subject(ABC):
     """Whether what live was is kept beside it, for an undo."""
     closed_at_first: bool = True
     """Whether a database that a first pull makes lets no application in yet."""
+    warns_at_first: bool = True
+    """Whether a first pull tells what somebody has still to do for its applications."""
     harmless_transformation: str = "SELECT 1;"
     """A transformation that changes nothing."""
     closes_live: bool = False
     """Whether live lets nobody in for the moment of the swap."""
     push_options: Mapping[str, object] = {}
     """Fields of the push beside those of every engine: what leaves personal values out, where that does."""
+    pull_options: Mapping[str, object] = {}
+    """The same of the pull."""
+    has_store: bool = True
+    """Whether its dumps lie in a bucket, and not where its server keeps them."""
+    steps: Mapping[str, str] = {}
+    """What the engine calls its steps, by what they are called here where that differs."""
+    lacks_steps: Mapping[str, str] = {}
+    """Steps that its groups do not have, each with the reason."""
+    cut_after: int = 9_000
+    """Bytes that a connection carries before it is cut within a step."""
+    slow_rate: int = 40_000
+    """Bytes a second of a store that is slow."""
     not_applicable: Mapping[str, str] = {}
     """Scenarios that cannot be for this engine, by the name of their test, each with the reason."""
+
+    def step(self, name: str) -> str:
+        """What a step is called that has this name in the suite."""
+        return self.steps.get(name, name)
+
+    def dumps(self, database: str) -> Dumps | None:
+        """The dumps of a database, where they do not lie in a bucket."""
+        return None
 
     # Servers
 

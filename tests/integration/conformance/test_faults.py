@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.hieradata.settings import Options
 from env_sync.report import Result
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Slow, Stall
 from tests.integration.conformance.stage import (
@@ -81,16 +83,20 @@ def test_a_connection_of_another_environment(pushed: Stage) -> None:
 )
 def test_a_server_that_stops_half_way(pushed: Stage, name: str, step: str) -> None:
     environment = environment_of(name)
+    step = pushed.subject.step(step)
     count = len(pushed.undisturbed(name, step))
     pushed.bring_target_back()
-    attempt = pushed.attempt(name)
+    limits = dict(Options().timeouts)
+    attempt = pushed.attempt(name, timeouts=limits)
     attempt.run_until(step)
-    stopped = threading.Event()
+    began, stopped = dt.datetime.now(dt.UTC), threading.Event()
 
     def at(instant: Instant) -> None:
         if instant.number == count // 2 and not stopped.is_set():
             stopped.set()
             pushed.subject.stop(environment)
+            # A step that waits for its server to come back does so until its time is over.
+            limits[step] = dt.datetime.now(dt.UTC) - began + dt.timedelta(seconds=1)
 
     attempt.do_watched(step, at)
     assert stopped.is_set()
@@ -107,11 +113,12 @@ def test_a_server_that_stops_half_way(pushed: Stage, name: str, step: str) -> No
 
 @pytest.mark.parametrize(("name", "step"), [(PUSH, "dump"), (PULL, "restore")])
 def test_a_connection_that_is_cut(pushed: Stage, name: str, step: str) -> None:
+    step = pushed.subject.step(step)
     environment = environment_of(name)
     right = pushed.subject.connection(environment)
     attempt = pushed.attempt(name)
     attempt.run_until(step)
-    with FaultyProxy(int(str(right["port"])), lambda number: Cut(after=9_000)) as proxy:
+    with FaultyProxy(int(str(right["port"])), lambda number: Cut(pushed.subject.cut_after)) as proxy:
         pushed.connect(environment, {**right, "port": proxy.port})
         cut = pushed.again(attempt)
         assert not cut.run(step)
@@ -123,47 +130,44 @@ def test_a_connection_that_is_cut(pushed: Stage, name: str, step: str) -> None:
 @BOTH
 def test_a_store_that_is_busy_and_cuts_connections(pushed: Stage, name: str) -> None:
     faults: dict[int, Fault] = {0: Busy(), 2: Cut(after=2_000), 3: Busy()}
-    environment = environment_of(name)
-    with FaultyProxy(pushed.s3.port, lambda number: faults.get(number, Pass())) as proxy:
-        pushed.connect_store(environment, proxy.endpoint)
-        assert pushed.do(name).result is not Result.CRITICAL
+    with pushed.spoiled_store(environment_of(name), lambda number: faults.get(number, Pass())) as proxy:
+        attempt = pushed.attempt(name)
+        assert attempt.run_as_tasks(), attempt.errors
+        assert attempt.end().result is not Result.CRITICAL
         assert proxy.counts["Busy"] > 0
-    pushed.connect_store(environment, pushed.s3.endpoint)
     pushed.settled(NEW_LIVE if name == PULL else OLD_LIVE)
 
 
 @BOTH
 def test_a_store_that_is_slow(pushed: Stage, name: str) -> None:
-    environment = environment_of(name)
-    with FaultyProxy(pushed.s3.port, lambda number: Slow(rate=40_000)) as proxy:
-        pushed.connect_store(environment, proxy.endpoint)
+    slow = Slow(pushed.subject.slow_rate)
+    with pushed.spoiled_store(environment_of(name), lambda number: slow) as proxy:
         assert pushed.do(name).result is Result.OK
         assert proxy.counts["Slow"] > 0
-    pushed.connect_store(environment, pushed.s3.endpoint)
     pushed.settled(NEW_LIVE if name == PULL else OLD_LIVE)
 
 
 @BOTH
 def test_a_store_that_hangs_until_the_task_is_cancelled(pushed: Stage, name: str) -> None:
-    environment = environment_of(name)
-    step = "upload" if name == PUSH else "download"
-    with FaultyProxy(pushed.s3.port, lambda number: Stall(after=500)) as proxy:
-        pushed.connect_store(environment, proxy.endpoint)
-        attempt = pushed.attempt(name)
-        attempt.run_until(step)
+    steps = ("dump", "upload") if name == PUSH else ("restore", "download")
+    step = pushed.subject.step(steps[pushed.subject.has_store])
+    attempt = pushed.attempt(name)
+    attempt.run_until(step)
+    stall = Stall(after=500)
+    with pushed.spoiled_store(environment_of(name), lambda number: stall, timeout=2) as proxy:
+        hanging = pushed.again(attempt)
 
         def cancel() -> None:
             proxy.stalled.wait(60)
-            attempt.session.cancellation.cancel()
+            hanging.session.cancellation.cancel()
 
         waiting = threading.Thread(target=cancel)
         waiting.start()
-        assert not attempt.run(step)
+        assert not hanging.run(step)
         waiting.join()
-        assert "cancelled" in attempt.errors[step]
-        attempt.session.cancellation.reset()
-        attempt.end()
-    pushed.connect_store(environment, pushed.s3.endpoint)
+        assert "cancelled" in hanging.errors[step]
+        hanging.session.cancellation.reset()
+    pushed.again(hanging).end()
     pushed.settled(OLD_LIVE)
 
 

@@ -20,13 +20,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_a_second_run_has_to_wait(pushed: Stage) -> None:
     first, second = pushed.attempt(PULL), pushed.attempt(PULL)
-    first.run_until("restore")
+    restore = pushed.subject.step("restore")
+    first.run_until(restore)
     assert not second.run("start_gate")
     assert "is held by" in second.errors["start_gate"]
     assert first.session.holder.run in second.errors["start_gate"]
     # Its end takes nothing from the one that is at work.
     second.end()
-    assert first.run_rest("restore")
+    assert first.run_rest(restore)
     assert first.end().result is not Result.CRITICAL
     pushed.settled(NEW_LIVE)
 
@@ -50,19 +51,20 @@ def test_the_command_line_has_to_wait_as_well(stage: Stage) -> None:
 
 
 def test_a_holder_that_died_holds_nobody_up(pushed: Stage) -> None:
+    restore = pushed.subject.step("restore")
     dead = pushed.attempt(PULL, lease_lifetime=dt.timedelta(seconds=2))
-    dead.run_until("restore")
-    assert dead.kill_at("restore", 3)
+    dead.run_until(restore)
+    assert dead.kill_at(restore, 3)
     # Nobody reports. The next run gets the lease as soon as it has lapsed.
     while True:
         after = pushed.attempt(PULL)
         if after.run("start_gate"):
             break
         assert "is held by" in after.errors["start_gate"]
-    assert after.run_rest("download")
+    assert after.run_rest(after.steps()[1])
     assert after.end().result is not Result.CRITICAL
     # What comes back from the dead does no harm.
-    assert not dead.run("restore")
+    assert not dead.run(restore)
     dead.end()
     pushed.settled(NEW_LIVE)
 

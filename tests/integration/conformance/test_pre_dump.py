@@ -20,7 +20,7 @@ from tests.integration.conformance.stage import (
     Instant,
     Stage,
 )
-from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET
+from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET, Subject
 from tests.sweep import sample
 
 MOMENTS = 3
@@ -30,10 +30,15 @@ STATEMENTS = 6
 
 
 @pytest.fixture
-def pushing(stage: Stage) -> Stage:
+def offered(subject: Subject) -> None:
+    """Skip what cannot be, before anything is made for it."""
+    if not CAPABILITIES[subject.dbms].pre_dump_transformation:
+        pytest.skip(f"{subject.name} runs no transformation before a dump")
+
+
+@pytest.fixture
+def pushing(offered: None, stage: Stage) -> Stage:
     """The same with a push that sanitises, so that the pull has nothing left to do."""
-    if not CAPABILITIES[stage.subject.dbms].pre_dump_transformation:
-        pytest.skip(f"{stage.subject.name} runs no transformation before a dump")
     stage.pre_dump = stage.subject.transformation()
     stage.transformation = ""
     stage.configure()
@@ -58,10 +63,8 @@ def test_the_dump_is_clean_and_live_is_untouched(pushing: Stage) -> None:
     assert PRIVATE.encode() not in subject.whole_text(TARGET, stage.database)
 
 
-def test_all_that_a_database_holds_goes_through_the_copy(bare_stage: Stage) -> None:
+def test_all_that_a_database_holds_goes_through_the_copy(offered: None, bare_stage: Stage) -> None:
     stage, subject = bare_stage, bare_stage.subject
-    if not CAPABILITIES[subject.dbms].pre_dump_transformation:
-        pytest.skip(f"{subject.name} runs no transformation before a dump")
     for environment in (SOURCE, TARGET):
         subject.fill_rich(environment, stage.database)
     subject.change_rich(SOURCE, stage.database)

@@ -69,7 +69,7 @@ def cancelled_when_running(attempt: Attempt, statement: str) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.probe("personal values in errors", engines=["postgresql", "mysql", "mongo"])
+@pytest.mark.probe("personal values in errors", engines=["postgresql", "mysql", "mongo", "elasticsearch"])
 def test_a_transformation_that_fails_tells_no_row(pushed: Stage) -> None:
     for bad in pushed.subject.bad_transformations().values():
         if bad.never_ends:

@@ -35,6 +35,8 @@ from tests.unit.values import a_sync
 LOG = logging.getLogger("env_sync.test")
 LONGEST = 60.0
 HOST = "search-1"
+PAIRS = ("7a to 7b", "8a to 8b", "7a to 8a")
+"""Clusters of each version with one of each that can take from it."""
 
 T = TypeVar("T")
 
