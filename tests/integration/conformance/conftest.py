@@ -154,7 +154,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "PostgreSQL 17": (TWICE, "test_nothing_personal_comes_down"),
     "PostgreSQL 15 to 18": (TWICE, "test_nothing_personal_comes_down", "test_a_first_pull_makes_live"),
     "DocumentDB": ("test_round_trip", "test_promote", "test_recordings"),
-    "Elasticsearch 7.17 (copy)": ("test_promote", "test_nothing_personal_comes_down"),
+    "Elasticsearch 7.17 (copy)": ("test_promote", "test_nothing_personal_comes_down", "test_recordings"),
     "Elasticsearch 8.19 (copy)": (TWICE,),
     "Elasticsearch 7.17 to 8.19": (TWICE,),
 }

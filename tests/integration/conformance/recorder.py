@@ -113,6 +113,7 @@ class Recorder(Watcher):
 
     def sent(self, session: Session, text: str, values: object) -> None:
         """See Watcher."""
+        self._wait_until(lambda: self.subject.is_done(text), f"what was begun does not end: {text}")
         ending = _ENDING.search(text)
         if ending is None:
             return
@@ -159,13 +160,17 @@ class Recorder(Watcher):
 
     def _wait_for(self, number: int) -> None:
         """Wait until the server has noticed that a session is over."""
-        deadline = _now() + PATIENCE
         # A process that was forked must not talk over its parent's connection.
         place = os.getpid(), self.environment
         if place not in self._over:
             self._over[place] = self.subject.sessions_over(self.environment)
-        while not self._over[place](number):
-            assert _now() < deadline, f"session {number} of {self.environment} does not end"
+        over = self._over[place]
+        self._wait_until(lambda: over(number), f"session {number} of {self.environment} does not end")
+
+    def _wait_until(self, condition: Callable[[], bool], problem: str) -> None:
+        deadline = _now() + PATIENCE
+        while not condition():
+            assert _now() < deadline, problem
             time.sleep(0.005)
 
     def _wait_for_those_left(self) -> None:

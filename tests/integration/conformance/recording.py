@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import os
@@ -38,7 +39,7 @@ ROLES = {
 }
 """What a session is called, by the database that it is connected to."""
 
-_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:?\d\d:?\d\d(?:\.\d+)?(?:\+00:00|Z)?"
+_TIME = r"\d{4}-\d\d-\d\d[Tt ]\d\d:?\d\d:?\d\d(?:\.\d+)?(?:\+00:00|[Zz])?"
 _HEX = r"\b(?=[0-9a-f]*\d)[0-9a-f]{16,}\b"
 _ALWAYS = {
     # The private folder of a group, below that of a user.
@@ -49,12 +50,19 @@ _ALWAYS = {
     r'"namespace": "[^"]*"': '"namespace": "<namespace>"',
     r'"(pid|started)": "?\d+"?': r'"\1": "<\1>"',
     r"\bKILL (CONNECTION |QUERY )?\d+": r"KILL \1<session>",
+    r"\b(if_seq_no|if_primary_term)=\d+": r"\1=<number>",
     _TIME: "<time>",
     r"\b127\.0\.0\.1\b": "<server>",
     r"\b\d+\.\d+\.\d+(?:\.\d+)?\b": "<version>",
     r"(?<![\w.])\d+\.\d+(?:e-?\d+)?\b": "<decimal>",
     r"(?<![\w.])\d{5,}\b": "<number>",
 }
+_NUMBERED = {
+    "token": r'(?:(?<=env-sync-)|(?<="token": "))[0-9a-f]{12}\b',
+    "task": r"(?<![\w-])[\w-]{22}:\d+\b",
+    "uuid": r'(?<="uuid": ")[\w-]{22}(?=")',
+}
+"""What is numbered as it comes, beside long hexadecimal numbers: of Elasticsearch its tasks and indices."""
 _OF_ITS_TIME = re.compile(r"<(?:time|decimal|\w+ \d+)>")
 _ASKS = ("SELECT ", "WITH ", "SET ")
 _KINDS = {32: "id", 40: "key", 64: "sha256"}
@@ -75,6 +83,9 @@ class Placeholders:
         """A text with placeholders."""
         for name in sorted(self.names, key=len, reverse=True):
             text = text.replace(name, self.names[name])
+        # First: they may consist of digits.
+        for kind, pattern in _NUMBERED.items():
+            text = re.sub(pattern, functools.partial(self._found, kind), text)
         for pattern, placeholder in _ALWAYS.items():
             text = re.sub(pattern, placeholder, text)
         return re.sub(_HEX, lambda found: self._number(_KINDS.get(len(found[0]), "identity"), found[0]), text)
@@ -93,6 +104,9 @@ class Placeholders:
         if value == socket.gethostname():
             return "<host>"
         return self.put(repr(value)) if isinstance(value, str) else json.dumps(value)
+
+    def _found(self, kind: str, found: re.Match[str]) -> str:
+        return self._number(kind, found[0])
 
     def _number(self, kind: str, said: str) -> str:
         same_kind = sum(each.startswith(f"<{kind} ") for each in self._numbered.values())

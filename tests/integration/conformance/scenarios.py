@@ -39,11 +39,13 @@ ENGINES: Mapping[str, Engine] = {
     "DocumentDB": Engine(
         "documentdb", "documentdb", "(pull|push|promote|promote_first|promote_killed.*last_rename.*)$"
     ),
+    "Elasticsearch 7.17": Engine("elasticsearch", "elasticsearch"),
+    # The same but for the pull.
+    "Elasticsearch 7.17 (copy)": Engine("elasticsearch_copy", "elasticsearch", "pull$"),
     "Files": Engine("files", "files"),
 }
 """By the name of the subject."""
 NOT_RECORDED = {
-    "Elasticsearch 7.17": "how often a step asks its cluster is a matter of time",
     "MySQL": "the recordings of MySQL are made on MariaDB: other servers, other statements",
 }
 ROWS = 3
@@ -74,6 +76,11 @@ MOMENTS: Mapping[str, tuple[Moment, ...]] = {
         Moment("before_the_first_rename", r"^renameCollection"),
         Moment("before_the_last_rename", r"^renameCollection .*people"),
         Moment("before_the_journal_ends", r"^delete env_sync\.promotions"),
+    ),
+    "elasticsearch": (
+        Moment("before_the_swap", r"^POST /_aliases"),
+        Moment("after_the_swap", r"^PUT .*/live-"),
+        Moment("before_the_record_goes", r"^DELETE .*/incoming-"),
     ),
     "files": (
         Moment("before_the_swap", r"^renameat2 .* 2$"),
@@ -165,9 +172,15 @@ class Scene:
 
     @contextlib.contextmanager
     def pushing(self, transformation: str | None = None) -> Iterator[None]:
-        """For the length of the block the push has a transformation, and its dumps go where no pull looks."""
-        self.stage.pre_dump, self.stage.push_options = transformation, {"path": "pushed"}
+        """For the length of the block the push has a transformation, and its dumps go where no pull looks.
+
+        Where there is no bucket, a pull gets the same from them.
+        """
+        elsewhere: dict[str, object] = {"path": "pushed"} if self.subject.has_store else {}
+        self.stage.pre_dump, self.stage.push_options = transformation, elsewhere
         self.stage.configure()
+        if not self.subject.has_store:
+            self.stage.wait_for_another_second()
         try:
             yield
         finally:

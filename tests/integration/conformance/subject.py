@@ -238,3 +238,7 @@ class Subject(ABC):
     def sessions_over(self, environment: str) -> Callable[[int], bool]:
         """Tells, over one connection, whether the server has ended a session, by the number that it has."""
         return lambda session: True
+
+    def is_done(self, begun: str) -> bool:
+        """Whether the servers have done what a statement asked for, where they answer before they have."""
+        return True

@@ -62,6 +62,8 @@ PATTERNS = ("*", "_all", "*{database}*", "env-sync*", "env-*,{database}*", ".*",
 """What applications ask for, that know no full name of an index of Env Sync."""
 WRITING = "*reindex,*byquery"
 """The actions of tasks that write."""
+BEGINS = re.compile(r"(PUT|POST) /_snapshot/|POST \S+/_(reindex|update_by_query|delete_by_query)\b")
+"""How requests begin whose answer comes before what they ask for is done."""
 BUCKET = "there is no bucket: the cluster writes a snapshot into its repository, and reads it, by itself"
 
 
@@ -355,8 +357,23 @@ class ElasticsearchSubject(Subject):
     def forget_leases(self, environment: str) -> None:
         with self._client(environment) as client:
             ask(client, "DELETE", f"/{STATE}", ignoring=404)
+            # Of these nobody knows any more whose they were: the next copy would drop them.
+            for index, body in _all(client).items():
+                if COPY.fullmatch(index) and not body["aliases"]:
+                    _delete(client, index)
+
+    def is_done(self, begun: str) -> bool:
+        return not BEGINS.match(begun) or all(map(self._is_at_rest, self.servers))
 
     # Parts
+
+    def _is_at_rest(self, environment: str) -> bool:
+        """Whether a cluster takes or restores no snapshot, and has no task that writes."""
+        with self._client(environment) as client:
+            taken = ask(client, "GET", "/_snapshot/_status")["snapshots"]
+            health = ask(client, "GET", "/_cluster/health/env-sync-*?expand_wildcards=all")
+            nodes = ask(client, "GET", f"/_tasks?actions={WRITING}")["nodes"]
+        return not (taken or health["initializing_shards"] or health["status"] == "red" or nodes)
 
     def _client(self, environment: str) -> Elasticsearch:
         return self.servers[environment].client()
