@@ -190,16 +190,6 @@ class TestSnapshots:
         now = dt.datetime.now(dt.UTC)
         monkeypatch.setattr(Cluster, "now", lambda _: now)
 
-    def test_the_newest_or_the_asked_one(self, stage8: Stage) -> None:
-        index_documents(stage8.source, "pages", 1)
-        first = stage8.push()
-        index_documents(stage8.source, "pages", 2)
-        later = first
-        while later.dump_key == first.dump_key:
-            later = stage8.push()
-        assert stage8.fill(stage8.engine(Action.PULL)).documents == 2
-        assert stage8.fill(stage8.engine(Action.PULL), first.data_time.replace(microsecond=0)).documents == 1
-
     def test_a_running_one_is_joined(self, stage8: Stage) -> None:
         index_documents(stage8.source, "pages", 2000, text="x" * 200)
         # So slow that it is still at work when the other one looks.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,17 +91,6 @@ def test_a_push_a_pull_and_a_copy(connected: Stage) -> None:
     assert (copied.result, copied.what) == (Result.OK, "copied and promoted"), copied.line()
     assert said == ["start_gate", "copy", "sanitise", "promote", "report"]
     assert count(connected.target, "pages") == 4
-
-
-def test_a_sanitise_that_fails_leaves_live_and_says_so(connected: Stage, tmp_path: Path) -> None:
-    index_documents(connected.source, "pages", 3)
-    index_documents(connected.target, "pages", 1)
-    file = tmp_path / "wrong.yaml"
-    file.write_text("- delete_by_query: nowhere\n  query: {match_all: {}}\n")
-    report, _ = run(a_cluster_sync(connected, Action.COPY, transformation=file))
-    assert report.result is Result.CRITICAL
-    assert "live was not replaced" in report.what
-    assert (indices(connected.target), count(connected.target, "pages")) == ({"pages"}, 1)
 
 
 @pytest.mark.probe("a connection of another environment")

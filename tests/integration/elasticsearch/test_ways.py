@@ -10,6 +10,7 @@ import pytest
 from env_sync.errors import ServerRefused
 from env_sync.hieradata.sync import Action, CopyWay
 from tests.integration.elasticsearch.stage import (
+    PAIRS,
     Stage,
     count,
     index_documents,
@@ -63,25 +64,32 @@ def check_target(stage: Stage) -> None:
     assert "other" not in {each["name"] for each in templates}
 
 
-def test_a_push_and_a_pull(stage: Stage) -> None:
-    fill_source(stage)
-    taken = stage.push()
+def test_a_push_and_a_pull(stage8: Stage) -> None:
+    fill_source(stage8)
+    taken = stage8.push()
     assert re.fullmatch(r"[0-9-]{10}t[0-9]{6}z-search-1", taken.dump_key)
     assert taken.indices == 2
-    engine = stage.engine(Action.PULL)
-    filled = stage.fill(engine)
+    engine = stage8.engine(Action.PULL)
+    filled = stage8.fill(engine)
     assert (filled.dump_key, filled.indices, filled.documents, filled.warnings) == (taken.dump_key, 2, 36, ())
     assert (filled.source_environment, filled.data_time) == ("staging", taken.data_time)
-    assert count(stage.target, "*") == 0
-    stage.sanitise(engine)
-    stage.promote(engine)
-    check_target(stage)
+    assert count(stage8.target, "*") == 0
+    stage8.sanitise(engine)
+    stage8.promote(engine)
+    check_target(stage8)
 
 
-@pytest.mark.parametrize("way", [CopyWay.REPOSITORY, CopyWay.REINDEX, CopyWay.SCROLL])
+@pytest.mark.parametrize(
+    ("stage", "way"),
+    [
+        ("7a to 8a", CopyWay.REPOSITORY),
+        # The sandbox's 8.19 has no reindex.
+        ("7a to 7b", CopyWay.REINDEX),
+        *((pair, CopyWay.SCROLL) for pair in PAIRS),
+    ],
+    indirect=["stage"],
+)
 def test_a_copy(stage: Stage, way: CopyWay) -> None:
-    if way is CopyWay.REINDEX and not stage.target.version.startswith("7"):
-        pytest.skip("the sandbox's 8.19 has no reindex")
     fill_source(stage)
     engine = stage.engine(copy_way=way)
     filled = stage.fill(engine)
