@@ -1,4 +1,7 @@
-"""A whole Airflow: api-server, scheduler, dag-processor and triggerer, on a PostgreSQL of the sandbox."""
+"""A whole Airflow: api-server, scheduler, dag-processor and triggerer, on a PostgreSQL of the sandbox.
+
+Its executor is Airflow's LocalExecutor, whose workers here import what tasks need before they fork them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from typing import Any, Self
 from sandbox import process
 from sandbox.airflow_api import AirflowApi
 from sandbox.postgresql import PostgreSQLServer
-from sandbox.process import Process, SandboxError
+from sandbox.process import PATIENCE, Process, SandboxError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -28,27 +31,25 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
 }
 USERS = {"admin": "admin", "viewer": "viewer"}  # names and roles
 
-# Short intervals, so that what is awaited comes soon, on two cores.
+# What is awaited comes soon, and what is not takes little of two cores.
 SETTINGS: Mapping[str, str] = {
-    "CORE__EXECUTOR": "LocalExecutor",
+    "CORE__EXECUTOR": "sandbox.airflow_executor.PreloadingExecutor",
     "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
     "CORE__LOAD_EXAMPLES": "False",
     "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
     "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
     "API__HOST": "127.0.0.1",
     "API__WORKERS": "1",
-    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
-    "SCHEDULER__JOB_HEARTBEAT_SEC": "2",
-    "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "5",
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    # A machine that has much to do may take this long to answer.
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
+    "WORKERS__EXECUTION_API_TIMEOUT": "60",
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "10",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "15",
     "DAG_PROCESSOR__PARSING_PROCESSES": "1",
-    "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "LOGGING__COLORED_CONSOLE_LOG": "False",
 }
 
@@ -112,7 +113,7 @@ class Airflow:
         """The log of one of COMPONENTS."""
         return self.folder / f"{component}.log"
 
-    def start(self, seconds: float = 180) -> Self:
+    def start(self, seconds: float = PATIENCE) -> Self:
         """Makes or upgrades the database, starts all components, waits until all say that they are well."""
         self.prepare()
         began = dt.datetime.now(dt.UTC)
@@ -180,7 +181,7 @@ class Airflow:
         """A user's access by REST; the caller may close it."""
         return AirflowApi(self.url, user, self.passwords[user], self.log("scheduler"))
 
-    def run(self, *arguments: str, seconds: float = 180) -> str:
+    def run(self, *arguments: str, seconds: float = PATIENCE) -> str:
         """Runs the `airflow` command with this Airflow's environment; gives its output."""
         command = [sys.executable, "-m", "airflow", *arguments]
         return process.run(command, env=self.environment(), cwd=self.folder, seconds=seconds)
@@ -210,6 +211,8 @@ class Airflow:
         }
         return {
             **kept,
+            # For the executor. The folder of plugins comes on the path by Airflow's own doing.
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [kept.get("PYTHONPATH")])]),
             "AIRFLOW_HOME": str(self.folder),
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",

@@ -126,7 +126,7 @@ class ElasticsearchServer(Server):
         """Waits until it answers, and has every shard of these indices."""
         if self._process is None:
             raise SandboxError(f"Elasticsearch {self.name} was not started")
-        self._process.wait_until(lambda: self._answers(indices), 120)
+        self._process.wait_until(lambda: self._answers(indices))
 
     def client(self) -> Elasticsearch:
         """A client, for the caller to close."""

@@ -19,6 +19,8 @@ from typing import TypeVar
 
 GUARD = Path(__file__).with_name("guard.py")
 TAIL = 30  # lines of a log that an error shows
+PATIENCE = 600.0
+"""Seconds for which a server's start or a program's end is awaited: the machine may have much else to do."""
 MEMORY = Path("/dev/shm")
 ROOM = 6_000_000_000  # bytes
 
@@ -97,7 +99,7 @@ class Process:
             raise SandboxError(f"the guard of {self.name} did not start it{tail(self.log)}")
         self.pid = int(line)
 
-    def wait_until(self, ready: Callable[[], T], seconds: float = 60) -> T:
+    def wait_until(self, ready: Callable[[], T], seconds: float = PATIENCE) -> T:
         """Waits until `ready` gives something true, and gives that.
 
         SandboxError, with the end of the log, when the server ends first or is not ready in so many
@@ -173,7 +175,7 @@ def run(
     env: Mapping[str, str] | None = None,
     user: pwd.struct_passwd | None = None,
     cwd: Path | None = None,
-    seconds: float = 120,
+    seconds: float = PATIENCE,
 ) -> str:
     """Runs a program to its end and gives its output; SandboxError with both streams when it fails."""
     try:

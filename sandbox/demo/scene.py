@@ -24,7 +24,7 @@ from env_sync.installation import (
     transformations_folder,
 )
 from sandbox import process
-from sandbox.airflow import REPOSITORY, Airflow
+from sandbox.airflow import Airflow
 from sandbox.demo import assets, attachments, databases, invented, search_pages, seed, whitehall
 from sandbox.demo.databases import DATABASES
 from sandbox.demo.invented import Kind
@@ -199,7 +199,6 @@ class Scene:
                 "ENV_SYNC_WORK_FOLDER": str(work),
                 HIERADATA: os.environ[HIERADATA],
                 TRANSFORMATIONS: os.environ[TRANSFORMATIONS],
-                "PYTHONPATH": str(REPOSITORY / "plugins"),
             },
             settings={
                 "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
