@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from sandbox import process
 from sandbox.airflow_api import AirflowApi
+from sandbox.airflow_states import AirflowStates
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import PATIENCE, Process, SandboxError
 
@@ -179,7 +180,8 @@ class Airflow:
 
     def api(self, user: str = "admin") -> AirflowApi:
         """A user's access by REST; the caller may close it."""
-        return AirflowApi(self.url, user, self.passwords[user], self.log("scheduler"))
+        states = AirflowStates(self.server, self.database)
+        return AirflowApi(self.url, user, self.passwords[user], log=self.log("scheduler"), states=states)
 
     def run(self, *arguments: str, seconds: float = PATIENCE) -> str:
         """Runs the `airflow` command with this Airflow's environment; gives its output."""

@@ -13,8 +13,11 @@ import httpx
 from attrs import field, frozen
 
 from sandbox import process
-from sandbox.process import SandboxError
+from sandbox.airflow_states import AirflowStates
+from sandbox.process import PATIENCE, SandboxError
 
+EVERY = 0.5
+"""Seconds between two looks at what is awaited."""
 RUN_OVER = frozenset({"success", "failed"})
 TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 PAGE = 100  # the most that Airflow gives at once
@@ -65,16 +68,30 @@ class Task:
 class AirflowApi:
     """One user's access to a running Airflow. Waits in vain end with SandboxError; limits are in seconds."""
 
-    def __init__(self, url: str, user: str, password: str, log: Path | None = None) -> None:
-        """`log` is shown, at its end, when something is awaited in vain."""
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        password: str,
+        *,
+        log: Path | None = None,
+        states: AirflowStates | None = None,
+    ) -> None:
+        """`log` is shown, at its end, when something is awaited in vain.
+
+        With `states`, REST is asked for a run or a task only when it is in the state that is awaited.
+        """
         self.user = user
         self._password = password
         self._log = log
+        self._states = states
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def close(self) -> None:
         """Closes its connections."""
         self._http.close()
+        if self._states:
+            self._states.close()
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         """One request to /api/v2, signed in; gives the JSON answer, or raises ApiRefused.
@@ -122,7 +139,7 @@ class AirflowApi:
         return {each["filename"]: each["stack_trace"] for each in self._all("importErrors", "import_errors")}
 
     def wait_for_dag(
-        self, dag_id: str, seconds: float = 60, parsed_after: dt.datetime | None = None
+        self, dag_id: str, seconds: float = PATIENCE, parsed_after: dt.datetime | None = None
     ) -> dict[str, Any]:
         """Waits until the DAG has been read (since then); SandboxError at once when its file has errors."""
 
@@ -136,6 +153,16 @@ class AirflowApi:
             return None
 
         return self.wait_for(parsed, f"the DAG {dag_id}", seconds) or {}
+
+    def parse_again(self, dag_id: str) -> None:
+        """Asks for the DAG's file to be read again soon, for it may have other DAGs by now."""
+        dag = self.request("GET", f"dags/{_part(dag_id)}")
+        try:
+            self.request("PUT", f"parseDagFile/{dag['file_token']}")
+        except ApiRefused as refused:
+            # Somebody else has asked, and it was not read since.
+            if refused.status != httpx.codes.CONFLICT:
+                raise
 
     def pause_dag(self, dag_id: str) -> None:
         """Switches the DAG off: nothing of it is started."""
@@ -171,6 +198,12 @@ class AirflowApi:
         """The run as it is now."""
         return _run(self.request("GET", _run_path(dag_id, run_id)))
 
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """The state of a run as it is now; `none` where there is none."""
+        if self._states:
+            return self._states.run(dag_id, run_id)
+        return self.run(dag_id, run_id).state
+
     def runs(self, dag_id: str, **filters: str) -> list[Run]:
         """The DAG's runs, oldest first; filters as in the API, as `run_type="scheduled"`."""
         found = self._all(f"dags/{_part(dag_id)}/dagRuns", "dag_runs", order_by="run_after", **filters)
@@ -181,17 +214,23 @@ class AirflowApi:
         return _run(self.request("PATCH", _run_path(dag_id, run_id), json={"state": state}))
 
     def wait_for_run(
-        self, dag_id: str, run_id: str, seconds: float = 120, states: Sequence[str] = ("success", "failed")
+        self,
+        dag_id: str,
+        run_id: str,
+        seconds: float = PATIENCE,
+        states: Sequence[str] = ("success", "failed"),
     ) -> Run:
         """Waits until the run is in one of the states."""
 
         def reached() -> Run | None:
+            if self._states and self._states.run(dag_id, run_id) not in states:
+                return None
             found = self.run(dag_id, run_id)
             return found if found.state in states else None
 
         what = f"the run {run_id} of {dag_id} to be {' or '.join(states)}"
         try:
-            return process.wait_for(reached, what, seconds, every=0.3) or self.run(dag_id, run_id)
+            return process.wait_for(reached, what, seconds, every=EVERY) or self.run(dag_id, run_id)
         except SandboxError as in_vain:
             raise SandboxError(f"{in_vain}\ntasks: {self.states(dag_id, run_id)}") from None
 
@@ -211,30 +250,44 @@ class AirflowApi:
         """The state of each task, by its id."""
         return {task.id: task.state for task in self.tasks(dag_id, run_id, group)}
 
+    def task_states(self, dag_id: str, run_id: str) -> Mapping[str, str]:
+        """The same, at the least cost."""
+        return self._states.tasks(dag_id, run_id) if self._states else self.states(dag_id, run_id)
+
     def wait_for_task(
         self,
         dag_id: str,
         run_id: str,
         task_id: str,
         states: Sequence[str] = tuple(sorted(TASK_OVER)),
-        seconds: float = 120,
+        seconds: float = PATIENCE,
     ) -> Task:
         """Waits until the task is in one of the states, by default any in which it is over."""
 
         def reached() -> Task | None:
+            if self._states and self._states.tasks(dag_id, run_id).get(task_id) not in states:
+                return None
             found = self.task(dag_id, run_id, task_id)
             return found if found.state in states else None
 
         what = f"{task_id} in {run_id} of {dag_id} to be {' or '.join(states)}"
         try:
-            return process.wait_for(reached, what, seconds, every=0.2) or self.task(dag_id, run_id, task_id)
+            return process.wait_for(reached, what, seconds, every=EVERY) or self.task(dag_id, run_id, task_id)
         except SandboxError as in_vain:
             raise SandboxError(f"{in_vain}\ntasks: {self.states(dag_id, run_id)}") from None
 
-    def wait_for_group(self, dag_id: str, run_id: str, group: str, seconds: float = 120) -> dict[str, str]:
+    def wait_for_group(
+        self, dag_id: str, run_id: str, group: str, seconds: float = PATIENCE
+    ) -> dict[str, str]:
         """Waits until every task of the group is over; gives their states."""
 
         def over() -> list[Task] | None:
+            if self._states and not all(
+                state in TASK_OVER
+                for task_id, state in self._states.tasks(dag_id, run_id).items()
+                if task_id.startswith(f"{group}.")
+            ):
+                return None
             found = self.tasks(dag_id, run_id, group)
             return found if found and all(task.over for task in found) else None
 
@@ -314,9 +367,9 @@ class AirflowApi:
         """Deletes a Variable."""
         self.request("DELETE", f"variables/{_part(key)}")
 
-    def wait_for(self, condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    def wait_for(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Waits for anything; see `sandbox.process.wait_for`."""
-        return process.wait_for(condition, what, seconds, every=0.3, log=self._log)
+        return process.wait_for(condition, what, seconds, every=EVERY, log=self._log)
 
     def _all(self, path: str, name: str, **filters: str) -> Iterator[dict[str, Any]]:
         offset = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -11,11 +11,11 @@ from env_sync.plain import from_plain
 from env_sync.plan import Plan
 from env_sync.report import Report
 from env_sync.request import ALL, read_request
-from sandbox.airflow_api import AirflowApi, ApiRefused, Task
+from sandbox.airflow_api import RUN_OVER, TASK_OVER, AirflowApi, ApiRefused
 from sandbox.process import SandboxError
 
 LONGEST = 900.0  # seconds
-EVERY = 2.0  # seconds between two looks, each of which is work for the api-server
+EVERY = 0.5  # seconds between two looks
 
 
 @frozen(kw_only=True)
@@ -56,14 +56,14 @@ def run_night(api: AirflowApi, plan: Plan, watch: Callable[[Sequence[Progress]],
     began = time.monotonic()
     asked = {"only": [ALL]}
     run = api.trigger(dag_id, asked)
-    while not (state := api.run(dag_id, run.id)).over:
-        watch(_progress(plan, api.tasks(dag_id, run.id)))
+    while (state := api.run_state(dag_id, run.id)) not in RUN_OVER:
+        watch(_progress(plan, api.task_states(dag_id, run.id)))
         if time.monotonic() - began > LONGEST:
             raise SandboxError(
                 f"{dag_id} did not end within {LONGEST:g} s; tasks: {api.states(dag_id, run.id)}"
             )
         time.sleep(EVERY)
-    watch(_progress(plan, api.tasks(dag_id, run.id)))
+    watch(_progress(plan, api.task_states(dag_id, run.id)))
     request = read_request(asked, plan)
     found = {
         group.id: _report(api, dag_id, run.id, group.id)
@@ -73,28 +73,28 @@ def run_night(api: AirflowApi, plan: Plan, watch: Callable[[Sequence[Progress]],
     return Night(
         environment=plan.environment,
         run=run.id,
-        state=state.state,
+        state=state,
         seconds=time.monotonic() - began,
         reports=tuple(report for report in found.values() if report is not None),
         unreported=tuple(group for group, report in found.items() if report is None),
     )
 
 
-def _progress(plan: Plan, tasks: Sequence[Task]) -> list[Progress]:
-    states = {task.id: task for task in tasks}
+def _progress(plan: Plan, states: Mapping[str, str]) -> list[Progress]:
+    """How far each group is, of the states of its tasks."""
     progress = []
     for group in plan.groups:
         steps = [
             (step, states[f"{group.id}.{step}"]) for step in group.steps if f"{group.id}.{step}" in states
         ]
-        running = [step for step, task in steps if task.state in ("running", "deferred", "up_for_retry")]
+        running = [step for step, state in steps if state in ("running", "deferred", "up_for_retry")]
         progress.append(
             Progress(
                 group=group.id,
-                over=sum(task.over for _, task in steps),
+                over=sum(state in TASK_OVER for _, state in steps),
                 steps=len(group.steps),
                 step=running[0] if running else "",
-                failed=any(task.state == "failed" for _, task in steps),
+                failed=any(state == "failed" for _, state in steps),
             )
         )
     return progress
