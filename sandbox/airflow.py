@@ -19,6 +19,7 @@ from typing import Any, Self
 from sandbox import process
 from sandbox.airflow_api import AirflowApi
 from sandbox.airflow_states import AirflowStates
+from sandbox.airflow_tables import make_tables
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import PATIENCE, Process, SandboxError
 
@@ -150,7 +151,7 @@ class Airflow:
             "SELECT obj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [self.database]
         )
         if found != [(f"{marker} {version}",)]:
-            self.run("db", "migrate")
+            make_tables(self.server, self.database, lambda: self.run("db", "migrate"))
             self.server.execute(f"COMMENT ON DATABASE \"{self.database}\" IS '{marker} {version}'")
 
     def start_component(self, component: str) -> None:
