@@ -69,10 +69,8 @@ def _play(console: Console, scene: Scene, *, serve: bool) -> int:
     scene.configure()
     with show.timed(console, "Servers of each kind for each environment, one for Airflow, and an S3 server"):
         scene.start_servers()
-    with show.timed(console, "Invented people in production"):
-        scene.seed()
-    with show.timed(console, "Airflow"):
-        airflow = scene.start_airflow()
+    with show.timed(console, "Invented people in production, and Airflow"):
+        airflow = scene.seed_and_start_airflow()
     _say_where(console, airflow)
     nights = _nights(console, airflow)
     wrong = _look(console, scene, nights)
@@ -88,7 +86,6 @@ def _search_again(console: Console, scene: Scene) -> int:
         raise SandboxError(f"there is nothing to search in {scene.folder}: run bin/demo first")
     with show.timed(console, "The servers"):
         scene.start_servers()
-        scene.seed()
     console.print("The buckets went with the S3 server of that demo, so they are not searched.")
     return 1 if _look(console, scene, ()) else 0
 

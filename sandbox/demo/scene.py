@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -11,11 +12,14 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from attrs import field, frozen
 
 from env_sync.installation import (
     HIERADATA,
@@ -59,6 +63,17 @@ def bucket(environment: str) -> str:
 def assets_bucket(environment: str) -> str:
     """The bucket of published assets of an environment."""
     return f"govuk-{environment}-assets"
+
+
+@frozen(kw_only=True)
+class Contents:
+    """What an environment holds, by kind of server, and the marks of all that is invented in it."""
+
+    rows: Mapping[str, seed.Rows] = field(factory=dict)
+    documents: assets.Documents | None = None
+    editions: seed.Rows | None = None
+    pages: search_pages.Documents | None = None
+    marks: Mapping[bytes, Kind] = field(factory=dict)
 
 
 class Scene:
@@ -128,43 +143,69 @@ class Scene:
             started = [pool.submit(server.start) for server in everything]
             for server in everything:
                 self._undo.callback(server.stop)
+            # Inventing takes a core, and the servers mostly wait.
+            invented = self._invented
+        self.marks = invented.marks
         for each in started:
             each.result()
         self.s3.create_buckets(name(each) for each in ENVIRONMENTS for name in (bucket, assets_bucket))
 
-    def seed(self) -> bool:
-        """Fills the servers, unless they were before; says whether it had to."""
-        rows, made = seed.rows_of_production()
-        documents = assets.documents(made)
-        editions = whitehall.rows(made) if self.mariadb else None
-        found_by_search = search_pages.documents(made) if self.clusters else None
-        self.marks = made.marks
+    def seed_and_start_airflow(self) -> Airflow:
+        """Fills the servers, unless they were before, and starts Airflow meanwhile."""
         note = self.folder / NOTE
         if self.seeded and not self._broken_off():
-            return False
+            return self.start_airflow()
         note.unlink(missing_ok=True)
+        # Runs that an earlier demo left would go on.
         self.metadata.clear()
-        passwords = self._passwords()
-        for environment, server in self.servers.items():
-            # What an earlier start that was interrupted, or an earlier seed, left.
-            server.clear()
-            databases.make_roles(server, passwords)
-            for database in DATABASES:
-                if (environment, database.name) != FIRST_PULL:
-                    filling = rows[database.name] if environment == "production" else None
-                    databases.make_database(server, database, filling)
-        ours_and_theirs = (passwords[SYNC_ROLE], passwords["client"])
-        for environment in ENVIRONMENTS:
-            filled = environment == "production"
-            assets.make(self.mongodb[environment], ours_and_theirs, documents if filled else None)
-            if self.mariadb:
-                whitehall.make(self.mariadb[environment], ours_and_theirs, editions if filled else None)
-            if environment in self.clusters:
-                search_pages.make(self.clusters[environment], found_by_search if filled else None)
-            attachments.make_directory(self.files(environment), filled=filled)
-        attachments.fill_bucket(self.s3, assets_bucket("production"))
+        pool = ThreadPoolExecutor()
+        try:
+            filled = [pool.submit(fill) for fill in self._fillings()]
+            airflow = self.start_airflow()
+            for each in filled:
+                each.result()
+        finally:
+            # Where this is broken off the servers end next, and with them what still fills them.
+            pool.shutdown(wait=False, cancel_futures=True)
         note.write_text(_version(self.left_out))
-        return True
+        return airflow
+
+    def _fillings(self) -> Iterator[Callable[[], None]]:
+        """What fills the servers, each a part of them; whatever is in there before is thrown away."""
+        passwords = self._passwords()
+        accounts = (passwords[SYNC_ROLE], passwords["client"])
+        for environment in ENVIRONMENTS:
+            holds = self._invented if environment == "production" else Contents()
+            yield partial(self._fill_postgresql, environment, holds.rows)
+            yield partial(assets.make, self.mongodb[environment], accounts, holds.documents)
+            if self.mariadb:
+                yield partial(whitehall.make, self.mariadb[environment], accounts, holds.editions)
+            if environment in self.clusters:
+                yield partial(search_pages.make, self.clusters[environment], holds.pages)
+            yield partial(
+                attachments.make_directory, self.files(environment), filled=environment == "production"
+            )
+        yield partial(attachments.fill_bucket, self.s3, assets_bucket("production"))
+
+    def _fill_postgresql(self, environment: str, rows: Mapping[str, seed.Rows]) -> None:
+        server = self.servers[environment]
+        server.clear()
+        databases.make_roles(server, self._passwords())
+        for database in DATABASES:
+            if (environment, database.name) != FIRST_PULL:
+                databases.make_database(server, database, rows.get(database.name))
+
+    @functools.cached_property
+    def _invented(self) -> Contents:
+        """What production is filled with."""
+        rows, made = seed.rows_of_production()
+        return Contents(
+            rows=rows,
+            documents=assets.documents(made),
+            editions=whitehall.rows(made) if self.mariadb else None,
+            pages=search_pages.documents(made) if self.clusters else None,
+            marks=made.marks,
+        )
 
     def files(self, environment: str) -> Path:
         """The root of the directories of files of an environment."""
@@ -204,8 +245,6 @@ class Scene:
                 "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
                 # The demo starts its nights itself, whatever the time is.
                 "SCHEDULER__USE_JOB_SCHEDULE": "False",
-                # Nobody changes the DAG files here.
-                "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
                 "API__INSTANCE_NAME": "Env Sync demo",
                 "CORE__DEFAULT_TIMEZONE": "utc",
             },
