@@ -148,15 +148,13 @@ class ElasticsearchServer(Server):
     ) -> None:
         """Registers a snapshot repository in a folder below `repositories`, its own name unless said.
 
-        With `verify` the cluster looks whether it can use it.
+        Where one of that name is registered, it gets these settings. With `verify` the cluster looks whether
+        it can use it, by writing there.
         """
         place = self.repositories / (folder or name)
+        body = {"type": "fs", "settings": {"location": str(place), **settings}}
         with self.client() as client:
-            client.snapshot.create_repository(
-                name=name,
-                verify=verify,
-                body={"type": "fs", "settings": {"location": str(place), **settings}},
-            )
+            client.snapshot.create_repository(name=name, verify=verify, body=body)
 
     def clear(self) -> None:
         """Removes all indices, templates and repositories."""

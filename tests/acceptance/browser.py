@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sandbox.airflow import Airflow
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE = 300_000
+"""Milliseconds for which anything on a page is awaited."""
 MISSING = f"{CHROMIUM} is missing: on Debian, as root, apt-get install chromium"
 
 
@@ -61,7 +63,7 @@ def visiting(
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     visitor = Visitor(context.new_page(), airflow.url)
     page = visitor.page
     page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
