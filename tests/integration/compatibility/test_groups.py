@@ -10,7 +10,7 @@ from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, PUSH
 from tests.sweep import sample
 
 GROUPS = (PUSH, PULL)
-KILLS, KILLS_OF_PROMOTE = 3, 8
+KILLS, KILLS_OF_PROMOTE = 3, 5
 """At how many moments each step is killed before it is done."""
 REPORTS = {PUSH: 2, PULL: 3}
 """At how many moments of all steps a group is killed and reported."""

@@ -140,21 +140,34 @@ SUBJECTS: Mapping[str, Callable[[str, Servers], Subject]] = {
 
 
 TWICE = "test_everything_comes_down_twice"
+NOTHING_PERSONAL = "test_nothing_personal_comes_down_and_nothing_changes_above"
 VARIANTS: Mapping[str, tuple[str, ...]] = {
-    "PostgreSQL 12": (TWICE, "test_nothing_personal_comes_down", "test_promote_that_is_cancelled"),
+    "PostgreSQL 12": (
+        TWICE,
+        NOTHING_PERSONAL,
+        "test_promote_that_is_cancelled",
+    ),
     "PostgreSQL 13": (TWICE,),
     "PostgreSQL 14": (TWICE,),
     "PostgreSQL 15": (
         TWICE,
-        "test_nothing_personal_comes_down",
+        NOTHING_PERSONAL,
         "test_a_first_pull_makes_live",
         "test_promote",
     ),
     "PostgreSQL 16": (TWICE,),
-    "PostgreSQL 17": (TWICE, "test_nothing_personal_comes_down"),
-    "PostgreSQL 15 to 18": (TWICE, "test_nothing_personal_comes_down", "test_a_first_pull_makes_live"),
+    "PostgreSQL 17": (TWICE, NOTHING_PERSONAL),
+    "PostgreSQL 15 to 18": (
+        TWICE,
+        NOTHING_PERSONAL,
+        "test_a_first_pull_makes_live",
+    ),
     "DocumentDB": ("test_round_trip", "test_promote", "test_recordings"),
-    "Elasticsearch 7.17 (copy)": ("test_promote", "test_nothing_personal_comes_down", "test_recordings"),
+    "Elasticsearch 7.17 (copy)": (
+        "test_promote",
+        NOTHING_PERSONAL,
+        "test_recordings",
+    ),
     "Elasticsearch 8.19 (copy)": (TWICE,),
     "Elasticsearch 7.17 to 8.19": (TWICE,),
 }

@@ -35,11 +35,11 @@ STEPS = (
 )
 MANY_ROWS = 20_000
 GUARDED = re.compile(r"runs, guarded by process (\d+)$")
-MOMENTS = 4
+MOMENTS = 3
 """At how many of its moments a step is killed or cancelled."""
-PROMOTE_MOMENTS = 8
+PROMOTE_MOMENTS = 5
 """The same of promote, which needs a pull before it."""
-PROMOTE_KILLS = 20
+PROMOTE_KILLS = 12
 """The same where it is killed again and again in one attempt."""
 
 

@@ -43,10 +43,12 @@ def test_everything_comes_down_twice(rich: Stage) -> None:
         subject.change_rich(SOURCE, database)
 
 
-def test_nothing_personal_comes_down(rich: Stage) -> None:
+def test_nothing_personal_comes_down_and_nothing_changes_above(rich: Stage) -> None:
     subject, database = rich.subject, rich.database
+    above = subject.picture(SOURCE, database)
     before = subject.picture(TARGET, database)
     rich.push()
+    assert subject.picture(SOURCE, database) == above
     rich.pull()
     assert PRIVATE.encode() in subject.whole_text(SOURCE, database)
     assert PRIVATE.encode() not in subject.whole_text(TARGET, database)
@@ -103,9 +105,3 @@ def test_a_push_tells_of_an_exclusion_that_excludes_nothing(stage: Stage) -> Non
     report = stage.do(PUSH)
     assert report.result is Result.WARNING
     assert "excluded_tables has no_such_*, and nothing of" in " ".join(report.why)
-
-
-def test_a_push_changes_nothing_above(rich: Stage) -> None:
-    before = rich.subject.picture(SOURCE, rich.database)
-    rich.push()
-    assert rich.subject.picture(SOURCE, rich.database) == before
