@@ -33,8 +33,8 @@ def test_each_test_that_failed_is_a_line_with_the_first_line_of_why(
     (tmp_path / "test_some.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     told = tmp_path / "told"
-    command = [sys.executable, "-m", "pytest", "-p", "tests.failures", "--failures", told, *workers, tmp_path]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.failures", "--failures", str(told), *workers]
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert sorted(told.read_text().splitlines()) == [
         "ERROR test_some.py::test_fails_in_its_setup - ValueError: there is",
