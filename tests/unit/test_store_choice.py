@@ -38,6 +38,8 @@ def test_newest_of_legacy_dumps_without_any_evidence() -> None:
     choice = choose(survey(dump(0, style="script"), dump(1), dump(2, style="script")))
     assert choice.key == "p/2026-11-22T01:02:03-licensify.gz"
     assert (choice.size, choice.etag, choice.previous_size, choice.notes) == (1000, '"2"', 1000, ())
+    assert (choice.database, choice.timestamp) == ("licensify", NIGHT + dt.timedelta(days=2))
+    assert choice.timestamp_text == dump(2).timestamp_text == "2026-11-22T010203Z"
 
 
 @pytest.mark.parametrize("how", ["described", "pointer"])
@@ -68,7 +70,24 @@ def test_asked_for_is_exactly_that_one_in_either_style() -> None:
 def test_same_second_in_both_styles_prefers_the_one_with_a_manifest() -> None:
     held = survey(dump(0), dump(0, style="script"), described=(dump(0),))
     assert choose(held, asked=NIGHT).key == dump(0).key
-    assert choose(held).key == dump(0).key
+    assert (choose(held).key, choose(held).notes) == (dump(0).key, ())
+
+
+@pytest.mark.parametrize(
+    ("described", "pointer", "chosen"),
+    [
+        (("ours", "script"), "ours", "ours"),
+        (("ours", "script"), "script", "script"),
+        (("ours",), "script", "ours"),
+        (("script",), "ours", "script"),
+    ],
+)
+def test_same_second_in_both_styles_goes_by_the_manifest_and_then_by_the_pointer(
+    described: tuple[str, ...], pointer: str, chosen: str
+) -> None:
+    both = {style: dump(0, style=style) for style in ("ours", "script")}
+    held = survey(*both.values(), described=tuple(both[style] for style in described), pointer=both[pointer])
+    assert choose(held, asked=NIGHT).key == both[chosen].key
 
 
 def test_asked_for_but_not_there_lists_the_nearest() -> None:
@@ -109,8 +128,35 @@ def test_pointer_that_names_no_dump_of_this_database_is_no_evidence(pointer: str
 
 
 def test_only_dumps_that_are_not_whole() -> None:
-    with pytest.raises(NothingToRestore, match="no whole dump"):
-        choose(survey(dump(2), pointer=dump(1)))
+    held = survey(dump(2), pointer=dump(1))
+    with pytest.raises(NothingToRestore) as error:
+        choose(held)
+    assert str(error.value).startswith(
+        "s3://b/p/ holds no whole dump of licensify: not chosen, with neither manifest nor pointer (still "
+        "being written, or abandoned): p/2026-11-22T010203Z-licensify.gz; the pointer names "
+        "'p/2026-11-21T010203Z-licensify.gz', which is not there. "
+    )
+    with pytest.raises(NothingToRestore) as error:
+        choose(held, asked=dump(2).timestamp)
+    assert str(error.value) == (
+        "p/2026-11-22T010203Z-licensify.gz in s3://b/p/ has neither manifest nor pointer: it is still being "
+        "written, or was abandoned. There is no other"
+    )
+
+
+def test_a_few_of_those_that_were_passed_over_are_named() -> None:
+    def note(count: int) -> str:
+        (note,) = choose(survey(*(dump(night) for night in range(count + 1)), pointer=dump(0))).notes
+        return note
+
+    # The newest first.
+    assert note(5).endswith(": " + ", ".join(dump(night).key for night in (5, 4, 3, 2, 1)))
+    assert note(7).endswith(": " + ", ".join(dump(night).key for night in (7, 6, 5, 4, 3)) + " and 2 more")
+
+
+def test_a_pointer_is_shown_in_part_where_it_is_very_long() -> None:
+    (note,) = choose(survey(dump(0), pointer="x" * 300)).notes
+    assert note == f"the pointer names '{'x' * 200}', which is not there"
 
 
 def test_much_smaller_than_the_one_before_is_refused_with_both_sizes_and_the_timestamp() -> None:
@@ -125,17 +171,42 @@ def test_much_smaller_than_the_one_before_is_refused_with_both_sizes_and_the_tim
     assert "asked for" in choice.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "0 bytes"), (999_999, "999999 bytes"), (1_000_000, "1.0 MB"), (2_449_000, "2.4 MB")],
+)
+def test_sizes_are_told_in_megabytes_from_one_on(size: int, shown: str) -> None:
+    with pytest.raises(DumpTooSmall, match=f"licensify.gz is {shown}, the dump before it"):
+        choose(survey(dump(0, 9_000_000), dump(1, size)))
+
+
 def test_just_the_ratio_is_enough_and_zero_switches_it_off() -> None:
     assert choose(survey(dump(0, 1000), dump(1, 500))).size == 500
     assert choose(survey(dump(0, 1000), dump(1, 0)), min_size_ratio=0).size == 0
 
 
 def test_nothing_at_all_names_similar_databases() -> None:
-    others = ("account", "licensify-refdata", "licensing", "zebra")
-    with pytest.raises(NothingToRestore) as error:
-        choose(survey(others=others))
-    assert "s3://b/p/ holds no dump of licensify, but dumps of " in str(error.value)
-    assert "licensify-refdata" in str(error.value)
-    assert "zebra" not in str(error.value)
-    with pytest.raises(NothingToRestore, match="no dump of any other"):
-        choose(survey())
+    def said(*others: str) -> str:
+        with pytest.raises(NothingToRestore) as error:
+            choose(survey(others=others))
+        before, after = (
+            "s3://b/p/ holds no dump of licensify, ",
+            ". Check `database`, `path` and `url` of the sync",
+        )
+        assert str(error.value).startswith(before)
+        assert after in str(error.value)
+        return str(error.value).removeprefix(before).partition(after)[0]
+
+    assert said() == "and no dump of any other database"
+    assert said("licensing", "zebra") == "but dumps of licensing and of 1 other database"
+    # More than a few that are alike, the closest first; one that is only half alike is still named.
+    alike = tuple("licensif" + "123456"[:length] for length in range(1, 7))
+    assert said(*alike) == f"but dumps of {', '.join(alike[:5])} and of 1 other database"
+    assert said("licenxxxx", "zebra") == "but dumps of licenxxxx and of 1 other database"
+    # One that has the name in it, or is in the name, is alike whatever its length.
+    longer = "licensify_content_store_production"
+    assert said("lic", longer, "zebra") == f"but dumps of lic, {longer} and of 1 other database"
+    assert said("licensing", longer) == f"but dumps of licensing, {longer}"
+    # Where none is alike, some are named.
+    assert said(*"abdghjk") == "but dumps of a, b, d, g, h and of 2 other databases"
+    assert said("zebra") == "but dumps of zebra"

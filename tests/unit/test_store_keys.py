@@ -38,6 +38,26 @@ def test_keys_as_others_read_them() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [("", ""), ("/", ""), ("p", "p/"), ("/p/", "p/"), ("/X-ray/", "X-ray/"), ("deep/er", "deep/er/")],
+)
+def test_slashes_around_a_path_make_no_difference(path: str, folder: str) -> None:
+    assert dump_key(path, WHEN, "a") == f"{folder}2026-11-23T010203Z-a.gz"
+    assert pointer_key(path, "a") == f"{folder}latest-a.txt"
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_the_machines_own_zone_makes_no_difference() -> None:
+    assert dump_key("p", WHEN, "a") == "p/2026-11-23T010203Z-a.gz"
+    for style in ("2026-11-23T010203Z", "2026-11-23T01:02:03"):
+        parsed = parse_dump_key("p", f"p/{style}-a.gz")
+        assert parsed is not None
+        assert parsed.timestamp.isoformat() == "2026-11-23T01:02:03+00:00"
+    for text in ("2026-11-23T01:02:03", "2026-11-23T02:02:03+01:00"):
+        assert parse_timestamp(text).isoformat() == "2026-11-23T01:02:03+00:00"
+
+
 def test_time_of_another_zone_is_turned_into_utc_and_no_zone_is_refused() -> None:
     paris = dt.timezone(dt.timedelta(hours=1))
     assert dump_key("p", WHEN.astimezone(paris), "a") == "p/2026-11-23T010203Z-a.gz"
@@ -87,9 +107,9 @@ def test_what_is_not_a_dump_under_this_path_is_none(key: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b"])
 def test_names_that_a_key_cannot_hold(name: str) -> None:
-    with pytest.raises(NameRefused):
+    with pytest.raises(NameRefused, match=f"^{name!r} cannot be part"):
         dump_key("p", WHEN, name)
-    with pytest.raises(NameRefused):
+    with pytest.raises(NameRefused, match=f"^{name!r} cannot be part"):
         pointer_key("p", name)
 
 

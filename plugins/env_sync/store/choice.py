@@ -177,7 +177,8 @@ def _nothing_at_all(survey: Survey) -> str:
         ]
         shown = (close or list(survey.others))[:SHOWN]
         rest = len(survey.others) - len(shown)
-        there = f"but dumps of {', '.join(shown)}" + (f" and of {rest} other databases" if rest > 0 else "")
+        more = f" and of {rest} other database{'s' if rest > 1 else ''}" if rest > 0 else ""
+        there = f"but dumps of {', '.join(shown)}{more}"
     return (
         f"{_place(survey)} holds no dump of {survey.database}, {there}. "
         "Check `database`, `path` and `url` of the sync, or run the push first"
