@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from env_sync.engines import renewing as module
 from env_sync.engines.renewing import renewing
 from env_sync.errors import LeaseLost, ServerUnreachable
 
@@ -51,4 +52,22 @@ def test_it_ends_with_the_block() -> None:
     renewed = threading.Event()
     with renewing(renewed.set, SOON, LOG):
         assert renewed.wait(30)
+        # One that still waits for a server does not keep the process from ending.
+        assert [thread.daemon for thread in at_work()] == [True]
+    assert at_work() == []
+
+
+def test_a_server_that_does_not_answer_does_not_hold_the_end_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def renew() -> None:
+        asked.set()
+        assert answer.wait(30)
+
+    monkeypatch.setattr(module, "LAST", module.LAST / 1000)
+    with renewing(renew, SOON, LOG):
+        assert asked.wait(30)
+    (waiting,) = at_work()
+    answer.set()
+    waiting.join(30)
     assert at_work() == []
