@@ -17,7 +17,6 @@ from env_sync.engines.mysql.script import Script, read_transformations
 from env_sync.engines.mysql.server_version import Family, ServerVersion, check_supported, read_version
 from env_sync.engines.mysql.stamp import Told, WasLive, read_text, told_text
 from env_sync.errors import DumpDamaged, NameRefused, ToolMissing, TransformationFailed
-from env_sync.redact import describe_mysql_error, redact_mysql_line
 from env_sync.secret import Secret
 from tests.unit.values import moment
 
@@ -265,57 +264,3 @@ def test_a_password_is_in_a_private_file_that_is_removed(tmp_path: Path, family:
     # Without it a mysqldump without TLS cannot log in as MySQL 8 has it by default; MariaDB's refuses it.
     assert ("get-server-public-key" in text) is (family is Family.MYSQL)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("code", "text", "told"),
-    [
-        (
-            1062,
-            "Duplicate entry 'alice@example.com' for key 'users.email'",
-            "dup_entry (1062) for key users.email",
-        ),
-        (1062, "Duplicate entry 'x' for key 'alice@example.com'", "dup_entry (1062)"),
-        (
-            1064,
-            "You have an error ... near 'alice''s' at line 3",
-            "parse_error (1064) at line 3 of the statement",
-        ),
-        (
-            1292,
-            "Truncated incorrect DOUBLE value: 'alice'",
-            "truncated_wrong_value (1292); its text is withheld",
-        ),
-        (
-            1227,
-            "Access denied; you need (at least one of) the SUPER or SET_ANY_DEFINER privilege(s)",
-            "the SUPER or SET_ANY_DEFINER privilege(s)",
-        ),
-        (1227, "Access denied; you need alice@example.com", "you need [withheld"),
-        (1366, "Incorrect integer value: 'alice' for column `a`.`b`", "withheld"),
-        (1644, "alice was here", "withheld"),
-        (1054, "Unknown column 'emial' in 'field list'", "Unknown column 'emial' in 'field list'"),
-        (9999, "alice", "withheld"),
-        (None, "alice", "withheld"),
-    ],
-)
-def test_an_error_is_told_without_values(code: int | None, text: str, told: str) -> None:
-    said = describe_mysql_error(code, text, {"emial"})
-    assert told in said
-    assert "alice" not in said
-
-
-def test_lines_of_mysqldump_are_told_without_values() -> None:
-    line = (
-        "mysqldump: Got error: 1045: \"Access denied for user 'alice'@'h' (using password: YES)\" when trying"
-    )
-    said = redact_mysql_line(line)
-    assert said is not None
-    assert said.startswith("mysqldump: access_denied_error (1045)")
-    assert "alice" not in said
-    executed = "mariadb-dump: Couldn't execute 'show create table `alice`': Table 'a.b' doesn't exist (1146)"
-    said = redact_mysql_line(executed, {"a", "b"})
-    assert said is not None
-    assert said.startswith("mariadb-dump: no_such_table (1146): Table 'a.b'")
-    assert "alice" not in said
-    assert redact_mysql_line("alice@example.com") is None
