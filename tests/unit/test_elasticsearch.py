@@ -418,9 +418,47 @@ class TestSwap:
         wanted = wanted_aliases(copied, contents(a_held("pages-2", hidden=True)))
         assert wanted == {"pages-2": {self.NEW: {"is_hidden": True}}}
 
+    def test_what_an_alias_does_on_the_source_it_does_here(self) -> None:
+        body = {
+            "filter": {"term": {"locale": "en"}},
+            "index_routing": "1",
+            "search_routing": "1,2",
+            "is_write_index": False,
+            "is_hidden": True,
+        }
+        copied = [Copied(index=self.NEW, name="pages-2"), Copied(index="people-copy", name="people")]
+        held = contents(
+            a_held("pages-2", pages={**body, "of a newer version": 1}), a_held("people", pages={})
+        )
+        assert wanted_aliases(copied, held) == {
+            "pages-2": {self.NEW: {}},
+            "pages": {self.NEW: body, "people-copy": {}},
+            "people": {"people-copy": {}},
+        }
+
     def plan(self, *standing: Index, **scope: Any) -> Swap:
         values: dict[str, Any] = {"include": ("*",), "exclude": (), "names": ("pages-2",), **scope}
         return plan_swap(self.WANTED, [*standing, an_index(self.NEW)], Scope(**values))
+
+    def test_all_is_done_by_one_request_that_makes_room_first(self) -> None:
+        old = an_index(copy_name("0" * 12, "pages-1"), "pages", "pages-1")
+        wanted = plan_swap(
+            self.WANTED,
+            [an_index(self.NEW), an_index("pages-2"), old],
+            Scope(include=("*",), exclude=(), names=("pages-2",), before=(old.index,)),
+        )
+        assert wanted.actions == (
+            {"remove_index": {"index": "pages-2"}},
+            {"remove": {"index": old.index, "alias": "pages", "must_exist": False}},
+            {"remove": {"index": old.index, "alias": "pages-1", "must_exist": False}},
+            {"add": {"index": self.NEW, "alias": "pages-2"}},
+            {"add": {"index": self.NEW, "alias": "pages", "is_write_index": True}},
+        )
+
+    def test_what_comes_after_an_index_that_is_removed_or_left_is_looked_at_too(self) -> None:
+        others = [an_index("pages"), an_index("unrelated", "unrelated alias"), an_index("old", "pages")]
+        swap = self.plan(*others)
+        assert (swap.removed, [each.index for each in swap.retired]) == (("pages",), ["old"])
 
     def test_what_stands_in_the_way_is_removed_in_the_same_request(self) -> None:
         swap = self.plan(an_index("pages"), an_index("other"))
@@ -468,6 +506,46 @@ class TestSwap:
         swap = self.plan(an_index("metrics-2026", "pages", "pages-2"), exclude=("metrics-*",))
         assert (swap.retired, taken_from(swap)) == ((), {("metrics-2026", "pages-2")})
         assert "it is no longer called pages-2" in swap.warnings[0]
+
+    @pytest.mark.parametrize("apart", [{"hidden": True}, {"closed": True}])
+    def test_one_that_stands_apart_is_replaced_only_by_its_name(self, apart: dict[str, bool]) -> None:
+        standing = an_index("metrics", "pages", **apart)
+        assert self.plan(standing).retired == ()
+        assert [each.index for each in self.plan(standing, include=("metrics",)).retired] == ["metrics"]
+
+    def test_warnings_name_all_aliases(self) -> None:
+        live = an_index(copy_name("0" * 12, "pages-1"), "pages", "own", "mine")
+        [warning] = self.plan(live, before={live.index}, given=("pages",)).warnings
+        assert warning == (
+            "pages-1 was also called mine, own here, which does not come from the source and went with what "
+            "was live: give it to the new index if it is needed"
+        )
+        assert self.plan(an_index("index", "pages", "own", "mine")).warnings == (
+            "index stays, for it is also called mine, own, which does not come from the source",
+        )
+        wanted: Any = {alias: {self.NEW: {}} for alias in ("a", "b", "c", "d", "e")}
+        scope = Scope(include=("pages",), exclude=(), names=("c", "d"))
+        [warning] = plan_swap(wanted, [an_index("metrics", "d", "c", "b", "a")], scope).warnings
+        assert warning == (
+            "metrics stays, for the sync is not about it; whoever reads a, b finds it beside what came from "
+            "the source; it is no longer called c, d, as an index of the source is"
+        )
+        [warning] = plan_swap(wanted, [an_index("metrics", "c")], scope).warnings
+        assert warning == (
+            "metrics stays, for the sync is not about it; it is no longer called c, as an index of the "
+            "source is"
+        )
+
+    @pytest.mark.parametrize("alias", [{"is_write_index": False}, {}, None])
+    def test_one_index_is_written_where_the_other_is_only_read(self, alias: dict[str, Any] | None) -> None:
+        swap = self.plan(an_index("metrics", aliases={"pages": alias}), exclude=("metrics",))
+        assert (swap.removed, swap.retired, taken_from(swap)) == ((), (), set())
+
+    def test_an_alias_that_nobody_writes_on_the_source_may_be_written_here(self) -> None:
+        writes = an_index("metrics", aliases={"read": {"is_write_index": True}})
+        wanted: Any = {"read": {self.NEW: {}}}
+        scope = Scope(include=("pages",), exclude=(), names=())
+        assert taken_from(plan_swap(wanted, [writes], scope)) == set()
 
     def test_one_that_the_sync_is_not_about_is_not_removed_for_an_alias(self) -> None:
         with pytest.raises(ContentRefused, match="pages is an alias on the source"):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import Holder
+from env_sync.engines.contract import CleanUp, Holder
 from env_sync.errors import AccessRefused, ServerUnreachable
 from env_sync.steps import finish as finish_module
 from env_sync.steps.download import download
@@ -13,7 +13,7 @@ from env_sync.steps.restore import restore
 from env_sync.steps.sanitise import sanitise
 from env_sync.steps.session import Session
 from tests.unit.memory_engine import Database, World, open_memory_session, put
-from tests.unit.values import a_sync
+from tests.unit.values import a_bucket_sync, a_sync
 
 
 @pytest.fixture
@@ -84,9 +84,67 @@ def test_a_server_that_is_gone_is_told_not_raised(session: Session) -> None:
     finished = finish(session)
     assert finished.promoted is None
     [failure] = finished.failures
-    assert "ServerUnreachable: no answer" in failure
-    assert "closed to everybody else" in failure
+    assert failure == (
+        "the server could not be cleaned up: ServerUnreachable: no answer A copy that is not promoted may "
+        "still stand there, closed to everybody else; the next run of this sync removes it"
+    )
+    assert world_of(session).journal.count("clean_up") == 3
     assert not session.folder.exists()
+
+
+def test_a_server_that_comes_back_is_cleaned_up(
+    session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(finish_module, "BETWEEN_ATTEMPTS", 10.0)
+    monkeypatch.setattr("env_sync.steps.finish.time.sleep", waited.append)
+
+    def gone_twice() -> None:
+        if len(waited) < 2:
+            raise ServerUnreachable("no answer")
+
+    world = world_of(session)
+    world.trouble["clean_up"] = gone_twice
+    assert finish(session) == Finished(promoted=False, notes=(), failures=())
+    assert waited == [10.0, 10.0]
+    assert (world.incoming, world.lease) == (None, None)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"Cleaning up failed (attempt {attempt} of 3): ServerUnreachable: no answer" for attempt in (1, 2)
+    ]
+
+
+def test_a_trouble_of_an_unknown_kind_may_pass(session: Session) -> None:
+    def wrong() -> None:
+        raise RuntimeError("the value of a row")
+
+    world_of(session).trouble["clean_up"] = wrong
+    [failure] = finish(session).failures
+    assert failure.startswith("the server could not be cleaned up: RuntimeError in wrong, line ")
+    assert "the value of a row" not in failure
+    assert world_of(session).journal.count("clean_up") == 3
+
+
+def test_what_the_engine_put_right_is_in_the_report(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(session)
+    assert world.live is not None
+    world.live.open = False
+    tidied = CleanUp(live_reopened=True, incoming_dropped=True, notes=("dropped one", "ended another"))
+    monkeypatch.setattr(session.engine, "clean_up", lambda: tidied)
+    assert finish(session).notes == (
+        "live was found closed by a promote that did not finish, and was reopened",
+        "dropped one",
+        "ended another",
+    )
+
+
+def test_a_bucket_sync_leaves_nothing_to_clean_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENV_SYNC_WORK_FOLDER", str(tmp_path / "work"))
+    session = open_memory_session(World(live=None), a_bucket_sync())
+    session.folder.mkdir(parents=True)
+    assert finish(session) == Finished(promoted=None, notes=(), failures=())
+    assert session.folder.exists()
 
 
 def test_a_lease_that_cannot_be_given_back_is_told(session: Session) -> None:
@@ -115,5 +173,8 @@ def test_a_folder_that_cannot_be_removed_is_told_and_the_server_is_cleaned_all_t
 
     monkeypatch.setattr(finish_module, "remove_folder", refuse)
     [failure] = finish(session).failures
-    assert f"{session.folder} could not be removed (Permission denied), and may hold a raw dump" in failure
+    assert failure == (
+        f"the work folder {session.folder} could not be removed (Permission denied), and may hold a raw "
+        "dump: remove it by hand"
+    )
     assert world_of(session).incoming is None
