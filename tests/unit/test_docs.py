@@ -108,7 +108,9 @@ def test_a_program_of_the_repository_that_is_named_is_there(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "page"), [("bin/demo", "README.md"), ("bin/test", "README.md")], ids=["demo", "test"]
+    ("program", "page"),
+    [("bin/demo", "README.md"), ("bin/test", "README.md"), ("bin/test", "CONTRIBUTING.md")],
+    ids=["demo", "test", "test in CONTRIBUTING"],
 )
 def test_options_of_the_two_commands_are_theirs(program: str, page: str) -> None:
     said = subprocess.run(
