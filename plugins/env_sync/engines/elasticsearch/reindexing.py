@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.contents import Held
@@ -19,9 +20,11 @@ def begin_reindex(source: Cluster, target: Cluster, held: Held, copied: Copied) 
     if source.connection.login:
         # In the body of one request to the target, which keeps it out of the tasks that it tells of.
         remote |= {"username": source.connection.login, "password": source.connection.password.reveal()}
+    # A name with a percent sign goes into the address of the source as it is; any other is quoted there.
+    index = quote(held.index, safe="") if "%" in held.index else held.index
     body = {
         "conflicts": "abort",
-        "source": {"remote": remote, "index": held.index, "size": BATCH},
+        "source": {"remote": remote, "index": index, "size": BATCH},
         "dest": {"index": copied.index},
     }
     return str(target.ask("POST", "/_reindex", body, wait_for_completion=False)["task"])
