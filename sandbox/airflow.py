@@ -44,8 +44,13 @@ SETTINGS: Mapping[str, str] = {
     "API__WORKERS": "1",
     "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
-    # A machine that has much to do may take this long to answer.
+    # A machine that has much to do may take this long to answer. A scheduler that finds its own heartbeat too
+    # old starts running tasks again.
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "120",
+    "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+    "CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     "WORKERS__EXECUTION_API_TIMEOUT": "60",
     "WORKERS__MIN_HEARTBEAT_INTERVAL": "10",
     # New files are found soon; those that are known are read once.

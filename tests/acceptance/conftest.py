@@ -182,7 +182,12 @@ def scene(server_folder: Path, servers: Servers) -> Iterator[Scene]:
                     "ENV_SYNC_WORK_FOLDER": str(folder / "work"),
                     **ENVIRONMENT,
                 },
-                settings={"DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles(folder / BUNDLE)},
+                settings={
+                    "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles(folder / BUNDLE),
+                    # Other tests may take nearly all of the machine.
+                    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "600",
+                    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "600",
+                },
                 parallelism=12,
             )
         )
