@@ -27,7 +27,7 @@ def test_a_second_run_has_to_wait(pushed: Stage) -> None:
     assert first.session.holder.run in second.errors["start_gate"]
     # Its end takes nothing from the one that is at work.
     second.end()
-    assert first.run_rest(restore)
+    assert first.run_rest(restore), first.errors
     assert first.end().result is not Result.CRITICAL
     pushed.settled(NEW_LIVE)
 
@@ -43,7 +43,7 @@ def test_the_command_line_has_to_wait_as_well(stage: Stage) -> None:
     refused = command_line("run", TARGET, PULL)
     assert refused.returncode == 1
     assert "is held by" in refused.stdout
-    assert first.run_rest("restore")
+    assert first.run_rest("restore"), first.errors
     assert first.end().result is not Result.CRITICAL
     done = command_line("run", TARGET, PULL)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,7 +61,7 @@ def test_a_holder_that_died_holds_nobody_up(pushed: Stage) -> None:
         if after.run("start_gate"):
             break
         assert "is held by" in after.errors["start_gate"]
-    assert after.run_rest(after.steps()[1])
+    assert after.run_rest(after.steps()[1]), after.errors
     assert after.end().result is not Result.CRITICAL
     # What comes back from the dead does no harm.
     assert not dead.run(restore)
