@@ -108,13 +108,21 @@ def test_exceptions_have_domains_of_their_own() -> None:
         exceptions={
             "licensing": DomainException(old="", new="licensing.example.com"),
             "old-host": DomainException(old="old.example.com", new="new.example.com"),
+            "moved-in": DomainException(old="old.example.com", new="new.example.com"),
             "not-there": DomainException(old="", new="x.example.com"),
         },
     )
-    memory = backends(licensing=f"https://l.{ABOVE}", old_host="https://a.old.example.com/b")
-    rule.run(memory)
-    assert urls(memory)["licensing"] == "https://l.licensing.example.com"
-    assert urls(memory)["old-host"] == "https://a.new.example.com/b"
+    memory = backends(
+        licensing=f"https://l.{ABOVE}",
+        old_host="https://a.old.example.com/b",
+        moved_in=f"https://c.{ABOVE}/d",
+    )
+    for _ in range(2):
+        rule.run(memory)
+        assert urls(memory)["licensing"] == "https://l.licensing.example.com"
+        assert urls(memory)["old-host"] == "https://a.new.example.com/b"
+        assert urls(memory)["moved-in"] == "https://c.integration.example.gov.uk/d"
+        memory.collections["backends"][0]["backend_url"] = f"https://static.{ABOVE}"
 
 
 SECRET = "https://user:pass@secret.example.com"
@@ -131,7 +139,7 @@ SECRET = "https://user:pass@secret.example.com"
         ({"a": "http://[secret"}, "no URL with a host"),
         ({"a": ""}, "no URL with a host"),
         ({"a": None}, "no URL with a host"),
-        ({"licensing": "https://secret.example.com"}, "in another domain than the one to replace"),
+        ({"licensing": "https://secret.example.com"}, "in another domain than those to replace"),
     ],
 )
 def test_what_cannot_be_rewritten_fails_it_and_is_not_told(spoilt: dict[str, str], said: str) -> None:
@@ -284,7 +292,7 @@ def test_the_proof_tells_a_rule_by_what_it_does() -> None:
     exceptional = evolve(REWRITE, exceptions={"a": DomainException(old="", new="b.example.com")})
 
     class Newer(RewriteDomain):
-        version = 2
+        version = RewriteDomain.version + 1
 
     hashes = {
         one.sha256

@@ -26,11 +26,12 @@ class RewriteDomain(DocumentPostprocess):
     """In the URL of each backend the domain of the environment above becomes `to`.
 
     That domain is what follows `<found_from>.` in the host of the backend `found_from`. Hosts outside of it
-    stay as they are. A backend in `exceptions` has domains of its own, and must be in the old one of them.
+    stay as they are. A backend in `exceptions` has domains of its own: in the old one of them it gets the new
+    one, in that of the environment above it is as any other, and elsewhere it fails the rule.
     """
 
     rule: ClassVar[str] = "rewrite_domain"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     dbms: ClassVar[tuple[str, ...]] = ("mongo", "documentdb")
 
     to: str
@@ -73,18 +74,23 @@ class RewriteDomain(DocumentPostprocess):
         """The URL of every backend as it should be, by the `_id` of its document."""
         for backend in self._backends(documents):
             parts = self._parts(backend)
-            exception = self.exceptions.get(str(backend.get(self.id_field)))
-            old = (exception.old or source) if exception else source
-            new = exception.new if exception else self.to
             host = parts.hostname or ""
-            if host != old and not host.endswith(f".{old}"):
-                if exception and host != new and not host.endswith(f".{new}"):
+            exception = self.exceptions.get(str(backend.get(self.id_field)))
+            changes = [(source, self.to)]
+            if exception and exception.old:
+                changes.insert(0, (exception.old, exception.new))
+            elif exception:
+                changes = [(source, exception.new)]
+            found = next(((old, new) for old, new in changes if _is_in(host, old)), None)
+            if found is None:
+                if exception and not any(_is_in(host, new) for _, new in changes):
                     raise self._failed(
-                        "holds a backend that is named in `exceptions` and is in another domain than the one "
+                        "holds a backend that is named in `exceptions` and is in another domain than those "
                         "to replace"
                     )
                 yield backend["_id"], str(backend[self.url_field])
                 continue
+            old, new = found
             port = f":{parts.port}" if parts.port is not None else ""
             netloc = f"{host.removesuffix(old)}{new}{port}"
             yield backend["_id"], parts._replace(netloc=netloc).geturl()
@@ -109,3 +115,7 @@ class RewriteDomain(DocumentPostprocess):
             f"Postprocess {self.rule}: collection {self.collection} {why}. {AFTERMATH} Look at it in the "
             "environment above, or correct the rule's parameters in hieradata."
         )
+
+
+def _is_in(host: str, domain: str) -> bool:
+    return host == domain or host.endswith(f".{domain}")

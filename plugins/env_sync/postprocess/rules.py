@@ -175,7 +175,7 @@ RULES: Mapping[str, Rule] = {
                 reader=read_exceptions,
                 values="mapping of ids of backends to a domain, or to `from` and `to`",
                 doc="Backends that get another domain; with `from`, instead of another one. Their URLs must "
-                "be in it.",
+                "be in it, or in the domain of the environment above.",
                 default="none",
             ),
         },

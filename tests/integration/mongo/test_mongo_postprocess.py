@@ -19,11 +19,14 @@ from tests.integration.mongo.stage import Stage
 from tests.integration.postprocess.bound import bound
 
 ABOVE, BELOW = "staging.govuk-internal.digital", "integration.govuk-internal.digital"
-LICENSIFY = "https://licensify.publishing.service.gov.uk/"
 BACKENDS = [
     {"_id": 1, "backend_id": "static", "backend_url": f"http://static.{ABOVE}/"},
     {"_id": 2, "backend_id": "search-api", "backend_url": f"http://search-api.{ABOVE}/"},
-    {"_id": 3, "backend_id": "licensify", "backend_url": LICENSIFY},
+    {
+        "_id": 3,
+        "backend_id": "spotlight-proxy",
+        "backend_url": "https://spotlight-proxy.staging.publishing.service.gov.uk/",
+    },
     {"_id": 4, "backend_id": "campaign", "backend_url": "https://campaign.example.org/a"},
 ]
 PATH = "/government/uploads/system/uploads/1/zq-private"
@@ -92,7 +95,7 @@ def test_a_router_is_rewritten_after_the_transformation_and_it_is_in_the_proof(s
     assert [one["backend_url"] for one in documents(stage, "backends")] == [
         f"http://static.{BELOW}/",
         f"http://search-api.{BELOW}/",
-        LICENSIFY.replace("publishing", "integration.publishing"),
+        f"https://spotlight-proxy.{BELOW}/",
         "https://campaign.example.org/a",
         f"http://new.{BELOW}/",
     ]
