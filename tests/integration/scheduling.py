@@ -4,6 +4,9 @@ Each worker starts the servers that its tests ask for, so tests of one server th
 workers start it in each. Work is handed out in units, the tests of one file on one kind of server. A worker
 that is free takes the next unit of a kind that it has begun; else of the largest kind that nobody has begun;
 else, at the end, what is left of another worker's.
+
+On a worker the tests of subjects come before a folder's: they share databases and dumps on its servers, which
+the tests of a folder clear.
 """
 
 from __future__ import annotations
@@ -50,13 +53,21 @@ def next_unit(waiting: Mapping[str, int], mine: Sequence[str], others: Sequence[
     begun = [kind for kind in mine if kind in left]
     untouched = [kind for kind in left if kind not in {*mine, *others}]
     if begun:
-        return next(unit for unit in waiting if _servers(unit) == begun[0])
+        return _in_order(waiting, begun[0])[0]
     if untouched:
-        largest = max(untouched, key=lambda kind: left[kind])
-        return next(unit for unit in waiting if _servers(unit) == largest)
+        return _in_order(waiting, max(untouched, key=lambda kind: left[kind]))[0]
     # Of what another worker has begun the last unit, not the one that it comes to next.
-    largest = max(left, key=lambda kind: left[kind])
-    return next(unit for unit in reversed(list(waiting)) if _servers(unit) == largest)
+    return _in_order(waiting, max(left, key=lambda kind: left[kind]))[-1]
+
+
+def _in_order(waiting: Mapping[str, int], kind: str) -> list[str]:
+    """The units of one kind of servers, those of subjects first."""
+    units = [unit for unit in waiting if _servers(unit) == kind]
+    return sorted(units, key=lambda unit: not _is_of_a_subject(unit))
+
+
+def _is_of_a_subject(unit: str) -> bool:
+    return PurePosixPath(unit.partition(BETWEEN)[2]).parts[2] in OF_SUBJECTS
 
 
 def _servers(unit: str) -> str:

@@ -30,23 +30,48 @@ def test_one_file_on_two_kinds_of_servers_is_two_units() -> None:
     assert unit_of(f"{CONFORMANCE}[MongoDB-a]") == unit_of(f"{CONFORMANCE}[MongoDB-b]")
 
 
-WAITING = {"pg|a": 3, "my|a": 4, "pg|b": 3, "my|b": 1, "pg|c": 1}
+def unit(servers: str, folder: str, name: str) -> str:
+    return unit_of(f"tests/integration/{folder}/test_{name}.py::test_a[{servers}]")
+
+
+PG_A, PG_B, PG_C = (unit("PostgreSQL 18", "conformance", name) for name in "abc")
+MY_A, MY_B = (unit("MariaDB", "conformance", name) for name in "ab")
+WAITING = {PG_A: 3, MY_A: 4, PG_B: 3, MY_B: 1, PG_C: 1}
+PG, MY = "PostgreSQL 18", "MariaDB"
 
 
 @pytest.mark.parametrize(
-    ("mine", "others", "unit"),
+    ("mine", "others", "expected"),
     [
         # The largest kind that nobody has begun.
-        ([], [], "pg|a"),
-        ([], ["pg"], "my|a"),
+        ([], [], PG_A),
+        ([], [PG], MY_A),
         # What was begun is gone on with.
-        (["my"], ["pg"], "my|a"),
-        (["gone", "pg"], ["my"], "pg|a"),
+        ([MY], [PG], MY_A),
+        (["gone", PG], [MY], PG_A),
         # A new kind rather than another worker's.
-        (["gone"], ["pg"], "my|a"),
+        (["gone"], [PG], MY_A),
         # At the end, the last of another worker's.
-        (["gone"], ["pg", "my"], "pg|c"),
+        (["gone"], [PG, MY], PG_C),
     ],
 )
-def test_what_a_worker_takes_next(mine: list[str], others: list[str], unit: str) -> None:
-    assert next_unit(WAITING, mine, others) == unit
+def test_what_a_worker_takes_next(mine: list[str], others: list[str], expected: str) -> None:
+    assert next_unit(WAITING, mine, others) == expected
+
+
+@pytest.mark.parametrize("thief", [False, True])
+def test_no_worker_comes_back_to_subjects_after_a_folder_has_cleared_their_servers(thief: bool) -> None:
+    waiting = {
+        unit("x", "elasticsearch", "a"): 9,
+        unit("Elasticsearch 7.17", "conformance", "b"): 8,
+        unit("x", "elasticsearch", "c"): 7,
+        unit("Elasticsearch 7.17", "conformance", "d"): 6,
+    }
+    mine, taken = ["gone"] if thief else [], []
+    while waiting:
+        taken.append(next_unit(waiting, mine, ["elasticsearch"] if thief and mine == ["gone"] else []))
+        mine.append("elasticsearch")
+        del waiting[taken[-1]]
+    of_subjects = ["conformance" in each for each in taken]
+    # One that is taken from another worker comes first: nothing is shared on this worker's servers yet.
+    assert of_subjects == ([False, True, True, False] if thief else [True, True, False, False])
