@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
-from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Held
 from env_sync.engines.elasticsearch.records import Copied
 from env_sync.engines.elasticsearch.task_results import forget_result
@@ -21,7 +20,7 @@ def begin_reindex(source: Cluster, target: Cluster, held: Held, copied: Copied) 
         # In the body of one request to the target, which keeps it out of the tasks that it tells of.
         remote |= {"username": source.connection.login, "password": source.connection.password.reveal()}
     # A name with a percent sign goes into the address of the source as it is; any other is quoted there.
-    index = quote(held.index, safe="") if "%" in held.index else held.index
+    index = quoted(held.index) if "%" in held.index else held.index
     body = {
         "conflicts": "abort",
         "source": {"remote": remote, "index": index, "size": BATCH},
