@@ -61,8 +61,10 @@ _NUMBERED = {
     "token": r'(?:(?<=env-sync-)|(?<="token": "))[0-9a-f]{12}\b',
     "task": r"(?<![\w-])[\w-]{22}:\d+\b",
     "uuid": r'(?<="uuid": ")[\w-]{22}(?=")',
+    # Of a directory, or of a document: some have decimal digits alone.
+    "identity": r'(?:(?<=/records/)|(?<="\$oid": "))[0-9a-f]{16,}\b',
 }
-"""What is numbered as it comes, beside long hexadecimal numbers: of Elasticsearch its tasks and indices."""
+"""What is numbered as it comes, beside other long hexadecimal numbers; tasks are those of Elasticsearch."""
 _OF_ITS_TIME = re.compile(r"<(?:time|decimal|\w+ \d+)>")
 _ASKS = ("SELECT ", "WITH ", "SET ")
 _KINDS = {32: "id", 40: "key", 64: "sha256"}

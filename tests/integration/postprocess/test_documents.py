@@ -37,7 +37,7 @@ def fill_router(database: Database[Document]) -> None:
     backends += [
         {"_id": ObjectId(), "backend_id": name, "backend_url": url, **now}
         for name, url in (
-            ("licensify", "https://licensify.publishing.service.gov.uk/"),
+            ("spotlight-proxy", "https://spotlight-proxy.staging.publishing.service.gov.uk/"),
             ("campaign", "https://campaign.example.org/a"),
         )
     ]
@@ -57,7 +57,7 @@ def test_a_router_points_at_this_environment(database: Database[Document]) -> No
     assert after.keys() == before.keys()
     for key, backend in after.items():
         expected = before[key]["backend_url"].replace(ABOVE, BELOW)
-        expected = expected.replace(".publishing.", ".integration.publishing.")
+        expected = expected.replace("staging.publishing.service.gov.uk", BELOW)
         assert backend == {**before[key], "backend_url": expected}
     assert {one["backend_url"] for one in after.values()} >= {
         f"http://static.{BELOW}/",
