@@ -12,10 +12,11 @@ from xdist.remote import Producer
 
 from tests.integration.clusters import Clusters, clusters_in
 from tests.integration.kept_clients import clients_of_session, kept_clients
+from tests.integration.kept_keys import kept_keys
 from tests.integration.scheduling import ByServers, servers_of
 from tests.seconds import Seconds, module_of
 
-__all__ = ["clients_of_session", "kept_clients"]
+__all__ = ["clients_of_session", "kept_clients", "kept_keys"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
