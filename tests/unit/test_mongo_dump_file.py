@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import struct
 import tarfile
 from collections.abc import Mapping
@@ -98,9 +99,12 @@ def test_the_bytes_are_those_of_the_format() -> None:
 
 
 def test_no_cut_is_taken_for_a_whole_dump(tmp_path: Path) -> None:
-    for size in range(len(GOOD)):
+    file = put(tmp_path, GOOD)
+    # Writing it anew for each cut takes longer than reading it.
+    for size in reversed(range(len(GOOD))):
+        os.truncate(file, size)
         with pytest.raises(DumpDamaged):
-            read(put(tmp_path, GOOD[:size]))
+            read(file)
 
 
 def test_no_flipped_bit_in_a_document_goes_unseen(tmp_path: Path) -> None:
