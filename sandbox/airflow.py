@@ -42,6 +42,8 @@ SETTINGS: Mapping[str, str] = {
     "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
     "API__HOST": "127.0.0.1",
     "API__WORKERS": "1",
+    # An error of the database says which.
+    "API__EXPOSE_STACKTRACE": "True",
     "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
     # A machine that has much to do may take this long to answer. A scheduler that finds its own heartbeat too

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 from attrs import field, frozen
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
 from sandbox import process
 from sandbox.airflow_states import AirflowStates
@@ -21,6 +22,8 @@ EVERY = 0.5
 RUN_OVER = frozenset({"success", "failed"})
 TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 PAGE = 100  # the most that Airflow gives at once
+ATTEMPTS = 4
+"""How often a request is made that Airflow's database undoes."""
 
 
 class ApiRefused(SandboxError):
@@ -30,6 +33,15 @@ class ApiRefused(SandboxError):
         super().__init__(f"{request}: {status} {detail}")
         self.status = status
         self.detail = detail
+
+    @property
+    def undone_by_database(self) -> bool:
+        """Whether Airflow's database undid the request, as it does where the scheduler changes the same rows.
+
+        Airflow says so of every SQLAlchemyError: `airflow.api_fastapi.common.exceptions`.
+        """
+        is_database_error = isinstance(self.detail, Mapping) and self.detail.get("reason") == "Database error"
+        return self.status == httpx.codes.INTERNAL_SERVER_ERROR and is_database_error
 
 
 @frozen(kw_only=True)
@@ -93,10 +105,17 @@ class AirflowApi:
         if self._states:
             self._states.close()
 
+    @retry(
+        retry=retry_if_exception(lambda raised: isinstance(raised, ApiRefused) and raised.undone_by_database),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_fixed(EVERY),
+        reraise=True,
+    )
     def request(self, method: str, path: str, **options: Any) -> Any:
         """One request to /api/v2, signed in; gives the JSON answer, or raises ApiRefused.
 
-        What only reads is asked again where the answer does not come in time.
+        What only reads is asked again where the answer does not come in time, and everything where the
+        database undid it.
         """
         if "Authorization" not in self._http.headers:
             self._sign_in()

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import functools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from tests.acceptance.scene import (
     prepare,
     production,
 )
+from tests.acceptance.task_logs import failed_tasks
 from tests.conftest import Startable, run_server
 
 PATIENCE = 2400
@@ -68,6 +69,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     pyfuncitem.session.stash[LANES].result(pyfuncitem.nodeid)
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell with a failure what tasks of the scene wrote."""
+    report = yield
+    scene = getattr(item, "funcargs", {}).get("scene")
+    if report.failed and isinstance(scene, Scene) and (told := failed_tasks(scene.airflow.logs)):
+        report.sections.append(("tasks that told an error", told))
+    return report
 
 
 @pytest.fixture(autouse=True)
