@@ -38,6 +38,7 @@ Server = TypeVar("Server", bound=Startable)
 def pytest_configure(config: pytest.Config) -> None:
     # Not imported above: what stands in a table of results affects no test.
     config.pluginmanager.import_plugin("tests.result_tables")
+    config.pluginmanager.import_plugin("tests.swept_tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

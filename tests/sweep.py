@@ -40,6 +40,14 @@ def sample(name: str, items: Sequence[T], at_most: int) -> list[T]:
     return [items[place] for place in sorted([0, *between, len(items) - 1])]
 
 
+def draw(name: str, items: Sequence[T], at_most: int) -> list[T]:
+    """At most so many of the items, in their order, whichever; else as `sample`."""
+    if exhaustive() or len(items) <= at_most:
+        return list(items)
+    places = random.Random(f"{seed()} {name}").sample(range(len(items)), at_most)
+    return [items[place] for place in sorted(places)]
+
+
 def strides(name: str, longest: int) -> Iterator[int]:
     """Numbers from 0 on without end, for a sweep that ends where there is nothing left to try.
 

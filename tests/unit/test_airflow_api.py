@@ -15,7 +15,7 @@ DEADLOCK = {"reason": "Database error", "orig_error": "deadlock detected"}
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AirflowApi.request.retry, "wait", wait_none())  # type: ignore[attr-defined]
+    monkeypatch.setattr(AirflowApi.request.retry, "wait", wait_none())
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, answers: Iterator[httpx.Response]) -> AirflowApi:

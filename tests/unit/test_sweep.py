@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.sweep import EXHAUSTIVE, SEED, header, sample, strides
+from tests.sweep import EXHAUSTIVE, SEED, draw, header, sample, strides
 
 ITEMS = [f"item {number}" for number in range(100)]
 
@@ -71,6 +71,16 @@ def test_an_exhaustive_run_tries_everything(monkeypatch: pytest.MonkeyPatch) -> 
 def test_fewer_than_two_are_refused() -> None:
     with pytest.raises(ValueError, match="1 are too few"):
         sample("sweep", ITEMS, 1)
+
+
+def test_any_item_may_be_missing_from_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    for number in range(200):
+        monkeypatch.setenv(SEED, str(number))
+        found = draw("sweep", ITEMS[:4], 1)
+        assert len(found) == 1
+        drawn += found
+    assert set(drawn) == set(ITEMS[:4])
 
 
 def test_strides_begin_at_nothing_and_are_no_longer_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

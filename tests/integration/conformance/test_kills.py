@@ -33,6 +33,8 @@ STEPS = (
     *((PUSH, step) for step in ("start_gate", "dump", "upload")),
     *((PULL, step) for step in ("start_gate", "download", "restore", "sanitise")),
 )
+OF_EACH_STEP = pytest.mark.parametrize(("name", "step"), STEPS)
+SOME_STEPS = pytest.mark.sweep("name", "step", at_most=4)
 MANY_ROWS = 20_000
 GUARDED = re.compile(r"runs, guarded by process (\d+)$")
 MOMENTS = 3
@@ -43,7 +45,8 @@ PROMOTE_KILLS = 12
 """The same where it is killed again and again in one attempt."""
 
 
-@pytest.mark.parametrize(("name", "step"), STEPS)
+@SOME_STEPS
+@OF_EACH_STEP
 def test_a_task_that_is_killed_is_put_right_by_the_report(pushed: Stage, name: str, step: str) -> None:
     step = pushed.subject.step(step)
     for moment in pushed.moments(name, step, MOMENTS):
@@ -58,7 +61,8 @@ def test_a_task_that_is_killed_is_put_right_by_the_report(pushed: Stage, name: s
         pushed.settled(OLD_LIVE)
 
 
-@pytest.mark.parametrize(("name", "step"), STEPS)
+@SOME_STEPS
+@OF_EACH_STEP
 def test_a_task_that_is_killed_is_run_again(pushed: Stage, name: str, step: str) -> None:
     step = pushed.subject.step(step)
     killed = 0
@@ -168,7 +172,8 @@ def kill_program(guard: int, tools: frozenset[str]) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("name", "step"), STEPS)
+@SOME_STEPS
+@OF_EACH_STEP
 def test_a_step_that_is_cancelled(pushed: Stage, name: str, step: str) -> None:
     step = pushed.subject.step(step)
     for moment in pushed.moments(name, step, MOMENTS):

@@ -9,6 +9,13 @@ from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.stage import VERSIONS, Stage, set_up
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An ordinary run tries each test of `any_stage` on two of its servers."""
+    for item in items:
+        if "any_stage" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.sweep("any_stage", at_most=2))
+
+
 @pytest.fixture(
     params=[*((version, False) for version in VERSIONS), ("postgresql18", True)],
     ids=lambda param: f"{param[0]}-{'superuser' if param[1] else 'rds'}",
