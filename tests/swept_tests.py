@@ -1,7 +1,7 @@
 """Sweeps whose items are tests: one function with many values of a parameter.
 
-`@pytest.mark.sweep("step", at_most=3)` lets an ordinary run try three of the steps, other ones for each set of
-the remaining parameters, and `--exhaustive` all of them. Several names are parameters that belong together.
+`@pytest.mark.sweep("step", at_most=3)` lets an ordinary run try three of the steps, other ones for each set
+of the remaining parameters, and `--exhaustive` all of them. Several names are parameters that belong together.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.swept_tests import drawn
 from tests.sweep import EXHAUSTIVE, SEED
+from tests.swept_tests import drawn
 
 ENGINES, STEPS = ("PostgreSQL", "Files", "MongoDB"), ("dump", "restore", "sanitise", "promote")
 
