@@ -1,13 +1,15 @@
 """Sweeps whose items are tests: one function with many values of a parameter.
 
 `@pytest.mark.sweep("step", at_most=3)` lets an ordinary run try three of the steps, other ones for each set
-of the remaining parameters, and `--exhaustive` all of them. Several names are parameters that belong together.
+of the remaining parameters, and `--exhaustive` all of them. Several names are parameters that belong
+together.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -15,6 +17,14 @@ import pytest
 from tests.sweep import draw
 
 MARK = "sweep"
+PLAIN = (str, int, float, Enum, type(None))
+
+
+def sweep_over(items: Sequence[pytest.Item], fixture: str, at_most: int) -> None:
+    """Make a sweep of each test that asks for this fixture, over the fixture's parameters."""
+    for item in items:
+        if fixture in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.sweep(fixture, at_most=at_most))
 
 
 @pytest.hookimpl(trylast=True)
@@ -41,8 +51,11 @@ def drawn(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 def _sweep_of(item: pytest.Item, swept: Sequence[str]) -> str:
     """What all items of a sweep have in common: the function, and the values of its other parameters."""
-    callspec: Any = getattr(item, "callspec", None)
-    if callspec is None or not {*swept} <= {*callspec.indices}:
+    params: Mapping[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    if not {*swept} <= {*params}:
         raise pytest.UsageError(f"{item.nodeid} has no parameter {' and '.join(swept)} to sweep over")
-    others = {name: place for name, place in callspec.indices.items() if name not in swept}
-    return f"{item.nodeid.partition('[')[0]} {sorted(others.items())}"
+    others = {name: value for name, value in params.items() if name not in swept}
+    if unclear := [name for name, value in others.items() if not isinstance(value, PLAIN)]:
+        # Each worker must draw the same, and what is printed of an object may be another in each.
+        raise pytest.UsageError(f"{item.nodeid} has parameters without a plain value: {', '.join(unclear)}")
+    return f"{item.nodeid.partition('[')[0]} {sorted((name, str(value)) for name, value in others.items())}"

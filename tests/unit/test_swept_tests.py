@@ -21,10 +21,9 @@ def ordinary_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def item(engine: str, step: str, mark: pytest.Mark | None) -> Any:
-    indices = {"engine": ENGINES.index(engine), "step": STEPS.index(step)}
     return SimpleNamespace(
         nodeid=f"test_kills.py::test_it[{engine}-{step}]",
-        callspec=SimpleNamespace(indices=indices),
+        callspec=SimpleNamespace(params={"engine": engine, "step": step}),
         get_closest_marker={"sweep": mark}.get,
     )
 
@@ -64,3 +63,10 @@ def test_what_is_no_sweep_is_tried() -> None:
 def test_a_parameter_that_is_not_there_is_an_error() -> None:
     with pytest.raises(pytest.UsageError, match="has no parameter way"):
         drawn(items("way", at_most=1))
+
+
+def test_a_parameter_that_each_worker_prints_in_its_own_way_is_an_error() -> None:
+    one = item("Files", "dump", pytest.mark.sweep("step", at_most=1).mark)
+    one.callspec.params["way"] = object()
+    with pytest.raises(pytest.UsageError, match="without a plain value: way"):
+        drawn([one])

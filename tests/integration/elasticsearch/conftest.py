@@ -9,6 +9,12 @@ import pytest
 
 from tests.integration.clusters import Clusters
 from tests.integration.elasticsearch.stage import PAIRS, Stage
+from tests.swept_tests import sweep_over
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An ordinary run tries each test of either version on one of them."""
+    sweep_over(items, "either", at_most=1)
 
 
 def stage_on(clusters: Clusters, source: str, target: str, folder: Path) -> Iterator[Stage]:

@@ -7,13 +7,12 @@ import pytest
 
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.stage import VERSIONS, Stage, set_up
+from tests.swept_tests import sweep_over
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """An ordinary run tries each test of `any_stage` on two of its servers."""
-    for item in items:
-        if "any_stage" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.sweep("any_stage", at_most=2))
+    """An ordinary run tries each test on two of the servers."""
+    sweep_over(items, "any_stage", at_most=2)
 
 
 @pytest.fixture(
