@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import attrs
 
 from env_sync.hieradata.between_syncs import (
     first_of_each_name,
@@ -18,7 +20,7 @@ from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shown
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import PRODUCTION
 from env_sync.hieradata.settings_reader import S3_SYNC_TASKS, TASKS, read_settings, unknown_keys
-from env_sync.hieradata.sync import BucketSync, Place, Sync
+from env_sync.hieradata.sync import Action, BucketSync, Place, Sync, server_of
 from env_sync.hieradata.sync_reader import Surroundings, SyncReader, Written, is_absent
 from env_sync.hieradata.yaml_file import YamlFile, read_yaml
 
@@ -86,10 +88,11 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
     kept = {sync.name: sync for sync in good if sync.name not in left_out}
     kept.update((key, sync) for key, sync in absent.items() if sync is not None)
     in_order = [kept[each.entry.key] for each in written if each.entry.key in kept]
+    fills = _fills(written)
     return Environment(
         name=name,
         settings=settings,
-        syncs=tuple(sync for sync in in_order if isinstance(sync, Sync)),
+        syncs=tuple(_told_who_fills(sync, fills) for sync in in_order if isinstance(sync, Sync)),
         bucket_syncs=tuple(sync for sync in in_order if isinstance(sync, BucketSync)),
         problems=_in_order(problems),
     )
@@ -142,6 +145,30 @@ def _databases(written: Iterable[Written]) -> frozenset[str]:
         and (entry := each.entry.value.entries.get("database")) is not None
         and isinstance(entry.value, Scalar)
     )
+
+
+def _fills(written: Iterable[Written]) -> Mapping[tuple[str, str, str], str]:
+    """The first sync that fills each live database, be it left out for a problem or not."""
+    found: dict[tuple[str, str, str], str] = {}
+    for each in written:
+        if is_absent(each.entry) or not isinstance(each.entry.value, Fields):
+            continue
+        said = {
+            name: entry.value.text
+            for name, entry in each.entry.value.entries.items()
+            if isinstance(entry.value, Scalar) and not entry.value.is_null
+        }
+        dbms, database = said.get("dbms", ""), said.get("database", "")
+        if said.get("action") in (Action.PULL, Action.COPY):
+            server = said.get("database_hostname") or server_of(dbms, database, each.node_class)
+            found.setdefault((dbms, server, database), each.entry.key)
+    return found
+
+
+def _told_who_fills(sync: Sync, fills: Mapping[tuple[str, str, str], str]) -> Sync:
+    if sync.action is not Action.PUSH or sync.live not in fills:
+        return sync
+    return attrs.evolve(sync, filled_by=fills[sync.live])
 
 
 def _file_names(folder: Path) -> frozenset[str]:

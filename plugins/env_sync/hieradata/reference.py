@@ -65,7 +65,8 @@ govuk_env_sync::s3_sync_tasks:
 ```
 
 A problem takes away the one sync that it concerns; all others run. A setting that is wrong has its
-default until it is corrected, except `protected`, which is then true.
+default until it is corrected, except `protected`, which is then true, and `sanitise`, which is then
+`required`.
 """
 
 SYNCS = """\
@@ -79,6 +80,8 @@ and `-`, at most 180. A sync may also set each of the [options](#options) for it
   environment's own bucket, without a transformation.
 - Two scheduled pulls never start in one database at the same minute. Syncs of one database run in
   the order of their times, counted from the opening of the window; `after` cannot turn that around.
+- Where `govuk_env_sync::sanitise` is `required`, what comes down has a transformation or a rule that
+  sanitises, or says `transformation_sql_filename: none` with a `reason`.
 - A crontab field that matches several times makes the sync start each time, at most 48 times a day.
 """
 
@@ -151,7 +154,8 @@ def render_reference() -> str:
 def _rules() -> Iterable[str]:
     for name, rule in RULES.items():
         where = ", ".join(f"`{dbms}`" for dbms in rule.make.dbms)
-        yield f"### Rule `{name}`\n\n{rule.doc} Runs on {where}.\n"
+        sanitises = "It sanitises." if rule.make.sanitises else "It does not sanitise."
+        yield f"### Rule `{name}`\n\n{rule.doc} {sanitises} Runs on {where}.\n"
         yield _table(_sync_rows(rule.parameters))
 
 

@@ -10,8 +10,9 @@ from attrs import frozen
 from env_sync.hieradata.buckets import is_dump_bucket, own_bucket
 from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.nodes import Fault, shorten
-from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
+from env_sync.hieradata.settings import Sanitise, Settings
+from env_sync.hieradata.sync import Action, AnySync, BucketSync, Ensure, Place, Sync
+from env_sync.hieradata.sync_fields import NO_POSTPROCESS, NO_TRANSFORMATION, SAY_NONE
 from env_sync.hieradata.values import BUCKET_NAME, ONE_BUCKET
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
@@ -26,6 +27,10 @@ OF_COPIES = ("source_hostname", "copy_way")
 """The fields that only a copy has."""
 INDICES = ("indices", "excluded_indices")
 """The fields that only a cluster has."""
+SANITISED_BY = "transformation_sql_filename"
+"""The field that says what sanitises, or that nothing has to be."""
+SANITISING = frozenset({SANITISED_BY, "reason"})
+"""The fields by which it is judged whether what comes down is sanitised."""
 COPIES = ("__incoming", "__previous", "__outgoing")
 """What is added to a database's name for its copies; each as long as the others."""
 LONGEST_POSTGRESQL_NAME = 63
@@ -71,6 +76,7 @@ def broken_bucket_rules(
     faults = [
         *bad_name(sync.name, sync.place),
         *_waiting_where_nothing_waits(places, "a bucket sync"),
+        *([] if SANITISING & unread or settings.protected else _unsanitised(sync, settings, places)),
     ]
     buckets = {"source_bucket": sync.source_bucket, "destination_bucket": sync.destination_bucket}
     if sync.source_bucket == sync.destination_bucket and not unread & buckets.keys():
@@ -228,6 +234,48 @@ def _transformations(judged: Judged) -> Iterator[Fault]:
         )
 
 
+def _sanitised(judged: Judged) -> Iterator[Fault]:
+    sync, places = judged.sync, judged.places
+    if sync.recovery or not sync.writes:
+        if "reason" in places:
+            kind = "a recovery sync" if sync.recovery else f"a {sync.action}"
+            yield judged.fault("reason", f"`reason` on {kind}", "remove it: only what comes down has one")
+    elif not judged.settings.protected:
+        yield from _unsanitised(sync, judged.settings, places)
+
+
+def _unsanitised(sync: AnySync, settings: Settings, places: Mapping[str, Place]) -> Iterator[Fault]:
+    """Faults where nothing sanitises what comes down, and nobody says that nothing has to."""
+    bare = "reason" in places and not sync.says_none
+    if bare and "postprocess" not in places:
+        yield Fault(
+            places["reason"],
+            f"`reason` without `{SANITISED_BY}: {NO_TRANSFORMATION}` or `postprocess: {NO_POSTPROCESS}`",
+            f"write {SAY_NONE}, or remove it",
+        )
+        return
+    if settings.sanitise is not Sanitise.REQUIRED or sync.sanitises or sync.none_said:
+        return
+    place = places.get(SANITISED_BY, sync.place)
+    required = f"`{sync.environment}`, where `govuk_env_sync::sanitise` is `{settings.sanitise}`"
+    if sync.says_none:
+        yield Fault(
+            place,
+            f"`{SANITISED_BY}: {NO_TRANSFORMATION}` without a `reason` in {required}",
+            "write `reason: <why nothing has to be sanitised>` beside it",
+        )
+        return
+    idle = [f"`{one.rule}`" for one in sync.postprocess] if isinstance(sync, Sync) else []
+    besides = f" ({', '.join(idle)} does not sanitise)" if idle else ""
+    transforms = isinstance(sync, Sync) and sync.dbms in TRANSFORMING_ENGINES
+    write = f"write `{SANITISED_BY}: <file>`, or, where" if transforms else "where"
+    yield Fault(
+        place,
+        f"nothing sanitises what comes down into `{shorten(sync.database)}`{besides} in {required}",
+        f"{write} nothing has to be sanitised, {SAY_NONE}",
+    )
+
+
 def _in_place(judged: Judged) -> Iterator[Fault]:
     sync = judged.sync
     if not sync.pre_dump_in_place:
@@ -368,6 +416,7 @@ RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = 
     (frozenset({"action", "url", "ensure"}), _recovery),
     (frozenset({"action", "url", "storagebackend"}), _push),
     (frozenset({"action", "url", "ensure", "dbms"}), _transformations),
+    (frozenset({"action", "url", "ensure", "dbms", "database", "postprocess", *SANITISING}), _sanitised),
     (frozenset({"pre_dump_in_place"}), _in_place),
     (frozenset({"action", "dbms"}), _excluded_tables),
     (frozenset({"dbms"}), _indices),

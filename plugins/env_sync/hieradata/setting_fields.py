@@ -9,7 +9,15 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from env_sync.hieradata.settings import FAIL, GO, STEPS, IndexesAfterTransformation, Options, Settings
+from env_sync.hieradata.settings import (
+    FAIL,
+    GO,
+    STEPS,
+    IndexesAfterTransformation,
+    Options,
+    Sanitise,
+    Settings,
+)
 from env_sync.hieradata.values import (
     Reader,
     duration,
@@ -80,6 +88,7 @@ ENVIRONMENT_FIELDS: Mapping[str, SettingField] = {
     "window": SettingField(read_window, "`HH:MM-HH:MM`"),
     "timezone": SettingField(read_zone, "IANA time zone"),
     "protected": SettingField(read_boolean, "`true` or `false`"),
+    "sanitise": SettingField(lambda node: Sanitise(one_of(Sanitise)(node)), "`required` or `optional`"),
     "queue": SettingField(optional(read_text), "text"),
     "queues": SettingField(mapping_of(read_text), "mapping of node classes to queues"),
     "pool_size": SettingField(whole_number(1, 1000), "whole number from 1 to 1000"),

@@ -50,6 +50,13 @@ class IndexesAfterTransformation(StrEnum):
     NEVER = "never"
 
 
+class Sanitise(StrEnum):
+    """Whether what comes down into an environment must be sanitised."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 @frozen(kw_only=True)
 class Window:
     """The part of the day in which syncs are meant to run; may cross midnight."""
@@ -215,6 +222,15 @@ class Settings:
         default=False,
         metadata={
             "doc": "No scheduled pull may write to a protected environment. True for `production` unless set."
+        },
+    )
+    sanitise: Sanitise = field(
+        default=Sanitise.OPTIONAL,
+        metadata={
+            "doc": "`required`: a pull, copy or bucket sync into this environment is a problem unless it has "
+            "a transformation or a [rule that sanitises](#postprocess-govuk_env_syncpostprocess), or says "
+            "`transformation_sql_filename: none` with a `reason`; and nothing is pushed of a live whose pull "
+            "had none of these. Recommended wherever personal data must not come down.",
         },
     )
     queue: str | None = field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from env_sync.hieradata.monitors_reader import MONITORS, read_monitors
 from env_sync.hieradata.nodes import Entry, shorten, shown
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, NAMESPACE, OPTION_FIELDS, SETTING_FIELDS
-from env_sync.hieradata.settings import PRODUCTION, Options, Settings
+from env_sync.hieradata.settings import PRODUCTION, Options, Sanitise, Settings
 from env_sync.hieradata.suggestion import closest
 from env_sync.hieradata.sync_fields import with_options
 from env_sync.hieradata.wrong_value import WrongValue
@@ -23,7 +24,8 @@ TASKS = f"{NAMESPACE}tasks"
 S3_SYNC_TASKS = f"{NAMESPACE}s3_sync_tasks"
 POSTPROCESS = f"{NAMESPACE}postprocess"
 KNOWN_KEYS = (TASKS, S3_SYNC_TASKS, POSTPROCESS, MONITORS, *(f"{NAMESPACE}{name}" for name in SETTING_FIELDS))
-PROTECTED = f"{NAMESPACE}protected"
+GUARDS = ("protected", "sanitise")
+"""The settings that hold wherever what was written of them cannot be known."""
 
 
 @frozen
@@ -40,8 +42,8 @@ def read_settings(
     """Return the settings of an environment and what is wrong with them.
 
     Its own files come before common.yaml. A setting that is wrong has its default, except
-    `protected`: wherever what was written cannot be known, the environment is protected. `hidden`
-    tells that files may have been missed.
+    `protected` and `sanitise`: wherever what was written cannot be known, the environment is protected,
+    and what comes down must be sanitised. `hidden` tells that files may have been missed.
     """
     problems: list[Problem] = []
     own_level = _level(own, problems, hidden)
@@ -58,6 +60,8 @@ def read_settings(
         elif name in common_level.values:
             chosen[name] = common_level.values[name]
     chosen.setdefault("protected", environment.lower() == PRODUCTION or "protected" in bad)
+    if "sanitise" in bad:
+        chosen["sanitise"] = Sanitise.REQUIRED
     options = Options()
     if "timeouts" in common_level.values:
         options = with_options(options, {"timeouts": common_level.values["timeouts"]})
@@ -105,11 +109,10 @@ def _meant(key: str) -> str | None:
 
 def _level(files: Iterable[YamlFile], problems: list[Problem], hidden: bool) -> _Level:
     values: dict[str, Any] = {}
-    bad: set[str] = {"protected"} if hidden else set()
+    bad: set[str] = set(GUARDS) if hidden else set()
     first: dict[str, Entry] = {}
     for file in files:
-        if may_hide(file, PROTECTED):
-            bad.add("protected")
+        bad |= {name for name in GUARDS if may_hide(file, f"{NAMESPACE}{name}")}
         if file.root is None:
             continue
         for entry in (*file.root.entries.values(), *file.root.repeated):
@@ -137,7 +140,9 @@ def may_hide(file: YamlFile, wanted: str) -> bool:
     if file.root is None:
         # Zero bytes are those of UTF-16, which is not read.
         name = wanted.removeprefix(NAMESPACE).encode()
-        return file.raw is None or name in file.raw.replace(b"\0", b"").lower()
+        # Not what only begins with the word, such as the name of a transformation.
+        key = re.compile(re.escape(name) + rb"(?![a-z0-9_])")
+        return file.raw is None or key.search(file.raw.replace(b"\0", b"").lower()) is not None
     return any(_meant(key) == wanted for key in file.root.entries if key not in KNOWN_KEYS and _is_ours(key))
 
 

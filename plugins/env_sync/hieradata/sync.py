@@ -59,6 +59,11 @@ class Schedule:
     times: tuple[dt.time, ...]
 
 
+def server_of(dbms: str, database: str, node_class: str) -> str:
+    """The name of the server of a database for which no host is named."""
+    return database if dbms == "elasticsearch" else node_class
+
+
 @frozen(kw_only=True)
 class Sync:
     """One entry of `govuk_env_sync::tasks`, checked and complete."""
@@ -96,6 +101,22 @@ class Sync:
     indices: tuple[str, ...] = ("*",)
     """Patterns of the indices that the sync is about, for a database that is a cluster."""
     excluded_indices: tuple[str, ...] = ()
+    reason: str = ""
+    """Why nothing is to be sanitised, or no rule is needed any more, where that is said."""
+    says_none: bool = False
+    """Whether `transformation_sql_filename: none` is written."""
+    filled_by: str = ""
+    """Of a push: the sync that fills its live database, where one does."""
+
+    @property
+    def sanitises(self) -> bool:
+        """Whether what it brings is transformed, by a file or by a rule that sanitises."""
+        return self.transformation is not None or any(one.sanitises for one in self.postprocess)
+
+    @property
+    def none_said(self) -> bool:
+        """Whether it is said, with a reason, that nothing is to be sanitised."""
+        return self.says_none and bool(self.reason)
 
     @property
     def server(self) -> str:
@@ -103,9 +124,7 @@ class Sync:
 
         A database of Elasticsearch is a cluster, so its name is the host's.
         """
-        if self.dbms == "elasticsearch":
-            return self.database_hostname or self.database
-        return self.database_hostname or self.node_class
+        return self.database_hostname or server_of(self.dbms, self.database, self.node_class)
 
     @property
     def is_cluster(self) -> bool:
@@ -143,8 +162,18 @@ class BucketSync:
     delete: bool
     after: tuple[str, ...]
     options: Options
+    reason: str = ""
+    """Why nothing in the bucket is to be sanitised, where that is said."""
+    says_none: bool = False
+    """Whether `transformation_sql_filename: none` is written."""
     is_cluster = False
     pulls_dump = False
+    sanitises = False
+
+    @property
+    def none_said(self) -> bool:
+        """Whether it is said, with a reason, that nothing is to be sanitised."""
+        return self.says_none and bool(self.reason)
 
     @property
     def action(self) -> Action:

@@ -13,7 +13,7 @@ import attrs
 from attrs import frozen
 
 from env_sync.hieradata.crontab import HOUR, MINUTE, CrontabField, matches
-from env_sync.hieradata.nodes import Node
+from env_sync.hieradata.nodes import Node, Scalar
 from env_sync.hieradata.setting_fields import OPTION_FIELDS, attributes
 from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import Action, CopyWay, Ensure
@@ -31,11 +31,14 @@ from env_sync.hieradata.values import (
     read_tables,
     read_text,
 )
+from env_sync.hieradata.wrong_value import WrongValue
 
 DBMS = ("postgresql", "mysql", "mongo", "documentdb", "files", "elasticsearch")
 STORAGEBACKENDS = ("s3", "elasticsearch")
 NO_POSTPROCESS = "none"
 NO_TRANSFORMATION = "none"
+SAY_NONE = f"`transformation_sql_filename: {NO_TRANSFORMATION}` with `reason: <why>`"
+"""How it is said that nothing has to be sanitised."""
 CRONTAB = 'crontab field: `4`, `"05"`, `1,2`, `1-5`, `*`, `*/15`, `1-5/2`'
 
 
@@ -49,10 +52,36 @@ class SyncField:
     default: str | None
 
 
-def _transformation(node: Node) -> str | None:
-    """Read the name of a file. A blank is no way to say that there is none: it may be a slip of the pen."""
-    text = read_text(node)
-    return None if text == NO_TRANSFORMATION else text
+def _transformation(instead: str) -> Reader[str | None]:
+    """A reader of the name of a file. A blank does not say that there is none: it may be a slip of the pen.
+
+    `instead` is what to write where none is wanted; to remove the key would say as little.
+    """
+
+    def read(node: Node) -> str | None:
+        if _is_blank(node):
+            raise WrongValue(
+                f"write the file that sanitises, or, where nothing has to be sanitised, {instead}"
+            )
+        text = read_text(node)
+        return None if text == NO_TRANSFORMATION else text
+
+    return read
+
+
+def _read_no_transformation(node: Node) -> None:
+    if _is_blank(node) or read_text(node) != NO_TRANSFORMATION:
+        raise WrongValue(f"a bucket sync has no transformations: write {SAY_NONE}")
+
+
+def _read_reason(node: Node) -> str:
+    if _is_blank(node):
+        raise WrongValue("write why nothing has to be sanitised")
+    return read_text(node)
+
+
+def _is_blank(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.tag is None and (node.is_null or not node.text.strip())
 
 
 def _crontab(field: CrontabField) -> Reader[str]:
@@ -84,6 +113,13 @@ _SHARED: Mapping[str, SyncField] = {
         reader=read_names,
         values="name or list of names",
         doc="The syncs of this environment that must have ended before this one starts.",
+        default="none",
+    ),
+    "reason": SyncField(
+        reader=_read_reason,
+        values="text",
+        doc="Why nothing has to be sanitised, beside `transformation_sql_filename: none`; or why no rule has "
+        "to, beside `postprocess: none`. It is shown wherever the sync is, and kept with the data.",
         default="none",
     ),
 }
@@ -170,10 +206,11 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default="the work folder of the worker",
     ),
     "transformation_sql_filename": SyncField(
-        reader=_transformation,
+        reader=_transformation(SAY_NONE),
         values=f"file in `include/transformation_sql/`, or `{NO_TRANSFORMATION}`",
         doc="What a pull or copy runs on incoming before it becomes live: SQL (`postgresql`, `mysql`), or "
-        "YAML of commands (`mongo`, `documentdb`) or of updates and deletes by query (`elasticsearch`).",
+        "YAML of commands (`mongo`, `documentdb`) or of updates and deletes by query (`elasticsearch`). "
+        f"`{NO_TRANSFORMATION}` with a `reason` says that nothing has to be sanitised.",
         default="none",
     ),
     "postprocess": SyncField(
@@ -184,7 +221,7 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default="what is bound to the database",
     ),
     "pre_dump_transformation_sql_filename": SyncField(
-        reader=_transformation,
+        reader=_transformation(f"`{NO_TRANSFORMATION}`"),
         values=f"file in `include/transformation_sql/`, or `{NO_TRANSFORMATION}`",
         doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`): on a copy of live, which is "
         "closed to everybody else and dropped again. Nothing is uploaded if any statement fails.",
@@ -210,6 +247,13 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
 
 BUCKET_SYNC_FIELDS: Mapping[str, SyncField] = {
     **_SHARED,
+    "transformation_sql_filename": SyncField(
+        reader=_read_no_transformation,
+        values=f"`{NO_TRANSFORMATION}`",
+        doc="With a `reason`, says that nothing in the bucket has to be sanitised: see "
+        "`govuk_env_sync::sanitise`.",
+        default="none",
+    ),
     "source_bucket": SyncField(
         reader=read_bucket, values="bucket name", doc="The bucket that is copied.", default=None
     ),

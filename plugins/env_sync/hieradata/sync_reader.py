@@ -158,6 +158,8 @@ class SyncReader:
             "schedule": Schedule(hour=values["hour"], minute=values["minute"], times=times),
             "after": values.get("after", ()),
             "options": with_options(around.settings.options, values),
+            "reason": values.get("reason", ""),
+            "says_none": TRANSFORMATIONS[0] in values and values[TRANSFORMATIONS[0]] is None,
         }
         if written.is_bucket_sync:
             return BucketSync(

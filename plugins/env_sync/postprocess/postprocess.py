@@ -41,6 +41,8 @@ class Postprocess(ABC):
     """Higher whenever the rule does something else with the same parameters."""
     dbms: ClassVar[tuple[str, ...]]
     """Where it can run."""
+    sanitises: ClassVar[bool] = False
+    """Whether it takes out what must not come down, so that a pull may go without a transformation."""
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ class RedactLastPart(DocumentPostprocess):
     rule: ClassVar[str] = "redact_last_part"
     version: ClassVar[int] = 1
     dbms: ClassVar[tuple[str, ...]] = ("mongo", "documentdb")
+    sanitises: ClassVar[bool] = True
 
     collection: str
     path_field: str

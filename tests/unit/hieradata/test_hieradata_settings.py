@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS, attributes
-from env_sync.hieradata.settings import IndexesAfterTransformation, Options, Settings, Window
+from env_sync.hieradata.settings import IndexesAfterTransformation, Options, Sanitise, Settings, Window
 from env_sync.hieradata.settings_reader import read_settings
 from tests.unit.hieradata.conftest import Hieradata
 
@@ -33,6 +33,7 @@ def test_every_setting_is_read(hieradata: Hieradata) -> None:
 {N}window: 21:30-07:00
 {N}timezone: Europe/London
 {N}protected: yes
+{N}sanitise: "required"
 {N}queue: integration
 {N}queues: {{mongo: integration-mongo}}
 {N}pool_size: 08
@@ -66,6 +67,7 @@ def test_every_setting_is_read(hieradata: Hieradata) -> None:
         window=Window(opens=dt.time(21, 30), closes=dt.time(7)),
         timezone="Europe/London",
         protected=True,
+        sanitise=Sanitise.REQUIRED,
         queue="integration",
         queues={"mongo": "integration-mongo"},
         pool_size=8,
@@ -207,10 +209,49 @@ def test_protected_fails_closed(hieradata: Hieradata, files: dict[str, str | byt
     assert environment.problems
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a": f"{N}sanitise: requird\n"},
+        {"a": f"{N}sanitise:\n"},
+        {"a": f"{N}sanitise: true\n"},
+        {"a": f"{N}sanitise: [required]\n"},
+        {"a": f"{N}sanitise: required\n", "b": f"{N}sanitise: optional\n"},
+        {"a": f"{N}sanitize: required\n"},
+        {"a": "govuk_env_snyc::sanitise: required\n"},
+        {"a": f"{N}sanitise: required\nx: [\n"},
+        {"a": f"{N}sanitise: optional\n", "b": f"'{N}sanitise': required\nx: [\n"},
+        {"a": f"{N}sanitise: required\n".encode("utf-16")},
+        {"../common": f"{N}sanitise: requird\n", "a": "x: 1\n"},
+        {"../common": f"{N}sanitise: required\n\tx\n", "a": "x: 1\n"},
+    ],
+)
+def test_sanitise_fails_closed(hieradata: Hieradata, files: dict[str, str | bytes]) -> None:
+    for name, text in files.items():
+        hieradata.write("common.yaml" if name == "../common" else f"staging/{name}.yaml", text)
+    environment = hieradata.read("staging")
+    assert environment.settings.sanitise is Sanitise.REQUIRED
+    assert environment.problems
+
+
+def test_a_broken_file_that_names_a_transformation_requires_nothing(hieradata: Hieradata) -> None:
+    hieradata.write("staging/a.yaml", "transformation_sql_filename: sanitise_signon.sql\nx: [\n")
+    assert hieradata.read("staging").settings.sanitise is Sanitise.OPTIONAL
+
+
+def test_sanitise_can_be_set_either_way(hieradata: Hieradata) -> None:
+    hieradata.write("common.yaml", f"{N}sanitise: required\n")
+    hieradata.write("production.yaml", f"{N}sanitise: optional\n")
+    hieradata.write("staging.yaml", "x: 1\n")
+    assert hieradata.read("production").settings.sanitise is Sanitise.OPTIONAL
+    assert hieradata.read("staging").settings.sanitise is Sanitise.REQUIRED
+
+
 def test_a_folder_in_place_of_a_file_fails_closed(hieradata: Hieradata) -> None:
     hieradata.write("staging/a.yaml", "x: 1\n")
     (hieradata.folder / "staging" / "b.yaml").mkdir()
     assert hieradata.read("staging").settings.protected is True
+    assert hieradata.read("staging").settings.sanitise is Sanitise.REQUIRED
 
 
 def test_a_broken_file_that_says_nothing_of_it_protects_nothing(hieradata: Hieradata) -> None:
@@ -266,4 +307,5 @@ def test_a_setting_in_a_sync_holds_for_that_sync(hieradata: Hieradata, pull: dic
 def test_a_folder_that_cannot_be_listed_fails_closed() -> None:
     # Given as an argument: no permission keeps root, as whom tests may run, from listing a folder.
     assert read_settings("staging", [], [], hidden=True)[0].protected is True
+    assert read_settings("staging", [], [], hidden=True)[0].sanitise is Sanitise.REQUIRED
     assert read_settings("staging", [], [], hidden=False)[0].protected is False

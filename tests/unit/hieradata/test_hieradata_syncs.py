@@ -74,6 +74,9 @@ def test_hours_as_people_write_them(
     assert len(environment.syncs[0].schedule.times) == times
 
 
+BLANK = "where nothing has to be sanitised, `transformation_sql_filename: none` with `reason: <why>`"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "right"),
     [
@@ -117,11 +120,12 @@ def test_hours_as_people_write_them(
         ("transformation_sql_filename", "../sanitise.sql", "no such file in transformation_sql/"),
         ("transformation_sql_filename", ".", "no such file"),
         ("transformation_sql_filename", "[sanitise.sql]", "write one value"),
-        ("transformation_sql_filename", "", "write a value or remove the key"),
-        ("transformation_sql_filename", "~", "write a value or remove the key"),
-        ("transformation_sql_filename", '""', "write a value or remove the key"),
+        ("transformation_sql_filename", "", BLANK),
+        ("transformation_sql_filename", "~", BLANK),
+        ("transformation_sql_filename", '""', BLANK),
+        ("transformation_sql_filename", '" "', BLANK),
         ("transformation_sql_filename", "None", "no such file"),
-        ("pre_dump_transformation_sql_filename", "", "write a value or remove the key"),
+        ("pre_dump_transformation_sql_filename", "", "where nothing has to be sanitised, `none`"),
         ("excluded_tables", "", "write a value or remove the key"),
         ("postprocess", "", "write a value or remove the key"),
         ("pre_dump_transformation_sql_filename", "sanitise.sql", "write `transformation_sql_filename`"),
@@ -559,7 +563,8 @@ def test_a_transformation_that_was_left_blank_is_none_that_was_not_wanted(
         ("pre_dump_transformation_sql_filename", push),
     ):
         problem = hieradata.one({**sync, field: blank})
-        assert "write a value or remove the key" in problem.right
+        assert "where nothing has to be sanitised" in problem.right
+        assert "remove the key" not in problem.right
         assert field in problem.read
 
 
