@@ -172,6 +172,10 @@ class TransformationFailed(EnvSyncError):
     """A transformation failed; incoming was dropped and live is untouched."""
 
 
+class NotSanitised(EnvSyncError):
+    """Nothing says any more that this data is to be sanitised; nothing was restored or uploaded."""
+
+
 class ProofMissing(EnvSyncError):
     """Incoming does not prove that it was sanitised in this run; live is untouched."""
 

@@ -35,6 +35,10 @@ class Parent:
     transformations: tuple[Transformation, ...]
     pulled_into: str
     """The environment that pulled it, and sanitised it with those transformations."""
+    before: tuple[Transformation, ...] = ()
+    """What had been applied before the dump was taken."""
+    reason: str = ""
+    """Why nothing had to be sanitised there, where that was said."""
 
 
 @frozen(kw_only=True)
@@ -64,6 +68,10 @@ class Manifest:
     """Whether all of it is of one moment."""
     read_from: str = ""
     """Which member of a replica set was read; "" where there is nothing to tell."""
+    sanitised: str = ""
+    """Its badge: `SANITISED`, `SANITISED ABOVE` or `NOT SANITISED`; "" where an earlier version wrote it."""
+    reason: str = ""
+    """Why nothing had to be sanitised, where that was said."""
     format: int = FORMAT
 
 

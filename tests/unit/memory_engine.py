@@ -186,6 +186,8 @@ class MemoryEngine(DumpEngine):
             parents=dump.parents,
             transformations=(),
             changed=NOW,
+            above=dump.transformations,
+            reason=self.work.sync.reason if self.work.sync.none_said else "",
         )
         self.world.incoming = Database(content=dump.file.read_text(), stamp=stamp, open=False)
         return ()

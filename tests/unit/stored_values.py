@@ -69,6 +69,8 @@ PARENT = Parent(
     sha256="11" * 32,
     transformations=(REWRITE,),
     pulled_into="staging",
+    before=(SANITISE,),
+    reason="nothing in it is personal",
 )
 STAMP = Stamp(
     state=CopyState.SANITISED,
@@ -83,6 +85,8 @@ STAMP = Stamp(
     parents=(PARENT,),
     transformations=(SANITISE, REWRITE),
     changed=PULLED,
+    above=(REWRITE,),
+    reason="nothing in it is personal",
 )
 MANIFEST = Manifest(
     environment="staging",
@@ -103,6 +107,8 @@ MANIFEST = Manifest(
     transformations=(REWRITE,),
     consistent=False,
     read_from="mongo-2:27017",
+    sanitised="SANITISED ABOVE",
+    reason="nothing in it is personal",
 )
 REPORT = Report(
     environment="integration",
@@ -179,6 +185,8 @@ VALUES: Mapping[str, Any] = {
         born_in="production",
         transformations=(REWRITE,),
         warnings=("large objects are left out",),
+        badge="SANITISED ABOVE",
+        reason="nothing in it is personal",
     ),
     "uploaded": Uploaded(attempt="5f0c", dump_key=STAMP.dump_key, size=123_456, pointer_moved=True),
     "downloaded": Downloaded(
@@ -192,7 +200,9 @@ VALUES: Mapping[str, Any] = {
         warnings=("an older one has no manifest",),
     ),
     "restored": Restored(dump_sha256=STAMP.dump_sha256, warnings=("a role is missing",)),
-    "sanitised": Sanitised(transformations=(SANITISE, REWRITE)),
+    "sanitised": Sanitised(
+        transformations=(SANITISE, REWRITE), badge="SANITISED", reason="nothing in it is personal"
+    ),
     "promoted": Promoted(unavailable=0.25, first=True, previous_kept=True, warnings=("a grant is lost",)),
     "live again": LiveAgain(
         unavailable=0.25,
@@ -236,6 +246,7 @@ VALUES: Mapping[str, Any] = {
         data_time=BORN,
         born_in="production",
         parents=(PARENT,),
+        transformations=(REWRITE,),
     ),
     "note of a push": MANIFEST,
     "stamp": STAMP,

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "progress",
         "plain",
         "manifest",
+        "sanitising",
         "dump_format",
         "stopwatch",
         "terminal",

@@ -85,7 +85,7 @@ def test_wrong_value_is_damage_and_named_by_its_field(field: str, value: object)
         from_json(json.dumps({**PLAIN, field: value}), key="k")
 
 
-NEWER = {"consistent", "read_from"}
+NEWER = {"consistent", "read_from", "sanitised", "reason"}
 """Fields that manifests of earlier versions lack."""
 
 

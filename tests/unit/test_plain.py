@@ -69,9 +69,12 @@ def test_plain_data_is_what_json_knows() -> None:
                 "sha256": "aa",
                 "transformations": [{"name": "a.sql", "sha256": "bb"}],
                 "pulled_into": "staging",
+                "before": [],
+                "reason": "",
             }
         ]
         * 2,
+        "transformations": [],
     }
 
 

@@ -76,6 +76,8 @@ class Dump:
     data_time: dt.datetime
     born_in: str
     parents: tuple[Parent, ...]
+    transformations: tuple[Transformation, ...] = ()
+    """What ran before it was taken, by its manifest."""
 
 
 @frozen(kw_only=True)
@@ -125,6 +127,10 @@ class Stamp:
     parents: tuple[Parent, ...]
     transformations: tuple[Transformation, ...]
     changed: dt.datetime
+    above: tuple[Transformation, ...] = ()
+    """What ran before the dump was taken, by its manifest."""
+    reason: str = ""
+    """Why nothing had to be sanitised, where the sync said so."""
 
 
 @frozen
@@ -259,6 +265,11 @@ class Engine(ABC):
     @abstractmethod
     def live_stamp(self) -> Stamp | None:
         """What live says about itself; None where it was never promoted by Env Sync, or is not there."""
+
+    def live_stamps(self) -> tuple[Stamp, ...]:
+        """What those who filled live say of what this sync is about; one for each, where several did."""
+        stamp = self.live_stamp()
+        return (stamp,) if stamp is not None else ()
 
     @abstractmethod
     def made_live_by(self) -> Holder | None:

@@ -28,6 +28,8 @@ def first_stamp(work: Work, dump: Dump, now: dt.datetime) -> Stamp:
         parents=dump.parents,
         transformations=(),
         changed=now,
+        above=dump.transformations,
+        reason=work.sync.reason if work.sync.none_said else "",
     )
 
 

@@ -88,7 +88,8 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
     kept = {sync.name: sync for sync in good if sync.name not in left_out}
     kept.update((key, sync) for key, sync in absent.items() if sync is not None)
     in_order = [kept[each.entry.key] for each in written if each.entry.key in kept]
-    fills = _fills(written)
+    # Into a protected one only a recovery sync pulls: that brings back what is its own.
+    fills = {} if settings.protected else _fills(written)
     return Environment(
         name=name,
         settings=settings,

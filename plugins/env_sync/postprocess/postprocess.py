@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
+RULE = "postprocess/"
+"""Before the name of a rule in a proof; no name of a file has a slash."""
 AFTERMATH = "Incoming is dropped, live is untouched."
 """What becomes of the copies where a postprocess fails."""
 
@@ -47,7 +49,7 @@ class Postprocess(ABC):
     @property
     def name(self) -> str:
         """What the proof calls it."""
-        return f"postprocess/{self.rule}"
+        return f"{RULE}{self.rule}"
 
     @property
     def sha256(self) -> str:

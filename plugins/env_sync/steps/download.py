@@ -5,6 +5,7 @@ from __future__ import annotations
 from env_sync.steps.dump_file import fetch
 from env_sync.steps.results import Downloaded
 from env_sync.steps.session import Session
+from env_sync.steps.unsanitised import check_pull
 from env_sync.store.keys import timestamp_text
 
 
@@ -12,6 +13,7 @@ def download(session: Session) -> Downloaded:
     """The newest whole dump of exactly this database, or the one asked for by timestamp."""
     sync = session.sync
     with session.engine.at_work():
+        check_pull(session)
         choice = session.store.choose(
             sync.url,
             sync.path,

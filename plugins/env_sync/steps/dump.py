@@ -8,9 +8,11 @@ from pathlib import Path
 from env_sync.engines.contract import CopyState, DumpFacts, Stamp
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Manifest, Parent
+from env_sync.sanitising import badge_of_data
 from env_sync.steps.note import remove_note, write_note
 from env_sync.steps.results import Dumped
 from env_sync.steps.session import Session, make_folder
+from env_sync.steps.unsanitised import check_push
 from env_sync.store import dump_key
 
 
@@ -25,6 +27,8 @@ def dump(session: Session) -> Dumped:
         born_in=manifest.born_in,
         transformations=manifest.transformations,
         warnings=warnings,
+        badge=manifest.sanitised,
+        reason=manifest.reason,
     )
 
 
@@ -38,6 +42,7 @@ def make_dump(session: Session) -> tuple[Manifest, tuple[str, ...]]:
     make_folder(session.folder)
     remove_note(session.dump_file)
     with session.engine.at_work():
+        check_push(session)
         stamp = session.engine.live_stamp()
         facts = _dump(session)
     manifest = _manifest(session, facts, stamp)
@@ -62,6 +67,9 @@ def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manife
     # A database that was pulled holds data as old as its dump was; one that was born here, or that a
     # recovery sync brought back to where it was born, is written to by its applications all the time.
     pulled = stamp is not None and stamp.state is CopyState.SANITISED and stamp.born_in != sync.environment
+    parents = (_parent(stamp), *stamp.parents) if stamp else ()
+    here = (*facts.transformations, *(stamp.transformations if pulled and stamp else ()))
+    above = stamp.above if pulled and stamp else ()
     return Manifest(
         environment=sync.environment,
         sync=sync.name,
@@ -77,10 +85,12 @@ def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manife
         finished=facts.finished,
         data_time=stamp.data_time if pulled and stamp else facts.started,
         born_in=stamp.born_in if pulled and stamp else sync.environment,
-        parents=(_parent(stamp), *stamp.parents) if stamp else (),
+        parents=parents,
         consistent=facts.consistent,
         read_from=facts.read_from,
         transformations=facts.transformations,
+        sanitised=badge_of_data(here, above, stamp.parents if pulled and stamp else ()),
+        reason=stamp.reason if pulled and stamp else "",
     )
 
 
@@ -91,4 +101,6 @@ def _parent(stamp: Stamp) -> Parent:
         sha256=stamp.dump_sha256,
         transformations=stamp.transformations,
         pulled_into=stamp.environment,
+        before=stamp.above,
+        reason=stamp.reason,
     )

@@ -45,6 +45,7 @@ def fetch(session: Session, choice: Choice) -> Dump:
         data_time=manifest.data_time if manifest else choice.timestamp,
         born_in=manifest.born_in if manifest else environment,
         parents=manifest.parents if manifest else (),
+        transformations=manifest.transformations if manifest else (),
     )
     write_note(session.dump_file, dump)
     return dump

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from env_sync.engines.contract import CopyState, Filled, Snapshot, Waiting
 from env_sync.steps.results import Sanitised
-from env_sync.steps.sanitise import transformation_files, transformations_of
+from env_sync.steps.sanitise import told_of, transformation_files, transformations_of
 from env_sync.steps.session import Session
+from env_sync.steps.unsanitised import check_pull, check_push
 from env_sync.store.keys import parse_timestamp
 
 T = TypeVar("T", Snapshot | Waiting, Filled | Waiting)
@@ -16,6 +17,7 @@ T = TypeVar("T", Snapshot | Waiting, Filled | Waiting)
 def take_snapshot(session: Session) -> Snapshot | Waiting:
     """Take a snapshot, or look how far it is."""
     with session.engine.at_work():
+        check_push(session)
         done = session.cluster_engine.snapshot()
     if isinstance(done, Snapshot):
         session.log.info("The snapshot %s is whole: %s indices", done.dump_key, done.indices)
@@ -25,6 +27,9 @@ def take_snapshot(session: Session) -> Snapshot | Waiting:
 def fill_incoming(session: Session) -> Filled | Waiting:
     """Make incoming of a snapshot or of another cluster, or look how far it is."""
     with session.engine.at_work():
+        begun = session.engine.incoming_stamp()
+        if begun is None or begun.holder != session.holder:
+            check_pull(session)
         done = _fill(session)
     if isinstance(done, Filled):
         session.log.info(
@@ -37,18 +42,19 @@ def sanitise_indices(session: Session) -> Sanitised | Waiting:
     """Run the transformation on incoming; a copy that was touched before is made anew first."""
     sync = session.sync
     with session.engine.at_work():
+        check_pull(session)
         stamp = session.engine.incoming_stamp()
         ours = stamp is not None and stamp.holder == session.holder
         done = transformations_of(sync)
         if stamp and ours and stamp.state is CopyState.SANITISED and stamp.transformations == done:
             session.log.info("Incoming already proves that it was sanitised in this attempt")
-            return Sanitised(transformations=done)
+            return told_of(stamp)
         if not (stamp and ours and stamp.state is CopyState.RAW):
             filled = _fill(session)
             if isinstance(filled, Waiting):
                 return filled
         said = session.engine.sanitise(transformation_files(sync))
-    return Sanitised(transformations=said.transformations)
+    return told_of(said)
 
 
 def _fill(session: Session) -> Filled | Waiting:

@@ -59,6 +59,9 @@ class Sanitised:
     """Incoming is sanitised and says so itself."""
 
     transformations: tuple[Transformation, ...]
+    badge: str = ""
+    reason: str = ""
+    """Why nothing had to be sanitised, where that was said."""
 
 
 @frozen(kw_only=True)
@@ -97,6 +100,9 @@ class Dumped:
     born_in: str
     transformations: tuple[Transformation, ...] = ()
     warnings: tuple[str, ...] = ()
+    badge: str = ""
+    reason: str = ""
+    """Why nothing had to be sanitised, where that was said."""
 
 
 @frozen(kw_only=True)

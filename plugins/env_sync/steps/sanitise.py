@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from env_sync.engines.contract import CopyState
+from env_sync.engines.contract import CopyState, Stamp
 from env_sync.errors import TransformationFailed
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Transformation
+from env_sync.sanitising import badge_of_data
 from env_sync.steps.dump_file import obtain
 from env_sync.steps.results import Downloaded, Sanitised
 from env_sync.steps.session import Session
+from env_sync.steps.unsanitised import check_pull
 
 
 def transformation_files(sync: Sync) -> tuple[Path, ...]:
@@ -47,21 +49,33 @@ def _hash(file: Path) -> str:
 def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
     """Run the transformations on incoming; a copy that was touched before is restored first."""
     with session.engine.at_work():
-        state = _state_of_our_copy(session, downloaded)
-        if state is CopyState.SANITISED:
+        # Once more, for the configuration may be another than when it was restored.
+        check_pull(session)
+        stamp = _our_copy(session, downloaded)
+        state = stamp.state if stamp else None
+        if stamp and state is CopyState.SANITISED:
             session.log.info("Incoming already proves that it was sanitised in this attempt")
-            return Sanitised(transformations=transformations_of(session.sync))
+            return told_of(stamp)
         if state is not CopyState.RAW:
             session.log.info(
                 "Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key
             )
             session.dump_engine.restore(obtain(session, downloaded))
         stamp = session.engine.sanitise(transformation_files(session.sync), session.sync.postprocess)
-    return Sanitised(transformations=stamp.transformations)
+    return told_of(stamp)
 
 
-def _state_of_our_copy(session: Session, downloaded: Downloaded) -> CopyState | None:
-    """How far incoming is, where it is this attempt's copy of this dump; None where it is not.
+def told_of(stamp: Stamp) -> Sanitised:
+    """The result of a step that left this proof."""
+    return Sanitised(
+        transformations=stamp.transformations,
+        badge=badge_of_data(stamp.transformations, stamp.above, stamp.parents),
+        reason=stamp.reason,
+    )
+
+
+def _our_copy(session: Session, downloaded: Downloaded) -> Stamp | None:
+    """What incoming says, where it is this attempt's copy of this dump; None where it is not.
 
     A copy that was sanitised with other transformations than today's is not ours any more.
     """
@@ -70,4 +84,4 @@ def _state_of_our_copy(session: Session, downloaded: Downloaded) -> CopyState | 
         return None
     if stamp.state is CopyState.SANITISED and stamp.transformations != transformations_of(session.sync):
         return None
-    return stamp.state
+    return stamp

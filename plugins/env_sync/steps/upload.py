@@ -8,12 +8,15 @@ from env_sync.steps.note import read_note
 from env_sync.steps.results import Dumped, Uploaded
 from env_sync.steps.sanitise import hashed
 from env_sync.steps.session import Session
+from env_sync.steps.unsanitised import check_push
 
 
 def upload(session: Session, dumped: Dumped) -> Uploaded:
     """Put the dump into the environment's bucket; dumps again where the work folder has lost it."""
     manifest = _manifest(session, dumped)
     with session.engine.at_work():
+        # The dump may be of before the environment had to sanitise.
+        check_push(session)
         moved = session.store.upload_dump(
             session.sync.url, session.dump_file, manifest, acl=session.sync.options.upload_acl
         )

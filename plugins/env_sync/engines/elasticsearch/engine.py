@@ -215,6 +215,21 @@ class ElasticsearchEngine(ClusterEngine):
         live = read_record(self._target, Live, self._sync)
         return live.stamp if live else None
 
+    def live_stamps(self) -> tuple[Stamp, ...]:
+        """Those of every sync that filled indices that this one is about. See the contract."""
+        target, sync = self._target, self.work.sync
+        # What another sync has replaced since may be kept, without the alias of its name. One that is closed
+        # is live all the same.
+        live = {each.uuid for each in read_indices(target) if each.name in each.aliases}
+        return tuple(
+            record.stamp
+            for record in all_records(target, Live).values()
+            if any(
+                each.uuid in live and is_about(each.name, sync.indices, sync.excluded_indices)
+                for each in record.indices
+            )
+        )
+
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is. See the contract."""
         stamp = self.live_stamp()
@@ -575,6 +590,7 @@ class ElasticsearchEngine(ClusterEngine):
             parents=(),
             transformations=(),
             changed=target.now(),
+            reason=sync.reason if sync.none_said else "",
         )
         return Incoming(
             stamp=stamp,

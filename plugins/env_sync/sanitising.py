@@ -1,0 +1,81 @@
+"""Whether data was sanitised: by which transformations, here or above, and how that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from env_sync.hieradata.sync import Action, AnySync, Sync
+from env_sync.manifest import Parent, Transformation
+from env_sync.postprocess.postprocess import RULE
+from env_sync.postprocess.rules import RULES
+
+FILE = "a transformation"
+"""What stands for transformations of every name: one may take the place of another."""
+ABOVE = "sanitised above"
+"""How a reason begins where what comes down needs nothing more here."""
+
+
+class Badge(StrEnum):
+    """What is shown of data, or of what a sync brings."""
+
+    SANITISED = "SANITISED"
+    ABOVE = "SANITISED ABOVE"
+    """Not here, but in an environment that it came through."""
+    NOT = "NOT SANITISED"
+
+
+def ways_in(transformations: Iterable[Transformation]) -> frozenset[str]:
+    """The ways in which these sanitise: by a file, and by each rule that does."""
+    ways = set()
+    for one in transformations:
+        rule = RULES.get(one.name.removeprefix(RULE)) if one.name.startswith(RULE) else None
+        if not one.name.startswith(RULE):
+            ways.add(FILE)
+        elif rule is not None and rule.make.sanitises:
+            ways.add(one.name)
+    return frozenset(ways)
+
+
+def ways_of(sync: Sync) -> frozenset[str]:
+    """The ways in which a pull or copy sanitises."""
+    rules = {one.name for one in sync.postprocess if one.sanitises}
+    return frozenset(rules | {FILE} if sync.transformation else rules)
+
+
+def badge_of_data(
+    here: Iterable[Transformation], above: Iterable[Transformation], parents: Sequence[Parent]
+) -> Badge:
+    """The badge of data that was transformed `here`, and before that `above` and as its `parents` tell."""
+    if ways_in(here):
+        return Badge.SANITISED
+    earlier = [*above, *(one for parent in parents for one in (*parent.transformations, *parent.before))]
+    return Badge.ABOVE if ways_in(earlier) else Badge.NOT
+
+
+def badge_of(sync: AnySync) -> Badge | None:
+    """The badge of what a sync is configured to bring; None for what does not come from above.
+
+    That of a push whose live comes from above, and that sanitises nothing itself, is its pull's.
+    """
+    if isinstance(sync, Sync):
+        if sync.pre_dump_transformation is not None and sync.action is Action.PUSH:
+            return Badge.SANITISED
+        if sync.recovery or not sync.writes:
+            return None
+    if sync.sanitises:
+        return Badge.SANITISED
+    return Badge.ABOVE if sync.none_said and sync.reason.lower().startswith(ABOVE) else Badge.NOT
+
+
+def badge_text(sync: AnySync) -> str:
+    """The badge with its reason, in one line; "" where there is none, or nothing to be told."""
+    badge = badge_of(sync)
+    if badge is None or badge is Badge.SANITISED:
+        return ""
+    return told(badge, sync.reason if sync.none_said else "no transformation")
+
+
+def told(badge: str, reason: str) -> str:
+    """A badge and why it is so, where that was said."""
+    return f"{badge}: {reason}" if reason else badge

@@ -1,0 +1,125 @@
+"""Nothing comes down raw, or goes out raw, because nothing says any more that it is to be sanitised."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from env_sync.cancellation import Cancellation
+from env_sync.engines.capabilities import CAPABILITIES
+from env_sync.engines.contract import Holder
+from env_sync.installation import read_plan
+from env_sync.report import Report, Result
+from env_sync.request import Request
+from env_sync.steps.session import open_session
+from tests.integration.conformance.dumps import BucketDumps
+from tests.integration.conformance.stage import BUCKET, NEW_LIVE, PULL, PUSH, Attempt, Instants, Stage
+from tests.integration.conformance.subject import TARGET, Subject
+
+SAID = {"transformation_sql_filename": "none", "reason": "nothing in it is personal"}
+SHARED = (
+    "ensure",
+    "dbms",
+    "storagebackend",
+    "database",
+    "database_hostname",
+    "minute",
+    "url",
+    "path",
+    "indices",
+)
+"""The fields that a push of what came down has as the pull has them."""
+
+
+@pytest.fixture
+def transforming(subject: Subject) -> None:
+    """Skip what cannot be, before anything is made for it."""
+    if not CAPABILITIES[subject.dbms].transformation:
+        pytest.skip(f"{subject.name} has no transformations that a pull could lose")
+
+
+def pull_without(stage: Stage, **said: object) -> None:
+    """From now on the pull has no transformation, and says this."""
+    stage.transformation, stage.options = "", said
+    stage.configure()
+
+
+def push_below(stage: Stage) -> Report:
+    """A push of what came down, from an environment that must sanitise."""
+    file = stage.folder / "hieradata" / f"{TARGET}.yaml"
+    pull: dict[str, Any] = json.loads(file.read_text())["govuk_env_sync::tasks"][PULL]
+    push = {name: pull[name] for name in SHARED if name in pull} | {"action": "push", "hour": "5"}
+    if stage.subject.has_store:
+        push["url"] = BUCKET.format(TARGET)
+    content = {"govuk_env_sync::sanitise": "required", "govuk_env_sync::tasks": {PULL: pull, PUSH: push}}
+    before = file.read_text()
+    file.write_text(json.dumps(content))
+    plan = read_plan(TARGET)
+    file.write_text(before)
+    [group] = [group for group in plan.groups if group.sync.name == PUSH]
+    session = open_session(
+        group=group,
+        settings=plan.settings,
+        request=Request(nightly=False, only=(PUSH,)),
+        holder=Holder(run=f"env_sync_{TARGET}/{uuid.uuid4().hex[:8]}", group=group.id, attempt="1"),
+        pause=lambda: None,
+        cancellation=Cancellation(),
+        progress=Instants(lambda _: None),
+        log=stage.attempt(PULL).session.log,
+    )
+    attempt = Attempt(stage, session)
+    attempt.run_rest("start_gate")
+    return attempt.end()
+
+
+def pushed_below(stage: Stage) -> list[str]:
+    """The dumps of what came down; where there is no bucket, with those of what is above."""
+    if not stage.subject.has_store:
+        return stage.keys()
+    return BucketDumps(stage.s3, BUCKET.format(TARGET), stage.path, stage.database).keys()
+
+
+def test_a_pull_that_sanitises_no_longer_is_stopped(transforming: None, pushed: Stage) -> None:
+    pushed.pull()
+    pull_without(pushed)
+    report = pushed.do(PULL)
+    assert report.result is Result.CRITICAL
+    assert "live was not replaced" in report.what
+    assert "NOT SANITISED: " in report.why[0]
+    assert "sanitise.sql" in report.why[0]
+    assert pushed.settled(NEW_LIVE)
+    pull_without(pushed, **SAID)
+    pushed.pull()
+    assert pushed.read().private == pushed.read().rows
+    # Its stamp says so, so that nobody is asked again.
+    pull_without(pushed)
+    pushed.pull()
+    pushed.is_settled = False
+
+
+def test_what_came_down_raw_is_not_pushed(pushed: Stage) -> None:
+    pull_without(pushed)
+    pushed.pull()
+    before = pushed_below(pushed)
+    report = push_below(pushed)
+    assert report.result is Result.CRITICAL
+    assert "NOT SANITISED: " in report.why[0]
+    assert pushed_below(pushed) == before
+    pull_without(pushed, **SAID)
+    pushed.pull()
+    pushed.wait_for_another_second()
+    report = push_below(pushed)
+    assert report.result is not Result.CRITICAL, report.line()
+    assert len(pushed_below(pushed)) == len(before) + 1
+    pushed.is_settled = False
+
+
+def test_what_was_sanitised_is_pushed(transforming: None, pushed: Stage) -> None:
+    pushed.pull()
+    pushed.wait_for_another_second()
+    report = push_below(pushed)
+    assert report.result is not Result.CRITICAL, report.line()
+    pushed.is_settled = False

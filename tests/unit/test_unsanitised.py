@@ -1,0 +1,209 @@
+"""A pull that would no longer sanitise, and a push of what nothing sanitised, are stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from env_sync.engines.contract import CopyState, Holder, Stamp
+from env_sync.errors import NotSanitised
+from env_sync.hieradata.settings import Sanitise, Settings
+from env_sync.hieradata.sync import Sync
+from env_sync.manifest import Transformation
+from env_sync.postprocess.redact_last_part import RedactLastPart
+from env_sync.report import Report, Result
+from env_sync.steps.download import download
+from env_sync.steps.dump import dump
+from env_sync.steps.restore import restore
+from env_sync.steps.sanitise import sanitise
+from env_sync.steps.upload import upload
+from env_sync.steps.whole_group import run_group
+from tests.unit.memory_engine import NOW, Database, World, open_memory_session, put
+from tests.unit.values import REPLACE, a_push, a_recovery, a_sync
+
+REQUIRED = Settings(sanitise=Sanitise.REQUIRED)
+SAID: dict[str, Any] = {"says_none": True, "reason": "public"}
+REDACT = RedactLastPart(collection="assets", path_field="path", limited_by=("limited",))
+BY_FILE = Transformation(name="sanitise_signon.sql", sha256="5a" * 32)
+BY_RULE = Transformation(name="postprocess/redact_last_part", sha256="4e" * 32)
+BY_REWRITE = Transformation(name="postprocess/rewrite_domain", sha256="3d" * 32)
+BY_UNKNOWN = Transformation(name="postprocess/from_the_future", sha256="2c" * 32)
+
+
+@pytest.fixture(autouse=True)
+def _work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENV_SYNC_WORK_FOLDER", str(tmp_path / "work"))
+
+
+@pytest.fixture
+def sql(tmp_path: Path) -> Path:
+    file = tmp_path / "another_name.sql"
+    file.write_text("clean;")
+    return file
+
+
+def stamped(*transformations: Transformation, **said: Any) -> World:
+    """A world whose live was filled by a pull with these transformations."""
+    stamp = Stamp(
+        state=CopyState.SANITISED,
+        holder=Holder(run="yesterday", group="pull_signon", attempt="1"),
+        sync="pull_signon",
+        environment="integration",
+        source_environment="staging",
+        dump_key="signon-postgres/2026-11-22T223000Z-signon.gz",
+        dump_sha256="22" * 32,
+        data_time=NOW,
+        born_in="production",
+        parents=(),
+        transformations=transformations,
+        changed=NOW,
+    )
+    return World(live=Database(content="yesterday;", stamp=evolve(stamp, **said)))
+
+
+def run(world: World, sync: Sync, settings: Settings | None = None) -> Report:
+    if sync.writes and not world.objects:
+        put(world, "2026-11-23 22:30", "ada@home.example;", sync, sanitised="NOT SANITISED")
+    return run_group(open_memory_session(world, sync, settings=settings), lambda step: None)
+
+
+def stopped(world: World, sync: Sync, settings: Settings | None = None) -> str:
+    """Why a group was stopped before anything was fetched, restored, dumped or uploaded."""
+    before, objects = world.live, dict(world.objects)
+    report = run(world, sync, settings)
+    assert report.result is Result.CRITICAL
+    touched = {"choose", "download_dump", "restore", "sanitise", "promote", "dump", "upload_dump"}
+    assert touched.isdisjoint(world.journal)
+    assert world.live is before
+    assert world.incoming is None
+    if not sync.writes:
+        assert world.objects == objects
+    return report.line()
+
+
+def uploaded(world: World, sync: Sync, settings: Settings | None = None) -> None:
+    report = run(world, sync, settings)
+    assert report.result is not Result.CRITICAL, report.line()
+    assert world.pointer in world.objects
+
+
+class TestPull:
+    @pytest.mark.parametrize("settings", [Settings(), REQUIRED], ids=["optional", "required"])
+    @pytest.mark.parametrize(
+        ("was", "fields"),
+        [
+            ((BY_FILE,), {}),
+            ((BY_FILE,), {"postprocess": (REPLACE,)}),
+            ((BY_FILE,), {"says_none": True}),
+            ((BY_FILE, BY_RULE), {"postprocess": (REDACT,)}),
+            ((BY_RULE,), {}),
+            ((BY_FILE, BY_RULE), SAID | {"says_none": False}),
+        ],
+    )
+    def test_one_that_sanitises_no_longer_is_stopped(
+        self, was: tuple[Transformation, ...], fields: dict[str, Any], settings: Settings
+    ) -> None:
+        line = stopped(stamped(*was), a_sync(**fields), settings)
+        assert "NOT SANITISED: live of signon was sanitised by " in line
+        assert "live is untouched" in line
+        assert "integration/db_admin.yaml:7" in line
+        assert "`transformation_sql_filename: none` with `reason: <why>`" in line
+
+    def test_a_rule_that_is_no_longer_bound_is_missed_beside_a_transformation(self, sql: Path) -> None:
+        world = stamped(BY_FILE, BY_RULE)
+        line = stopped(world, a_sync(transformation=sql))
+        assert "sanitised by postprocess/redact_last_part when" in line
+        assert "or `postprocess: none` with one" in line
+        said = a_sync(transformation=sql, reason="the field is gone")
+        assert run(world, said).result is not Result.CRITICAL
+
+    @pytest.mark.parametrize("was", [(BY_FILE,), (BY_RULE,), (BY_FILE, BY_RULE)])
+    def test_it_goes_on_where_it_is_said(self, was: tuple[Transformation, ...]) -> None:
+        world = stamped(*was)
+        report = run(world, a_sync(**SAID))
+        assert report.result is not Result.CRITICAL, report.line()
+        assert world.live is not None
+        assert world.live.stamp is not None
+        assert world.live.stamp.reason == "public"
+
+    def test_another_transformation_takes_the_place_of_one(self, sql: Path) -> None:
+        assert run(stamped(BY_FILE), a_sync(transformation=sql)).result is not Result.CRITICAL
+
+    @pytest.mark.parametrize("was", [(), (BY_REWRITE,), (BY_UNKNOWN,)])
+    def test_what_never_sanitised_is_not_missed(self, was: tuple[Transformation, ...]) -> None:
+        assert run(stamped(*was), a_sync()).result is not Result.CRITICAL
+
+    def test_a_first_pull_misses_nothing(self) -> None:
+        assert run(World(live=Database(content="by hand;")), a_sync()).result is not Result.CRITICAL
+
+    def test_a_recovery_brings_back_what_was(self) -> None:
+        session = open_memory_session(stamped(BY_FILE), a_recovery())
+        session.engine.take_lease(at_most=1)
+        put(session.store.world, "2026-11-23 22:30", "own;", session.sync)  # type: ignore[attr-defined]
+        assert download(session).dump_key
+
+    def test_a_transformation_that_goes_while_it_runs_is_missed_at_once(self, sql: Path) -> None:
+        world = stamped(BY_FILE)
+        with_it = open_memory_session(world, a_sync(transformation=sql))
+        put(world, "2026-11-23 22:30", "ada@home.example;", with_it.sync)
+        with_it.engine.take_lease(at_most=1)
+        downloaded = download(with_it)
+        without = open_memory_session(world, a_sync())
+        with pytest.raises(NotSanitised):
+            restore(without, downloaded)
+        restore(with_it, downloaded)
+        with pytest.raises(NotSanitised):
+            sanitise(without, downloaded)
+
+
+class TestPush:
+    filled = a_push(filled_by="pull_signon")
+
+    @pytest.mark.parametrize("was", [(), (BY_REWRITE,), (BY_UNKNOWN,)])
+    def test_what_came_down_raw_is_not_uploaded(self, was: tuple[Transformation, ...]) -> None:
+        for push in (a_push(), self.filled):
+            line = stopped(stamped(*was), push, REQUIRED)
+            assert "NOT SANITISED: pull_signon filled signon from signon-postgres/" in line
+            assert "Nothing was uploaded" in line
+
+    def test_a_live_that_no_pull_filled_although_one_should_is_not_uploaded(self) -> None:
+        world = World(live=Database(content="by hand;"))
+        assert "pull_signon fills signon, but live does not say" in stopped(world, self.filled, REQUIRED)
+
+    @pytest.mark.parametrize(
+        "world",
+        [
+            stamped(BY_FILE),
+            stamped(BY_RULE),
+            stamped(reason="public"),
+            stamped(born_in="integration", source_environment="integration"),
+        ],
+        ids=["a file", "a rule", "none was said", "its own"],
+    )
+    def test_what_is_sanitised_or_need_not_be_is_uploaded(self, world: World) -> None:
+        uploaded(world, self.filled, REQUIRED)
+
+    def test_what_is_born_here_is_uploaded(self) -> None:
+        uploaded(World(live=Database(content="own;")), a_push(), REQUIRED)
+
+    def test_a_push_that_sanitises_may_go(self, sql: Path) -> None:
+        push = evolve(self.filled, pre_dump_transformation=sql)
+        uploaded(stamped(), push, REQUIRED)
+
+    def test_elsewhere_nobody_asks(self) -> None:
+        uploaded(stamped(), self.filled)
+
+    def test_who_says_it_born_here_must_have_pushed_it_as_well(self) -> None:
+        stopped(stamped(born_in="integration"), self.filled, REQUIRED)
+
+    def test_a_dump_of_before_it_was_required_is_not_uploaded(self) -> None:
+        world = stamped()
+        session = open_memory_session(world, self.filled)
+        session.engine.take_lease(at_most=1)
+        dumped = dump(session)
+        with pytest.raises(NotSanitised):
+            upload(open_memory_session(world, self.filled, settings=REQUIRED), dumped)
+        assert world.objects == {}
