@@ -29,6 +29,7 @@ from env_sync.hieradata.wrong_value import WrongValue
 from env_sync.installation import HIERADATA, TRANSFORMATIONS, chosen_environments, read_plan
 from env_sync.pause import Pause
 from env_sync.plan import Group, Plan
+from env_sync.sanitising import badge_text
 
 if TYPE_CHECKING:
     from env_sync.request import Request
@@ -80,6 +81,9 @@ def check(
     for plan in plans:
         for left in plan.left_out:
             typer.echo(f"note: {plan.environment}: {left}")
+        for one in {group.sync.name: group.sync for group in plan.groups}.values():
+            if text := badge_text(one):
+                typer.echo(f"note: {one.place}: {plan.environment} {one.name}: {text}")
     typer.echo(f"{len(plans)} environments, {groups} groups, {len(problems)} problems")
     found = _connect(plans, sync or []) if connect else 0
     raise typer.Exit(1 if problems or found else 0)
@@ -383,11 +387,14 @@ def _say_what_would_be_done(session: Session) -> None:
         from env_sync.steps.bucket_sync import what_would_be_done
 
         typer.echo(f"{session.group.sync.environment} {session.group.id}: {what_would_be_done(session)}")
+        typer.echo(f"  {badge_text(session.group.sync)}")
         return
     sync = session.sync
     typer.echo(
         f"{sync.environment} {sync.name}: would {sync.action} {sync.dbms} {sync.database} on {sync.server}"
     )
+    if text := badge_text(sync):
+        typer.echo(f"  {text}")
     if sync.is_cluster:
         _say_what_a_cluster_would_do(sync)
         return

@@ -20,6 +20,7 @@ from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import DAY, GO, Settings, Window
 from env_sync.hieradata.sync import Action, AnySync, BucketSync, Ensure, Sync
+from env_sync.sanitising import badge_text
 
 STEPS: Mapping[Action, tuple[str, ...]] = {
     Action.PUSH: ("start_gate", "dump", "upload", "report"),
@@ -402,7 +403,8 @@ def _group_row(group: Group, settings: Settings) -> tuple[str, ...]:
         notes += ["deletes what the source lacks"] if sync.delete else []
         way = f"{sync.source_bucket} to {sync.destination_bucket}"
         after = ", ".join(group.after)
-        return (f"{group.time:%H:%M}", group.id, str(sync.action), "", "", way, "", after, "; ".join(notes))
+        what = (f"{group.time:%H:%M}", group.id, str(sync.action))
+        return (*what, "", "", way, badge_text(sync), after, "; ".join(notes))
     return (
         f"{group.time:%H:%M}",
         group.id,
@@ -427,12 +429,11 @@ def _transformation(sync: Sync) -> str:
     if sync.pre_dump_transformation:
         where = "on live" if sync.pre_dump_in_place else "on a copy"
         return f"{sync.pre_dump_transformation.name} {where}, before the dump"
-    return ", ".join(
-        [
-            *([sync.transformation.name] if sync.transformation else []),
-            *(one.name for one in sync.postprocess),
-        ]
-    )
+    ran = [
+        *([sync.transformation.name] if sync.transformation else []),
+        *(one.name for one in sync.postprocess),
+    ]
+    return ", ".join(filter(None, [badge_text(sync), *ran]))
 
 
 def _waiting_note(time: dt.time, wait: dt.timedelta, then: str, window: Window) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from env_sync.sanitising import Badge, told
 from env_sync.stopwatch import Spent
 
 MEGABYTE = 1_000_000
@@ -75,6 +76,10 @@ class Report:
     """Whether the run was to make previous live again."""
     replaced: bool | None = None
     """Whether live is another database than before; None where nobody could look, or looked then."""
+    badge: str = ""
+    """Whether the data is sanitised, here or above; "" where that is not known."""
+    reason: str = ""
+    """Why it had not to be, where that was said."""
     unsent: tuple[str, ...] = ()
     """Which monitors did not take this report, each with why. It changes nothing about the result."""
 
@@ -101,6 +106,8 @@ class Report:
             figures.append(
                 f"data of {self.data_time:%Y-%m-%d %H:%M} UTC ({_age(self.reported - self.data_time)} old)"
             )
+        if self.badge not in ("", Badge.SANITISED):
+            figures.append(told(self.badge, self.reason))
         if self.transformations:
             figures.append(f"transformed by {', '.join(self.transformations)}")
         if self.unavailable is not None:
@@ -191,6 +198,8 @@ def make_report(
         reported=now,
         spent=outcome.spent,
         transformations=tuple(one["name"] for one in facts.get("transformations", ())),
+        badge=str(facts.get("badge", "")),
+        reason=str(facts.get("reason", "")),
         undo=outcome.undo,
         replaced=_replaced(action, outcome, result),
     )

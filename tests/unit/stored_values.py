@@ -133,6 +133,8 @@ REPORT = Report(
     reported=NOW,
     spent={"restore": Spent(seconds=4.5, parts={"rows": 3.25})},
     transformations=("sanitise.sql",),
+    badge="SANITISED ABOVE",
+    reason="nothing in it is personal",
     undo=True,
     replaced=True,
     unsent=("icinga did not answer",),
@@ -211,6 +213,8 @@ VALUES: Mapping[str, Any] = {
         data_time=BORN,
         advice="doing this once more changes them back",
         warnings=("other transformations",),
+        badge="SANITISED ABOVE",
+        reason="nothing in it is personal",
     ),
     "bucket synced": BucketSynced(
         said="3 objects copied", size=300, copied=3, deleted=2, same=1, warnings=("the source is empty",)

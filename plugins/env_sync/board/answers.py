@@ -47,6 +47,8 @@ class ReportAnswer(_Answer):
     unavailable: Annotated[float | None, Field(description="How long live was unavailable")]
     waited: Annotated[float | None, Field(description="How long it waited for tonight's dump")]
     transformations: tuple[str, ...]
+    badge: Annotated[str, Field(description="SANITISED, SANITISED ABOVE or NOT SANITISED; empty: not told")]
+    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where that was said")]
     undo: Annotated[bool, Field(description="Whether it made previous live again")]
     replaced: Annotated[bool | None, Field(description="Whether live was replaced; null: not known")]
     reported: dt.datetime
@@ -78,6 +80,8 @@ class HoldingAnswer(_Answer):
     transformations: tuple[str, ...]
     since: dt.datetime
     undo: bool
+    badge: Annotated[str, Field(description="SANITISED, SANITISED ABOVE or NOT SANITISED; empty: not told")]
+    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where that was said")]
 
 
 class FreshnessAnswer(_Answer):
@@ -110,6 +114,8 @@ class SyncAnswer(_Answer):
     holding: HoldingAnswer | None
     next_start: dt.datetime | None
     pause: PauseAnswer | None
+    badge: Annotated[str, Field(description="The same of what it is configured to bring")]
+    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where that was said")]
 
 
 class NightAnswer(_Answer):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from env_sync.board.answers import AttemptAnswer, EnvironmentAnswer, SyncAnswer
 from env_sync.report import GRAVITY, Result
+from env_sync.sanitising import Badge
 from env_sync.status.values import Phase
 
 STYLES: Mapping[str, str] = {
@@ -68,7 +69,10 @@ def _table(answer: EnvironmentAnswer, zone: ZoneInfo, width: int) -> Table:
             if group in attempts:
                 bar = _bar(attempts[group], answer.at, begin, end, width)
         state = sync.now.phase if sync.now and sync.now.phase is Phase.RUNNING else sync.result
-        table.add_row(Text(state, style=STYLES.get(state, "")), Text(sync.sync), bar, _told(sync, zone))
+        told = _told(sync, zone)
+        if sync.badge not in ("", Badge.SANITISED):
+            told = Text.assemble((sync.badge, "yellow"), "  ", told)
+        table.add_row(Text(state, style=STYLES.get(state, "")), Text(sync.sync), bar, told)
     return table
 
 

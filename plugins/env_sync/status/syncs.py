@@ -9,6 +9,7 @@ from env_sync.freshness import Freshness, judge_freshness
 from env_sync.hieradata.sync import Ensure, Sync
 from env_sync.plan import Group
 from env_sync.report import GRAVITY, Report, Result
+from env_sync.sanitising import badge_of
 from env_sync.schedule import due, next_opening
 from env_sync.status.rows import RUN_OVER, RunRow, Summary
 from env_sync.status.seen import USUAL_NIGHTS, Seen
@@ -59,6 +60,8 @@ def sync_status(seen: Seen, groups: Sequence[Group], attempts: Sequence[Attempt]
         next_start=_next_start(seen, groups, own),
         pause=pause if pause is not None and pause.active(now) else None,
         past=_past_nights(seen, ids),
+        badge=badge_of(sync) or "",
+        reason=sync.reason if sync.none_said else "",
     )
 
 
@@ -108,6 +111,8 @@ def _holding(reports: Mapping[tuple[str, str], Report], past: Sequence[Summary])
             transformations=report.transformations,
             since=report.reported,
             undo=report.undo,
+            badge=report.badge,
+            reason=report.reason,
         )
     return None
 

@@ -58,6 +58,10 @@ class Holding:
     since: dt.datetime
     undo: bool
     """Whether it is what was live before, made live again."""
+    badge: str = ""
+    """Whether it was sanitised, here or above; "" where the pull of an earlier version did not tell."""
+    reason: str = ""
+    """Why it had not to be, where that was said."""
 
 
 @frozen(kw_only=True)
@@ -101,6 +105,10 @@ class SyncStatus:
     pause: Pause | None
     past: tuple[PastNight, ...]
     """The last nights, the oldest first."""
+    badge: str = ""
+    """Whether what it brings is sanitised, as it is configured; "" for what does not come from above."""
+    reason: str = ""
+    """Why it has not to be, where that is said."""
 
 
 @frozen(kw_only=True)

@@ -8,6 +8,7 @@ from env_sync.engines.contract import Stamp
 from env_sync.errors import TransformationFailed
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Transformation
+from env_sync.sanitising import badge_of_data
 from env_sync.steps.results import LiveAgain
 from env_sync.steps.sanitise import transformations_of
 from env_sync.steps.session import Session
@@ -31,6 +32,8 @@ def restore_previous(session: Session, last_look: Callable[[], None]) -> LiveAga
         data_time=stamp.data_time if stamp else None,
         advice=_advice(sync, stamp),
         warnings=warnings,
+        badge=badge_of_data(stamp.transformations, stamp.above, stamp.parents) if stamp else "",
+        reason=stamp.reason if stamp else "",
     )
 
 

@@ -87,6 +87,9 @@ class LiveAgain:
     data_time: dt.datetime | None
     advice: str
     warnings: tuple[str, ...]
+    badge: str = ""
+    reason: str = ""
+    """Why nothing had to be sanitised, where that was said."""
 
 
 @frozen(kw_only=True)
