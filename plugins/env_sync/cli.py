@@ -81,6 +81,8 @@ def check(
     for plan in plans:
         for left in plan.left_out:
             typer.echo(f"note: {plan.environment}: {left}")
+        for note in plan.notes:
+            typer.echo(f"note: {note}")
         for one in {group.sync.name: group.sync for group in plan.groups}.values():
             if text := badge_text(one):
                 typer.echo(f"note: {one.place}: {plan.environment} {one.name}: {text}")

@@ -77,6 +77,8 @@ class Plan:
     problems: tuple[Problem, ...]
     undo: Mapping[str, str]
     """The databases of which previous can be made live again, and the id of the group that does it."""
+    notes: tuple[Problem, ...] = ()
+    """What of the configuration is worth a look, and takes nothing away."""
 
     def names(self) -> tuple[str, ...]:
         """The names of the syncs that a run can select, in the order of the night, each once."""
@@ -92,6 +94,7 @@ class Plan:
         lines += _aligned([_HEADINGS, *self._rows()])
         lines += [f"Left out: {left}" for left in self.left_out]
         lines += [f"Problem: {problem}" for problem in self.problems]
+        lines += [f"Note: {note}" for note in self.notes]
         return "\n".join(lines)
 
     def as_markdown(self) -> str:
@@ -119,7 +122,11 @@ class Plan:
             "|" + "---|" * len(_HEADINGS),
             *("| " + " | ".join(in_cell(cell) for cell in row) + " |" for row in self._rows()),
         ]
-        for title, entries in (("Left out", self.left_out), ("Problems", self.problems)):
+        for title, entries in (
+            ("Left out", self.left_out),
+            ("Problems", self.problems),
+            ("Notes", self.notes),
+        ):
             if entries:
                 lines += ["", f"**{title}**", "", *(f"- {in_cell(str(entry))}" for entry in entries)]
         return "\n".join(lines)
@@ -183,6 +190,7 @@ def make_plan(environment: Environment, engines: Mapping[str, Capabilities]) -> 
         waiting=tuple(waiting),
         problems=(*problems, *name_problems, *order_problems),
         undo=_undo(ordered, engines),
+        notes=environment.notes,
     )
 
 

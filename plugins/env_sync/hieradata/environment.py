@@ -18,3 +18,5 @@ class Environment:
     syncs: tuple[Sync, ...]
     bucket_syncs: tuple[BucketSync, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
+    """What is worth a look, and takes nothing away."""

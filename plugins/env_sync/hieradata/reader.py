@@ -20,6 +20,7 @@ from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shown
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import PRODUCTION
 from env_sync.hieradata.settings_reader import S3_SYNC_TASKS, TASKS, read_settings, unknown_keys
+from env_sync.hieradata.shipped import unbound
 from env_sync.hieradata.sync import Action, BucketSync, Place, Sync, server_of
 from env_sync.hieradata.sync_reader import Surroundings, SyncReader, Written, is_absent
 from env_sync.hieradata.yaml_file import YamlFile, read_yaml
@@ -89,6 +90,7 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
     kept.update((key, sync) for key, sync in absent.items() if sync is not None)
     in_order = [kept[each.entry.key] for each in written if each.entry.key in kept]
     # Into a protected one only a recovery sync pulls: that brings back what is its own.
+    says_none = [each.entry.key for each in written if _field(each, "postprocess") is not None]
     fills = {} if settings.protected else _fills(written)
     return Environment(
         name=name,
@@ -96,6 +98,7 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
         syncs=tuple(_told_who_fills(sync, fills) for sync in in_order if isinstance(sync, Sync)),
         bucket_syncs=tuple(sync for sync in in_order if isinstance(sync, BucketSync)),
         problems=_in_order(problems),
+        notes=_in_order(unbound((each for each in good if isinstance(each, Sync)), bindings, says_none)),
     )
 
 
@@ -164,6 +167,11 @@ def _fills(written: Iterable[Written]) -> Mapping[tuple[str, str, str], str]:
             server = said.get("database_hostname") or server_of(dbms, database, each.node_class)
             found.setdefault((dbms, server, database), each.entry.key)
     return found
+
+
+def _field(written: Written, name: str) -> Entry | None:
+    value = written.entry.value
+    return value.entries.get(name) if isinstance(value, Fields) else None
 
 
 def _told_who_fills(sync: Sync, fills: Mapping[tuple[str, str, str], str]) -> Sync:
