@@ -31,6 +31,7 @@ from env_sync.operators.step import StepOperator
 from env_sync.operators.upload import UploadOperator
 from env_sync.plan import Group, Plan, in_cell
 from env_sync.request import ALL
+from env_sync.sanitising import badge_text
 from env_sync.schedule import opening_cron
 from env_sync.steps.announce import Event
 
@@ -224,8 +225,10 @@ def _tooltip(group: Group) -> str:
     sync = group.sync
     if isinstance(sync, BucketSync):
         way = f"{sync.source_bucket} to {sync.destination_bucket}"
-        return f"mirror {way} at {group.time:%H:%M}, {sync.ensure}"
-    return f"{sync.action} {sync.dbms} {sync.database} at {group.time:%H:%M}, {sync.ensure}"
+        what = f"mirror {way} at {group.time:%H:%M}, {sync.ensure}"
+    else:
+        what = f"{sync.action} {sync.dbms} {sync.database} at {group.time:%H:%M}, {sync.ensure}"
+    return "; ".join(filter(None, [what, badge_text(sync)]))
 
 
 def _group_doc(group: Group) -> str:
@@ -234,12 +237,13 @@ def _group_doc(group: Group) -> str:
     values = {
         name: value
         for name, value in asdict(sync, recurse=False).items()
-        if name not in ("options", "schedule")
+        if name not in ("options", "schedule", "says_none")
     }
     values |= {"hour": sync.schedule.hour, "minute": sync.schedule.minute}
     values |= asdict(sync.options, recurse=False)
     rows = [f"| {name} | {_shown(value)} |" for name, value in values.items() if value not in (None, "", ())]
-    return "\n".join([f"Configured at `{sync.place}`", "", "| Field | Value |", "|---|---|", *rows])
+    badge = [f"**{in_cell(text)}**", ""] if (text := badge_text(sync)) else []
+    return "\n".join([*badge, f"Configured at `{sync.place}`", "", "| Field | Value |", "|---|---|", *rows])
 
 
 def _shown(value: object) -> str:

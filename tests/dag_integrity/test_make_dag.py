@@ -15,7 +15,7 @@ from env_sync.dag_factory import make_dag
 from env_sync.hieradata.settings import Options, Window
 from env_sync.hieradata.sync import Action, Ensure
 from env_sync.plan import Plan
-from tests.unit.values import a_plan, a_push, a_recovery, a_sync
+from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
 
 
 def as_scheduled(plan: Plan) -> Any:
@@ -287,3 +287,16 @@ def test_others_are_told_before_the_first_sync_and_after_the_last_report_and_dec
 def test_where_nobody_is_to_be_told_there_is_no_task_for_it(dag: Any) -> None:
     assert not {"replacing_begins", "replacing_ends"} & set(dag.task_ids)
     assert dag.get_task("selection").trigger_rule == "all_success"
+
+
+def test_what_comes_down_as_it_is_says_so_on_its_page() -> None:
+    plan = a_plan(
+        a_sync("raw", says_none=True, reason="public"),
+        a_sync("clean", "04:00", transformation=SQL),
+        a_bucket_sync("mirror", "05:00"),
+    )
+    groups = make_dag(plan).task_group.get_task_group_dict()
+    assert groups["raw"].tooltip.endswith("; NOT SANITISED: public")
+    assert str(groups["raw"].doc_md).startswith("**NOT SANITISED: public**\n")
+    assert str(groups["mirror"].doc_md).startswith("**NOT SANITISED: no transformation**\n")
+    assert "SANITISED" not in f"{groups['clean'].tooltip}{groups['clean'].doc_md}"

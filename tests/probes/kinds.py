@@ -165,6 +165,11 @@ KINDS = (
         not_applicable={FILES: NO_ROWS},
     ),
     Kind(
+        name="raw rows because a line is missing",
+        tries="The line of a transformation is deleted, and what came down so is pushed.",
+        must_hold="Either is CRITICAL, and nothing is restored or uploaded, until somebody says why.",
+    ),
+    Kind(
         name="a connection of another environment",
         tries="A connection leads to another environment's server, or does not say whose it is.",
         must_hold="Nothing on that server is touched.",

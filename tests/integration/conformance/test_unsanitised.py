@@ -20,6 +20,7 @@ from tests.integration.conformance.stage import BUCKET, NEW_LIVE, PULL, PUSH, At
 from tests.integration.conformance.subject import TARGET, Subject
 
 SAID = {"transformation_sql_filename": "none", "reason": "nothing in it is personal"}
+KIND = "raw rows because a line is missing"
 SHARED = (
     "ensure",
     "dbms",
@@ -92,6 +93,7 @@ def assert_goes_out(stage: Stage, report: Report, before: list[str]) -> None:
         assert "cannot create snapshot in a readonly repository" in report.line()
 
 
+@pytest.mark.probe(KIND, engines=["postgresql", "mysql", "mongo", "elasticsearch"])
 def test_a_pull_that_sanitises_no_longer_is_stopped(transforming: None, pushed: Stage) -> None:
     pushed.pull()
     pull_without(pushed)
@@ -110,6 +112,7 @@ def test_a_pull_that_sanitises_no_longer_is_stopped(transforming: None, pushed: 
     pushed.is_settled = False
 
 
+@pytest.mark.probe(KIND)
 def test_what_came_down_raw_is_not_pushed(pushed: Stage) -> None:
     pull_without(pushed)
     pushed.pull()
