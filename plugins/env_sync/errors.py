@@ -176,6 +176,10 @@ class NotSanitised(EnvSyncError):
     """Nothing says any more that this data is to be sanitised; nothing was restored or uploaded."""
 
 
+class StampUnreadable(EnvSyncError):
+    """What live says of the pull that filled it cannot be read; nothing was restored or dumped."""
+
+
 class ProofMissing(EnvSyncError):
     """Incoming does not prove that it was sanitised in this run; live is untouched."""
 

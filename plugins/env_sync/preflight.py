@@ -22,7 +22,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, source_connection, store_connection
 from env_sync.engines.contract import DumpHead, Engine, Holder, ServerConnection, Work
 from env_sync.engines.registry import engine_class
-from env_sync.errors import EnvSyncError, ServerUnreachable
+from env_sync.errors import EnvSyncError, ServerUnreachable, StampUnreadable
 from env_sync.finding import Checked, Finding, note, problem
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, BucketSync, Sync
@@ -34,6 +34,7 @@ from env_sync.steps.dump_file import pushed_by_another
 from env_sync.steps.failure import described
 from env_sync.steps.sanitise import transformation_files
 from env_sync.steps.session import check_allowed, check_folder, work_folder
+from env_sync.steps.unsanitised import asks_live, lost_in_pull, raw_in_push
 from env_sync.store import Choice
 from env_sync.store.keys import timestamp_text
 from env_sync.store.requests import Tuning
@@ -287,11 +288,13 @@ def _look_at_sync(
         findings.append(_not_tried("server", server))
     else:
         try:
-            looked = access.engine(sync, target.connection).preflight(_files(sync), head)
+            engine = access.engine(sync, target.connection)
+            looked = engine.preflight(_files(sync), head)
         except Exception as error:  # noqa: BLE001 - one sync must not hide what is found of others
             findings.append(problem(described(error)))
         else:
             findings += looked.findings
+            findings += _look_at_stamps(sync, target.settings, engine)
             live_size = looked.live_size
     if sync.action is Action.PUSH and live_size is not None:
         said.append(f"live takes {_size(live_size)}")
@@ -348,6 +351,24 @@ def _look_at_dump(
         findings.append(problem(described(error)))
         return choice, None
     return choice, DumpHead(key=choice.key, first=first)
+
+
+def _look_at_stamps(sync: Sync, settings: Settings, engine: Engine) -> Iterator[Finding]:
+    """What would stop a sync because of what live says of the pull that filled it."""
+    # What a pull is to fill before the push does not stop it yet.
+    finding = note if sync.filled_by else problem
+    try:
+        if sync.action is Action.PUSH:
+            found = raw_in_push(sync, settings, engine.preflight_stamps())
+        else:
+            found = lost_in_pull(sync, engine.preflight_stamps()) if asks_live(sync) else None
+    except StampUnreadable as unreadable:
+        yield note(described(unreadable)) if sync.sanitises else finding(described(unreadable))
+    except Exception as error:  # noqa: BLE001 - one sync must not hide what is found of others
+        yield problem(described(error))
+    else:
+        if found:
+            yield finding(found)
 
 
 def _look_at_disk(sync: Sync, dump_size: int | None, live_size: int | None, findings: list[Finding]) -> None:

@@ -32,6 +32,7 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
+from env_sync.engines.proof import unreadable
 from env_sync.errors import (
     DumpDamaged,
     LeaseHeld,
@@ -72,6 +73,8 @@ class Database:
     open: bool = True
     was_live: bool = field(default=False, eq=False)
     returned_by: Holder | None = field(default=None, eq=False)
+    unreadable: bool = False
+    """Whether it has a stamp that cannot be read."""
 
 
 @define
@@ -166,7 +169,13 @@ class MemoryEngine(DumpEngine):
             raise DumpDamaged("it ends in the middle")
 
     def live_stamp(self) -> Stamp | None:
-        return self.world.live.stamp if self.world.live else None
+        live = self.world.live
+        if live is not None and live.unreadable:
+            raise unreadable("live", "remove it")
+        return live.stamp if live else None
+
+    def preflight_stamps(self) -> tuple[Stamp, ...]:
+        return self.live_stamps()
 
     def incoming_stamp(self) -> Stamp | None:
         return self.world.incoming.stamp if self.world.incoming else None

@@ -15,7 +15,7 @@ from env_sync.engines.mysql.objects import Object, names_another, taken_apart, w
 from env_sync.engines.mysql.option_file import option_file
 from env_sync.engines.mysql.script import Script, read_transformations
 from env_sync.engines.mysql.server_version import Family, ServerVersion, check_supported, read_version
-from env_sync.engines.mysql.stamp import Told, WasLive, read_text, told_text
+from env_sync.engines.mysql.stamp import Told, WasLive, read_text, told_text, understood
 from env_sync.errors import DumpDamaged, NameRefused, ToolMissing, TransformationFailed
 from env_sync.secret import Secret
 from tests.unit.values import moment
@@ -237,8 +237,11 @@ def test_a_rollback_to_a_savepoint_ends_no_transaction(tmp_path: Path) -> None:
 def test_what_a_copy_says_is_read_as_it_was_written() -> None:
     was = WasLive(database="a", token="t", environment="integration", until=moment("2026-11-24 03:06"))
     assert read_text(told_text(Told(was_live=was))) == Told(was_live=was)
+    assert understood(told_text(Told(was_live=was))) == Told(was_live=was)
     for wrong in ("", "[]", "{not json", '{"stamp": {"state": "sanitised"}}', '{"was_live": null}'):
         assert read_text(wrong) == Told()
+        with pytest.raises(ValueError, match=r"."):
+            understood(wrong)
 
 
 PASSWORD = 'a "quoted" \\ # password'

@@ -5,7 +5,7 @@ from attrs import evolve
 
 from env_sync.engines.contract import CopyState, Holder, Stamp
 from env_sync.engines.history import Promoted, Returned
-from env_sync.engines.postgresql.stamp import MARK, Comment, WasLive, take_apart
+from env_sync.engines.postgresql.stamp import MARK, Comment, WasLive, take_apart, understood
 from env_sync.manifest import Transformation
 from tests.unit.values import moment
 
@@ -46,6 +46,7 @@ RETURNED = Returned(holder=HOLDER, at=moment("2026-11-24 09:00"), unavailable=0.
 def test_a_comment_is_read_as_it_was_written(comment: Comment, person: str) -> None:
     comment = evolve(comment, person=person)
     assert take_apart(comment.text()) == comment
+    assert understood(comment.text()) == comment
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,8 @@ def test_a_comment_is_read_as_it_was_written(comment: Comment, person: str) -> N
 )
 def test_what_cannot_be_read_says_nothing(said: str) -> None:
     assert take_apart(f"A person\n{MARK}{said}") == Comment(person="A person", stamp=None)
+    with pytest.raises(ValueError, match=r"."):
+        understood(f"A person\n{MARK}{said}")
 
 
 def test_a_mark_beside_a_broken_stamp_is_none() -> None:

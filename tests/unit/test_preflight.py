@@ -23,6 +23,7 @@ from env_sync.errors import (
     WrongEnvironment,
 )
 from env_sync.finding import Checked, Level
+from env_sync.hieradata.settings import Sanitise, Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.plan import Plan
 from env_sync.preflight import Access, preflight
@@ -30,6 +31,7 @@ from env_sync.progress import LogProgress
 from env_sync.secret import Secret
 from env_sync.store.s3 import S3Store
 from tests.unit.memory_engine import DAMAGED, Database, MemoryEngine, MemoryStore, World, put
+from tests.unit.test_unsanitised import BY_FILE, stamped
 from tests.unit.values import a_bucket_sync, a_plan, a_push, a_recovery, a_sync, moment
 
 NOW = moment("2026-11-24 12:00")
@@ -358,3 +360,54 @@ def test_a_bucket_sync_into_a_protected_environment(servers: Servers) -> None:
     found = look(servers, a_plan(a_bucket_sync("mirror"), protected=True))
     [what] = problems(found["sync mirror"])
     assert what.startswith("ProtectedEnvironment: mirror would write to govuk-assets-integration")
+
+
+def test_what_live_says_of_the_pull_before_is_looked_at(servers: Servers, tmp_path: Path) -> None:
+    sql = tmp_path / "sanitise_signon.sql"
+    sql.write_text("clean;")
+    kept, said = a_sync("kept", transformation=sql), a_sync("said", says_none=True, reason="public")
+    recovery = a_recovery("recovery")
+    servers.worlds = {name: stamped(BY_FILE) for name in ("lost", "kept", "said")}
+    put(servers.bucket, "2026-11-24 01:00", "content", kept)
+    found = look(servers, a_plan(a_sync("lost"), kept, said))
+    protected = Servers(worlds={"recovery": stamped(BY_FILE)})
+    put(protected.bucket, "2026-11-24 01:00", "content", recovery, environment="production")
+    found |= look(protected, a_plan(recovery, environment="production", protected=True))
+    [lost] = problems(found["sync lost"])
+    assert "NOT SANITISED: live of signon was sanitised by sanitise_signon.sql" in lost
+    assert "`transformation_sql_filename: none` with `reason: <why>`" in lost
+    assert all(not found[f"sync {name}"].findings for name in ("kept", "said", "recovery"))
+
+
+def test_what_came_down_raw_is_a_problem_of_its_push_unless_a_pull_comes_before(servers: Servers) -> None:
+    plan = a_plan(a_push("own"), a_push("filled", filled_by="pull_signon"), sanitise=Sanitise.REQUIRED)
+    servers.worlds = {"own": stamped(), "filled": World(live=Database("x"))}
+    found = look(servers, plan)
+    [told] = problems(found["sync own"])
+    assert told.startswith("NOT SANITISED: pull_signon filled signon from ")
+    assert problems(found["sync filled"]) == []
+    assert any(
+        "pull_signon fills signon, but live does not say" in each for each in notes(found["sync filled"])
+    )
+    found = look(servers, evolve(plan, settings=Settings()))
+    assert problems(found["sync own"]) == []
+
+
+def test_a_stamp_that_cannot_be_read_is_told(servers: Servers, tmp_path: Path) -> None:
+    sql = tmp_path / "sanitise_signon.sql"
+    sql.write_text("clean;")
+    pulls = [
+        a_sync("raw"),
+        a_sync("clean", transformation=sql),
+        a_sync("said", says_none=True, reason="public"),
+    ]
+    put(servers.bucket, "2026-11-24 01:00", "content", pulls[0])
+    for name in ("raw", "clean", "said", "push"):
+        servers.worlds[name] = World(live=Database("x", unreadable=True))
+    found = look(servers, a_plan(*pulls)) | look(servers, a_plan(a_push("push")))
+    for name in ("raw", "push"):
+        [told] = problems(found[f"sync {name}"])
+        assert told.startswith("StampUnreadable: live carries a stamp that cannot be read")
+    assert problems(found["sync clean"]) == problems(found["sync said"]) == []
+    assert "StampUnreadable: " in "".join(notes(found["sync clean"]))
+    assert notes(found["sync said"]) == []

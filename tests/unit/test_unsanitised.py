@@ -132,9 +132,30 @@ class TestPull:
     def test_another_transformation_takes_the_place_of_one(self, sql: Path) -> None:
         assert run(stamped(BY_FILE), a_sync(transformation=sql)).result is not Result.CRITICAL
 
-    @pytest.mark.parametrize("was", [(), (BY_REWRITE,), (BY_UNKNOWN,)])
-    def test_what_never_sanitised_is_not_missed(self, was: tuple[Transformation, ...]) -> None:
-        assert run(stamped(*was), a_sync()).result is not Result.CRITICAL
+    @pytest.mark.parametrize("was", [BY_REWRITE, BY_UNKNOWN])
+    def test_one_that_transforms_nothing_any_more_is_stopped(self, was: Transformation, sql: Path) -> None:
+        line = stopped(stamped(was), a_sync())
+        assert f"live of signon was transformed by {was.name} when pull_signon filled it" in line
+        assert "or `postprocess: none` with one" in line
+        for sync in (a_sync(transformation=sql), a_sync(postprocess=(REPLACE,)), a_sync(reason="moved")):
+            assert run(stamped(was), sync).result is not Result.CRITICAL
+
+    def test_what_was_never_transformed_is_not_missed(self) -> None:
+        assert run(stamped(), a_sync()).result is not Result.CRITICAL
+
+    @pytest.mark.parametrize("postprocess", [(), (REPLACE,)])
+    def test_a_stamp_that_cannot_be_read_is_not_none(self, postprocess: tuple[Any, ...]) -> None:
+        world = World(live=Database(content="yesterday;", unreadable=True))
+        line = stopped(world, a_sync(postprocess=postprocess))
+        assert "live carries a stamp that cannot be read" in line
+        assert "`transformation_sql_filename: none` with `reason: <why>`" in line
+
+    def test_a_pull_that_sanitises_or_says_why_not_fills_it_anew(self, sql: Path) -> None:
+        for sync in (a_sync(transformation=sql), a_sync(postprocess=(REDACT,)), a_sync(**SAID)):
+            world = World(live=Database(content="yesterday;", unreadable=True))
+            assert run(world, sync).result is not Result.CRITICAL
+            assert world.live is not None
+            assert not world.live.unreadable
 
     def test_a_first_pull_misses_nothing(self) -> None:
         assert run(World(live=Database(content="by hand;")), a_sync()).result is not Result.CRITICAL
@@ -189,9 +210,22 @@ class TestPush:
     def test_what_is_born_here_is_uploaded(self) -> None:
         uploaded(World(live=Database(content="own;")), a_push(), REQUIRED)
 
-    def test_a_push_that_sanitises_may_go(self, sql: Path) -> None:
+    def test_nobody_said_that_what_a_push_transforms_is_enough(self, sql: Path) -> None:
         push = evolve(self.filled, pre_dump_transformation=sql)
-        uploaded(stamped(), push, REQUIRED)
+        stopped(stamped(), push, REQUIRED)
+        uploaded(stamped(BY_FILE), push, REQUIRED)
+
+    @pytest.mark.parametrize("state", [each for each in CopyState if each is not CopyState.SANITISED])
+    def test_a_copy_that_somebody_renamed_before_it_was_sanitised_is_not_uploaded(
+        self, state: CopyState
+    ) -> None:
+        stopped(stamped(BY_FILE, state=state, reason="public"), a_push(), REQUIRED)
+
+    @pytest.mark.parametrize("settings", [Settings(), REQUIRED], ids=["optional", "required"])
+    def test_what_says_something_that_cannot_be_read_is_not_uploaded(self, settings: Settings) -> None:
+        for push in (a_push(), self.filled):
+            world = World(live=Database(content="yesterday;", unreadable=True))
+            assert "live carries a stamp that cannot be read" in stopped(world, push, settings)
 
     def test_elsewhere_nobody_asks(self) -> None:
         uploaded(stamped(), self.filled)

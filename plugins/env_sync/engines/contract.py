@@ -264,10 +264,16 @@ class Engine(ABC):
 
     @abstractmethod
     def live_stamp(self) -> Stamp | None:
-        """What live says about itself; None where it was never promoted by Env Sync, or is not there."""
+        """What live says about itself; None where it was never promoted by Env Sync, or is not there.
+
+        Raises StampUnreadable where it says something that cannot be read.
+        """
 
     def live_stamps(self) -> tuple[Stamp, ...]:
-        """What those who filled live say of what this sync is about; one for each, where several did."""
+        """What those who filled live say of what this sync is about; one for each, where several did.
+
+        Raises StampUnreadable.
+        """
         stamp = self.live_stamp()
         return (stamp,) if stamp is not None else ()
 
@@ -333,6 +339,10 @@ class Engine(ABC):
         The postprocess is the sync's own. `head` is of the dump that would be restored; None for a push, and
         where there is none.
         """
+
+    @abstractmethod
+    def preflight_stamps(self) -> tuple[Stamp, ...]:
+        """The same as `live_stamps`, asked without the lease; writes nothing anywhere."""
 
 
 class DumpEngine(Engine):

@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 
 from env_sync.engines.contract import CopyState, Dump, Holder, Stamp, Work
-from env_sync.errors import ProofMissing
+from env_sync.errors import ProofMissing, StampUnreadable
+from env_sync.hieradata.sync_fields import SAY_NONE
 from env_sync.manifest import Transformation
 
 AGAIN = "Nothing was touched; run the group again from restore."
@@ -30,6 +31,19 @@ def first_stamp(work: Work, dump: Dump, now: dt.datetime) -> Stamp:
         changed=now,
         above=dump.transformations,
         reason=work.sync.reason if work.sync.none_said else "",
+    )
+
+
+def unreadable(where: str, remove: str) -> StampUnreadable:
+    """The error for a live that says something of the pull that filled it, and nobody can read what.
+
+    `where` names live, `remove` says how to take away what it says.
+    """
+    return StampUnreadable(
+        f"{where} carries a stamp that cannot be read: another version of Env Sync wrote it, or somebody "
+        "changed it. So nobody knows where this data is from and whether it is sanitised. Nothing was "
+        f"restored or dumped. Let a pull fill it anew that has a transformation, or that says {SAY_NONE}. "
+        f"Where no pull fills it, find out who wrote that, and then {remove}."
     )
 
 

@@ -2,74 +2,114 @@
 
 from __future__ import annotations
 
-from env_sync.engines.contract import Stamp
-from env_sync.errors import NotSanitised
-from env_sync.hieradata.settings import Sanitise
+from collections.abc import Iterable, Sequence
+
+from env_sync.engines.contract import CopyState, Stamp
+from env_sync.errors import NotSanitised, StampUnreadable
+from env_sync.hieradata.settings import Sanitise, Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NONE
-from env_sync.sanitising import FILE, ways_in, ways_of
+from env_sync.manifest import Transformation
+from env_sync.sanitising import FILE, Badge, ways_in, ways_of
 from env_sync.steps.session import Session
 
 
 def check_pull(session: Session) -> None:
-    """Raises NotSanitised where the last pull into live sanitised in a way in which this one would not.
+    """Raises NotSanitised where the last pull into live was transformed in a way in which this one is not.
 
-    Called with the lease, before anything is fetched or restored, in every environment. A transformation may
-    take the place of another one, for nobody can tell what either does.
+    Called with the lease, before anything is fetched or restored, in every environment. Raises
+    StampUnreadable where live does not tell, unless this pull sanitises.
     """
     sync = session.sync
-    if sync.recovery or sync.none_said:
+    if not asks_live(sync):
         return
-    kept = ways_of(sync)
-    for stamp in session.engine.live_stamps():
-        lost = ways_in(stamp.transformations) - kept
-        if sync.reason:
-            # Without `transformation_sql_filename: none` it stands beside `postprocess: none`.
-            lost &= {FILE}
-        if lost:
-            raise NotSanitised(_pull_message(sync, stamp, lost))
+    try:
+        stamps = session.engine.live_stamps()
+    except StampUnreadable as unreadable:
+        if not sync.sanitises:
+            raise
+        session.log.warning("%s This pull has a transformation, so it goes on.", unreadable)
+        return
+    if found := lost_in_pull(sync, stamps):
+        raise NotSanitised(f"{found} Nothing was restored, and live is untouched.")
 
 
 def check_push(session: Session) -> None:
     """Raises NotSanitised where live came down and nothing says that it was, or need not be, sanitised.
 
-    Only where the environment must sanitise. Called with the lease, before anything leaves live. What was
-    born here, or a recovery brought back, did not come down.
+    Only where the environment must sanitise. Called with the lease, before anything leaves live. Raises
+    StampUnreadable.
     """
-    sync = session.sync
-    if session.settings.sanitise is not Sanitise.REQUIRED or sync.pre_dump_transformation is not None:
+    if session.settings.sanitise is not Sanitise.REQUIRED:
         return
-    stamps = session.engine.live_stamps()
+    if found := raw_in_push(session.sync, session.settings, session.engine.live_stamps()):
+        raise NotSanitised(f"{found} Nothing was uploaded.")
+
+
+def asks_live(sync: Sync) -> bool:
+    """Whether a pull has to do what the last one did: not where a recovery, or a reason, says otherwise."""
+    return not (sync.recovery or sync.none_said)
+
+
+def lost_in_pull(sync: Sync, stamps: Iterable[Stamp]) -> str | None:
+    """Why a pull may not go into a live with these stamps, and what to do; None where it may.
+
+    It does all that sanitised before, and where anything transformed before, something does now. One file may
+    take the place of another, for nobody can tell what either does.
+    """
+    if not asks_live(sync):
+        return None
+    kept = ways_of(sync)
+    transforms = sync.transformation is not None or bool(sync.postprocess)
+    for stamp in stamps:
+        lost = [one for one in stamp.transformations if not transforms or ways_in([one]) - kept]
+        if sync.reason:
+            # Without `transformation_sql_filename: none` it stands beside `postprocess: none`.
+            lost = [one for one in lost if FILE in ways_in([one])]
+        if lost:
+            return _pull_message(sync, stamp, lost)
+    return None
+
+
+def raw_in_push(sync: Sync, settings: Settings, stamps: Sequence[Stamp]) -> str | None:
+    """Why a live with these stamps may not go out, and what to do; None where it may.
+
+    What was born here, or a recovery brought back, did not come down. What a push itself transforms does not
+    make live another: nobody said that it would be enough.
+    """
+    if settings.sanitise is not Sanitise.REQUIRED:
+        return None
     if not stamps and sync.filled_by:
-        raise NotSanitised(
+        return (
             f"{sync.filled_by} fills {sync.database}, but live does not say that a pull of Env Sync made it: "
-            f"nobody knows whether it is sanitised, and {_required(sync)} {_AFTER_PULL}"
+            f"nobody knows whether it is sanitised, and {_required(sync)} {_PULL_FIRST}"
         )
     for stamp in stamps:
         own = stamp.born_in == stamp.source_environment == sync.environment
-        if not own and not ways_in(stamp.transformations) and not stamp.reason:
-            raise NotSanitised(
-                f"NOT SANITISED: {stamp.sync} filled {sync.database} from {stamp.dump_key} of "
+        clean = stamp.state is CopyState.SANITISED and (ways_in(stamp.transformations) or stamp.reason)
+        if not own and not clean:
+            return (
+                f"{Badge.NOT}: {stamp.sync} filled {sync.database} from {stamp.dump_key} of "
                 f"{stamp.source_environment} without a transformation and without saying why, and "
-                f"{_required(sync)} {_AFTER_PULL}"
+                f"{_required(sync)} {_PULL_FIRST}"
             )
+    return None
 
 
-_AFTER_PULL = (
-    f"Nothing was uploaded. See that the pull has a transformation, or says {SAY_NONE}; run the pull, then "
-    "the push."
-)
+_PULL_FIRST = f"See that the pull has a transformation, or says {SAY_NONE}; run the pull, then the push."
 
 
 def _required(sync: Sync) -> str:
     return f"{sync.environment} must sanitise what comes down (`govuk_env_sync::sanitise: required`)."
 
 
-def _pull_message(sync: Sync, stamp: Stamp, lost: frozenset[str]) -> str:
-    names = ", ".join(one.name for one in stamp.transformations if ways_in([one]) & lost)
-    say = SAY_NONE if FILE in lost else f"{SAY_NONE}, or `postprocess: {NO_POSTPROCESS}` with one"
+def _pull_message(sync: Sync, stamp: Stamp, lost: Sequence[Transformation]) -> str:
+    names = ", ".join(one.name for one in lost)
+    ways = ways_in(lost)
+    say = SAY_NONE if FILE in ways else f"{SAY_NONE}, or `postprocess: {NO_POSTPROCESS}` with one"
+    done = "sanitised" if ways else "transformed"
     return (
-        f"NOT SANITISED: live of {sync.database} was sanitised by {names} when {stamp.sync} filled it, and "
-        f"{sync.name} would not do that. Nothing was restored, and live is untouched. Write it back into the "
-        f"sync ({sync.place}), or, where nothing has to be sanitised any more, {say}."
+        f"{Badge.NOT}: live of {sync.database} was {done} by {names} when {stamp.sync} filled it, and "
+        f"{sync.name} would not do that. Write it back into the sync ({sync.place}), or, where nothing has "
+        f"to be {done} any more, {say}."
     )

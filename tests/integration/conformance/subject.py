@@ -223,6 +223,10 @@ class Subject(ABC):
     def forge_proof(self, environment: str, database: str) -> None:
         """Put a proof of another attempt on incoming."""
 
+    @abstractmethod
+    def break_stamp(self, environment: str, database: str) -> None:
+        """Make what live says of the pull that filled it something that nobody can read."""
+
     def watch_statements(self, before: Callable[[str], None]) -> Callable[[], None]:
         """Have `before` called with the text of each statement of the engine in this process, just before it
         is sent; gives what ends that. Values that are sent apart from a statement are not in its text.

@@ -11,6 +11,7 @@ import pytest
 from env_sync.cancellation import Cancellation
 from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.engines.contract import Holder
+from env_sync.errors import StampUnreadable
 from env_sync.installation import read_plan
 from env_sync.report import Report, Result
 from env_sync.request import Request
@@ -109,6 +110,30 @@ def test_a_pull_that_sanitises_no_longer_is_stopped(transforming: None, pushed: 
     # Its stamp says so, so that nobody is asked again.
     pull_without(pushed)
     pushed.pull()
+    pushed.is_settled = False
+
+
+@pytest.mark.probe(KIND)
+def test_a_stamp_that_cannot_be_read_is_not_none(pushed: Stage) -> None:
+    pushed.pull()
+    engine = pushed.attempt(PULL).session.engine
+    assert [stamp.sync for stamp in engine.preflight_stamps()] == [PULL]
+    pushed.subject.break_stamp(TARGET, pushed.database)
+    before = pushed_below(pushed)
+    with pytest.raises(StampUnreadable):
+        engine.preflight_stamps()
+    assert "carries a stamp that cannot be read" in push_below(pushed).why[0]
+    assert pushed_below(pushed) == before
+    pull_without(pushed)
+    assert "carries a stamp that cannot be read" in pushed.do(PULL).why[0]
+    # One that sanitises, or says why not, fills it anew.
+    if CAPABILITIES[pushed.subject.dbms].transformation:
+        pushed.transformation = None
+        pushed.configure()
+    else:
+        pull_without(pushed, **SAID)
+    pushed.pull()
+    assert [stamp.sync for stamp in engine.preflight_stamps()] == [PULL]
     pushed.is_settled = False
 
 

@@ -44,6 +44,7 @@ from env_sync.engines.elasticsearch.lease import ClusterLeases
 from env_sync.engines.elasticsearch.names import (
     CONTENTS,
     COPIES,
+    STATE,
     copy_prefix,
     is_about,
     logical_name,
@@ -212,18 +213,27 @@ class ElasticsearchEngine(ClusterEngine):
 
     def live_stamp(self) -> Stamp | None:
         """What live says about itself. See the contract."""
-        live = read_record(self._target, Live, self._sync)
+        live = read_record(self._target, Live, self._sync, refuse=True)
         return live.stamp if live else None
 
     def live_stamps(self) -> tuple[Stamp, ...]:
         """Those of every sync that filled indices that this one is about. See the contract."""
-        target, sync = self._target, self.work.sync
+        return self._live_stamps(self._target)
+
+    def preflight_stamps(self) -> tuple[Stamp, ...]:
+        """The same without the lease. See the contract."""
+        with contextlib.closing(self._cluster(PREFLIGHT_TIMEOUT)) as target:
+            # What looks for the records would make their index.
+            return self._live_stamps(target) if target.find(f"/{STATE}/_settings") is not None else ()
+
+    def _live_stamps(self, target: Cluster) -> tuple[Stamp, ...]:
+        sync = self.work.sync
         # What another sync has replaced since may be kept, without the alias of its name. One that is closed
         # is live all the same.
         live = {each.uuid for each in read_indices(target) if each.name in each.aliases}
         return tuple(
             record.stamp
-            for record in all_records(target, Live).values()
+            for record in all_records(target, Live, refuse=True).values()
             if any(
                 each.uuid in live and is_about(each.name, sync.indices, sync.excluded_indices)
                 for each in record.indices
@@ -232,8 +242,8 @@ class ElasticsearchEngine(ClusterEngine):
 
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is. See the contract."""
-        stamp = self.live_stamp()
-        return stamp.holder if stamp else None
+        live = read_record(self._target, Live, self._sync)
+        return live.stamp.holder if live else None
 
     def incoming_stamp(self) -> Stamp | None:
         """What incoming says about itself. See the contract."""

@@ -12,6 +12,8 @@ from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, make_record_index
 from env_sync.engines.elasticsearch.names import STATE
 from env_sync.engines.elasticsearch.snapshots import Owner
+from env_sync.engines.proof import unreadable
+from env_sync.errors import StampUnreadable
 from env_sync.plain import from_plain, to_plain
 
 T = TypeVar("T")
@@ -92,12 +94,17 @@ class Taking:
     owner: Owner | None = None
 
 
-def read_record(cluster: Cluster, kind: type[T], sync: str) -> T | None:
-    """The record of a kind that a cluster keeps of a sync; None where none is there or can be understood."""
+def read_record(cluster: Cluster, kind: type[T], sync: str, *, refuse: bool = False) -> T | None:
+    """The record of a kind that a cluster keeps of a sync; None where none is there or can be understood.
+
+    With `refuse` one that cannot be understood raises StampUnreadable.
+    """
     found = cluster.find(f"/{STATE}/_doc/{_id(kind, sync)}")
     try:
         return from_plain(kind, found["_source"]["record"]) if found else None
     except (KeyError, TypeError, ValueError):
+        if refuse:
+            raise _unreadable(cluster, kind, sync) from None
         return None
 
 
@@ -111,8 +118,11 @@ def remove_record(cluster: Cluster, kind: type[object], sync: str) -> None:
     cluster.find_and_delete(f"/{STATE}/_doc/{_id(kind, sync)}")
 
 
-def all_records(cluster: Cluster, kind: type[T]) -> dict[str, T]:
-    """The records of a kind of all syncs of a cluster, by sync."""
+def all_records(cluster: Cluster, kind: type[T], *, refuse: bool = False) -> dict[str, T]:
+    """The records of a kind of all syncs of a cluster, by sync.
+
+    One that cannot be understood is left out, or with `refuse` raises StampUnreadable.
+    """
     make_record_index(cluster, STATE)
     before = f"{kind.__name__.lower()}-"
     hits: list[Any] = cluster.ask("GET", f"/{STATE}/_search", size=1000)["hits"]["hits"]
@@ -121,9 +131,14 @@ def all_records(cluster: Cluster, kind: type[T]) -> dict[str, T]:
         if hit["_id"].startswith(before):
             try:
                 records[hit["_id"].removeprefix(before)] = from_plain(kind, hit["_source"]["record"])
-            except ValueError:
-                continue
+            except (KeyError, TypeError, ValueError):
+                if refuse:
+                    raise _unreadable(cluster, kind, hit["_id"].removeprefix(before)) from None
     return records
+
+
+def _unreadable(cluster: Cluster, kind: type[object], sync: str) -> StampUnreadable:
+    return unreadable(f"What {sync} filled on {cluster}", f"DELETE /{STATE}/_doc/{_id(kind, sync)}")
 
 
 def _id(kind: type[object], sync: str) -> str:

@@ -33,7 +33,7 @@ from env_sync.engines.files.looking import look_at_pull, look_at_push, look_at_r
 from env_sync.engines.files.pack import pack
 from env_sync.engines.files.place import Place, check_folder, check_live, place_of, plain_errors
 from env_sync.engines.files.promotion import Promoting, promote, restore_previous
-from env_sync.engines.files.record import Record, read_record, write_record
+from env_sync.engines.files.record import Record, read_or_refuse, read_record, write_record
 from env_sync.engines.files.unpack import check_dump, unpack
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
@@ -129,7 +129,9 @@ class FilesEngine(DumpEngine):
 
     def live_stamp(self) -> Stamp | None:
         """What live says about itself. See the contract."""
-        return self._stamp(self._place.live)
+        with self._errors():
+            record = read_or_refuse(self._place, self._place.live)
+        return record.stamp if record else None
 
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is. See the contract."""
@@ -230,6 +232,10 @@ class FilesEngine(DumpEngine):
             if sync.action is Action.PUSH:
                 return look_at_push(self._place, sync.excluded_tables)
             return look_at_pull(self._place, transformations, head, keep_previous=sync.options.keep_previous)
+
+    def preflight_stamps(self) -> tuple[Stamp, ...]:
+        """What live says about itself, without the lease. See the contract."""
+        return self.live_stamps()
 
     @functools.cached_property
     def _place(self) -> Place:

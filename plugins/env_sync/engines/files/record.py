@@ -16,6 +16,8 @@ from env_sync.engines.contract import Stamp
 from env_sync.engines.files.kernel import identity
 from env_sync.engines.files.place import Place
 from env_sync.engines.history import Promoted, Returned, WasLive
+from env_sync.engines.proof import unreadable
+from env_sync.errors import StampUnreadable
 from env_sync.plain import from_plain, to_plain
 
 
@@ -39,13 +41,23 @@ def read_record(place: Place, copy: Path) -> Record | None:
     Raises OSError.
     """
     try:
+        return read_or_refuse(place, copy)
+    except StampUnreadable:
+        return Record()
+
+
+def read_or_refuse(place: Place, copy: Path) -> Record | None:
+    """The same; raises StampUnreadable where there is a record that cannot be read. Raises OSError."""
+    try:
         file = _file(place, copy)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         return from_plain(Record, json.loads(file.read_bytes()))
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return Record()
+    except ValueError:
+        raise unreadable(str(copy), f"remove {file}") from None
 
 
 def write_record(place: Place, copy: Path, record: Record) -> None:

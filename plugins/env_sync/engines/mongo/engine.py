@@ -37,7 +37,7 @@ from env_sync.engines.mongo.readers import open_to_anybody, other_readers
 from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
-from env_sync.engines.mongo.stamp import read_live_stamp, read_stamp, write_stamp
+from env_sync.engines.mongo.stamp import read_live_stamp, read_or_refuse, read_stamp, write_stamp
 from env_sync.engines.mongo.transformation import read_transformations
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
@@ -134,13 +134,14 @@ class MongoEngine(DumpEngine):
     def live_stamp(self) -> Stamp | None:
         """What live says about itself. See the contract."""
         with self._errors("Reading the stamp of live"):
-            live = read_live_stamp(self._held.session, self._database)
+            live = read_or_refuse(self._held.session, self._database, self._live)
         return live.stamp if live else None
 
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is. See the contract."""
-        stamp = self.live_stamp()
-        return stamp.holder if stamp else None
+        with self._errors("Reading the stamp of live"):
+            live = read_live_stamp(self._held.session, self._database)
+        return live.stamp.holder if live else None
 
     def incoming_stamp(self) -> Stamp | None:
         """What incoming says about itself. See the contract."""
@@ -278,6 +279,17 @@ class MongoEngine(DumpEngine):
                 head=head,
             )
         )
+
+    def preflight_stamps(self) -> tuple[Stamp, ...]:
+        """What live says about itself, without the lease. See the contract."""
+        server = self._looked_at
+        with server.session() as session, server.errors("Reading the stamp of live"):
+            live = read_or_refuse(session, self._database, self._live)
+        return (live.stamp,) if live else ()
+
+    @property
+    def _live(self) -> str:
+        return f"{self._database} on {self._server}"
 
     @property
     def _looked_at(self) -> Server:

@@ -10,6 +10,7 @@ from attrs import frozen
 from env_sync.engines.contract import Stamp
 from env_sync.engines.mongo.names import LIVE_STAMP, STAMP, Place
 from env_sync.engines.mongo.session import Session
+from env_sync.engines.proof import unreadable
 from env_sync.plain import from_plain, to_plain
 
 T = TypeVar("T")
@@ -49,6 +50,15 @@ def write_stamp(session: Session, place: Place, stamp: Stamp) -> None:
 def read_live_stamp(session: Session, database: str) -> LiveStamp | None:
     """What live says about itself; None where it says nothing that can be read."""
     return _read(LiveStamp, session.find_one(database, LIVE_STAMP, KEY))
+
+
+def read_or_refuse(session: Session, database: str, where: str) -> LiveStamp | None:
+    """What live, called `where`, says about itself; None where it says nothing. Raises StampUnreadable."""
+    found = session.find_one(database, LIVE_STAMP, KEY)
+    stamp = _read(LiveStamp, found)
+    if stamp is None and found is not None:
+        raise unreadable(where, f"drop the collection {LIVE_STAMP}")
+    return stamp
 
 
 def write_live_stamp(session: Session, database: str, stamp: LiveStamp) -> None:

@@ -38,13 +38,21 @@ from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
 from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
 from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
+from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.replaced import put_back
 from env_sync.engines.mysql.restore_data import restore_dump
 from env_sync.engines.mysql.sanitising import run_transformations, set_aside
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists, plain_errors
-from env_sync.engines.mysql.stamp import Told, read_told, write_dumped, write_objects, write_stamp
+from env_sync.engines.mysql.stamp import (
+    Told,
+    read_or_refuse,
+    read_told,
+    write_dumped,
+    write_objects,
+    write_stamp,
+)
 from env_sync.engines.mysql.swap import recover
 from env_sync.engines.mysql.verify import verify_dump
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
@@ -126,7 +134,8 @@ class MySQLEngine(DumpEngine):
 
     def live_stamp(self) -> Stamp | None:
         """What live says about itself. See the contract."""
-        return self._told(self._database).stamp
+        with self._errors(), self._asked() as session:
+            return read_or_refuse(session, self._database, f"{self._database} on {self._server}").stamp
 
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is. See the contract."""
@@ -251,6 +260,12 @@ class MySQLEngine(DumpEngine):
             return Preflight(findings=(problem(str(refused)),), live_size=None)
         return look_at_pull(self._looked_at, copies, transformations, sync.postprocess, head)
 
+    def preflight_stamps(self) -> tuple[Stamp, ...]:
+        """What live says about itself, without the lease. See the contract."""
+        with reading(self._looked_at) as session:
+            stamp = read_or_refuse(session, self._database, f"{self._database} on {self._server}").stamp
+        return (stamp,) if stamp is not None else ()
+
     @property
     def _looked_at(self) -> Server:
         return evolve(self._server, connect_timeout=CONNECT_TIMEOUT)
@@ -360,11 +375,17 @@ class MySQLEngine(DumpEngine):
         return check_raw(read_told(session, incoming).stamp, where, self.work)
 
     def _told(self, database: str) -> Told:
-        with self._errors():
-            if self._hold is not None:
-                return read_told(self._hold.session, database)
-            with self._server.session() as session:
-                return read_told(session, database)
+        with self._errors(), self._asked() as session:
+            return read_told(session, database)
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[Session]:
+        """The session with the lease; another one where none is held."""
+        if self._hold is not None:
+            yield self._hold.session
+            return
+        with self._server.session() as session:
+            yield session
 
     @contextlib.contextmanager
     def _dropping(self, copy: str) -> Iterator[None]:

@@ -17,6 +17,7 @@ from env_sync.engines.history import Promoted, Returned
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.session import Session
+from env_sync.engines.proof import unreadable
 from env_sync.plain import from_plain, to_plain
 
 TABLE = "env_sync_stamp"
@@ -56,12 +57,17 @@ def told_text(told: Told) -> str:
 def read_text(text: str) -> Told:
     """What that text says; one that cannot be read says nothing."""
     try:
-        plain: object = json.loads(text)
-        if not isinstance(plain, dict):
-            return Told()
-        return Told(**{name: from_plain(kind, plain[name]) for name, kind in _PARTS.items() if name in plain})
-    except (ValueError, TypeError):
+        return understood(text)
+    except ValueError:
         return Told()
+
+
+def understood(text: str) -> Told:
+    """The same; raises ValueError where it cannot be read."""
+    plain: object = json.loads(text)
+    if not isinstance(plain, dict):
+        raise ValueError("What a copy says is an object.")
+    return Told(**{name: from_plain(kind, plain[name]) for name, kind in _PARTS.items() if name in plain})
 
 
 def make_table(session: Session, database: str) -> None:
@@ -88,6 +94,15 @@ def read_told(session: Session, database: str) -> Told:
     """What a copy says about itself; nothing where it is not there."""
     text = _read(session, database, _TOLD)
     return read_text(text) if text is not None else Told()
+
+
+def read_or_refuse(session: Session, database: str, where: str) -> Told:
+    """The same; raises StampUnreadable, naming `where` it is, for what cannot be read."""
+    text = _read(session, database, _TOLD)
+    try:
+        return understood(text) if text is not None else Told()
+    except ValueError:
+        raise unreadable(where, f"DROP TABLE {qualified(database, TABLE)}") from None
 
 
 def write_told(session: Session, database: str, told: Told) -> None:

@@ -46,6 +46,7 @@ from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
 from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
+from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.replication import check_not_replicated
 from env_sync.engines.postgresql.restore_data import restore_archive
@@ -60,7 +61,7 @@ from env_sync.engines.postgresql.sanitising import (
     settle,
 )
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Comment, read_comment, write_stamp
+from env_sync.engines.postgresql.stamp import Comment, read_comment, read_or_refuse, write_stamp
 from env_sync.engines.postgresql.verify import verify_archive
 from env_sync.engines.postgresql.waiting_indexes import named_in, waiting_indexes
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
@@ -142,7 +143,9 @@ class PostgreSQLEngine(DumpEngine):
 
     def live_stamp(self) -> Stamp | None:
         """What live says about itself. See the contract."""
-        return self._stamp(self._database)
+        with self._errors(), self._asked() as session:
+            comment = read_or_refuse(session, self._database, f"{self._database} on {self._server}")
+        return comment.stamp if comment else None
 
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is. See the contract."""
@@ -298,6 +301,12 @@ class PostgreSQLEngine(DumpEngine):
             )
         )
 
+    def preflight_stamps(self) -> tuple[Stamp, ...]:
+        """What live says about itself, without the lease. See the contract."""
+        with reading(self._looked_at, self._server.maintenance_database) as session:
+            comment = read_or_refuse(session, self._database, f"{self._database} on {self._server}")
+        return (comment.stamp,) if comment and comment.stamp else ()
+
     @property
     def _looked_at(self) -> Server:
         return evolve(self._server, connect_timeout=CONNECT_TIMEOUT)
@@ -450,11 +459,17 @@ class PostgreSQLEngine(DumpEngine):
         return comment.stamp if comment else None
 
     def _comment(self, database: str) -> Comment | None:
-        with self._errors():
-            if self._hold is not None:
-                return read_comment(self._hold.session, database)
-            with self._server.session(self._server.maintenance_database) as session:
-                return read_comment(session, database)
+        with self._errors(), self._asked() as session:
+            return read_comment(session, database)
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[Session]:
+        """The session with the lease; another one where none is held."""
+        if self._hold is not None:
+            yield self._hold.session
+            return
+        with self._server.session(self._server.maintenance_database) as session:
+            yield session
 
     @contextlib.contextmanager
     def _dropping(self, copy: str) -> Iterator[None]:

@@ -18,6 +18,7 @@ from env_sync.engines import history
 from env_sync.engines.contract import Stamp
 from env_sync.engines.history import Promoted, Returned
 from env_sync.engines.postgresql.session import Session
+from env_sync.engines.proof import unreadable
 from env_sync.plain import from_plain, to_plain
 
 MARK = "env_sync: "
@@ -56,31 +57,60 @@ ADDED: Mapping[str, type[Any]] = {"promoted": Promoted, "returned": Returned, "w
 
 def take_apart(text: str | None) -> Comment:
     """The parts of a comment; a stamp that cannot be read is none."""
-    lines = (text or "").split("\n")
-    marked = [line for line in lines if line.startswith(MARK)]
-    person = "\n".join(line for line in lines if not line.startswith(MARK))
-    if not marked:
-        return Comment(person=person, stamp=None)
     try:
-        plain: object = json.loads(marked[-1].removeprefix(MARK))
-        if not isinstance(plain, dict):
-            raise TypeError("not an object")
-        added = {name: from_plain(kind, plain[name]) for name, kind in ADDED.items() if name in plain}
-        # A database that was live before the first pull has no stamp, yet it is known that it was live.
-        stamp = None if plain.keys() <= ADDED.keys() else from_plain(Stamp, plain)
-    except (ValueError, TypeError):
+        return understood(text)
+    except ValueError:
+        return Comment(person=_parts(text)[0], stamp=None)
+
+
+def understood(text: str | None) -> Comment:
+    """The same; raises ValueError where there is a stamp that cannot be read."""
+    person, marked = _parts(text)
+    if marked is None:
         return Comment(person=person, stamp=None)
+    plain: object = json.loads(marked)
+    if not isinstance(plain, dict):
+        raise ValueError("A stamp is an object.")
+    added = {name: from_plain(kind, plain[name]) for name, kind in ADDED.items() if name in plain}
+    # A database that was live before the first pull has no stamp, yet it is known that it was live.
+    stamp = None if plain.keys() <= ADDED.keys() else from_plain(Stamp, plain)
     return Comment(person=person, stamp=stamp, **added)
+
+
+def _parts(text: str | None) -> tuple[str, str | None]:
+    """What a person wrote, and what stands behind the last mark; None where there is no mark."""
+    lines = (text or "").split("\n")
+    marked = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
+    person = "\n".join(line for line in lines if not line.startswith(MARK))
+    return person, marked[-1] if marked else None
 
 
 def read_comment(session: Session, database: str) -> Comment | None:
     """The comment on a database; None where there is no such database. Asked from any database."""
-    rows = session.execute(
+    rows = _comments(session, database)
+    return take_apart(rows[0][0]) if rows else None
+
+
+def read_or_refuse(session: Session, database: str, where: str) -> Comment | None:
+    """The same; raises StampUnreadable, naming `where` it is, for a stamp that cannot be read."""
+    rows = _comments(session, database)
+    try:
+        return understood(rows[0][0]) if rows else None
+    except ValueError:
+        name = database.replace('"', '""')
+        raise unreadable(
+            where,
+            f'take the line that begins with "{MARK.strip()}" out of its comment, or all of it: '
+            f'COMMENT ON DATABASE "{name}" IS NULL',
+        ) from None
+
+
+def _comments(session: Session, database: str) -> list[tuple[Any, ...]]:
+    return session.execute(
         "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database "
         "WHERE datname = %s",
         [database],
     )
-    return take_apart(rows[0][0]) if rows else None
 
 
 def write_comment(session: Session, database: str, comment: Comment) -> None:

@@ -354,6 +354,12 @@ class ElasticsearchSubject(Subject):
             stamp |= {"state": "sanitised", "holder": {**stamp["holder"], "attempt": "another"}}
             client.index(index=STATE, id="incoming-pull", document=document, refresh=True)
 
+    def break_stamp(self, environment: str, database: str) -> None:
+        with self._client(environment) as client:
+            document = client.get(index=STATE, id="live-pull")["_source"]
+            del document["record"]["stamp"]["state"]
+            client.index(index=STATE, id="live-pull", document=document, refresh=True)
+
     def forget_leases(self, environment: str) -> None:
         with self._client(environment) as client:
             ask(client, "DELETE", f"/{STATE}", ignoring=404)

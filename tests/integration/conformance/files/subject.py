@@ -360,6 +360,12 @@ class FilesSubject(Subject):
         said["stamp"] |= {"state": "sanitised", "holder": {**said["stamp"]["holder"], "attempt": "another"}}
         record.write_text(json.dumps(said))
 
+    def break_stamp(self, environment: str, database: str) -> None:
+        live = kernel.identity(self._live(environment, database))
+        record = self.roots[environment] / HIDDEN / database / "records" / f"{live}.json"
+        assert record.exists()
+        record.write_text("{not json")
+
     def forget_leases(self, environment: str) -> None:
         shutil.rmtree(self.roots[environment] / HIDDEN, ignore_errors=True)
 

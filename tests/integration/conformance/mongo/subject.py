@@ -15,7 +15,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
-from env_sync.engines.mongo.names import STAGED, STAMP
+from env_sync.engines.mongo.names import LIVE_STAMP, STAGED, STAMP
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.mongodb import SYNC_USER, MongoDBServer
 from tests.integration.conformance.drivers.mongo import PyMongo
@@ -304,6 +304,11 @@ class MongoDBSubject(Subject):
             done = client[f"{database}__incoming"][STAMP].update_one(
                 {"said.state": "raw"}, {"$set": {"said.state": "sanitised", "said.holder.attempt": "another"}}
             )
+        assert done.modified_count == 1
+
+    def break_stamp(self, environment: str, database: str) -> None:
+        with self.servers[environment].connected() as client:
+            done = client[database][LIVE_STAMP].update_one({}, {"$unset": {"said.stamp.state": ""}})
         assert done.modified_count == 1
 
     def forget_leases(self, environment: str) -> None:

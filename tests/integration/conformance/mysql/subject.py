@@ -309,6 +309,11 @@ class MySQLSubject(Subject):
         forged = re.sub(r'"attempt": "\w+"', '"attempt": "another"', forged)
         server.execute(f"UPDATE {name} SET value = %s WHERE name = 'told'", [forged])
 
+    def break_stamp(self, environment: str, database: str) -> None:
+        name = qualified(database, TABLE)
+        assert self.servers[environment].execute(f"SELECT 1 FROM {name} WHERE name = 'told'")
+        self.servers[environment].execute(f"UPDATE {name} SET value = '{{not json' WHERE name = 'told'")
+
     def forget_leases(self, environment: str) -> None:
         self.servers[environment].execute("DROP DATABASE IF EXISTS env_sync")
 

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from env_sync.engines.postgresql.stamp import MARK
 from sandbox.postgresql import SUPERUSER, SYNC_ROLE, PostgreSQLServer, find_installation
 from tests.integration.conformance.drivers.postgresql import Psycopg
 from tests.integration.conformance.postgresql.types import INTERNAL, LIST_TYPES, VALUES
@@ -318,6 +319,11 @@ class PostgreSQLSubject(Subject):
         forged = re.sub(r'"attempt": "\w+"', '"attempt": "another"', forged)
         statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(forged))
         server.execute(statement)
+
+    def break_stamp(self, environment: str, database: str) -> None:
+        server, broken = self.servers[environment], f"{MARK}{{not json"
+        statement = "COMMENT ON DATABASE {} IS {}"
+        server.execute(sql.SQL(statement).format(sql.Identifier(database), sql.Literal(broken)))
 
     def forget_leases(self, environment: str) -> None:
         self.servers[environment].drop_database("env_sync")
