@@ -170,6 +170,17 @@ KINDS = (
         must_hold="Either is CRITICAL, and nothing is restored or uploaded, until somebody says why.",
     ),
     Kind(
+        name="settings that a transformation, live or a role changes",
+        tries="What the database, our role or an earlier transformation is set to changes as whom a session "
+        "is at work, or which rows it sees; a transformation changes other databases, roles or the server.",
+        must_hold="Sessions and transformations begin with our settings; what reaches out is refused.",
+        not_applicable={
+            ELASTICSEARCH: "requests have no session, and an update by query reaches its index alone",
+            FILES: NO_ROWS,
+        },
+        not_probed={MYSQL: NOT_YET, MONGODB: NOT_YET},
+    ),
+    Kind(
         name="a connection of another environment",
         tries="A connection leads to another environment's server, or does not say whose it is.",
         must_hold="Nothing on that server is touched.",

@@ -69,6 +69,63 @@ def test_what_only_looks_like_it_is_not(text: str) -> None:
     assert read_script(FILE, text.encode()).text == text
 
 
+OUTSIDE = "reaches out of the copy"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("SELECT 1;\nalter database app set role = x", rf"line 2: ALTER DATABASE APP cannot .*{OUTSIDE}"),
+        ("ALTER /* in */ -- all\n ROLE env_sync SET search_path = x", OUTSIDE),
+        ("CREATE USER x", OUTSIDE),
+        ("DROP ROLE x", OUTSIDE),
+        ("ALTER SYSTEM SET fsync = off", OUTSIDE),
+        ("CREATE SERVER s FOREIGN DATA WRAPPER w", OUTSIDE),
+        ("CREATE USER MAPPING FOR x SERVER s", OUTSIDE),
+        ("COMMENT ON DATABASE app IS 'proof'", OUTSIDE),
+        ("REASSIGN OWNED BY x TO y", OUTSIDE),
+        ("GRANT pg_read_all_data TO x", "on the server is not changed"),
+        ("REVOKE CONNECT ON DATABASE app FROM x", "on the server is not changed"),
+        ("GRANT USAGE ON FOREIGN SERVER s TO x", "on the server is not changed"),
+        ("GRANT SET ON PARAMETER row_security TO x", "on the server is not changed"),
+        ("SET row_security = on", "row_security stays off"),
+        ('SET LOCAL "row_security" TO DEFAULT', "row_security stays off"),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql SET row_security = on AS 'SELECT 1'", "stays off"),
+        ("ALTER FUNCTION f() SET row_security = on", "stays off"),
+        (
+            "SELECT 1;\nDO $$ BEGIN IF true THEN\nALTER ROLE x LOGIN; END IF; END $$",
+            f"line 2: .*{OUTSIDE}",
+        ),
+        ("DO 'BEGIN DROP DATABASE app; END'", OUTSIDE),
+        ("DO $$ BEGIN EXECUTE 'ALTER ROLE x SUPERUSER'; END $$", OUTSIDE),
+        ("DO $$ BEGIN EXECUTE format($q$GRANT x TO %I$q$, 'y'); END $$", "on the server is not changed"),
+        ("CREATE OR REPLACE PROCEDURE p() LANGUAGE plpgsql AS $x$ BEGIN CREATE ROLE x; END $x$", OUTSIDE),
+        ("DO $$ BEGIN SET row_security = on; END $$", "row_security stays off"),
+    ],
+)
+def test_what_reaches_out_of_the_copy_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(TransformationFailed, match=f"(?s){reason}"):
+        read_script(FILE, text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GRANT SELECT ON TABLE app.people TO reader; REVOKE ALL ON ALL TABLES IN SCHEMA app FROM PUBLIC",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader",
+        "SET row_security = off; SET LOCAL row_security TO false",
+        "SELECT 'ALTER ROLE x', \"alter role\" FROM t; INSERT INTO t VALUES ('drop database x')",
+        "CREATE TABLE t (note text DEFAULT 'create user x')",
+        "DO $$ BEGIN UPDATE t SET \"grant\" = 'Create user', role = user; RAISE NOTICE 'drop role'; END $$",
+        "DO $$ BEGIN EXECUTE 'UPDATE t SET a = 1'; GRANT SELECT ON t TO x; END $$",
+        "ALTER TABLE t ADD COLUMN database int, ADD role text",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = app AS 'SELECT 1'",
+    ],
+)
+def test_what_stays_in_the_copy_is_not(text: str) -> None:
+    assert read_script(FILE, text.encode()).text == text
+
+
 def test_a_byte_order_mark_is_no_part_of_it() -> None:
     assert read_script(FILE, "\ufeffSELECT 1".encode()).text == "SELECT 1"
 

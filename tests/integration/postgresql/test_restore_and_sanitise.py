@@ -325,6 +325,7 @@ AT_COMMIT = """
 ALTER TABLE app.people ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED;
 UPDATE app.people SET name = 'a';
 """
+LET_IN = "DO $$ BEGIN EXECUTE 'GRA' || 'NT CONNECT ON DATABASE app__incoming TO {}'; END $$"
 FAILING = [
     pytest.param(
         ["SELECT 1;\nSELECT nothing FROM app.people;", OK], r"t0\.sql, line 2: .*column", id="first"
@@ -346,8 +347,22 @@ FAILING = [
     pytest.param(["SELECT 1;\n\\i other.sql"], "line 2: commands of psql", id="psql"),
     pytest.param([OK, "COPY app.people FROM stdin;\n1\ta\n\\."], "line 1: COPY", id="copy from stdin"),
     pytest.param(["TABLE app.names;\nCOPY app.people TO stdout"], "line 2: COPY", id="copy to stdout"),
-    pytest.param(["GRANT CONNECT ON DATABASE app__incoming TO stranger"], "stranger", id="lets others in"),
-    pytest.param(["GRANT CONNECT ON DATABASE app__incoming TO PUBLIC"], "everybody", id="lets everybody in"),
+    pytest.param([LET_IN.format("stranger")], "connected to by stranger", id="lets others in"),
+    pytest.param([LET_IN.format("PUBLIC")], "connected to by .*everybody", id="lets everybody in"),
+    pytest.param(
+        [OK, "GRANT CONNECT ON DATABASE app__incoming TO stranger"],
+        "t1.sql, line 1: GRANT CONNECT ON .* reaches out",
+        id="says that it lets others in",
+    ),
+    pytest.param(["ALTER DATABASE app SET role = stranger"], "ALTER DATABASE APP", id="alters live"),
+    pytest.param(
+        ["SELECT set_config('row_security', 'on', false)"], "turned row_security on", id="row security"
+    ),
+    pytest.param(
+        [OK, "RESET ALL;\nUPDATE app.people SET name = 'x' WHERE id = 2;", "SET ROLE app_owner; SELECT 1/0"],
+        r"t2\.sql, line 1: division_by_zero",
+        id="last, after one that resets all",
+    ),
     pytest.param(["VACUUM app.people"], "line 1: active_sql_transaction", id="not in a transaction"),
 ]
 
@@ -379,7 +394,11 @@ def test_no_value_of_a_row_is_told(restored: Stage, caplog: pytest.LogCaptureFix
     assert "person7" not in told
 
 
-def test_rows_that_a_policy_would_hide_stop_it(stage: Stage) -> None:
+@pytest.mark.probe("settings that a transformation, live or a role changes")
+@pytest.mark.parametrize(
+    "before", ["", "RESET ALL; SET search_path = app;", "SET SESSION AUTHORIZATION DEFAULT;"]
+)
+def test_rows_that_a_policy_would_hide_stop_it(stage: Stage, before: str) -> None:
     stage = stage.with_dump(
         SOURCE
         + "ALTER TABLE app.people ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; "
@@ -388,8 +407,30 @@ def test_rows_that_a_policy_would_hide_stop_it(stage: Stage) -> None:
     assert stage.dump
     with working(stage.engine()) as engine:
         engine.restore(stage.dump)
-        with pytest.raises(TransformationFailed, match="line 2"):
-            engine.sanitise([stage.transformation()])
+        with pytest.raises(TransformationFailed, match=r"line \d: insufficient_privilege"):
+            engine.sanitise([stage.transformation("SET search_path = app;\n" + before + REDACT)])
+
+
+@pytest.mark.probe("settings that a transformation, live or a role changes")
+def test_the_next_file_inherits_no_setting(restored: Stage) -> None:
+    first = restored.transformation(
+        "SET standard_conforming_strings = off; SET statement_timeout = '1ms'; SET lock_timeout = '1ms'; "
+        "SET search_path = app; SET datestyle = german; SET ROLE app_owner;",
+        "first.sql",
+    )
+    second = restored.transformation(
+        "CREATE TABLE public.seen AS SELECT current_user::text AS who, "
+        "current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock, "
+        "current_setting('search_path') AS path, current_setting('datestyle') AS style, "
+        "current_setting('row_security') AS rows, current_setting('client_encoding') AS encoding, "
+        "current_setting('standard_conforming_strings') AS strings",
+        "second.sql",
+    )
+    with working(restored.engine()) as engine:
+        engine.sanitise([first, second])
+    assert restored.query("SELECT * FROM public.seen", "app__incoming") == [
+        (restored.login, "0", "0", '"$user", public', "ISO, MDY", "off", "UTF8", "on")
+    ]
 
 
 @pytest.mark.parametrize("state", ["sanitised", "another attempt's", "none"])

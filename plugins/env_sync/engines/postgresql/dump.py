@@ -8,7 +8,9 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from attrs import frozen
 
 from env_sync import command
@@ -91,7 +93,9 @@ def dump_database(
                 *(f"--exclude-table={pattern}" for pattern in excluded_tables),
                 *(f"--exclude-table={pattern}" for pattern in source.left_out.descendants),
             ],
-            env=libpq.client_environment(connection, database, application_name=application_name),
+            env=libpq.client_environment(
+                connection, database, application_name=application_name, own_path=True
+            ),
             cancellation=cancellation,
             log=log,
             on_line=lambda line: _keep_errors(line, said),
@@ -117,10 +121,11 @@ def _look_at(
 ) -> _Source:
     """The server's version, what is left out, and the names that an error may hold."""
     with contextlib.closing(
-        libpq.connect(connection, database, application_name=application_name)
+        libpq.connect(connection, database, application_name=application_name, own_path=True)
     ) as session:
+        session.execute("SET search_path = ''")
         left_out = read_left_out(
-            lambda query, values: session.execute(query.encode(), values), excluded_tables
+            lambda query, values: _rows(session.execute(query.encode(), values)), excluded_tables
         )
         names = {name for (name,) in session.execute("SELECT relname FROM pg_catalog.pg_class")}
         schemas = {name for (name,) in session.execute("SELECT nspname FROM pg_catalog.pg_namespace")}
@@ -131,6 +136,10 @@ def _look_at(
             left_out=left_out,
             names=frozenset(names | schemas),
         )
+
+
+def _rows(cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return cursor.fetchall() if cursor.description else []
 
 
 def _level(compression: str) -> int:

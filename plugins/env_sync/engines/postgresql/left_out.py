@@ -13,12 +13,18 @@ SHOWN = 5
 """How many of those that stay and need them are named."""
 
 Run = Callable[[str, Sequence[object]], Iterable[Sequence[Any]]]
-"""Runs a query with values on the database, with pg_dump's search_path: that of the role and the database."""
+"""Runs a query with values on the database, in a session opened with `own_path`."""
 
+AS_PG_DUMP = "SET search_path TO DEFAULT"
+"""The search_path of the role or the database, by which pg_dump, too, looks up names without a schema.
+
+Whoever set it may have written functions and operators there: a query under it names the server's own.
+"""
 _RELATIONS = (
-    "SELECT c.oid::bigint, n.nspname, c.relname, pg_catalog.pg_table_is_visible(c.oid) "
-    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')"
+    "SELECT c.oid::pg_catalog.int8, n.nspname, c.relname, pg_catalog.pg_table_is_visible(c.oid) "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) "
+    "c.relnamespace WHERE c.relkind OPERATOR(pg_catalog.=) "
+    "ANY ('{r,p,v,m,S,f}'::pg_catalog.\"char\"[])"
 )
 _DESCENDANTS = """
 WITH RECURSIVE tree AS (
@@ -38,8 +44,8 @@ WITH gone AS (
     SELECT 'pg_catalog.pg_type'::regclass, t.oid, g.oid FROM gone g
     JOIN pg_catalog.pg_type r ON r.typrelid = g.oid JOIN pg_catalog.pg_type t ON t.oid IN (r.oid, r.typarray)
 )
-SELECT DISTINCT CASE WHEN w.rulename = '_RETURN' THEN 'view ' || w.ev_class::regclass
-    ELSE pg_catalog.pg_describe_object(d.classid, d.objid, 0) END, r.relation::regclass::text
+SELECT DISTINCT CASE WHEN w.rulename = '_RETURN' THEN w.ev_class::bigint END, d.classid::bigint,
+    d.objid::bigint, r.relation::bigint
 FROM referenced r JOIN pg_catalog.pg_depend d ON d.refclassid = r.class AND d.refobjid = r.id
 LEFT JOIN pg_catalog.pg_rewrite w ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND w.oid = d.objid
 LEFT JOIN pg_catalog.pg_constraint k ON d.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = d.objid
@@ -53,7 +59,13 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid = coalesce(w.ev_class, k.conrelid, a.ad
 WHERE d.deptype IN ('n', 'a') AND (d.classid = 'pg_catalog.pg_proc'::regclass OR (
     c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND c.relpersistence <> 't'
     AND c.oid NOT IN (SELECT oid FROM gone)))
-ORDER BY 1, 2
+"""
+_DESCRIBED = """
+SELECT CASE WHEN u.view IS NULL THEN pg_catalog.pg_describe_object(u.class, u.id, 0)
+    ELSE pg_catalog.concat('view ', u.view::pg_catalog.regclass) END, u.relation::pg_catalog.regclass
+FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.oid[]), pg_catalog.unnest(%s::pg_catalog.oid[]),
+    pg_catalog.unnest(%s::pg_catalog.oid[]), pg_catalog.unnest(%s::pg_catalog.oid[]))
+    AS u (view, class, id, relation)
 """
 
 
@@ -72,11 +84,13 @@ class LeftOut:
 
 
 def read_left_out(run: Run, patterns: Sequence[str]) -> LeftOut:
-    """What patterns leave out of the database."""
-    relations = {oid: Relation(*row) for oid, *row in run(_RELATIONS, [])}
+    """What patterns leave out of the database; the session's search_path is then empty."""
+    relations = {oid: Relation(*row) for oid, *row in _as_pg_dump(run, _RELATIONS, [])}
     named = [oid for oid, one in relations.items() if any(matches(pattern, one) for pattern in patterns)]
     gone = {oid for (oid,) in run(_DESCENDANTS, [named])} & relations.keys()
-    needed = [f"{what} (needs {relation})" for what, relation in run(_NEEDED, [list(gone)])]
+    needing = [list(column) for column in zip(*run(_NEEDED, [list(gone)]), strict=True)]
+    described = _as_pg_dump(run, _DESCRIBED, needing) if needing else []
+    needed = sorted(f"{what} (needs {relation})" for what, relation in described)
     more = len(needed) - SHOWN
     return LeftOut(
         unmatched=tuple(
@@ -86,6 +100,13 @@ def read_left_out(run: Run, patterns: Sequence[str]) -> LeftOut:
         descendants=tuple(_pattern(relations[oid]) for oid in sorted(gone.difference(named))),
         needed=(*needed[:SHOWN], *([f"and {more} more"] if more > 0 else [])),
     )
+
+
+def _as_pg_dump(run: Run, query: str, values: Sequence[object]) -> list[Sequence[Any]]:
+    run(AS_PG_DUMP, [])
+    rows = list(run(query, values))
+    run("SET search_path = ''", [])
+    return rows
 
 
 def could_not_be_restored(database: str, needed: Sequence[str]) -> str:

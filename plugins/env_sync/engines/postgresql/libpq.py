@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -15,6 +16,30 @@ CONNECT_TIMEOUT = 15
 KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
 """Seconds, and how often: a session that waits for hours, as that of the lease does, is not forgotten by a
 firewall or load balancer between, and one whose server is gone ends. The system would wait for two hours."""
+SETTINGS: Mapping[str, str] = {
+    # Neither the owner of a database nor whoever may alter our role says as whom, and with what, we work.
+    "role": "none",
+    "local_preload_libraries": "",
+    # Not even a restored function may stand in for one of the server's own.
+    "search_path": "",
+    # Messages below an error may hold row values, and nobody reads them.
+    "client_min_messages": "error",
+    # A step's time limit is the step's own.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    # A policy that would hide rows from a transformation makes it fail instead.
+    "row_security": "off",
+    # Literals end where script.py, and whatever quotes them, takes them to end.
+    "standard_conforming_strings": "on",
+}
+"""What holds in every session, whatever the role or the database is set to.
+
+Given when the session starts, these are also what RESET goes back to, and no ALTER DATABASE ... SET or ALTER
+ROLE ... SET comes before them (https://www.postgresql.org/docs/current/config-setting.html).
+"""
 SSL_SETTINGS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 """What a connection's extra may set, by libpq's names for it."""
 
@@ -25,6 +50,9 @@ _REFUSED = re.compile(
     r'role ".*" does not exist|not permitted to log in|authentication method|certificate|'
     r"not currently accepting connections"
 )
+_NO_OPTIONS = re.compile(r"unsupported startup parameter|command-line options", re.IGNORECASE)
+"""How PgBouncer and RDS Proxy refuse the options of a session."""
+_WITHOUT_POOLER = "Give host and port of the server itself in connection {}."
 _NOT_CONNECTED = re.compile(
     r"connection to server (?:at|on) .* failed|could not connect to|could not translate host name|"
     r"connection to database .* failed"
@@ -37,11 +65,17 @@ _LOST = re.compile(
 
 
 def client_environment(
-    connection: ServerConnection, database: str, *, application_name: str = "env_sync", options: str = ""
+    connection: ServerConnection,
+    database: str,
+    *,
+    application_name: str = "env_sync",
+    options: str = "",
+    own_path: bool = False,
 ) -> dict[str, str]:
     """The variables that make libpq connect there; the password is among them, so never log them.
 
-    `options` are settings of the session as the server's command line has them, e.g. "-c work_mem=64MB".
+    `options` are more settings of the session, as the server's command line has them: "-c work_mem=64MB".
+    `own_path`: see `startup_options`.
     PGDATABASE is a name and nothing else: unlike `--dbname`, libpq looks for no connection string in it.
     """
     wanted = {
@@ -51,11 +85,30 @@ def client_environment(
         "PGPASSWORD": connection.password.reveal(),
         "PGDATABASE": database,
         "PGAPPNAME": application_name,
-        "PGOPTIONS": options,
+        "PGOPTIONS": startup_options(options, own_path=own_path),
         "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT),
         **{f"PG{name.upper()}": value for name, value in _ssl(connection).items()},
     }
     return {name: value for name, value in wanted.items() if value}
+
+
+def startup_options(more: str = "", *, own_path: bool = False) -> str:
+    """SETTINGS, and more of them, as the server's command line has them.
+
+    With `own_path` search_path is what the database or the role is set to, by which pg_dump looks up patterns
+    without a schema. Whatever else it looks up it does with an empty one.
+    """
+    ours = [
+        f"-c {name}={_escaped(value)}"
+        for name, value in SETTINGS.items()
+        if not (own_path and name == "search_path")
+    ]
+    return " ".join([*ours, more]).rstrip()
+
+
+def _escaped(value: str) -> str:
+    """A value within the server's command line, which ends at a space."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def connection_string(database: str) -> str:
@@ -72,10 +125,11 @@ def connect(
     application_name: str = "env_sync",
     options: str = "",
     timeout: int = CONNECT_TIMEOUT,
+    own_path: bool = False,
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """A session in autocommit, for the caller to close. `timeout` is how many seconds the server is given.
 
-    Raises NoSuchDatabase, AccessRefused, ServerUnreachable.
+    `own_path`: see `startup_options`. Raises NoSuchDatabase, AccessRefused, ServerUnreachable.
     """
     wanted = {
         "host": connection.host,
@@ -83,7 +137,8 @@ def connect(
         "user": connection.login,
         "password": connection.password.reveal(),
         "application_name": application_name,
-        "options": options,
+        "options": startup_options(options, own_path=own_path),
+        "client_encoding": "utf8",
         **KEEPALIVES,
         **_ssl(connection),
     }
@@ -101,6 +156,11 @@ def connection_error(said: str, connection: ServerConnection, database: str) -> 
         return NoSuchDatabase(
             f"Server {server} has no database {database} (connection {connection.connection_id})."
         )
+    if _NO_OPTIONS.search(said):
+        return AccessRefused(
+            f"Server {server} refuses the settings with which a session in database {database} begins, as "
+            f"poolers do. {_WITHOUT_POOLER.format(connection.connection_id)}"
+        )
     # Only the first line: libpq tries several addresses and methods, and says the same for each.
     reason = next((line.strip() for line in said.splitlines() if line.strip()), "no reason given")
     if _REFUSED.search(said):
@@ -111,6 +171,14 @@ def connection_error(said: str, connection: ServerConnection, database: str) -> 
     return ServerUnreachable(
         f"Server {server} could not be reached for database {database}: {reason}. Check that it runs, and "
         f"host and port of connection {connection.connection_id}."
+    )
+
+
+def dropped(connection: ServerConnection) -> str:
+    """Why a session has not what it was to begin with, and what to do."""
+    return (
+        "something between the worker and the server, such as a pooler, drops what a session begins with. "
+        f"{_WITHOUT_POOLER.format(connection.connection_id)}"
     )
 
 

@@ -18,7 +18,6 @@ from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
 from env_sync.engines.postgresql.sanitising import read_transformations
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.engines.postgresql.table_patterns import Relation
 from env_sync.errors import NameRefused, NoSuchDatabase, TransformationFailed
 from env_sync.finding import Finding, note, problem
 
@@ -26,7 +25,7 @@ SHOWN = 5
 """How many names a finding lists."""
 
 _DUMPED = """
-SELECT n.nspname, c.relname, pg_catalog.pg_table_is_visible(c.oid),
+SELECT n.nspname, c.relname,
     pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind = 'S',
     CASE WHEN c.relkind = 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
         ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END,
@@ -40,7 +39,7 @@ AND NOT EXISTS (
     AND d.refclassid = 'pg_catalog.pg_extension'::regclass
     AND NOT c.oid = ANY (coalesce(e.extconfig, '{}'))
 )
-ORDER BY 4
+ORDER BY 3
 """
 _LARGE_OBJECTS_SINCE_18 = (
     "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata "
@@ -58,7 +57,8 @@ _LARGE_OBJECTS = (
 class _Dumped:
     """A table or sequence that pg_dump reads, and whether our role could."""
 
-    relation: Relation
+    schema: str
+    table: str
     name: str
     is_sequence: bool
     readable: bool
@@ -93,7 +93,7 @@ def look_at_push(pushing: Pushing) -> Preflight:
         )
         return Preflight(findings=(closed,), live_size=None)
     try:
-        with reading(server, database) as session:
+        with reading(server, database, own_path=True) as session:
             findings = list(_looked_into(session, where, pushing.excluded_tables))
             size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
             if pushing.transformations:
@@ -145,13 +145,12 @@ def _transformed(pushing: Pushing, session: Session, size: int) -> Iterator[Find
 def _looked_into(session: Session, where: str, excluded_tables: Sequence[str]) -> Iterator[Finding]:
     ours = session.value("SELECT pg_catalog.quote_ident(current_user)")
     with session.transaction():
-        # As pg_dump looks tables up.
-        session.execute("SET LOCAL search_path TO DEFAULT")
         left_out = read_left_out(session.execute, excluded_tables)
-        dumped = [_Dumped(Relation(*row[:3]), *row[3:]) for row in session.execute(_DUMPED)]
-    dumped = [one for one in dumped if one.relation not in left_out.relations]
+        dumped = [_Dumped(*row) for row in session.execute(_DUMPED)]
+    gone = {(one.schema, one.name) for one in left_out.relations}
+    dumped = [one for one in dumped if (one.schema, one.table) not in gone]
     lacking = {
-        "schemas": sorted({one.relation.schema for one in dumped if not one.schema_usable}),
+        "schemas": sorted({one.schema for one in dumped if not one.schema_usable}),
         "tables": [one.name for one in dumped if not one.is_sequence and not one.readable],
         "sequences": [one.name for one in dumped if one.is_sequence and not one.readable],
     }

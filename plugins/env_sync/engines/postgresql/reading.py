@@ -14,11 +14,14 @@ SETTINGS = (
 
 
 @contextlib.contextmanager
-def reading(server: Server, database: str) -> Iterator[Session]:
-    """A session for the length of the block, in which nothing can be written.
+def reading(server: Server, database: str, *, own_path: bool = False) -> Iterator[Session]:
+    """A session for the length of the block, in which nothing can be written. `own_path`: see `Server.open`.
 
     Raises NoSuchDatabase, AccessRefused, ServerUnreachable, and EnvSyncError for what psycopg raises in it.
     """
-    with server.session(database) as session, plain_errors(f"Database {database} on {server}"):
+    with (
+        server.session(database, own_path=own_path) as session,
+        plain_errors(f"Database {database} on {server}"),
+    ):
         session.execute(SETTINGS)
         yield session

@@ -244,11 +244,8 @@ def _cannot_run(words: Sequence[str]) -> str | None:
     if (first in _ENDS_TRANSACTION and not to_savepoint) or (first, second) == ("PREPARE", "TRANSACTION"):
         return f"{first} ends the transaction in which all transformations run"
     concurrently = "CONCURRENTLY" in words and first in ("CREATE", "DROP", "REINDEX")
-    of_server = first in ("CREATE", "DROP") and second in ("DATABASE", "TABLESPACE")
-    if first == "VACUUM" or concurrently or of_server or (first, second) == ("ALTER", "SYSTEM"):
-        what = (
-            f"{first} ... CONCURRENTLY" if concurrently else f"{first} {second if of_server else ''}".strip()
-        )
+    if first == "VACUUM" or concurrently:
+        what = f"{first} ... CONCURRENTLY" if concurrently else first
         return f"{what} cannot run inside a transaction, and all transformations run in one"
     if first == "COPY" and ("STDOUT" in words or "STDIN" in words):
         return "COPY to or from the client cannot be run here"

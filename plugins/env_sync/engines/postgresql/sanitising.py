@@ -28,8 +28,10 @@ from env_sync.postprocess.postprocess import Postprocess, SqlPostprocess
 from env_sync.progress import Progress
 from env_sync.redact import describe_database_error, names_in
 
-SETTINGS = f"SET work_mem = '64MB'; SET maintenance_work_mem = '{MEMORY}'"
+SETTINGS = ("SET work_mem = '64MB'", f"SET maintenance_work_mem = '{MEMORY}'")
 """Of the session of the transformations, which may set others."""
+SEARCH_PATH = 'SET LOCAL search_path = "$user", public'
+"""Where a transformation looks for names, as an ordinary session does."""
 DROPPED = "Incoming is dropped, live is untouched."
 """What becomes of the copies where the transformations of a pull fail."""
 COMMITTING = (b"COMMIT", b"PREPARE TRANSACTION")
@@ -103,15 +105,13 @@ def run_transformations(
     """
     file = ""
     try:
-        session.execute(SETTINGS)
         with session.transaction():
             number = session.value("SELECT pg_catalog.txid_current()")
             for transformation in transformations:
                 file = transformation.said.name
                 _run(session, transformation.script, number, aftermath)
             file = ""
-            _reset_role(session)
-            session.execute("SET LOCAL search_path = ''")
+            session.set_anew(*SETTINGS)
             return finish()
     except psycopg.Error as error:
         if server_is_gone(error):
@@ -135,8 +135,8 @@ def prove(session: Session, database: str, proof: Stamp) -> Stamp:
 
 
 def _run(session: Session, script: Script, number: int, aftermath: str) -> None:
-    _reset_role(session)
-    session.execute('SET LOCAL search_path = "$user", public')
+    # What one file sets, the next must not inherit.
+    session.set_anew(*SETTINGS, SEARCH_PATH)
     results = session.script(script.text)
     last = results[-1] if results else None
     name = script.file.name
@@ -164,12 +164,11 @@ def _run(session: Session, script: Script, number: int, aftermath: str) -> None:
         "SELECT pg_catalog.txid_current()"
     ):
         raise _ended_its_transaction(name, aftermath)
-
-
-def _reset_role(session: Session) -> None:
-    """Be the sync's own role again, whatever the transformation before set."""
-    session.execute("RESET SESSION AUTHORIZATION")
-    session.execute("RESET ROLE")
+    if session.value("SELECT pg_catalog.current_setting('row_security')") != "off":
+        raise TransformationFailed(
+            f"Transformation {name} turned row_security on, so that policies may have hidden rows from it: "
+            f"take that out of it. {aftermath}"
+        )
 
 
 def _ended_its_transaction(name: str, aftermath: str) -> TransformationFailed:

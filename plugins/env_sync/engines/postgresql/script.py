@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -31,6 +31,35 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_OUTSIDE = "it reaches out of the copy that it is to change"
+_KEPT_OFF = "row_security stays off, so that no policy hides a row from a transformation"
+NEVER: Mapping[tuple[str, ...], str] = {
+    **{
+        (verb, kind): _OUTSIDE
+        for verb in ("CREATE", "ALTER", "DROP")
+        for kind in ("DATABASE", "ROLE", "USER", "GROUP", "TABLESPACE", "SERVER", "SUBSCRIPTION")
+    },
+    ("ALTER", "SYSTEM"): _OUTSIDE,
+    **{("COMMENT", "ON", kind): _OUTSIDE for kind in ("DATABASE", "ROLE", "TABLESPACE", "SERVER")},
+    ("SECURITY", "LABEL"): _OUTSIDE,
+    ("REASSIGN", "OWNED"): _OUTSIDE,
+    ("DROP", "OWNED"): _OUTSIDE,
+    ("SET", "ROW_SECURITY"): _KEPT_OFF,
+    ("SET", "LOCAL", "ROW_SECURITY"): _KEPT_OFF,
+    ("SET", "SESSION", "ROW_SECURITY"): _KEPT_OFF,
+}
+"""How statements begin that no transformation may hold, nor a block within one, each with the reason."""
+GRANTS = ("GRANT", "REVOKE")
+NOT_IN = frozenset({"DATABASE", "TABLESPACE", "SERVER", "PARAMETER"})
+"""On what of a server nothing may be granted, nor revoked."""
+VERBS = frozenset({*(words[0] for words in NEVER), *GRANTS})
+LITERALS = ("quoted", "escaped", "dollar")
+WITH_BLOCKS = frozenset({"DO", "FUNCTION", "PROCEDURE"})
+"""One of these is among the first words of a statement that may hold a block, as a literal."""
+EXECUTE = re.compile(r"\bEXECUTE\b", re.IGNORECASE)
+WITH_SETTINGS = ("CREATE", "ALTER")
+"""How statements begin that may hold a setting, that of a function."""
+LITERAL_EDGE = re.compile(r"\A(?:\$\w*\$|\w*&?')|(?:\$\w*\$|')\Z")
 COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -114,7 +143,9 @@ def read_script(file: Path, content: bytes) -> Script:
             f"Transformation {file.name}, line {text.count(chr(10), 0, text.index(chr(0))) + 1}: there is a "
             "NUL character. Save the file as UTF-8 text."
         )
-    return Script(file=file, text=text, statements=tuple(_statements(file, text)))
+    statements = tuple(_statements(file, text))
+    _refuse_what_reaches_out(file, text)
+    return Script(file=file, text=text, statements=statements)
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -174,6 +205,57 @@ def _statements(file: Path, text: str) -> list[int]:
         else:
             words.append("")
     return begins
+
+
+def _refuse_what_reaches_out(file: Path, text: str) -> None:
+    """Raises TransformationFailed for a statement of NEVER, also within a block, and in text that it runs."""
+    for position, words in _all_statements(text):
+        if reason := _reason(words):
+            _refuse(file, text, position, f"{' '.join(words[:3])} cannot be run here: {reason}")
+
+
+def _all_statements(text: str, *, block: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """What may be a statement that no transformation may hold: where it begins, and its words in capitals.
+
+    In a block any word may begin one, for blocks have words of their own before statements; and a text may
+    be run as a statement, where the block has EXECUTE.
+    """
+    executes = block and EXECUTE.search(text) is not None
+    words: list[Token] = []
+    for token in tokens(text):
+        if token.kind in ("word", "identifier"):
+            words.append(token)
+        elif token.kind == "semicolon":
+            yield from _beginnings(words, block=block)
+            words = []
+        elif token.kind in LITERALS and (executes or (not block and _has_block(words))):
+            is_block = token.kind == "dollar" or not block
+            inside = _all_statements(LITERAL_EDGE.sub("", token.text), block=is_block)
+            yield from ((token.start, found) for _, found in inside)
+    yield from _beginnings(words, block=block)
+
+
+def _beginnings(words: list[Token], *, block: bool) -> Iterator[tuple[int, list[str]]]:
+    settings = any(word.text.upper() in WITH_SETTINGS for word in words[:1])
+    for number, token in enumerate(words):
+        verb = token.text.upper()
+        if verb in VERBS and (number == 0 or block or (settings and verb == "SET")):
+            yield token.start, [unquoted(word.text).upper() for word in words[number:]]
+
+
+def _has_block(words: list[Token]) -> bool:
+    return any(word.text.upper() in WITH_BLOCKS for word in words[:4])
+
+
+def _reason(words: list[str]) -> str | None:
+    """Why a statement that begins with these words may not be run; None where it may."""
+    for number in (2, 3):
+        reason = NEVER.get(tuple(words[:number]))
+        if reason and not (reason == _KEPT_OFF and words[-1] in ("OFF", "FALSE")):
+            return reason
+    if words[0] in GRANTS and ("ON" not in words or NOT_IN & {*words[words.index("ON") :][:3]}):
+        return f"{_OUTSIDE}: who may do what on the server is not changed by a sync"
+    return None
 
 
 def _end_of_comment(text: str, position: int) -> int:

@@ -22,22 +22,15 @@ from env_sync.redact import describe_database_error
 Row = tuple[Any, ...]
 Statement = str | sql.SQL | sql.Composed
 
-SETTINGS = (
-    # Messages below an error may hold row values, and nobody reads them.
-    "SET client_min_messages = error",
-    "SET client_encoding = 'UTF8'",
-    # Not even a restored function may stand in for one of the server's own.
-    "SET search_path = ''",
-    # Whatever the role or the database is set to: a step's time limit is the step's own.
-    "SET statement_timeout = 0",
-    "SET lock_timeout = 0",
-    "SET idle_in_transaction_session_timeout = 0",
-    "SET default_transaction_read_only = off",
-    "SET default_transaction_isolation = 'read committed'",
-    # A policy that would hide rows from a transformation makes it fail instead.
-    "SET row_security = off",
-)
-SETTINGS_SINCE = {14: "SET idle_session_timeout = 0", 17: "SET transaction_timeout = 0"}
+SETTINGS_SINCE = {14: "idle_session_timeout", 17: "transaction_timeout"}
+"""Time limits that older servers do not know, so that no session can begin with them."""
+SET_AT_START = ("role", "local_preload_libraries")
+"""Of libpq.SETTINGS what cannot, or need not, be set later."""
+BEGAN_WITH = """
+SELECT session_user, current_user, pg_catalog.current_setting('local_preload_libraries'),
+    (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'row_security')
+"""
+"""As whom a session is at work, with whose libraries, and to what RESET would set row_security."""
 REPEAT = 0.5
 """Seconds after which a cancel is sent again: one that reaches an idle session is lost."""
 
@@ -88,6 +81,23 @@ class Session:
         CREATE TABLE ... AS; of any other statement only the grammar is checked.
         """
         return self._sent(lambda pgconn: pgconn.send_prepare(b"", text.encode()))[-1]
+
+    def set_anew(self, *more: str) -> None:
+        """Have the settings of every session again, and `more` statements that set others.
+
+        What is set otherwise, by whomever, no longer is.
+        """
+        wanted = {
+            **{name: value for name, value in libpq.SETTINGS.items() if name not in SET_AT_START},
+            **{name: "0" for since, name in SETTINGS_SINCE.items() if self.version >= since},
+            "client_encoding": "UTF8",
+        }
+        statements = [
+            sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+            for name, value in wanted.items()
+        ]
+        begin = ("SET SESSION AUTHORIZATION DEFAULT", "RESET ROLE", "RESET ALL")
+        self.execute(sql.SQL("; ").join([*map(sql.SQL, begin), *statements, *map(sql.SQL, more)]))
 
     def _sent(self, send: Callable[[pq.abc.PGconn], None]) -> list[pq.abc.PGresult]:
         pgconn = self._connection.pgconn
@@ -221,23 +231,24 @@ class Server:
         port = f":{self.connection.port}" if self.connection.port else ""
         return f"{self.connection.host}{port}"
 
-    def open(self, database: str) -> Session:
-        """A session for the caller to close. Raises NoSuchDatabase, AccessRefused, ServerUnreachable."""
+    def open(self, database: str, *, own_path: bool = False) -> Session:
+        """A session for the caller to close. Raises NoSuchDatabase, AccessRefused, ServerUnreachable.
+
+        With `own_path`, `SET search_path TO DEFAULT` gives what the database or the role is set to.
+        """
         connection = libpq.connect(
             self.connection,
             database,
             application_name=self.application_name,
             timeout=self.connect_timeout,
+            own_path=own_path,
         )
         try:
             connection.prepare_threshold = None
             session = Session(connection, self.cancellation)
-            wanted = [
-                *SETTINGS,
-                *(text for since, text in SETTINGS_SINCE.items() if session.version >= since),
-            ]
             with session.uninterrupted(), plain_errors(f"Database {database} on {self}"):
-                session.execute("; ".join(wanted))
+                session.set_anew()
+                self._check_beginning(session, database)
                 if session.version >= 14:
                     # The statement of a process that was killed ends within a second. Not all systems can.
                     with contextlib.suppress(errors.InvalidParameterValue):
@@ -247,10 +258,27 @@ class Server:
             raise
         return session
 
+    def _check_beginning(self, session: Session, database: str) -> None:
+        """Raises AccessRefused where a session is not its connection's role, or did not begin as we said."""
+        [[login, role, libraries, row_security]] = session.execute(BEGAN_WITH)
+        where = f"The session in database {database} on {self}"
+        wanted = self.connection.login or login
+        if not wanted == login == role:
+            raise AccessRefused(
+                f"{where} is that of role {role}, not of {wanted}: {libpq.dropped(self.connection)}"
+            )
+        if libraries:
+            raise AccessRefused(
+                f"{where} has loaded libraries to which the database or the role is set ({libraries}): "
+                f"{libpq.dropped(self.connection)}"
+            )
+        if row_security != libpq.SETTINGS["row_security"]:
+            raise AccessRefused(f"{where} does not have our settings: {libpq.dropped(self.connection)}")
+
     @contextlib.contextmanager
-    def session(self, database: str) -> Iterator[Session]:
+    def session(self, database: str, *, own_path: bool = False) -> Iterator[Session]:
         """The same for the length of a block."""
-        session = self.open(database)
+        session = self.open(database, own_path=own_path)
         try:
             yield session
         finally:
