@@ -247,6 +247,10 @@ class LeaseWaitOver(EnvSyncError):
     """Another sync held the lease on this live database for longer than lease_wait."""
 
 
+class LeaseRefused(EnvSyncError):
+    """Where the leases are kept, something is not Env Sync's own, or others may change it."""
+
+
 class LeaseLost(EnvSyncError):
     """The lease on this live database lapsed and another sync took it; nothing was written."""
 

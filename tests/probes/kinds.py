@@ -170,6 +170,14 @@ KINDS = (
         must_hold="Either is CRITICAL, and nothing is restored or uploaded, until somebody says why.",
     ),
     Kind(
+        name="leases where somebody else made the place",
+        tries="A database or table for the leases is made before us, or others may change it: it has "
+        "triggers, rules, policies, defaults, children, grants, or another owner.",
+        must_hold="It is refused before anything is written there, so nothing in it is run as the sync.",
+        not_applicable={FILES: "the lease is in a directory of mode 0700"},
+        not_probed={MYSQL: NOT_YET, MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
         name="settings that a transformation, live or a role changes",
         tries="What the database, our role or an earlier transformation is set to changes as whom a session "
         "is at work, or which rows it sees; a transformation changes other databases, roles or the server.",

@@ -22,9 +22,16 @@ from attrs import frozen
 from psycopg import errors, sql
 
 from env_sync.engines.contract import Holder
+from env_sync.engines.postgresql.lease_place import (
+    against_database,
+    against_table,
+    make_table,
+    refused,
+    table_is_there,
+)
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.renewing import renewing
-from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, NoSuchDatabase
+from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, LeaseRefused, NoSuchDatabase
 from env_sync.redact import describe_database_error
 
 WAIT = 60.0
@@ -32,25 +39,6 @@ WAIT = 60.0
 GIVE_WAY = 10.0
 """Seconds after which the session of an earlier attempt of the same group is ended; it needs about two."""
 RENEW_AT_MOST = 60.0
-
-MAKE_TABLE = """
-CREATE TABLE IF NOT EXISTS public.lease (
-    database text PRIMARY KEY,
-    run text NOT NULL,
-    "group" text NOT NULL,
-    attempt text NOT NULL,
-    step text NOT NULL,
-    host text NOT NULL,
-    pid integer NOT NULL,
-    taken_at timestamptz NOT NULL,
-    renewed_at timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL,
-    live_closed_at timestamptz
-)"""
-
-MAY_WRITE = """
-SELECT bool_and(pg_catalog.has_table_privilege('public.lease', each))
-FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) each"""
 
 COLUMNS = sql.SQL('run, "group", attempt, step, host, pid, taken_at, expires_at, live_closed_at')
 
@@ -448,39 +436,38 @@ class Leases:
                 return None
             session = self.server.open(name)
         except AccessRefused:
-            # Closed by another process that makes it now, or that was killed while it did.
+            # Closed by another process that makes it now, or that was killed while it did; or not ours.
             if self._half_made():
                 self._make_database(without_table=without_table)
-            try:
-                session = self.server.open(name)
-            except AccessRefused as refused:
-                raise self._refused(refused) from None
+            session = self.server.open(name)
         try:
             with plain_errors(f"The lease database {name} on {self.server}"):
+                self._refuse(against_database(session, name))
                 self._make_table(session)
-        except AccessRefused as refused:
-            session.close()
-            raise self._refused(refused) from None
         except BaseException:
             session.close()
             raise
         return session
 
-    def _refused(self, refused: AccessRefused) -> AccessRefused:
-        name, login = self.server.lease_database, self.server.connection.login
-        return AccessRefused(
-            f"{refused} Env Sync keeps in database {name} who may touch which database, and all roles with "
-            f"which it works on this server must be able to write there. As the owner of {name}, grant "
-            f"{login} CONNECT ON DATABASE {name} and, in it, SELECT, INSERT, UPDATE, DELETE ON lease."
-        )
+    def _refuse(self, why: str | None) -> None:
+        """Raises LeaseRefused where there is a reason."""
+        if why is not None:
+            raise LeaseRefused(refused(self.server, why))
 
     def _half_made(self) -> bool:
-        """Whether whoever made the lease database was killed before it could be used."""
-        with self.server.session(self.server.maintenance_database) as session:
+        """Whether whoever made the lease database was killed before it could be used.
+
+        Raises LeaseRefused where it is not ours.
+        """
+        name = self.server.lease_database
+        with (
+            self.server.session(self.server.maintenance_database) as session,
+            plain_errors(f"The lease database {name} on {self.server}"),
+        ):
+            self._refuse(against_database(session, name))
             return bool(
                 session.value(
-                    "SELECT NOT datallowconn FROM pg_catalog.pg_database WHERE datname = %s",
-                    [self.server.lease_database],
+                    "SELECT NOT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]
                 )
             )
 
@@ -518,6 +505,7 @@ class Leases:
                             identifier
                         )
                     )
+            self._refuse(against_database(session, name))
             with session.transaction():
                 session.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(identifier))
                 session.execute(
@@ -529,12 +517,12 @@ class Leases:
         return True
 
     def _make_table(self, session: Session) -> None:
-        if session.value("SELECT pg_catalog.to_regclass('public.lease')") is None:
+        if not table_is_there(session):
             with session.transaction():
                 session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [MAKING])
-                session.execute(MAKE_TABLE)
-        elif not session.value(MAY_WRITE):
-            raise AccessRefused(f"Role {self.server.connection.login} may not write to table lease there.")
+                if not table_is_there(session):
+                    session.execute(make_table())
+        self._refuse(against_table(session))
 
     def _look_at_lock(self) -> None:
         """Without a table: raises LeaseHeld where a process is at work on the database."""

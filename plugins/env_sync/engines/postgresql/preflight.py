@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from env_sync.engines.postgresql.client_tools import check_server_version, known_client_tools, tools_to_dump
+from env_sync.engines.postgresql.lease_place import against_database, against_table, refused
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.roles import members
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.errors import AccessRefused, ToolMissing
+from env_sync.errors import ToolMissing
 from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
 
@@ -84,53 +85,21 @@ def _members(session: Session, server: Server) -> Iterator[Finding]:
 def _lease(session: Session, server: Server, *, may_make: bool) -> Iterator[Finding]:
     """The lease database, as far as it is there; where it is not, the first sync makes it, or needs none."""
     name, login = server.lease_database, server.connection.login
-    rows = session.execute(
-        "SELECT datallowconn, pg_catalog.pg_has_role(datdba, 'USAGE'), "
-        "pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(datdba)) "
-        "FROM pg_catalog.pg_database WHERE datname = %s",
-        [name],
-    )
+    if (why := against_database(session, name)) is not None:
+        yield problem(refused(server, why))
+        return
+    rows = session.execute("SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name])
     if not rows:
         return
-    is_open, as_owner, owner = rows[0]
+    [[is_open]] = rows
     if not is_open:
-        if not (as_owner and may_make):
+        if not may_make:
             yield problem(
                 f"The lease database {name} on {server} was not made to its end, and role {login} may not "
                 "end that.",
-                f"Drop it as {owner}: the next sync makes it anew.",
+                f"As an administrator: DROP DATABASE {name}; the next sync makes it anew.",
             )
         return
-    try:
-        with reading(server, name) as inside:
-            lacking = _lacking(inside)
-    except AccessRefused as refused:
-        yield problem(
-            f"Role {login} may not use the lease database {name} on {server}, which says who may "
-            f"touch which database: {refused}",
-            f"As {owner}: GRANT CONNECT ON DATABASE to {login}, and what it needs of table lease in it.",
-        )
-        return
-    if lacking:
-        yield problem(
-            f"Role {login} lacks {lacking} in the lease database {name} on {server}, which says who may "
-            "touch which database.",
-            f"As {owner}, in database {name}: GRANT {lacking} TO {login}; or sync with the role that made "
-            "it.",
-        )
-
-
-def _lacking(session: Session) -> str:
-    """What our role would need in the lease database and has not; "" where it has all."""
-    there, may_create = session.execute(
-        "SELECT pg_catalog.to_regclass('public.lease') IS NOT NULL, "
-        "pg_catalog.has_schema_privilege('public', 'CREATE')"
-    )[0]
-    if not there:
-        return "" if may_create else "CREATE ON SCHEMA public"
-    rights = [
-        right
-        for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
-        if not session.value("SELECT pg_catalog.has_table_privilege('public.lease', %s)", [right])
-    ]
-    return f"{', '.join(rights)} ON public.lease" if rights else ""
+    with reading(server, name) as inside:
+        if (why := against_table(inside)) is not None:
+            yield problem(refused(server, why))
