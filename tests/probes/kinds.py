@@ -83,6 +83,13 @@ KINDS = (
         },
     ),
     Kind(
+        name="leases that somebody else made or may change",
+        tries="Somebody makes the database or table of leases first, hangs code on it, or has rights there.",
+        must_hold="The sync stops at once, reads and writes nothing there, and says what to do.",
+        not_applicable={FILES: "the lease is a locked file in a directory that nobody else can enter"},
+        not_probed={POSTGRESQL: NOT_YET, MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
         name="a damaged or truncated dump",
         tries="A dump is cut off, has flipped bits, is empty, or is not what its manifest says.",
         must_hold="It is refused, and live stays as it was.",

@@ -9,10 +9,12 @@ from env_sync.engines.contract import ServerConnection
 from env_sync.engines.mysql.client_tools import DumpTool, tool_to_dump
 from env_sync.engines.mysql.dump import as_mysql, matches
 from env_sync.engines.mysql.dump_file import Header, check_end, read_header
-from env_sync.engines.mysql.grants import covers, revoked_on
+from env_sync.engines.mysql.grants import revoked_on
 from env_sync.engines.mysql.names import copies_of
 from env_sync.engines.mysql.objects import Object, names_another, taken_apart, with_definer
 from env_sync.engines.mysql.option_file import option_file
+from env_sync.engines.mysql.own_grants import OwnGrant, read_grant
+from env_sync.engines.mysql.patterns import as_pattern, covers
 from env_sync.engines.mysql.script import Script, read_transformations
 from env_sync.engines.mysql.server_version import Family, ServerVersion, check_supported, read_version
 from env_sync.engines.mysql.stamp import Told, WasLive, read_text, told_text, understood
@@ -109,6 +111,44 @@ def test_a_grant_covers_what_its_wildcards_say(pattern: str, yes: bool) -> None:
 )
 def test_with_partial_revokes_there_are_no_wildcards(pattern: str, yes: bool) -> None:
     assert covers(pattern, "signon__incoming", wildcards=False) is yes
+
+
+@pytest.mark.parametrize("name", ["signon", "signon_production", "100%s", "back\\slash", r"\_"])
+def test_a_grant_can_name_a_database_alone(name: str) -> None:
+    assert covers(as_pattern(name), name)
+    assert not any(covers(as_pattern(name), other) for other in ("signonXproduction", "100 xs", "x"))
+
+
+@pytest.mark.parametrize(
+    ("line", "privileges", "on"),
+    [
+        ("GRANT SELECT, CREATE VIEW ON `a\\_b`.* TO `x`@`%`", {"SELECT", "CREATE VIEW"}, "a\\_b"),
+        ("GRANT ALL PRIVILEGES ON *.* TO `x`@`%` IDENTIFIED BY PASSWORD '*A' WITH GRANT OPTION", None, "*"),
+        ("GRANT SET_ANY_DEFINER,SHOW_ROUTINE ON *.* TO `x`@`%`", {"SET_ANY_DEFINER", "SHOW_ROUTINE"}, "*"),
+        ("GRANT USAGE ON *.* TO `x ON ``y``.* TO`@`%`", {"USAGE"}, "*"),
+    ],
+)
+def test_a_grant_of_our_own_is_read(line: str, privileges: set[str] | None, on: str) -> None:
+    grant = read_grant(line)
+    assert grant == OwnGrant(
+        privileges=frozenset(privileges or {"ALL PRIVILEGES"}), on=on, grantable=privileges is None
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GRANT SELECT ON `a`.`t` TO `x`@`%`",
+        "GRANT SELECT (`c`) ON `a`.`t` TO `x`@`%`",
+        "GRANT EXECUTE ON PROCEDURE `a`.`p` TO `x`@`%`",
+        "GRANT `role` TO `x`@`%`",
+        "GRANT PROXY ON 'a'@'%' TO 'x'@'%'",
+        "REVOKE SELECT ON `a`.* FROM `x`@`%`",
+        "SET DEFAULT ROLE `r` FOR `x`@`%`",
+    ],
+)
+def test_what_is_not_on_a_whole_database_is_not(line: str) -> None:
+    assert read_grant(line) is None
 
 
 def test_a_partial_revoke_takes_away_what_it_names() -> None:

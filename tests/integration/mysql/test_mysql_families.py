@@ -20,7 +20,7 @@ from env_sync.engines.mysql.objects import Object, drop_object
 from env_sync.engines.mysql.option_file import option_file
 from env_sync.engines.mysql.server_version import Family
 from env_sync.engines.mysql.session import Session
-from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed
+from env_sync.errors import AccessRefused, NameRefused, PromoteFailed, RestoreFailed
 from env_sync.hieradata.sync import Action
 from sandbox.mysql import server_class
 from tests.conftest import run_server
@@ -142,10 +142,14 @@ def test_the_account_may_have_its_rights_by_a_role_of_its_own(live: Stage) -> No
         live.pull(dump, puller)
         # What somebody else has by the same role is no longer ours alone.
         live.server.create_account("reporting", SECRET)
-        live.server.run(["GRANT syncing TO reporting"])
         again = as_account(live, "puller", run="tomorrow")
-        with working(again), pytest.raises(RestoreFailed, match="syncing@"):
-            again.restore(dump)
+        with working(again):
+            live.server.run(["GRANT syncing TO reporting"])
+            with pytest.raises(RestoreFailed, match="syncing@"):
+                again.restore(dump)
+        with pytest.raises(NameRefused, match="syncing@"):
+            again.take_lease(at_most=9)
+        live.server.run(["REVOKE syncing FROM reporting"])
         again.release_lease()
     finally:
         live.server.run(["DROP ROLE syncing"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator
 
 import pymysql
 from attrs import frozen
 
 from env_sync.engines.mysql.connecting import REFUSED, code_of
+from env_sync.engines.mysql.patterns import covers, has_wildcards
 from env_sync.engines.mysql.session import Session
 from env_sync.errors import AccessRefused, EnvSyncError
 
@@ -27,6 +27,8 @@ READING = (
 )
 """Privileges, as the server's tables call them, with which rows can be read, changed, or guessed."""
 MORE = ("Create_view", "Show_view", "Create_routine", "Alter_routine", "Trigger", "Event", "Lock_tables")
+ONLY_LOOKING = frozenset({"Select", "Execute", "Show_view", "Lock_tables"})
+"""With these alone nothing is changed, and nothing is made that others run."""
 ADMINISTRATORS = ("Super", "Create_user", "Grant")
 """Who has one of these on everything can give itself whatever it wants."""
 MIGHTY = ("ROLE_ADMIN", "SET_ANY_DEFINER", "SET_USER_ID", "BACKUP_ADMIN", "CLONE_ADMIN")
@@ -39,11 +41,16 @@ OF_THE_SERVER = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys"
 
 @frozen(kw_only=True)
 class Access:
-    """An account that could get at a database, by which grant, and whether it is an administrator."""
+    """An account that could get at a database, by which grant, and whether it is an administrator.
+
+    `by_name`: the grant names some databases, this one among them. `writes`: more than looking is granted.
+    """
 
     account: str
     grant: str
     administrator: bool
+    by_name: bool = False
+    writes: bool = False
 
     def __str__(self) -> str:
         return f"{self.account} by {self.grant}"
@@ -60,7 +67,7 @@ def accesses(session: Session, database: str) -> tuple[Access, ...]:
         if code_of(error) in REFUSED:
             raise AccessRefused(
                 "The account may not read the grants of others (tables user, db and tables_priv of mysql), "
-                f"so it cannot be told who could read {database}. As an administrator: GRANT SELECT ON "
+                f"so it cannot be told who could get at {database}. As an administrator: GRANT SELECT ON "
                 "mysql.* TO it. Live is untouched."
             ) from None
         raise
@@ -81,26 +88,6 @@ def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> 
             "again. Live is untouched."
         )
     return tuple(sorted({one.account for one in found}))
-
-
-def covers(pattern: str, database: str, *, wildcards: bool = True) -> bool:
-    r"""Whether a grant's name covers a database: `_` is any character, `%` any text, unless after a `\`.
-
-    Without `wildcards` they are letters like others: so MySQL takes them where it has partial revokes.
-    """
-    parts = []
-    position = 0
-    while position < len(pattern):
-        character = pattern[position]
-        position += 1
-        if character == "\\" and position < len(pattern):
-            parts.append(re.escape(pattern[position]))
-            position += 1
-        else:
-            wild = {"_": ".", "%": ".*"}.get(character) if wildcards else None
-            parts.append(wild or re.escape(character))
-    # Servers differ in whether case counts: what might cover it does.
-    return re.fullmatch("".join(parts), database, re.IGNORECASE | re.DOTALL) is not None
 
 
 def _found(session: Session, database: str) -> Iterator[Access]:
@@ -132,22 +119,30 @@ def _found(session: Session, database: str) -> Iterator[Access]:
             # Nobody can be kept out of it who may read it.
             yield Access(account=account, grant=_grant(["REPLICATION SLAVE"], "*.*"), administrator=True)
         if reading := [name for name in given if name not in (*ADMINISTRATORS, LOG)]:
-            yield Access(account=account, grant=_grant(reading, "*.*"), administrator=administrator)
-    wildcards = True
+            yield Access(
+                account=account,
+                grant=_grant(reading, "*.*"),
+                administrator=administrator,
+                writes=not ONLY_LOOKING.issuperset(reading),
+            )
+    wildcards = has_wildcards(session)
     if session.version.mysql_from(8, 0):
         for user, host, name in session.execute(
             "SELECT USER, HOST, PRIV FROM mysql.global_grants WHERE PRIV IN %s", [MIGHTY]
         ):
             yield Access(account=f"{user}@{host}", grant=f"GRANT {name} ON *.*", administrator=True)
-        # It came with 8.0.16.
-        wildcards = not session.execute(
-            "SHOW GLOBAL VARIABLES WHERE Variable_name = 'partial_revokes' AND Value = 'ON'"
-        )
-    for user, host, name in session.execute("SELECT User, Host, Db FROM mysql.db"):
+    of_databases = (*READING, *MORE)
+    select = ", ".join(f"{name}_priv" for name in of_databases)
+    for user, host, name, *flags in session.execute(f"SELECT User, Host, Db, {select} FROM mysql.db"):
         if covers(str(name), database, wildcards=wildcards):
             account = f"{user}@{host}"
+            given = [name for name, flag in zip(of_databases, flags, strict=True) if flag == "Y"]
             yield Access(
-                account=account, grant=f"a grant ON `{name}`.*", administrator=account in administrators
+                account=account,
+                grant=f"a grant ON `{name}`.*",
+                administrator=account in administrators,
+                by_name=str(name).strip("%") != "" or not wildcards,
+                writes=not ONLY_LOOKING.issuperset(given),
             )
     for table in ("tables_priv", "columns_priv", "procs_priv"):
         for user, host, name in session.execute(f"SELECT DISTINCT User, Host, Db FROM mysql.{table}"):
@@ -157,6 +152,7 @@ def _found(session: Session, database: str) -> Iterator[Access]:
                     account=account,
                     grant=f"a grant on an object of `{name}` (mysql.{table})",
                     administrator=account in administrators,
+                    by_name=True,
                 )
 
 

@@ -22,6 +22,8 @@ from attrs import frozen
 from env_sync.engines.contract import Holder
 from env_sync.engines.mysql.connecting import described
 from env_sync.engines.mysql.identifiers import quoted
+from env_sync.engines.mysql.lease_database import TABLES, check_ours
+from env_sync.engines.mysql.own_grants import own_grants
 from env_sync.engines.mysql.session import Server, Session, plain_errors
 from env_sync.engines.renewing import renewing
 from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, NoSuchDatabase
@@ -358,6 +360,11 @@ class Leases:
                 return None
         try:
             with plain_errors(f"The lease database {name} on {self.server}"):
+                if without_table and not own_grants(session).may("UPDATE", name):
+                    # It reads everything, and writes nothing.
+                    session.close()
+                    return None
+                check_ours(session, name)
                 self._make_tables(session)
         except BaseException:
             session.close()
@@ -371,20 +378,19 @@ class Leases:
     def _may_make_databases(self) -> bool:
         """Whether the account has CREATE on everything, or on the lease database."""
         with self.server.session() as session:
-            grants = [row[0] for row in session.execute("SHOW GRANTS")]
-        return any(
-            ("CREATE," in grant or "ALL PRIVILEGES" in grant)
-            and (" ON *.* " in grant or f" ON {quoted(self.server.lease_database)}.* " in grant)
-            for grant in grants
-        )
+            return own_grants(session).may("CREATE", self.server.lease_database)
 
     def _make_database(self, *, without_table: bool) -> Session | None:
         name = self.server.lease_database
+        if without_table and not self._may_make_databases():
+            return None
         try:
             with (
                 self.server.session() as session,
                 plain_errors(f"Making the lease database {name} on {self.server}"),
             ):
+                # Else it would be there for whoever waits for it.
+                check_ours(session, name)
                 session.execute(f"CREATE DATABASE IF NOT EXISTS {quoted(name)} CHARACTER SET utf8mb4")
             return self.server.open(name)
         except AccessRefused as refused:
@@ -398,7 +404,7 @@ class Leases:
 
     def _make_tables(self, session: Session) -> None:
         there = {name for (name,) in session.execute("SHOW TABLES")}
-        for statement, name in zip(MAKE_TABLES, ("lease", "journal", "was_live"), strict=True):
+        for statement, name in zip(MAKE_TABLES, TABLES, strict=True):
             if name not in there:
                 session.execute(statement)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from env_sync.engines.mysql.client_tools import known_dump_tools, tool_to_dump
-from env_sync.engines.mysql.grants import accesses
+from env_sync.engines.mysql.lease_database import refusal, strangers
+from env_sync.engines.mysql.own_grants import own_grants
 from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.server_version import check_supported
-from env_sync.engines.mysql.session import Server, Session
+from env_sync.engines.mysql.session import Server, Session, exists
 from env_sync.errors import AccessRefused, ToolMissing
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action
@@ -37,6 +38,23 @@ def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
             yield problem(str(missing))
         if action is Action.PULL:
             yield from look_at_rights(session, server)
+        elif may_have_leases(session, server):
+            yield from look_at_leases(session, server)
+
+
+def may_have_leases(session: Session, server: Server) -> bool:
+    """Whether the account could keep leases in a table; who only reads has the named lock alone."""
+    own, name = own_grants(session), server.lease_database
+    return own.may("UPDATE" if exists(session, name) else "CREATE", name)
+
+
+def look_at_leases(session: Session, server: Server) -> Iterator[Finding]:
+    """Whether the database of the leases is ours alone."""
+    try:
+        if found := tuple(strangers(session, server.lease_database)):
+            yield problem(refusal(session, server.lease_database, found))
+    except AccessRefused as refused:
+        yield problem(str(refused))
 
 
 def look_at_rights(session: Session, server: Server) -> Iterator[Finding]:
@@ -57,10 +75,7 @@ def look_at_rights(session: Session, server: Server) -> Iterator[Finding]:
                 "and its copies by name, that is enough.",
                 "docs/mysql.md lists what a pull needs.",
             )
-    try:
-        accesses(session, server.lease_database)
-    except AccessRefused as refused:
-        yield problem(str(refused))
+    yield from look_at_leases(session, server)
     if session.value("SELECT @@GLOBAL.log_bin AND NOT @@GLOBAL.log_bin_trust_function_creators"):
         yield note(
             f"{server} writes a binary log and does not trust makers of functions: functions and triggers "
