@@ -83,6 +83,14 @@ KINDS = (
         },
     ),
     Kind(
+        name="a copy that somebody else made",
+        tries="A database that Env Sync did not make stands under the name of incoming or of another copy, "
+        "where a copy is to be made.",
+        must_hold="It is not dropped: the sync stops, and says what to do.",
+        not_applicable={FILES: "copies are in a directory that nobody else can enter"},
+        not_probed={POSTGRESQL: NOT_YET, MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
         name="leases that somebody else made or may change",
         tries="Somebody makes the database or table of leases first, hangs code on it, or has rights there.",
         must_hold="The sync stops at once, reads and writes nothing there, and says what to do.",

@@ -12,7 +12,9 @@ import pymysql
 import pytest
 
 from env_sync.engines.contract import CopyState
+from env_sync.engines.mysql import engine as engine_module
 from env_sync.engines.mysql.client_tools import known_dump_tools
+from env_sync.engines.mysql.incoming import make_closed
 from env_sync.engines.mysql.names import copies_of
 from env_sync.engines.mysql.replaced import put_aside
 from env_sync.engines.mysql.session import Session
@@ -130,6 +132,67 @@ def test_a_previous_of_somebody_else_is_not_dropped(stage: Stage) -> None:
     finally:
         stage.server.execute(f"DROP DATABASE `{replaced}`")
     assert stage.incoming not in stage.server.databases()
+
+
+@pytest.mark.parametrize("copy", ["incoming", "outgoing", "previous", "replaced"])
+@pytest.mark.probe("a copy that somebody else made")
+def test_what_somebody_else_made_under_the_name_of_a_copy_is_not_dropped(stage: Stage, copy: str) -> None:
+    """Nor where it holds a stamp that cannot be read, or, for what never is live, that of live."""
+    theirs = f"{stage.database}__{copy}"
+    redact = stage.transformation("UPDATE users SET email = CONCAT('user-', id);")
+    stage.server.run([f"CREATE DATABASE `{theirs}`", f"CREATE TABLE `{theirs}`.precious (a int)"])
+
+    def refused(run: str) -> None:
+        assert f"There is a database {theirs}" in problems_of(stage)
+        before = objects(stage, stage.database)
+        engine = stage.engine(run=run)
+        with working(engine):
+            with pytest.raises(NameRefused, match=theirs):
+                engine.restore(stage.dump(NEW))
+            engine.clean_up()
+        engine.release_lease()
+        assert "BASE TABLE precious" in objects(stage, theirs)
+        assert objects(stage, stage.database) == before
+
+    refused("without a stamp")
+    stage.server.run(
+        [
+            f"CREATE TABLE `{theirs}`.env_sync_stamp (name VARCHAR(32) PRIMARY KEY, value LONGTEXT)",
+            f"INSERT INTO `{theirs}`.env_sync_stamp VALUES ('told', '{{}}')",
+        ]
+    )
+    refused("with an empty stamp")
+    if copy in ("incoming", "outgoing"):
+        stage.server.execute(f"DROP DATABASE `{theirs}`")
+        stage.pull(stage.dump(NEW), None, redact)
+        stage.server.run(
+            [
+                f"CREATE DATABASE `{theirs}`",
+                f"CREATE TABLE `{theirs}`.precious (a int)",
+                f"CREATE TABLE `{theirs}`.env_sync_stamp AS SELECT * FROM `{stage.database}`.env_sync_stamp",
+            ]
+        )
+        refused("with that of live")
+    stage.server.execute(f"DROP DATABASE `{theirs}`")
+    stage.pull(stage.dump(NEW), stage.engine(run="after"), redact)
+    assert stage.run("SELECT email FROM users WHERE id = 1") == [("user-1",)]
+
+
+@pytest.mark.probe("a copy that somebody else made")
+def test_what_somebody_makes_in_the_last_moment_is_not_dropped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*arguments: object) -> None:
+        stage.server.run(
+            [f"CREATE DATABASE `{stage.incoming}`", f"CREATE TABLE `{stage.incoming}`.a (a int)"]
+        )
+        make_closed(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine_module, "make_closed", late)
+    engine = stage.engine()
+    with working(engine), pytest.raises(RestoreFailed):
+        engine.restore(stage.dump(NEW))
+    assert objects(stage, stage.incoming) == {"BASE TABLE a"}
 
 
 def test_a_swap_that_cannot_be_done_does_not_cost_previous(stage: Stage) -> None:

@@ -28,7 +28,7 @@ from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.in_place import transform_in_place
 from env_sync.engines.mysql.incoming import (
     drop_after_failure,
-    drop_left_outgoing,
+    drop_copy,
     end_earlier_sessions,
     make_closed,
 )
@@ -44,7 +44,7 @@ from env_sync.engines.mysql.replaced import put_back
 from env_sync.engines.mysql.restore_data import restore_dump
 from env_sync.engines.mysql.sanitising import run_transformations, set_aside
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
-from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists, plain_errors
+from env_sync.engines.mysql.session import Server, Session, clock, exists, plain_errors
 from env_sync.engines.mysql.stamp import (
     Told,
     read_or_refuse,
@@ -55,6 +55,7 @@ from env_sync.engines.mysql.stamp import (
 )
 from env_sync.engines.mysql.swap import recover
 from env_sync.engines.mysql.verify import verify_dump
+from env_sync.engines.mysql.whose import check_no_strangers
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
     EnvSyncError,
@@ -156,10 +157,11 @@ class MySQLEngine(DumpEngine):
             self._drop_leftovers(session, copies)
             # What would stop the swap in the end had better stop it now.
             check_replaceable(session, self._server, copies, RestoreFailed)
+        with self._making(copies.incoming), self._errors(RestoreFailed):
+            stamp = first_stamp(self.work, dump, clock(session))
+            make_closed(session, copies.incoming, copies.live, stamp, RestoreFailed)
         with self._dropping(copies.incoming):
             with self._errors(RestoreFailed):
-                stamp = first_stamp(self.work, dump, clock(session))
-                make_closed(session, copies.incoming, copies.live, stamp, RestoreFailed)
                 others = [str(row[0]) for row in session.execute("SHOW DATABASES")]
             with self._errors(RestoreFailed):
                 restored = restore_dump(
@@ -324,10 +326,14 @@ class MySQLEngine(DumpEngine):
         return {str(row[0]) for row in session.execute("SHOW DATABASES")} | set(copies.all)
 
     def _drop_leftovers(self, session: Session, copies: Copies) -> None:
-        """End and drop what an earlier step left: whoever holds the lease now is the only one at work."""
-        end_earlier_sessions(self._held, (copies.live, copies.incoming, copies.outgoing))
-        dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
-        dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
+        """End and drop what an earlier step left: whoever holds the lease now is the only one at work.
+
+        Raises NameRefused where a database that is not ours has such a name.
+        """
+        of_a_step = (copies.incoming, copies.outgoing)
+        check_no_strangers(session, self._server, copies.live, of_a_step)
+        end_earlier_sessions(self._held, (copies.live, *of_a_step))
+        dropped = [copy for copy in of_a_step if drop_copy(session, copy)]
         if settled := put_back(session, copies):
             self.work.log.info("Settled what an earlier step left: %s.", settled)
         for copy in dropped:
@@ -360,6 +366,7 @@ class MySQLEngine(DumpEngine):
             server=self._server,
             session=session,
             copies=copies,
+            making=lambda: self._making(copies.outgoing),
             dropping=lambda: self._dropping(copies.outgoing),
         )
         return dump_outgoing(outgoing, scripts, to)
@@ -389,24 +396,36 @@ class MySQLEngine(DumpEngine):
 
     @contextlib.contextmanager
     def _dropping(self, copy: str) -> Iterator[None]:
-        """Drop a copy where the block raises: nobody may find it half done."""
+        """Drop a copy of ours where the block raises: nobody may find it half done."""
         try:
             yield
         except BaseException:
-            session = self._held.session
-            session.abandon()
-            if session.usable:
-                drop_after_failure(session, copy, self.work.log)
-            else:
-                self._drop_alone(copy)
+            self._drop_after_failure(copy, made=True)
             raise
 
-    def _drop_alone(self, copy: str) -> None:
+    @contextlib.contextmanager
+    def _making(self, copy: str) -> Iterator[None]:
+        """The same for a block that makes the copy: one that is there then may be somebody else's."""
+        try:
+            yield
+        except BaseException:
+            self._drop_after_failure(copy, made=False)
+            raise
+
+    def _drop_after_failure(self, copy: str, *, made: bool) -> None:
+        session = self._held.session
+        session.abandon()
+        if session.usable:
+            drop_after_failure(session, copy, self.work.log, made=made)
+        else:
+            self._drop_alone(copy, made=made)
+
+    def _drop_alone(self, copy: str, *, made: bool) -> None:
         """The same where the session that carries the lease is gone, if nobody else has the lease now."""
         try:
             with self._server.session(self._server.lease_database) as session, session.uninterrupted():
                 if self._leases.lock_alone(session):
-                    drop_after_failure(session, copy, self.work.log)
+                    drop_after_failure(session, copy, self.work.log, made=made)
         except (EnvSyncError, pymysql.err.MySQLError) as failure:
             self.work.log.error(
                 "%s could not be dropped after a failure (%s); the end of the group tries again. Nobody else "

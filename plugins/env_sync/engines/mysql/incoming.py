@@ -8,14 +8,14 @@ import pymysql
 
 from env_sync.engines.contract import Stamp
 from env_sync.engines.mysql.connecting import described
-from env_sync.engines.mysql.grants import accesses, check_closed
+from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.lease import Hold
-from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import drop_objects
 from env_sync.engines.mysql.session import Session, drop_database, exists
-from env_sync.engines.mysql.stamp import TABLE, has_table, make_table, write_stamp
+from env_sync.engines.mysql.stamp import TABLE, make_table, write_stamp
 from env_sync.engines.mysql.swap import make_like, tables_of
+from env_sync.engines.mysql.whose import is_copy
 from env_sync.errors import EnvSyncError
 
 
@@ -41,37 +41,15 @@ def drop_copy(session: Session, copy: str) -> bool:
     return drop_database(session, copy)
 
 
-def drop_left_outgoing(session: Session, copies: Copies) -> bool:
-    """Drop an outgoing that an earlier step left; False where there is none, or one that is not ours.
+def drop_after_failure(session: Session, database: str, log: logging.Logger, *, made: bool) -> None:
+    """Drop what an error left; where that fails too it is logged, and the clean-up does it.
 
-    Ours has the table of a stamp, or is as empty and closed as it is before it has one. Somebody may have
-    called a database of theirs so before there was an outgoing. Raises AccessRefused, MySQLError.
+    Unless this step `made` it, somebody else may have, in the moment before.
     """
-    outgoing = copies.outgoing
-    if not exists(session, outgoing):
-        return False
-    if not has_table(session, outgoing):
-        others = [one for one in accesses(session, outgoing) if not one.administrator]
-        if others or not is_empty(session, outgoing):
-            return False
-    return drop_copy(session, outgoing)
-
-
-def is_empty(session: Session, database: str) -> bool:
-    """Whether a database has no table, view, routine or event; also where there is none."""
-    return not session.execute(
-        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s UNION SELECT 1 FROM "
-        "information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s UNION SELECT 1 FROM "
-        "information_schema.EVENTS WHERE EVENT_SCHEMA = %s",
-        [database] * 3,
-    )
-
-
-def drop_after_failure(session: Session, database: str, log: logging.Logger) -> None:
-    """Drop what an error left; where that fails too it is logged, and the clean-up does it."""
     try:
         with session.uninterrupted():
-            drop_copy(session, database)
+            if made or is_copy(session, database):
+                drop_copy(session, database)
     except pymysql.err.MySQLError as error:
         log.error(
             "Database %s could not be dropped after a failure: %s. The end of the group tries again; nobody "

@@ -19,22 +19,25 @@ from env_sync.engines.mysql.objects_text import as_text, table_of
 from env_sync.engines.mysql.restore_data import restore_dump
 from env_sync.engines.mysql.sanitising import run_transformations, set_aside
 from env_sync.engines.mysql.script import OUTGOING, Script
-from env_sync.engines.mysql.session import Server, Session, clock, exists, plain_errors
+from env_sync.engines.mysql.session import Server, Session, clock, plain_errors
 from env_sync.engines.mysql.stamp import read_objects, read_told, write_dumped, write_objects, write_stamp
-from env_sync.errors import NameRefused, ProofMissing, RestoreFailed, TransformationFailed
+from env_sync.engines.mysql.whose import check_no_strangers
+from env_sync.errors import ProofMissing, RestoreFailed, TransformationFailed
 
 
 @frozen(kw_only=True)
 class Outgoing:
     """What making and dumping a copy of live works with.
 
-    `session` holds the lease. In the block of `dropping` whatever is raised drops the copy.
+    `session` holds the lease. In the block of `dropping` whatever is raised drops the copy; in that of
+    `making` only a copy that is ours.
     """
 
     work: Work
     server: Server
     session: Session
     copies: Copies
+    making: Callable[[], AbstractContextManager[None]]
     dropping: Callable[[], AbstractContextManager[None]]
 
     @property
@@ -55,19 +58,16 @@ def dump_outgoing(outgoing: Outgoing, scripts: Sequence[Script], to: Path) -> Du
     """
     work, copies, session = outgoing.work, outgoing.copies, outgoing.session
     with outgoing.errors(RestoreFailed):
-        if exists(session, copies.outgoing):
-            raise NameRefused(
-                f"There is a database {outgoing.where} that Env Sync did not make, and the copy of "
-                f"{copies.live} must have that name. Drop it, or dump it and restore it under another name; "
-                "nothing was touched."
-            )
+        check_no_strangers(session, outgoing.server, copies.live, (copies.outgoing,))
     raw = to.with_name("live.dump")
     try:
         with work.stopwatch.part("dump of live"):
             # Whole: a transformation may need rows that are left out in the end.
             live = _dump(outgoing, copies.live, raw)
+        with outgoing.making():
+            made = _make(outgoing, live)
         with outgoing.dropping():
-            made, warnings = _make(outgoing, raw, live)
+            warnings = _fill(outgoing, raw)
             raw.unlink()
             stamp = _transform(outgoing, scripts, made)
             with outgoing.errors(RestoreFailed):
@@ -116,8 +116,8 @@ def _dump(
     )
 
 
-def _make(outgoing: Outgoing, raw: Path, live: DumpFacts) -> tuple[Stamp, tuple[str, ...]]:
-    """Make the copy, closed, out of a dump of live; its stamp, and warnings of what it lacks."""
+def _make(outgoing: Outgoing, live: DumpFacts) -> Stamp:
+    """Make the copy, empty and closed, for a dump of live; gives its stamp."""
     work, session, copies = outgoing.work, outgoing.session, outgoing.copies
     sync = work.sync
     with outgoing.errors(RestoreFailed):
@@ -137,12 +137,19 @@ def _make(outgoing: Outgoing, raw: Path, live: DumpFacts) -> tuple[Stamp, tuple[
             changed=clock(session),
         )
         make_closed(session, copies.outgoing, copies.live, stamp, RestoreFailed)
+    return stamp
+
+
+def _fill(outgoing: Outgoing, raw: Path) -> tuple[str, ...]:
+    """Restore the dump of live into the copy; gives warnings of what it lacks."""
+    work, session, copies = outgoing.work, outgoing.session, outgoing.copies
+    with outgoing.errors(RestoreFailed):
         restored = restore_dump(
             raw,
             outgoing.server,
             copies.outgoing,
             copies.live,
-            jobs=sync.options.jobs,
+            jobs=work.sync.options.jobs,
             others=[str(row[0]) for row in session.execute("SHOW DATABASES")],
             cancellation=work.cancellation,
             progress=work.progress,
@@ -152,7 +159,7 @@ def _make(outgoing: Outgoing, raw: Path, live: DumpFacts) -> tuple[Stamp, tuple[
         write_objects(session, copies.outgoing, restored.waiting)
         check_closed(session, copies.outgoing, RestoreFailed)
     # What waits goes into the dump all the same.
-    return stamp, restored.left_out
+    return restored.left_out
 
 
 def _transform(outgoing: Outgoing, scripts: Sequence[Script], made: Stamp) -> Stamp:

@@ -22,7 +22,8 @@ from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, clock, exists
-from env_sync.engines.mysql.stamp import has_table, read_told
+from env_sync.engines.mysql.stamp import read_told
+from env_sync.engines.mysql.whose import check_no_strangers, is_copy
 from env_sync.errors import DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
 from env_sync.finding import Finding, note, problem
 from env_sync.postprocess.postprocess import Postprocess
@@ -113,12 +114,7 @@ def _transformed(pushing: Pushing, session: Session, size: int) -> Iterator[Find
         return
     yield from look_at_rights(session, server)
     yield from _readers(session, copies.outgoing, "push")
-    if exists(session, copies.outgoing) and not has_table(session, copies.outgoing):
-        yield problem(
-            f"There is a database {copies.outgoing} on {server} that Env Sync did not make, and the copy of "
-            f"{database} must have that name.",
-            "Drop it, or dump it and restore it under another name.",
-        )
+    yield from _strangers(session, server, copies.live, copies.outgoing)
     yield note(
         f"The push makes {copies.outgoing} on {server}, about as large as live ({size / 1e6:.1f} MB), and "
         "drops it again. Whether there is room cannot be seen from here.",
@@ -148,6 +144,8 @@ def look_at_pull(
             findings.append(problem(str(failed)))
         findings += _head(head, copies.live)
         findings += _readers(session, copies.incoming, "pull")
+        for copy in (copies.incoming, copies.outgoing):
+            findings += _strangers(session, server, copies.live, copy)
         findings += _leftovers(session, server, copies)
         try:
             check_replaceable(session, server, copies, PromoteFailed)
@@ -207,8 +205,15 @@ def _readers(session: Session, copy: str, action: str) -> Iterator[Finding]:
             )
 
 
+def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterator[Finding]:
+    try:
+        check_no_strangers(session, server, live, (copy,))
+    except NameRefused as refused:
+        yield problem(str(refused))
+
+
 def _leftovers(session: Session, server: Server, copies: Copies) -> Iterator[Finding]:
-    if not exists(session, copies.incoming):
+    if not exists(session, copies.incoming) or not is_copy(session, copies.incoming):
         return
     stamp = read_told(session, copies.incoming).stamp
     now = clock(session)

@@ -21,6 +21,7 @@ from env_sync.engines.mysql.replaced import put_aside, put_back
 from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
 from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
+from env_sync.engines.mysql.whose import is_empty
 from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import (
     EnvSyncError,
@@ -52,7 +53,7 @@ def promote(
     """Swap the copies. See `Engine.promote`. Raises MySQLError for what nobody foresaw."""
     session, copies = work.hold.session, work.copies
     # A step that was killed right after the swap may have left incoming without its tables.
-    if not has_table(session, copies.incoming) and (done := _done_before(work, transformations)):
+    if is_empty(session, copies.incoming) and (done := _done_before(work, transformations)):
         drop_database(session, copies.incoming)
         return done
     check_proof(work, transformations)

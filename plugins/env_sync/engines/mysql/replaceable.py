@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from env_sync.engines.mysql.incoming import is_empty
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.session import Server, Session, exists
-from env_sync.engines.mysql.stamp import has_table
+from env_sync.engines.mysql.whose import is_ours
 from env_sync.errors import EnvSyncError, NameRefused
 
 NAMED = 3
@@ -40,8 +39,3 @@ def check_replaceable(session: Session, server: Server, copies: Copies, error: t
             f"them to {copies.previous}: {named}{more}. Drop them, or keep those tables in {copies.live} "
             "itself. Live is untouched."
         )
-
-
-def is_ours(session: Session, name: str) -> bool:
-    """Whether a database has the table in which copies say what they are; one that is empty may go."""
-    return has_table(session, name) or is_empty(session, name)

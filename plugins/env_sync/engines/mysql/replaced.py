@@ -9,10 +9,10 @@ from __future__ import annotations
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.incoming import drop_copy
 from env_sync.engines.mysql.names import Copies
-from env_sync.engines.mysql.replaceable import is_ours
 from env_sync.engines.mysql.session import Session, exists
 from env_sync.engines.mysql.stamp import TABLE, has_table
 from env_sync.engines.mysql.swap import make_like, tables_of
+from env_sync.engines.mysql.whose import is_ours
 
 
 def put_aside(session: Session, copies: Copies) -> None:
