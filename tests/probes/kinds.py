@@ -83,6 +83,17 @@ KINDS = (
         },
     ),
     Kind(
+        name="a lock that anybody can take",
+        tries="Another user of the server takes the locks that a sync takes, and keeps them.",
+        must_hold="A push goes on, with a warning that names who it is.",
+        not_applicable={
+            MONGODB: "the server has no locks that its users take",
+            ELASTICSEARCH: "the cluster has no locks that its users take",
+            FILES: "the locked file is in a directory that nobody else can enter",
+        },
+        not_probed={POSTGRESQL: NOT_YET},
+    ),
+    Kind(
         name="a copy that somebody else made",
         tries="A database that Env Sync did not make stands under the name of incoming or of another copy, "
         "where a copy is to be made.",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
+from attrs import evolve
 
+from env_sync.engines.mysql import lease
+from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.lease import MAKE_TABLES
-from env_sync.errors import AccessRefused, NameRefused
+from env_sync.errors import AccessRefused, LeaseHeld, NameRefused
 from env_sync.finding import Level
+from env_sync.hieradata.sync import Action
 from tests.integration.mysql.stage import SECRET, Stage, working
 
 MADE = ("CREATE DATABASE env_sync CHARACTER SET utf8mb4", *MAKE_TABLES)
@@ -184,3 +189,63 @@ def test_an_account_that_cannot_see_what_runs_there_is_told_what_lets_it(stage: 
         stage.engine().take_lease(at_most=9)
     stage.server.execute(rf"GRANT TRIGGER, EVENT, EXECUTE ON `env\_sync`.* TO {login}")
     stage.engine().take_lease(at_most=9)
+
+
+@pytest.fixture
+def locked(stage: Stage) -> Iterator[Stage]:
+    """Another account holds every named lock that a sync of this database could take."""
+    stage.server.create_account("dev", SECRET)
+    with contextlib.closing(stage.server.connect(None, "dev", SECRET)) as session, session.cursor() as cursor:
+        leases = stage.engine()._leases
+        for key in (lease.TAKING, leases.key, leases._group_key):
+            cursor.execute("SELECT GET_LOCK(%s, 0)", [key])
+        yield stage
+
+
+def pusher(stage: Stage, *grants: str) -> MySQLEngine:
+    stage.server.create_account(
+        "pusher", SECRET, "SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON `signon_production`.*", *grants
+    )
+    stage.run("DROP VIEW gone_view")
+    work = stage.engine(run="push").work
+    sync = evolve(work.sync, action=Action.PUSH)
+    return MySQLEngine(evolve(work, sync=sync, connection=evolve(work.connection, login="pusher")))
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["whose lock it is is told", "and where it is not"])
+@pytest.mark.probe("a lock that anybody can take")
+def test_a_lock_of_somebody_else_does_not_stop_a_push(locked: Stage, told: bool) -> None:
+    engine = pusher(locked, *(["PROCESS ON *.*"] if told else []))
+    with working(engine):
+        facts = engine.dump(locked.folder / "pushed")
+    engine.release_lease()
+    [warning] = [one for one in facts.warnings if "named lock" in one]
+    assert warning.startswith("dev (session" if told else "another account (session")
+    assert (locked.folder / "pushed").stat().st_size
+
+
+@pytest.mark.probe("a lock that anybody can take")
+def test_a_lock_of_somebody_else_does_not_stop_a_pull(locked: Stage) -> None:
+    dump = locked.dump(b"CREATE TABLE `users` (`id` int) ENGINE=InnoDB;\n")
+    engine = locked.engine()
+    engine.take_lease(at_most=9)
+    with engine.at_work():
+        assert any("dev (session" in one for one in engine.restore(dump))
+        engine.sanitise(())
+        assert any("dev (session" in one for one in engine.promote((), lambda: None).warnings)
+    # The table still says who has the lease.
+    with pytest.raises(LeaseHeld, match="env_sync_integration/tonight"):
+        locked.engine(run="another").take_lease(at_most=9)
+    engine.release_lease()
+
+
+def test_a_lock_of_our_own_account_stops_a_push(stage: Stage) -> None:
+    engine = pusher(stage)
+    with (
+        contextlib.closing(stage.server.connect(None, "pusher", SECRET)) as session,
+        session.cursor() as cursor,
+    ):
+        cursor.execute("SELECT GET_LOCK(%s, 0)", [engine._leases.key])
+        with pytest.raises(LeaseHeld, match="Another process is at work"):
+            engine.take_lease(at_most=9)
+    engine.take_lease(at_most=9)

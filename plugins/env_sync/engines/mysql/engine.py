@@ -116,7 +116,7 @@ class MySQLEngine(DumpEngine):
         """Dump live to a file. See the contract."""
         with self._errors():
             self._held.note_step("dump")
-        return self._dump_live(to)
+        return self._with_warnings(self._dump_live(to))
 
     def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
         """Dump live as it is after transformations. See the contract."""
@@ -127,7 +127,7 @@ class MySQLEngine(DumpEngine):
             outside = self._outside(session, copies)
             scripts = read_transformations(transformations, outside, LIVE if in_place else OUTGOING)
         facts = self._dump_in_place(to, scripts) if in_place else self._dump_outgoing(to, scripts)
-        return evolve(facts, transformations=tuple(one.said for one in scripts))
+        return self._with_warnings(evolve(facts, transformations=tuple(one.said for one in scripts)))
 
     def verify(self, dump: Path) -> None:
         """Read a dump through to its end. See the contract."""
@@ -180,7 +180,7 @@ class MySQLEngine(DumpEngine):
                 write_objects(session, copies.incoming, restored.waiting)
                 check_closed(session, copies.incoming, RestoreFailed)
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
-        return restored.left_out + restored.put_off
+        return self._held.warnings + restored.left_out + restored.put_off
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
@@ -218,14 +218,16 @@ class MySQLEngine(DumpEngine):
         self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("promote")
-            return promote(self._promoting, transformations, last_look)
+            promotion = promote(self._promoting, transformations, last_look)
+        return evolve(promotion, warnings=self._held.warnings + promotion.warnings)
 
     def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
         """Swap live and previous back. See the contract."""
         self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("restore_previous")
-            return restore_previous(self._promoting, last_look)
+            promotion = restore_previous(self._promoting, last_look)
+        return evolve(promotion, warnings=self._held.warnings + promotion.warnings)
 
     def clean_up(self) -> CleanUp:
         """Put right what a killed step left. See the contract."""
@@ -305,6 +307,9 @@ class MySQLEngine(DumpEngine):
                 f"No step is at work on {self._leases.where}: this may only be done with its lease."
             )
         return self._hold
+
+    def _with_warnings(self, facts: DumpFacts) -> DumpFacts:
+        return evolve(facts, warnings=self._held.warnings + facts.warnings)
 
     def _recover(self) -> None:
         """End a swap that a killed step began, before anything else is done."""

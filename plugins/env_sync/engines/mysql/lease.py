@@ -23,6 +23,7 @@ from env_sync.engines.contract import Holder
 from env_sync.engines.mysql.connecting import described
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.lease_database import TABLES, check_ours
+from env_sync.engines.mysql.named_locks import Lock, LockHolder, holder_of, take_lock
 from env_sync.engines.mysql.own_grants import own_grants
 from env_sync.engines.mysql.session import Server, Session, plain_errors
 from env_sync.engines.renewing import renewing
@@ -103,7 +104,14 @@ class Hold:
     def __init__(self, session: Session, leases: Leases, *, in_table: bool) -> None:
         self.session = session
         self.in_table = in_table
+        self.locked = True
+        """Whether the session carries the named lock; False where a stranger holds it."""
         self._leases = leases
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was found that should not be."""
+        return tuple(self._leases.warnings)
 
     def note_step(self, step: str) -> None:
         """Write into the row what is being done."""
@@ -113,7 +121,9 @@ class Hold:
     def check(self) -> None:
         """Raises LeaseLost unless the named lock and the row are still this holder's."""
         try:
-            held = self.session.value("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", [self._leases.key])
+            held = not self.locked or self.session.value(
+                "SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", [self._leases.key]
+            )
         except pymysql.err.MySQLError as error:
             raise LeaseLost(
                 f"The session that held the lease on {self._leases.where} is gone ({described(error)}): "
@@ -140,6 +150,7 @@ class Leases:
         self._group_key = _key("group", database, holder.run, holder.group)
         self._lifetime = lifetime
         self._log = log
+        self.warnings: list[str] = []
 
     # Taking and giving back
 
@@ -153,14 +164,14 @@ class Leases:
             self._look_at_lock()
             return
         with contextlib.closing(session), plain_errors(f"The lease on {self.where}"):
-            if not session.value("SELECT GET_LOCK(%s, 60)", [TAKING]):
+            if self._take_lock(session, TAKING, WAIT) is Lock.HELD:
                 raise LeaseHeld(
                     f"Another process takes a lease on {self.server} and does not end: try again."
                 )
             # The locks are gone with the session.
             with session.transaction():
                 row = self._row(session)
-                at_rest = bool(session.value("SELECT GET_LOCK(%s, 0)", [self.key]))
+                at_rest = self._take_lock(session, self.key, 0) is not Lock.HELD
                 now = session.value("SELECT NOW(6)")
                 ours = row is not None and row.belongs_to(self.holder)
                 if row is not None and not ours and (row.expires_at > now or not at_rest):
@@ -205,7 +216,7 @@ class Leases:
             with plain_errors(f"The lease on {self.where}"):
                 if in_table:
                     self.renew(session, None)
-                self._lock(session)
+                hold.locked = self._lock(session)
                 if in_table:
                     self.renew(session, "at work")
             with self._renewing() if in_table else contextlib.nullcontext():
@@ -233,7 +244,7 @@ class Leases:
     def lock_alone(self, session: Session) -> bool:
         """Take the named lock again after the session that had it was lost; False where another has it."""
         return (
-            bool(session.value("SELECT GET_LOCK(%s, 10)", [self.key]))
+            self._take_lock(session, self.key, 10) is not Lock.HELD
             and (row := self._row(session)) is not None
             and row.belongs_to(self.holder)
         )
@@ -296,10 +307,30 @@ class Leases:
             [*self._identity, socket.gethostname(), os.getpid(), self._microseconds],
         )
 
-    def _lock(self, session: Session) -> None:
-        """Take the named lock; an earlier attempt of the same group is made to give way."""
+    def _take_lock(self, session: Session, key: str, wait: float) -> Lock:
+        """Take a named lock; that of a stranger is a warning and counts for nothing: anybody may take one."""
+        taken = take_lock(session, key, wait)
+        if taken is Lock.STRANGE and (holder := holder_of(session, key)) is not None and not holder.ours:
+            self._warn_of(holder)
+        return taken
+
+    def _warn_of(self, holder: LockHolder) -> None:
+        warning = (
+            f"{holder} holds a named lock of the lease on {self.where}, and is not Env Sync's account "
+            f"{self.server.connection.login}, so it does not count. Find out what for it was taken, and end "
+            "that session."
+        )
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+            self._log.warning("%s", warning)
+
+    def _lock(self, session: Session) -> bool:
+        """Take the named lock; an earlier attempt of the same group is made to give way.
+
+        False where a stranger has it.
+        """
         began = time.monotonic()
-        while not session.value("SELECT GET_LOCK(%s, 1)", [self.key]):
+        while (taken := self._take_lock(session, self.key, 1)) is Lock.HELD:
             waited = time.monotonic() - began
             if waited > WAIT:
                 other = session.value("SELECT IS_USED_LOCK(%s)", [self.key])
@@ -310,7 +341,8 @@ class Leases:
                 )
             if waited > GIVE_WAY:
                 self._end_earlier_attempt(session)
-        session.value("SELECT GET_LOCK(%s, 10)", [self._group_key])
+        self._take_lock(session, self._group_key, 10)
+        return taken is Lock.TAKEN
 
     def _end_earlier_attempt(self, session: Session) -> None:
         other, of_group = session.execute(
@@ -411,9 +443,13 @@ class Leases:
     def _look_at_lock(self) -> None:
         """Without a table: raises LeaseHeld where a process is at work on the database."""
         with self.server.session() as session, plain_errors(f"The lease on {self.where}"):
-            other = session.value("SELECT IS_USED_LOCK(%s)", [self.key])
-            if other:
-                raise LeaseHeld(f"Another process is at work on {self.where}: session {other}. Wait for it.")
+            other = holder_of(session, self.key)
+            if other is not None and other.ours:
+                raise LeaseHeld(
+                    f"Another process is at work on {self.where}: session {other.session}. Wait for it."
+                )
+            if other is not None:
+                self._warn_of(other)
 
 
 def _moment(moment: dt.datetime) -> str:
