@@ -83,6 +83,13 @@ KINDS = (
         },
     ),
     Kind(
+        name="a sync that is a superuser",
+        tries="The sync's own account is an administrator of the server, so what comes down may run as one.",
+        must_hold="No pull starts until that is accepted, and then each report warns of it.",
+        not_applicable={FILES: "there is no server"},
+        not_probed={POSTGRESQL: NOT_YET, MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
+    ),
+    Kind(
         name="a lock that anybody can take",
         tries="Another user of the server takes the locks that a sync takes, and keeps them.",
         must_hold="A push goes on, with a warning that names who it is.",

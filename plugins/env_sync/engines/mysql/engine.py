@@ -35,6 +35,7 @@ from env_sync.engines.mysql.incoming import (
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
+from env_sync.engines.mysql.own_power import check_power
 from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
 from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
@@ -75,8 +76,8 @@ from env_sync.postprocess.postprocess import Postprocess
 class MySQLEngine(DumpEngine):
     """One database on a MySQL (from 5.7) or MariaDB server (from 10.3).
 
-    A connection's extra may hold `lease_database` (env_sync), and `ssl_mode`, `ssl_ca`, `ssl_cert` and
-    `ssl_key` as MySQL's own programs have them.
+    A connection's extra may hold `lease_database` (env_sync), what `accepted.py` names, and `ssl_mode`,
+    `ssl_ca`, `ssl_cert` and `ssl_key` as MySQL's own programs have them.
     """
 
     def __init__(self, work: Work) -> None:
@@ -154,6 +155,7 @@ class MySQLEngine(DumpEngine):
         copies, session = self._copies, self._held.session
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
+            accepted = check_power(session, self._server)
             self._drop_leftovers(session, copies)
             # What would stop the swap in the end had better stop it now.
             check_replaceable(session, self._server, copies, RestoreFailed)
@@ -180,7 +182,7 @@ class MySQLEngine(DumpEngine):
                 write_objects(session, copies.incoming, restored.waiting)
                 check_closed(session, copies.incoming, RestoreFailed)
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
-        return self._held.warnings + restored.left_out + restored.put_off
+        return self._held.warnings + accepted + restored.left_out + restored.put_off
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from env_sync.engines.mysql.client_tools import known_dump_tools, tool_to_dump
 from env_sync.engines.mysql.lease_database import refusal, strangers
 from env_sync.engines.mysql.own_grants import own_grants
+from env_sync.engines.mysql.own_power import check_power
 from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.server_version import check_supported
 from env_sync.engines.mysql.session import Server, Session, exists
@@ -37,6 +38,7 @@ def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
         except ToolMissing as missing:
             yield problem(str(missing))
         if action is Action.PULL:
+            yield from _power(session, server)
             yield from look_at_rights(session, server)
         elif may_have_leases(session, server):
             yield from look_at_leases(session, server)
@@ -53,6 +55,14 @@ def look_at_leases(session: Session, server: Server) -> Iterator[Finding]:
     try:
         if found := tuple(strangers(session, server.lease_database)):
             yield problem(refusal(session, server.lease_database, found))
+    except AccessRefused as refused:
+        yield problem(str(refused))
+
+
+def _power(session: Session, server: Server) -> Iterator[Finding]:
+    try:
+        for warning in check_power(session, server):
+            yield note(warning)
     except AccessRefused as refused:
         yield problem(str(refused))
 
