@@ -196,7 +196,7 @@ class Scene:
             port=self.target.port,
             login="",
             password=Secret(""),
-            extra={"scheme": "http"},
+            extra={"scheme": "http", "open_to_anybody": True},
         )
         sync = Sync(
             name="copy_search",

@@ -51,17 +51,13 @@ KINDS = (
         name="a right that reaches the copies",
         tries="Somebody has a grant, role or membership that would cover a copy once it is made.",
         must_hold="The sync stops before any data arrives, and names who it is.",
-        not_probed={ELASTICSEARCH: "privileges are not looked at"},
     ),
     Kind(
         name="a right that is given during a pull",
         tries="Somebody is let into incoming after it was made and before it is promoted.",
         must_hold="Promote refuses.",
         not_applicable={FILES: "one directory keeps all others out, and nothing below it can let them in"},
-        not_probed={
-            MONGODB: "rights are looked at before the restore only",
-            ELASTICSEARCH: "privileges are not looked at",
-        },
+        not_probed={MONGODB: "rights are looked at before the restore only"},
     ),
     Kind(
         name="a forged proof",

@@ -67,7 +67,8 @@ class Stage:
             port=port or server.port,
             login="",
             password=Secret(""),
-            extra={"scheme": "http", "timeout": 20},
+            # The clusters of these tests ask nobody for a login.
+            extra={"scheme": "http", "timeout": 20, "open_to_anybody": True},
         )
 
     def engine(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from attrs import evolve
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
@@ -18,6 +19,7 @@ from env_sync.engines.contract import ServerConnection
 from env_sync.engines.elasticsearch.server_errors import translated
 from env_sync.engines.elasticsearch.version import Version, judge_server
 from env_sync.errors import AccessRefused, EnvSyncError, RequestRefused
+from env_sync.secret import Secret
 
 PORT = 9200
 TIMEOUT = 60.0
@@ -31,7 +33,8 @@ Body = Mapping[str, Any]
 class Cluster:
     """One Elasticsearch cluster, reached with one connection. Every request may raise EnvSyncError.
 
-    The connection's extra: `scheme` (https), `ca_certs` (a file of this machine), `timeout` (seconds, 60).
+    The connection's extra: `scheme` (https), `ca_certs` (a file of this machine), `timeout` (seconds, 60),
+    `accepted_readers` and `open_to_anybody` (who may read what is not sanitised yet).
     """
 
     def __init__(
@@ -103,6 +106,19 @@ class Cluster:
             yield
         finally:
             self._uninterrupted -= 1
+
+    @contextlib.contextmanager
+    def without_login(self) -> Iterator[Cluster]:
+        """The same cluster for whoever comes without a login, for the length of a block."""
+        connection = evolve(self.connection, login="", password=Secret(""))
+        stranger = Cluster(connection, self.cancellation, self.log, timeout=self._timeout)
+        # Who may do something there may still not ask what it is.
+        stranger._version = self.version
+        stranger.may_write = self.may_write
+        try:
+            yield stranger
+        finally:
+            stranger.close()
 
     def statement(self) -> None:
         """Comes before each request. Raises Cancelled, and what `may_write` raises."""

@@ -53,6 +53,7 @@ from env_sync.engines.elasticsearch.names import (
 )
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
+from env_sync.engines.elasticsearch.readers import refuse_readers
 from env_sync.engines.elasticsearch.records import (
     Incoming,
     Live,
@@ -265,6 +266,7 @@ class ElasticsearchEngine(ClusterEngine):
             write_record(target, self._sync, evolve(incoming, stamp=self._now(raw, CopyState.SANITISING)))
             with self.work.stopwatch.part("transformations"):
                 run_transformations(target, incoming.indices, read, self.work.progress)
+            self._refuse_readers(target, "incoming was dropped and live is untouched.")
             uncounted = _uncounted(incoming.contents)
             indices = counted(target, incoming.indices, uncounted)
             stamp = evolve(
@@ -486,9 +488,11 @@ class ElasticsearchEngine(ClusterEngine):
     def _begin_restore(self, target: Cluster, timestamp: dt.datetime | None) -> None:
         sync = self.work.sync
         look_at_repository(target, sync.url)
+        allowed = self._refuse_readers(target)
         found, warnings = choose_snapshot(
             list_snapshots(target, sync.url, sync.database), timestamp, sync.database, sync.url
         )
+        warnings = (*allowed, *warnings)
         if found.version is not None:
             check_direction(found.version, target.version, f"The snapshot {found.name}")
         set_up(target)
@@ -556,6 +560,7 @@ class ElasticsearchEngine(ClusterEngine):
         check_direction(source.version, target.version, f"The source, {source},")
         indices = self._chosen(source)
         way, why = choose_way(sync.copy_way, obstacles(source, target, sync.url, indices))
+        allowed = self._refuse_readers(target)
         now = source.now()
         environment = source.connection.environment
         contents = read_contents(source, indices, environment=environment, born_in=environment, data_time=now)
@@ -567,12 +572,18 @@ class ElasticsearchEngine(ClusterEngine):
             way=way,
             why=why,
             snapshot=snapshot_name(sync.source_hostname or sync.database, now),
-            warnings=(),
+            warnings=allowed,
             token=new_token(),
         )
         write_record(target, self._sync, incoming)
         self.work.log.info("Copying %s indices from %s %s", len(indices), source, why)
         return incoming
+
+    def _refuse_readers(self, target: Cluster, what: str = "nothing was restored.") -> tuple[str, ...]:
+        """Raises AccessRefused where others could read what is to be sanitised; warnings of who may."""
+        if not (self.work.sync.transformation or self.work.sync.postprocess):
+            return ()
+        return refuse_readers(target, self.work.log, what)
 
     def _first(
         self,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from env_sync.engines.contract import Preflight
 from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
-from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import matches
+from env_sync.engines.elasticsearch.readers import ANYBODY, advice_for, open_to_anybody, other_readers
 from env_sync.engines.elasticsearch.sanitising import check_api
 from env_sync.engines.elasticsearch.snapshots import (
     choose_snapshot,
@@ -19,10 +22,12 @@ from env_sync.engines.elasticsearch.snapshots import (
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
 from env_sync.engines.elasticsearch.ways import choose_way, obstacles
+from env_sync.engines.readers import ACCEPTED, listed
 from env_sync.errors import EnvSyncError
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action, Sync
 
+_URL_LOGIN = re.compile(r"//[^/@\s]*@")
 BLOCKS = ("cluster.blocks.read_only", "cluster.blocks.read_only_allow_delete")
 
 
@@ -65,9 +70,53 @@ def look_at_sync(
         read = read_transformations(transformations)
         if read:
             check_api(target, read)
+        if sync.writes and (sync.transformation or sync.postprocess):
+            findings += _look_at_readers(sync, target)
     except EnvSyncError as error:
         findings.append(problem(str(error)))
     return Preflight(findings=tuple(findings), live_size=size)
+
+
+def _look_at_readers(sync: Sync, target: Cluster) -> Iterator[Finding]:
+    readers = other_readers(target)
+    if readers.refused:
+        yield problem(
+            f"{listed(readers.refused, len(readers.refused))} could read incoming on {target}, where indices "
+            "are before they are sanitised, so nothing is restored.",
+            advice_for(target, readers),
+        )
+    for warning in open_to_anybody(target, readers):
+        yield note(
+            f"{warning}.", "Switch on the cluster's security, and give applications roles of their own."
+        )
+    known = [each for each in readers.known if each.name != ANYBODY]
+    if known:
+        yield note(
+            f"{listed(known, len(known))} can read incoming on {target}, and may: as administrators, or "
+            f"because {ACCEPTED} of connection {target.connection.connection_id} says so."
+        )
+    if not readers.told:
+        yield note(
+            f"{target} does not tell {target.connection.login or ANYBODY} who else could read incoming, "
+            "where indices are before they are sanitised.",
+            "Give it the privilege read_security, or before 8.5 the actions that docs/elasticsearch.md "
+            "names; and see that no application has a privilege on env-sync-*, nor on *.",
+        )
+    registered = target.find(f"/_snapshot/{quoted(sync.url)}") if sync.url else None
+    if registered and sync.url in registered:
+        yield note(
+            f"Whoever can read {_place(registered[sync.url])}, where the repository {sync.url} of {target} "
+            "is, can read the snapshots in it as they were taken: that cannot be seen from here.",
+            "See that only the clusters can.",
+        )
+
+
+def _place(registered: Mapping[str, Any]) -> str:
+    """Where a repository is."""
+    settings = registered.get("settings") or {}
+    named = ("location", "url", "bucket", "container", "base_path", "path")
+    said = " ".join(str(settings[name]) for name in named if settings.get(name))
+    return f"the {registered.get('type')} {_URL_LOGIN.sub('//', said)}"
 
 
 def _look_at_push(sync: Sync, target: Cluster, indices: int) -> Iterator[Finding]:

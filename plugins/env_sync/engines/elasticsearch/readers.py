@@ -1,0 +1,261 @@
+"""Who else could read incoming on a cluster, or change the leases there, as far as the cluster tells.
+
+Roles and users in files of the nodes cannot be asked for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.privileges import (
+    Descriptor,
+    is_administrator,
+    may_run_as,
+    reach_of,
+    writes_records,
+)
+from env_sync.engines.readers import OPEN, Reader, Readers, accepted_by, advice, listed
+from env_sync.errors import AccessRefused, RequestRefused
+
+ANYBODY = "anybody without a login"
+ABOUT = "/_security/_authenticate"
+UNTOLD = "of which the cluster does not tell what it allows"
+Reach = Callable[[Descriptor], str | None]
+"""By what a role reaches something; None where it does not."""
+
+
+@frozen(kw_only=True)
+class Accounts:
+    """What a cluster says of who may use it. `told` is False where it does not tell of all."""
+
+    roles: Mapping[str, Descriptor]
+    users: Mapping[str, Mapping[str, Any]]
+    mappings: Mapping[str, Mapping[str, Any]] = {}
+    keys: Sequence[Mapping[str, Any]] = ()
+    told: bool = True
+
+
+def other_readers(cluster: Cluster) -> Readers:
+    """Who could read incoming or the snapshots: users, API keys, who gets a role by a mapping, anybody."""
+    return _found(cluster, reach_of)
+
+
+def other_writers(cluster: Cluster) -> Readers:
+    """The same for those who could change the leases and records."""
+    return _found(cluster, writes_records)
+
+
+def is_open(cluster: Cluster) -> bool:
+    """Whether a cluster does for whoever comes, without any login, what is asked."""
+    return isinstance(_stranger(cluster), _Open)
+
+
+def refuse_readers(cluster: Cluster, log: logging.Logger, what: str) -> tuple[str, ...]:
+    """Raises AccessRefused where others could read incoming; gives warnings where that is accepted.
+
+    `what` ends the error: what became of the pull.
+    """
+    readers = other_readers(cluster)
+    if readers.refused:
+        raise AccessRefused(
+            f"{listed(readers.refused)} could read incoming on {cluster}, where indices are before they are "
+            f"sanitised: {what} {advice_for(cluster, readers)}"
+        )
+    if readers.known:
+        log.info(
+            "%s can read incoming on %s, and may: %s", len(readers.known), cluster, listed(readers.known)
+        )
+    if not readers.told:
+        log.warning(
+            "%s does not tell who else could read incoming, where indices are before they are sanitised: see "
+            "that no application has a privilege on env-sync-* there, nor on *.",
+            cluster,
+        )
+    return open_to_anybody(cluster, readers)
+
+
+def advice_for(cluster: Cluster, readers: Readers) -> str:
+    """What to do about those who are refused."""
+    if any(each.name == ANYBODY for each in readers.refused):
+        return (
+            "Switch on the cluster's security; or, if everybody who reaches it may read raw data, set "
+            f"`{OPEN}: true` in the extra of connection {cluster.connection.connection_id}."
+        )
+    return advice(cluster.connection)
+
+
+def open_to_anybody(cluster: Cluster, readers: Readers) -> tuple[str, ...]:
+    """A warning where the connection says that anybody may read incoming, and anybody can."""
+    if not any(each.name == ANYBODY for each in readers.known):
+        return ()
+    warning = (
+        f"incoming on {cluster} could be read by anybody before it was sanitised: `{OPEN}` of connection "
+        f"{cluster.connection.connection_id} allows it"
+    )
+    return (warning,)
+
+
+def readers_among(accounts: Accounts, ours: str, reach: Reach) -> Iterator[Reader]:
+    """Those of the accounts that reach something, but for `ours`, by what they have a role for."""
+    reached = _reached(accounts, reach)
+    by_user = {
+        name: found
+        for name, user in accounts.users.items()
+        if name != ours
+        and user.get("enabled", True)
+        and (found := _by_roles(name, user.get("roles") or (), accounts, reached)) is not None
+    }
+    yield from by_user.values()
+    acted = {ours, *by_user}
+    for name, user in accounts.users.items():
+        if name == ours or name in by_user or not user.get("enabled", True):
+            continue
+        for role in user.get("roles") or ():
+            descriptor = accounts.roles.get(role, {})
+            if target := next((each for each in sorted(acted) if may_run_as(descriptor, each)), None):
+                yield Reader(name=name, by=f"role {role}, which may act as {target}")
+                break
+    for name, mapping in accounts.mappings.items():
+        if not mapping.get("enabled", True):
+            continue
+        said = f"role_mapping:{name}"
+        if mapping.get("role_templates"):
+            yield Reader(name=said, by="roles that are made up at each login")
+        elif (found := _by_roles(said, mapping.get("roles") or (), accounts, reached)) is not None:
+            # Who it is for stands in a directory elsewhere, so administrators are told by name as well.
+            yield evolve(found, administrator=False)
+    for key in accounts.keys:
+        if (by := _by_key(key, {ours, *by_user}, accounts, reach)) is not None:
+            yield Reader(name=f"api_key:{key.get('id')}", by=by)
+
+
+def _reached(accounts: Accounts, reach: Reach) -> dict[str, str]:
+    """The roles that reach something, with by what."""
+    return {name: by for name, role in accounts.roles.items() if (by := reach(role)) is not None}
+
+
+def _by_roles(
+    name: str, roles: Iterable[str], accounts: Accounts, reached: Mapping[str, str]
+) -> Reader | None:
+    held = [role for role in roles if role in reached]
+    # A role that the cluster does not tell of stands in a file of its nodes.
+    unknown = [role for role in roles if role not in accounts.roles]
+    if held:
+        user = accounts.users.get(name) or {}
+        built_in = bool((user.get("metadata") or {}).get("_reserved"))
+        administrator = built_in and any(is_administrator(role, accounts.roles[role]) for role in held)
+        role = sorted(held)[0]
+        return Reader(name=name, by=f"role {role}: {reached[role]}", administrator=administrator)
+    if unknown and accounts.told:
+        return Reader(name=name, by=f"role {sorted(unknown)[0]}, {UNTOLD}")
+    return None
+
+
+def _by_key(key: Mapping[str, Any], wide: Collection[str], accounts: Accounts, reach: Reach) -> str | None:
+    """An API key allows what stands in it, and of that no more than its owner had when it was made."""
+    if key.get("invalidated"):
+        return None
+    expires = key.get("expiration")
+    if expires is not None and dt.datetime.fromtimestamp(int(expires) / 1000, dt.UTC) < dt.datetime.now(
+        dt.UTC
+    ):
+        return None
+    owner = str(key.get("username"))
+    limits = [_any_reach(roles, reach) for roles in _limits(key)]
+    if limits:
+        return None if None in limits else f"{limits[0]}; it is of {owner}"
+    if owner in accounts.users and owner not in wide:
+        return None
+    return f"what its owner, {owner}, may"
+
+
+def _limits(key: Mapping[str, Any]) -> Iterator[Iterable[Descriptor]]:
+    """Each of what limits a key, where the cluster tells (from 8.4): all of them must allow it."""
+    if own := key.get("role_descriptors"):
+        yield own.values()
+    for limited in key.get("limited_by") or ():
+        yield limited.values()
+
+
+def _any_reach(roles: Iterable[Descriptor], reach: Reach) -> str | None:
+    return next((by for role in roles if (by := reach(role)) is not None), None)
+
+
+class _Open:
+    """A cluster that asks nobody who he is."""
+
+
+class _Closed:
+    """One that wants a login."""
+
+
+def _found(cluster: Cluster, reach: Reach) -> Readers:
+    accepted = accepted_by(cluster.connection)
+    stranger = _stranger(cluster)
+    if isinstance(stranger, _Open):
+        anybody = Reader(name=ANYBODY, by="there is no access control")
+        return Readers(found=(anybody,), accepted=accepted | _anybody(cluster))
+    accounts = _accounts(cluster)
+    found = [*readers_among(accounts, cluster.connection.login, reach)]
+    if not isinstance(stranger, _Closed):
+        given = _by_roles(ANYBODY, stranger, accounts, _reached(accounts, reach))
+        found += [given] if given is not None else []
+    return Readers(
+        found=tuple(sorted(found, key=str)), accepted=accepted | _anybody(cluster), told=accounts.told
+    )
+
+
+def _anybody(cluster: Cluster) -> frozenset[str]:
+    return frozenset({ANYBODY}) if cluster.connection.extra.get(OPEN) else frozenset()
+
+
+def _stranger(cluster: Cluster) -> _Open | _Closed | Sequence[str]:
+    """What a cluster is for who brings no login; the roles of one where it gives strangers some."""
+    with cluster.without_login() as stranger:
+        try:
+            said = stranger.ask("GET", ABOUT)
+        except AccessRefused:
+            return _Closed()
+        except RequestRefused:
+            # No security that can be asked.
+            try:
+                stranger.ask("GET", "/_cluster/health")
+            except AccessRefused:
+                return _Closed()
+            return _Open()
+        return tuple(map(str, said.get("roles") or ()))
+
+
+def _accounts(cluster: Cluster) -> Accounts:
+    roles, users, mappings = (
+        _told(cluster, f"/_security/{kind}") for kind in ("role", "user", "role_mapping")
+    )
+    keys = _told(cluster, "/_security/api_key", **_of_keys(cluster))
+    return Accounts(
+        roles=roles or {},
+        users=users or {},
+        mappings=mappings or {},
+        keys=(keys or {}).get("api_keys") or (),
+        told=None not in (roles, users, mappings, keys),
+    )
+
+
+def _of_keys(cluster: Cluster) -> dict[str, bool]:
+    """From 8.5 a cluster tells what limits a key."""
+    version = cluster.version
+    return {"with_limited_by": True} if (version.major, version.minor) >= (8, 5) else {}
+
+
+def _told(cluster: Cluster, path: str, **params: bool) -> Mapping[str, Any] | None:
+    """What a cluster answers; None where it does not tell, or has no such question."""
+    try:
+        answer: Mapping[str, Any] = cluster.ask("GET", path, None, timeout=None, **params)
+    except (AccessRefused, RequestRefused):
+        return None
+    return answer

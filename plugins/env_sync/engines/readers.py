@@ -1,0 +1,78 @@
+"""Accounts that could read a copy before it is sanitised, and which of them a connection accepts by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from env_sync.engines.contract import ServerConnection
+from env_sync.errors import AccessRefused
+
+ACCEPTED = "accepted_readers"
+"""In a connection's extra: the names of accounts that may read what is not sanitised yet."""
+OPEN = "open_to_anybody"
+"""In a connection's extra: that the server lets in whoever comes is known, and may be."""
+SHOWN = 5
+"""How many a message names."""
+
+
+@frozen(kw_only=True)
+class Reader:
+    """Who could read it."""
+
+    name: str
+    """By this it is accepted."""
+    by: str
+    """What lets it: `role x`."""
+    administrator: bool = False
+    """Whether it runs the server: it is told of, and stops nothing."""
+
+    def __str__(self) -> str:
+        return f"{self.name} (by {self.by})"
+
+
+@frozen(kw_only=True)
+class Readers:
+    """All who were found. `told` is False where the server does not tell of all."""
+
+    found: tuple[Reader, ...]
+    accepted: frozenset[str] = frozenset()
+    told: bool = True
+
+    @property
+    def refused(self) -> tuple[Reader, ...]:
+        """Those who stop a pull that sanitises."""
+        return tuple(each for each in self.found if not each.administrator and each.name not in self.accepted)
+
+    @property
+    def known(self) -> tuple[Reader, ...]:
+        """Those who may: administrators, and who is accepted."""
+        refused = self.refused
+        return tuple(each for each in self.found if each not in refused)
+
+
+def accepted_by(connection: ServerConnection) -> frozenset[str]:
+    """The names that a connection accepts. Raises AccessRefused where its extra holds no list of names."""
+    said = connection.extra.get(ACCEPTED) or ()
+    if not isinstance(said, list | tuple) or not all(isinstance(each, str) for each in said):
+        raise AccessRefused(
+            f"`{ACCEPTED}` in the extra of connection {connection.connection_id} is no list of names: write "
+            f'"{ACCEPTED}": ["one", "another"]. Nothing was touched.'
+        )
+    return frozenset(said)
+
+
+def listed(readers: Iterable[Reader], shown: int = SHOWN) -> str:
+    """The first of them by name, and how many more there are."""
+    said = [str(each) for each in readers]
+    more = f", and {len(said) - shown} more" if len(said) > shown else ""
+    return f"{', '.join(said[:shown])}{more}"
+
+
+def advice(connection: ServerConnection) -> str:
+    """What to do about those who are refused."""
+    return (
+        "Take that from them; or, where one may read it as it is above, write its name into "
+        f"`{ACCEPTED}` in the extra of connection {connection.connection_id}."
+    )

@@ -1,0 +1,187 @@
+"""Whoever could read incoming on a cluster stops what sanitises, unless the connection accepts it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from env_sync.engines.contract import ServerConnection
+from env_sync.errors import AccessRefused, ProofMissing
+from env_sync.finding import Level
+from env_sync.hieradata.sync import Action
+from env_sync.secret import Secret
+from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices
+from tests.integration.elasticsearch.stub import secured
+
+SECRET = "a password of these tests"  # of a login that the test's own server asks for
+SANITISE = "- delete_by_query: people\n  query: {match_all: {}}\n"
+WIDE = {"cluster": [], "indices": [{"names": ["*"], "privileges": ["read", "view_index_metadata"]}]}
+NARROW = {"cluster": [], "indices": [{"names": ["people"], "privileges": ["read"]}]}
+SUPERUSER = {
+    "cluster": ["all"],
+    "indices": [{"names": ["*"], "privileges": ["all"]}],
+    "metadata": {"_reserved": True},
+}
+
+
+@pytest.fixture
+def security() -> dict[str, Any]:
+    """What a cluster says where nobody but administrators could read incoming."""
+    return {
+        "role": {"superuser": SUPERUSER, "wide": WIDE, "narrow": NARROW},
+        "user": {
+            "elastic": {"roles": ["superuser"], "enabled": True, "metadata": {"_reserved": True}},
+            "app": {"roles": ["narrow"], "enabled": True, "metadata": {}},
+            "env_sync": {"roles": ["superuser"], "enabled": True, "metadata": {}},
+        },
+        "role_mapping": {},
+        "api_key": {"api_keys": []},
+    }
+
+
+@pytest.fixture
+def connection(stage7: Stage, security: dict[str, Any]) -> Iterator[ServerConnection]:
+    """A connection to the target that has a login, and accepts nobody."""
+    index_documents(stage7.source, "people", 3)
+    index_documents(stage7.target, "people", 1)
+    with secured(stage7.target.port, {"env_sync": SECRET}, security) as port:
+        yield evolve(
+            stage7.connection(stage7.target, port),
+            login="env_sync",
+            password=Secret(SECRET),
+            extra={"scheme": "http", "timeout": 20},
+        )
+
+
+def problems(stage: Stage, connection: ServerConnection, level: Level = Level.PROBLEM) -> str:
+    """What a look before the night finds."""
+    engine = stage.engine(transformation=SANITISE, take=False, work={"connection": connection})
+    files = [engine.work.sync.transformation] if engine.work.sync.transformation else []
+    found = engine.preflight(files, None).findings
+    return "\n".join(each.what for each in found if each.level is level)
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.parametrize("action", [Action.COPY, Action.PULL])
+def test_an_open_cluster_stops_what_sanitises(stage7: Stage, action: Action) -> None:
+    index_documents(stage7.source, "people", 3)
+    stage7.push()
+    connection = evolve(stage7.connection(stage7.target), extra={"scheme": "http"})
+    engine = stage7.engine(action, transformation=SANITISE, work={"connection": connection})
+    with pytest.raises(
+        AccessRefused, match=r"anybody without a login .* nothing was restored.*open_to_anybody"
+    ):
+        stage7.fill(engine)
+    assert indices(stage7.target) == set()
+    assert "anybody without a login" in problems(stage7, connection)
+
+
+def test_an_open_cluster_that_is_accepted_is_told_each_night(stage7: Stage) -> None:
+    index_documents(stage7.source, "people", 3)
+    engine = stage7.engine(transformation=SANITISE)
+    [warning] = stage7.fill(engine).warnings
+    assert "could be read by anybody before it was sanitised" in warning
+    assert problems(stage7, stage7.connection(stage7.target)) == ""
+    assert warning in problems(stage7, stage7.connection(stage7.target), Level.NOTE)
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.parametrize(
+    ("path", "name", "value", "said"),
+    [
+        ("user", "nosy", {"roles": ["wide"], "enabled": True}, r"nosy \(by role wide: read on \*\)"),
+        ("role_mapping", "staff", {"roles": ["wide"], "enabled": True}, "role_mapping:staff"),
+        ("api_key", "api_keys", [{"id": "k1", "username": "elastic"}], "api_key:k1"),
+        (
+            "role",
+            "narrow",
+            {"cluster": ["create_snapshot"]},
+            r"app \(by role narrow: create_snapshot on the cluster\)",
+        ),
+    ],
+)
+def test_whoever_could_read_incoming_stops_it(
+    stage7: Stage,
+    connection: ServerConnection,
+    security: dict[str, Any],
+    path: str,
+    name: str,
+    value: Any,
+    said: str,
+) -> None:
+    assert problems(stage7, connection) == ""
+    assert "elastic (by role superuser" in problems(stage7, connection, Level.NOTE)
+    security[path] = {**security[path], name: value}
+    engine = stage7.engine(transformation=SANITISE, work={"connection": connection})
+    with pytest.raises(AccessRefused, match=said) as refused:
+        stage7.fill(engine)
+    assert "accepted_readers" in str(refused.value)
+    assert indices(stage7.target) == {"people"}
+    [only] = problems(stage7, connection).splitlines()
+    assert "could read incoming" in only
+    accepted = only.partition(" (by")[0]
+    extra = {**connection.extra, "accepted_readers": [accepted]}
+    assert problems(stage7, evolve(connection, extra=extra)) == ""
+
+
+def test_who_is_accepted_by_name_stops_nothing(
+    stage7: Stage, connection: ServerConnection, security: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    security["user"]["nosy"] = {"roles": ["wide"], "enabled": True}
+    accepting = evolve(connection, extra={**connection.extra, "accepted_readers": ["nosy"]})
+    caplog.set_level("INFO")
+    stage7.bring(transformation=SANITISE, work={"connection": accepting})
+    assert count(stage7.target, "people") == 0
+    assert any("nosy (by role wide: read on *)" in each for each in caplog.messages)
+
+
+@pytest.mark.probe("a right that reaches the copies")
+def test_strangers_who_are_given_a_role(
+    stage7: Stage, connection: ServerConnection, security: dict[str, Any]
+) -> None:
+    security["anonymous"] = {"username": "_anonymous", "roles": ["narrow"]}
+    assert problems(stage7, connection) == ""
+    security["anonymous"] = {"username": "_anonymous", "roles": ["wide"]}
+    engine = stage7.engine(transformation=SANITISE, work={"connection": connection})
+    with pytest.raises(AccessRefused, match=r"anybody without a login \(by role wide: read on \*\)"):
+        stage7.fill(engine)
+    assert indices(stage7.target) == {"people"}
+
+
+@pytest.mark.probe("a right that is given during a pull")
+def test_somebody_who_is_let_in_meanwhile(
+    stage7: Stage, connection: ServerConnection, security: dict[str, Any]
+) -> None:
+    engine = stage7.engine(transformation=SANITISE, work={"connection": connection})
+    stage7.fill(engine)
+    security["user"]["nosy"] = {"roles": ["wide"], "enabled": True}
+    with pytest.raises(AccessRefused, match=r"nosy .* incoming was dropped and live is untouched"):
+        stage7.sanitise(engine)
+    assert indices(stage7.target) == {"people"}
+    with pytest.raises(ProofMissing):
+        stage7.promote(engine)
+    assert count(stage7.target, "people") == 1
+
+
+def test_a_cluster_that_does_not_tell_is_said_to(
+    stage7: Stage, connection: ServerConnection, security: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    del security["role"]
+    assert problems(stage7, connection) == ""
+    assert "does not tell env_sync who else could read incoming" in problems(stage7, connection, Level.NOTE)
+    stage7.fill(stage7.engine(transformation=SANITISE, work={"connection": connection}))
+    assert any("does not tell who else could read incoming" in each for each in caplog.messages)
+
+
+def test_names_that_are_no_list(stage7: Stage, connection: ServerConnection) -> None:
+    wrong = evolve(connection, extra={**connection.extra, "accepted_readers": "nosy"})
+    engine = stage7.engine(transformation=SANITISE, work={"connection": wrong})
+    with pytest.raises(AccessRefused, match="is no list of names"):
+        stage7.fill(engine)
+
+
+def test_where_the_repository_is_is_told(stage7: Stage, connection: ServerConnection) -> None:
+    assert f"{stage7.target.repositories / stage7.repository}" in problems(stage7, connection, Level.NOTE)
