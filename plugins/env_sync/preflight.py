@@ -296,6 +296,7 @@ def _look_at_sync(
             findings += looked.findings
             findings += _look_at_stamps(sync, target.settings, engine)
             live_size = looked.live_size
+            said += [looked.said] if looked.said else []
     if sync.action is Action.PUSH and live_size is not None:
         said.append(f"live takes {_size(live_size)}")
     if bucket is not None:

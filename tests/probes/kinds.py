@@ -57,7 +57,6 @@ KINDS = (
         tries="Somebody is let into incoming after it was made and before it is promoted.",
         must_hold="Promote refuses.",
         not_applicable={FILES: "one directory keeps all others out, and nothing below it can let them in"},
-        not_probed={MONGODB: "rights are looked at before the restore only"},
     ),
     Kind(
         name="a forged proof",

@@ -199,10 +199,14 @@ class DumpHead:
 
 @frozen(kw_only=True)
 class Preflight:
-    """What an engine found out about one sync. `live_size` is in bytes; None where it could not be told."""
+    """What an engine found out about one sync. `live_size` is in bytes; None where it could not be told.
+
+    `said` is worth showing also where nothing was found; it may be "".
+    """
 
     findings: tuple[Finding, ...]
     live_size: int | None
+    said: str = ""
 
 
 @frozen(kw_only=True)

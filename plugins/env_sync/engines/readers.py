@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
 from env_sync.engines.contract import ServerConnection
 from env_sync.errors import AccessRefused
+from env_sync.finding import Finding, note
 
 ACCEPTED = "accepted_readers"
 """In a connection's extra: the names of accounts that may read what is not sanitised yet."""
 OPEN = "open_to_anybody"
 """In a connection's extra: that the server lets in whoever comes is known, and may be."""
+ANYBODY = "anybody without a login"
+"""The name of whoever comes."""
 SHOWN = 5
 """How many a message names."""
 
@@ -50,6 +53,23 @@ class Readers:
         """Those who may: administrators, and who is accepted."""
         refused = self.refused
         return tuple(each for each in self.found if each not in refused)
+
+    @property
+    def said(self) -> str:
+        """Who runs the server, for a look before the night; "" where nobody was found."""
+        administrators = [each for each in self.found if each.administrator]
+        if not administrators:
+            return ""
+        return f"administrators can read incoming: {listed(administrators, len(administrators))}"
+
+    def findings(self, connection: ServerConnection) -> Iterator[Finding]:
+        """Those who are accepted by name, for a look before the night."""
+        named = [each for each in self.known if not each.administrator and each.name != ANYBODY]
+        if named:
+            yield note(
+                f"{listed(named, len(named))} can read incoming before it is sanitised, and may: {ACCEPTED} "
+                f"of connection {connection.connection_id} names them."
+            )
 
 
 def accepted_by(connection: ServerConnection) -> frozenset[str]:

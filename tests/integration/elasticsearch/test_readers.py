@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import ServerConnection
+from env_sync.engines.contract import Preflight, ServerConnection
 from env_sync.errors import AccessRefused, ProofMissing
 from env_sync.finding import Level
 from env_sync.hieradata.sync import Action
@@ -56,12 +56,14 @@ def connection(stage7: Stage, security: dict[str, Any]) -> Iterator[ServerConnec
         )
 
 
+def looked(stage: Stage, connection: ServerConnection) -> Preflight:
+    engine = stage.engine(transformation=SANITISE, take=False, work={"connection": connection})
+    return engine.preflight([stage.folder / "sanitise.yaml"], None)
+
+
 def problems(stage: Stage, connection: ServerConnection, level: Level = Level.PROBLEM) -> str:
     """What a look before the night finds."""
-    engine = stage.engine(transformation=SANITISE, take=False, work={"connection": connection})
-    files = [engine.work.sync.transformation] if engine.work.sync.transformation else []
-    found = engine.preflight(files, None).findings
-    return "\n".join(each.what for each in found if each.level is level)
+    return "\n".join(each.what for each in looked(stage, connection).findings if each.level is level)
 
 
 @pytest.mark.probe("a right that reaches the copies")
@@ -113,7 +115,7 @@ def test_whoever_could_read_incoming_stops_it(
     said: str,
 ) -> None:
     assert problems(stage7, connection) == ""
-    assert "elastic (by role superuser" in problems(stage7, connection, Level.NOTE)
+    assert "elastic (by role superuser" in looked(stage7, connection).said
     security[path] = {**security[path], name: value}
     engine = stage7.engine(transformation=SANITISE, work={"connection": connection})
     with pytest.raises(AccessRefused, match=said) as refused:
@@ -125,6 +127,7 @@ def test_whoever_could_read_incoming_stops_it(
     accepted = only.partition(" (by")[0]
     extra = {**connection.extra, "accepted_readers": [accepted]}
     assert problems(stage7, evolve(connection, extra=extra)) == ""
+    assert f"{accepted} (by" in problems(stage7, evolve(connection, extra=extra), Level.NOTE)
 
 
 def test_who_is_accepted_by_name_stops_nothing(

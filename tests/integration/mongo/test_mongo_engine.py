@@ -30,10 +30,12 @@ from env_sync.errors import (
     EnvSyncError,
     LeaseHeld,
     LeaseLost,
+    ProofMissing,
     RestoreFailed,
     ServerUnreachable,
     ToolFailed,
 )
+from env_sync.finding import Level
 from env_sync.hieradata.sync import Action
 from sandbox.mongodb import MongoDBServer
 from tests.integration.conformance.mongo.rich import fill_rich
@@ -170,6 +172,101 @@ def test_a_user_of_another_database_stops_it_as_well(stage: Stage) -> None:
     with engine.at_work(), pytest.raises(AccessRefused, match=r"app \(by role readWriteAnyDatabase\)"):
         engine.restore(dump)
     assert stage.names(f"{stage.database}__incoming") == set()
+
+
+@pytest.fixture
+def watcher(stage: Stage) -> Iterator[str]:
+    """A user who may read every change of every collection, as the exporters of monitoring do."""
+    name = f"watcher_{stage.database}"
+    stage.server.create_user(name, SECRET, [{"role": "read", "db": "local"}])
+    yield name
+    with stage.server.connected() as client:
+        client.admin.command("dropUser", name)
+
+
+@pytest.mark.probe("a right that reaches the copies")
+def test_whoever_could_read_the_oplog_stops_it_unless_accepted_by_name(stage: Stage, watcher: str) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    file = stage.folder / "sanitise.yaml"
+    engine = stage.engine(transformation=REDACT)
+    with (
+        engine.at_work(),
+        pytest.raises(AccessRefused, match=rf"{watcher} \(by role read\).*accepted_readers"),
+    ):
+        engine.restore(dump)
+    assert stage.names(f"{stage.database}__incoming") == set()
+    found = engine.preflight([file], None).findings
+    assert [each.level for each in found if watcher in each.what] == [Level.PROBLEM]
+    assert "root (by role root)" in engine.preflight([file], None).said
+    engine.release_lease()
+    extra = {**engine.work.connection.extra, "accepted_readers": [watcher]}
+    engine = stage.engine(transformation=REDACT, connection=evolve(engine.work.connection, extra=extra))
+    stage.sanitise(engine, dump)
+    found = engine.preflight([file], None).findings
+    assert [each.level for each in found if watcher in each.what] == [Level.NOTE]
+
+
+@pytest.mark.probe("a right that is given during a pull")
+def test_somebody_who_is_let_in_meanwhile(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    engine = stage.engine(transformation=REDACT)
+    name = f"nosy_{stage.database}"
+    with engine.at_work():
+        engine.restore(dump)
+    stage.server.create_user(name, SECRET, [{"role": "read", "db": f"{stage.database}__incoming"}])
+    try:
+        with engine.at_work(), pytest.raises(AccessRefused, match=f"{name} .*incoming was dropped"):
+            engine.sanitise([stage.folder / "sanitise.yaml"])
+    finally:
+        with stage.server.connected() as client:
+            client.admin.command("dropUser", name)
+    assert stage.names(f"{stage.database}__incoming") == set()
+    with pytest.raises(ProofMissing):
+        stage.promote(engine)
+
+
+@pytest.mark.probe("a right that reaches the copies")
+def test_a_profiler_that_would_keep_documents_stops_it(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    engine = stage.engine(transformation=REDACT)
+    incoming = f"{stage.database}__incoming"
+    with stage.server.connected() as client:
+        client[incoming].command("profile", 2)
+        try:
+            with engine.at_work(), pytest.raises(AccessRefused, match=r"the profiler .* is on \(level 2\)"):
+                engine.restore(dump)
+            found = engine.preflight([stage.folder / "sanitise.yaml"], None).findings
+            assert any("the profiler" in each.what and each.level is Level.PROBLEM for each in found)
+        finally:
+            client[incoming].command("profile", 0)
+
+
+@pytest.mark.probe("a right that reaches the copies")
+def test_no_image_of_what_was_before_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = '{"changeStreamPreAndPostImages": {"enabled": true}}'
+    dump = stage.dump_of(
+        folder(
+            {
+                f"{stage.database}/people.bson": bson.encode({"_id": 0, "email": PRIVATE}),
+                f"{stage.database}/people.metadata.json": f'{{"options": {images}, "indexes": []}}'.encode(),
+            }
+        )
+    )
+    made: dict[str, bool] = {}
+    write = Session.write
+
+    def watched(session: Session, database: str, command: Mapping[str, Any]) -> dict[str, Any]:
+        if "create" in command:
+            made[database] = "changeStreamPreAndPostImages" in command
+        return write(session, database, command)
+
+    monkeypatch.setattr(Session, "write", watched)
+    stage.sanitise(stage.engine(transformation=REDACT), dump)
+    # Beside live, where only what is sanitised comes, it is as in the dump.
+    assert made == {f"{stage.database}__incoming": False, stage.database: True}
 
 
 def test_a_server_that_lets_anybody_in_stops_it_unless_that_is_said_to_be_right(

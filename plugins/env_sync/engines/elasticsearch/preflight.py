@@ -11,7 +11,7 @@ from env_sync.engines.contract import Preflight
 from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import matches
-from env_sync.engines.elasticsearch.readers import ANYBODY, advice_for, open_to_anybody, other_readers
+from env_sync.engines.elasticsearch.readers import advice_for, open_to_anybody, other_readers
 from env_sync.engines.elasticsearch.sanitising import check_api
 from env_sync.engines.elasticsearch.snapshots import (
     choose_snapshot,
@@ -22,7 +22,7 @@ from env_sync.engines.elasticsearch.snapshots import (
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
 from env_sync.engines.elasticsearch.ways import choose_way, obstacles
-from env_sync.engines.readers import ACCEPTED, listed
+from env_sync.engines.readers import ANYBODY, Readers, listed
 from env_sync.errors import EnvSyncError
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action, Sync
@@ -49,7 +49,7 @@ def look_at_sync(
 ) -> Preflight:
     """What concerns one sync; the size is that of live's indices."""
     findings: list[Finding] = []
-    size = None
+    size, said = None, ""
     try:
         if sync.action is Action.COPY and source is not None:
             findings += _look_at_copy(sync, target, source)
@@ -71,14 +71,15 @@ def look_at_sync(
         if read:
             check_api(target, read)
         if sync.writes and (sync.transformation or sync.postprocess):
-            findings += _look_at_readers(sync, target)
+            readers = other_readers(target)
+            findings += _look_at_readers(sync, target, readers)
+            said = readers.said
     except EnvSyncError as error:
         findings.append(problem(str(error)))
-    return Preflight(findings=tuple(findings), live_size=size)
+    return Preflight(findings=tuple(findings), live_size=size, said=said)
 
 
-def _look_at_readers(sync: Sync, target: Cluster) -> Iterator[Finding]:
-    readers = other_readers(target)
+def _look_at_readers(sync: Sync, target: Cluster, readers: Readers) -> Iterator[Finding]:
     if readers.refused:
         yield problem(
             f"{listed(readers.refused, len(readers.refused))} could read incoming on {target}, where indices "
@@ -89,12 +90,7 @@ def _look_at_readers(sync: Sync, target: Cluster) -> Iterator[Finding]:
         yield note(
             f"{warning}.", "Switch on the cluster's security, and give applications roles of their own."
         )
-    known = [each for each in readers.known if each.name != ANYBODY]
-    if known:
-        yield note(
-            f"{listed(known, len(known))} can read incoming on {target}, and may: as administrators, or "
-            f"because {ACCEPTED} of connection {target.connection.connection_id} says so."
-        )
+    yield from readers.findings(target.connection)
     if not readers.told:
         yield note(
             f"{target} does not tell {target.connection.login or ANYBODY} who else could read incoming, "

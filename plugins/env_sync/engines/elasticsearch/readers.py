@@ -20,10 +20,9 @@ from env_sync.engines.elasticsearch.privileges import (
     reach_of,
     writes_records,
 )
-from env_sync.engines.readers import OPEN, Reader, Readers, accepted_by, advice, listed
+from env_sync.engines.readers import ANYBODY, OPEN, Reader, Readers, accepted_by, advice, listed
 from env_sync.errors import AccessRefused, RequestRefused
 
-ANYBODY = "anybody without a login"
 ABOUT = "/_security/_authenticate"
 UNTOLD = "of which the cluster does not tell what it allows"
 Reach = Callable[[Descriptor], str | None]

@@ -9,6 +9,8 @@ from env_sync.engines.mongo.definitions import Definition, Kind, shown
 from env_sync.engines.mongo.features import Features
 from env_sync.engines.mongo.session import Session
 
+IMAGES = "changeStreamPreAndPostImages"
+"""The option with which a server keeps each document as it was before a change, in a database of its own."""
 ONE_REQUEST = 20
 """Indexes that are built together: the server reads the collection once for all of them."""
 
@@ -42,9 +44,15 @@ def suited(definition: Definition, features: Features) -> tuple[Definition | Non
     return suits, tuple(warnings)
 
 
-def create(session: Session, database: str, name: str, definition: Definition) -> None:
-    """Make a collection, a view or a time series, with its options and without its indexes."""
-    session.write(database, {"create": name, **definition.options})
+def create(
+    session: Session, database: str, name: str, definition: Definition, *, images: bool = True
+) -> None:
+    """Make a collection, a view or a time series, with its options and without its indexes.
+
+    Without `images` the server keeps none of what its documents were before a change.
+    """
+    options = {each: value for each, value in definition.options.items() if images or each != IMAGES}
+    session.write(database, {"create": name, **options})
 
 
 def build_indexes(

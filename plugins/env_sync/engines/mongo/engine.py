@@ -33,7 +33,7 @@ from env_sync.engines.mongo.lease import MongoLeases
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
-from env_sync.engines.mongo.readers import open_to_anybody, other_readers
+from env_sync.engines.mongo.readers import refuse_readers
 from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
@@ -41,7 +41,6 @@ from env_sync.engines.mongo.stamp import read_live_stamp, read_or_refuse, read_s
 from env_sync.engines.mongo.transformation import read_transformations
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
-    AccessRefused,
     DumpDamaged,
     EnvSyncError,
     LeaseLost,
@@ -55,9 +54,6 @@ from env_sync.errors import (
 from env_sync.finding import Finding, problem
 from env_sync.manifest import Transformation
 from env_sync.postprocess.postprocess import Postprocess
-
-MANY = 5
-"""How many names a message gives."""
 
 
 class MongoEngine(DumpEngine):
@@ -197,6 +193,7 @@ class MongoEngine(DumpEngine):
                 run_transformations(session, place, entries, read, self.work.progress)
             with self.work.stopwatch.part("postprocess"):
                 ran = run_postprocess(session, place, postprocess)
+            self._refuse_readers(session, place, "incoming was dropped and live is untouched.")
             done = evolve(started, transformations=(*(one.said for one in read), *ran))
             if not place.beside_live:
                 write_stamp(session, place, self._now(session, done, CopyState.TRANSFORMED))
@@ -351,25 +348,13 @@ class MongoEngine(DumpEngine):
                 "was touched."
             )
 
-    def _refuse_readers(self, session: Session, place: Place) -> tuple[str, ...]:
+    def _refuse_readers(
+        self, session: Session, place: Place, what: str = "nothing was restored."
+    ) -> tuple[str, ...]:
         """Raises AccessRefused where others could read it; gives a warning where that may be."""
         if place.beside_live:
             return ()
-        readers = other_readers(session, place.database, self._database)
-        if readers is None:
-            self.work.log.warning(
-                "%s does not tell who else could read %s, where the dump is before it is sanitised: see "
-                "that no application has a role such as readAnyDatabase there.",
-                self._server,
-                place.database,
-            )
-        elif readers:
-            raise AccessRefused(
-                f"{', '.join(readers[:MANY])} could read {place.database} on {self._server}, where the dump "
-                "is before it is sanitised: nothing was restored. Give them roles on their own databases "
-                "instead."
-            )
-        return open_to_anybody(self._server, place.database)
+        return refuse_readers(session, place.database, self._database, self.work.log, what)
 
     def _entries(self, read: DumpFile) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
         """What is made of a dump's collections here, and warnings for what cannot be."""

@@ -33,6 +33,8 @@ class Features:
     tls_required: bool
     users_in_admin: bool
     """Has users of the whole server alone."""
+    profiler: bool
+    """Can keep what operations did in a collection of their database."""
     tries: int
     """How many times the reading of one collection is tried."""
 
@@ -51,6 +53,7 @@ MONGODB = Features(
     retry_writes=True,
     tls_required=False,
     users_in_admin=False,
+    profiler=True,
     tries=1,
 )
 DOCUMENTDB = Features(
@@ -72,6 +75,7 @@ DOCUMENTDB = Features(
     retry_writes=False,
     tls_required=True,
     users_in_admin=True,
+    profiler=False,
     tries=5,
 )
 FEATURES: Mapping[str, Features] = {"mongo": MONGODB, "documentdb": DOCUMENTDB}

@@ -42,7 +42,9 @@ def fill(work: Filling, batches: Callable[[], Iterator[Documents]], *, unique: b
     names = {entry.name: place.name(entry.number, entry.name) for entry in filled}
     with work.stopwatch.part("collections"):
         for entry in filled:
-            create(session, place.database, names[entry.name], entry.definition)
+            # What a transformation takes away must not stay in an image of what was before.
+            images = place.beside_live
+            create(session, place.database, names[entry.name], entry.definition, images=images)
     with work.stopwatch.part("documents"):
         work.progress.start(f"documents of {place.database}", None, "bytes")
         counts = load(

@@ -17,10 +17,17 @@ from env_sync.engines.mongo.definitions import Kind, described, shown
 from env_sync.engines.mongo.lease import COLLECTION
 from env_sync.engines.mongo.names import OURS, STAGED, Copies
 from env_sync.engines.mongo.promotion import JOURNAL
-from env_sync.engines.mongo.readers import open_to_anybody, other_readers
+from env_sync.engines.mongo.readers import (
+    UNPROFILED,
+    advice_for,
+    open_to_anybody,
+    other_readers,
+    profiled,
+)
 from env_sync.engines.mongo.server_errors import REFUSED, describe
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.transformation import read_transformations, unknown_collections
+from env_sync.engines.readers import Readers, listed
 from env_sync.errors import TransformationFailed
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action
@@ -28,8 +35,6 @@ from env_sync.postprocess.postprocess import Postprocess
 
 CONNECT_TIMEOUT = 5.0
 """Seconds that a server is given to answer: it is only looked at, and there may be many."""
-SHOWN = 5
-"""How many names a finding lists."""
 
 
 @frozen(kw_only=True)
@@ -98,6 +103,7 @@ def _may_use_leases(server: Server, session: Session) -> Iterator[Finding]:
 def look_at_sync(looking: Looking) -> Preflight:
     """Look at live, at what an earlier sync left, and at the transformations. Raises EnvSyncError."""
     findings: list[Finding] = []
+    said = ""
     with looking.server.session() as session, looking.server.errors(f"Looking at {looking.copies.live}"):
         listed = session.collections(looking.copies.live)
         ours = [str(each["name"]) for each in listed if str(each["name"]).startswith(OURS)]
@@ -109,7 +115,10 @@ def look_at_sync(looking: Looking) -> Preflight:
         else:
             findings += _head(looking)
             findings += _transformations(looking, names)
-            findings += _readers(looking, session)
+            if looking.transformations or looking.postprocess:
+                readers = other_readers(session, looking.copies.alone.database, looking.copies.live)
+                findings += _readers(looking, session, readers)
+                said = readers.said
             findings += _leftovers(looking, session, ours)
             if not live:
                 findings.append(note(f"There is no database {looking.where}: the first pull makes it."))
@@ -121,7 +130,7 @@ def look_at_sync(looking: Looking) -> Preflight:
                 for each in live
                 if each.kind is Kind.TIMESERIES
             ]
-    return Preflight(findings=tuple(findings), live_size=size)
+    return Preflight(findings=tuple(findings), live_size=size, said=said)
 
 
 def _size(session: Session, database: str) -> int | None:
@@ -173,25 +182,30 @@ def _transformations(looking: Looking, names: set[str]) -> Iterator[Finding]:
         )
 
 
-def _readers(looking: Looking, session: Session) -> Iterator[Finding]:
-    if not (looking.transformations or looking.postprocess):
-        return
+def _readers(looking: Looking, session: Session, readers: Readers) -> Iterator[Finding]:
     database = looking.copies.alone.database
-    for warning in open_to_anybody(looking.server, database):
+    for warning in open_to_anybody(looking.server, database, readers):
         yield note(f"{warning}.", "Give the server access control, and the application a role of its own.")
-    readers = other_readers(session, database, looking.copies.live)
-    if readers is None:
+    if not readers.told:
         yield note(
             f"{looking.server} does not tell {looking.server.connection.login} who else could read "
             f"{database}, where a dump is before it is sanitised.",
             "Give it the actions viewUser on the cluster, and viewUser and viewRole on admin; and see that "
             "no application has a role such as readAnyDatabase.",
         )
-    elif readers:
+    if readers.refused:
         yield problem(
-            f"{', '.join(readers[:SHOWN])} could read {database} on {looking.server}, where a dump is "
-            "before it is sanitised, so a pull refuses to start.",
-            "Give them roles on their own databases instead.",
+            f"{listed(readers.refused, len(readers.refused))} could read {database} on {looking.server}, "
+            "where a dump is before it is sanitised, so a pull refuses to start.",
+            advice_for(looking.server, readers),
+        )
+    yield from readers.findings(looking.server.connection)
+    if on := profiled(session, database):
+        yield problem(f"{on}, so a pull refuses to start.", UNPROFILED.format(database))
+    if not looking.server.features.profiler:
+        yield note(
+            f"Whether a profiler of {looking.server} logs slow operations with their values cannot be asked.",
+            "See that its parameter group has profiler disabled, or who reads those logs.",
         )
     try:
         session.collections(database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,30 +11,42 @@ from pymongo.errors import OperationFailure
 
 from env_sync.engines.mongo.definitions import shown
 from env_sync.engines.mongo.session import Server, Session
+from env_sync.engines.readers import ANYBODY, OPEN, Reader, Readers, accepted_by, advice, listed
+from env_sync.errors import AccessRefused
 
-ADMINISTRATORS = frozenset(
-    {"root", "__system", "restore", "backup", "userAdminAnyDatabase", "dbAdminAnyDatabase"}
-)
-"""Roles of those who run the server: they can read whatever there is, or give themselves the right to."""
-READ_ANY = frozenset({"readAnyDatabase", "readWriteAnyDatabase"})
-READ_ONE = frozenset({"read", "readWrite", "dbOwner"})
+ADMINISTRATORS = frozenset({"root", "__system", "restore", "backup"})
+"""Roles of those who run the server, or keep copies of all of it: they are told of, and stop nothing."""
+READ_ANY = frozenset({"readAnyDatabase", "readWriteAnyDatabase", "dbAdminAnyDatabase"})
+READ_ONE = frozenset({"read", "readWrite", "dbOwner", "dbAdmin", "userAdmin"})
+"""`dbAdmin` may switch on the profiler, which keeps documents, and read it; `userAdmin` may give a right."""
+READ_OPLOG = frozenset({"read", "readWrite", "dbOwner"})
+"""On `local`: each change of every collection is in its oplog."""
+GIVE_RIGHTS = frozenset({"userAdminAnyDatabase", "userAdmin", "dbOwner"})
+"""On `admin`, and where our own user is."""
+LOOKS = frozenset({"find", "changeStream", "anyAction"})
+SETS_UP = frozenset({"enableProfiler", "createUser", "createRole", "grantRole", "changePassword"})
+"""Actions on a database after which one may look into it."""
+RIGHTS = frozenset({"createUser", "createRole", "grantRole", "changePassword", "anyAction"})
+OF_THE_SERVER = frozenset({"applyOps", "internal", "impersonate", "anyAction"})
+OPLOG = "local"
 ROLES: Mapping[str, Any] = {"rolesInfo": 1, "showPrivileges": True}
-OPEN = "open_to_anybody"
-"""In a connection's extra: that the server has no access control is known, and may be."""
 NOT_TOLD = (13, 59, 115, 303)
 """Codes by which a server does not tell, or does not know the question."""
 
 
-def other_readers(session: Session, database: str, live: str) -> tuple[str, ...] | None:
-    """The users, other than this one and administrators, who could read a database, with the role by which.
+def other_readers(session: Session, database: str, live: str) -> Readers:
+    """The users, other than this one, who could read a database, its profile or the oplog; by which role.
 
     Looks at the users of all databases, and at the roles of `admin` and of the database itself: those of
-    others cannot reach it (https://www.mongodb.com/docs/manual/core/collection-level-access-control/). None
-    where nobody was found and the server does not tell of all. Raises PyMongoError.
+    others cannot reach it (https://www.mongodb.com/docs/manual/core/collection-level-access-control/).
+    Raises PyMongoError, and AccessRefused where the connection does not say clearly whom it accepts.
     """
     server = session.server
-    if not server.connection.extra.get(OPEN) and _lets_anybody_in(server, database):
-        return (f"anybody without a login (set `{OPEN}: true` in the connection's extra if that may be)",)
+    accepted = accepted_by(server.connection)
+    if _lets_anybody_in(server, database):
+        allowed = {ANYBODY} if server.connection.extra.get(OPEN) else set()
+        found = Reader(name=ANYBODY, by="there is no access control")
+        return Readers(found=(found,), accepted=accepted | allowed)
     everywhere: Sequence[Mapping[str, Any]] | None = ()
     if not server.features.users_in_admin:
         everywhere = _told(session, "admin", {"usersInfo": {"forAllDBs": True}}, "users")
@@ -41,20 +54,87 @@ def other_readers(session: Session, database: str, live: str) -> tuple[str, ...]
     of_admin = _told(session, "admin", ROLES, "roles")
     users = [*(everywhere or ()), *(in_admin or ()), *(_told(session, live, {"usersInfo": 1}, "users") or ())]
     roles = [*(of_admin or ()), *(_told(session, database, ROLES, "roles") or ())]
-    found = readers_among(
-        {(str(user.get("db") or "admin"), str(user["user"])): user for user in users},
-        {(str(role["db"]), str(role["role"])): role for role in roles},
-        database,
-        (str(server.connection.extra.get("auth_source") or "admin"), server.connection.login),
+    return Readers(
+        found=all_readers(
+            {(str(user.get("db") or "admin"), str(user["user"])): user for user in users},
+            {(str(role["db"]), str(role["role"])): role for role in roles},
+            database,
+            (str(server.connection.extra.get("auth_source") or "admin"), server.connection.login),
+        ),
+        accepted=accepted,
+        told=None not in (everywhere, in_admin, of_admin),
     )
-    if not found and (everywhere is None or in_admin is None or of_admin is None):
-        return None
-    return found
 
 
-def open_to_anybody(server: Server, database: str) -> tuple[str, ...]:
-    """A warning where the connection says that anybody may read a database before it is sanitised."""
-    if not server.connection.extra.get(OPEN):
+def refuse_readers(
+    session: Session, database: str, live: str, log: logging.Logger, what: str
+) -> tuple[str, ...]:
+    """Raises AccessRefused where others could read a database; gives warnings where that is accepted.
+
+    `what` ends the error: what became of the pull. Raises PyMongoError.
+    """
+    server = session.server
+    if refused := profiled(session, database):
+        raise AccessRefused(f"{refused}: {what} {UNPROFILED.format(database)}")
+    readers = other_readers(session, database, live)
+    if readers.refused:
+        raise AccessRefused(
+            f"{listed(readers.refused)} could read {database} on {server}, where the dump is before it is "
+            f"sanitised: {what} {advice_for(server, readers)}"
+        )
+    if readers.known:
+        log.info(
+            "%s can read %s on %s, and may: %s", len(readers.known), database, server, listed(readers.known)
+        )
+    if not readers.told:
+        log.warning(
+            "%s does not tell who else could read %s, where the dump is before it is sanitised: see that no "
+            "application has a role such as readAnyDatabase there.",
+            server,
+            database,
+        )
+    return open_to_anybody(server, database, readers)
+
+
+UNPROFILED = (
+    "As an administrator: db.getSiblingDB({0!r}).setProfilingLevel(0), and drop system.profile there."
+)
+
+
+def profiled(session: Session, database: str) -> str:
+    """Who would keep the documents of a database as well, in words: the profiler; "" where it is off.
+
+    Raises PyMongoError.
+    """
+    if not session.server.features.profiler:
+        return ""
+    try:
+        level = int(session.command(database, {"profile": -1})["was"])
+    except OperationFailure as error:
+        if error.code in NOT_TOLD:
+            return ""
+        raise
+    if not level:
+        return ""
+    return (
+        f"the profiler of {database} on {session.server} is on (level {level}): it would keep documents that "
+        "are not sanitised in system.profile"
+    )
+
+
+def advice_for(server: Server, readers: Readers) -> str:
+    """What to do about those who are refused."""
+    if any(each.name == ANYBODY for each in readers.refused):
+        return (
+            "Give the server access control; or, if everybody who reaches it may read raw data, set "
+            f"`{OPEN}: true` in the extra of connection {server.connection.connection_id}."
+        )
+    return f"Give them roles on their own databases instead. {advice(server.connection)}"
+
+
+def open_to_anybody(server: Server, database: str, readers: Readers) -> tuple[str, ...]:
+    """A warning where the connection says that anybody may read a database, and anybody can."""
+    if not any(each.name == ANYBODY for each in readers.known):
         return ()
     warning = (
         f"{database} on {server} could be read by anybody before it was sanitised: `{OPEN}` of connection "
@@ -93,18 +173,29 @@ def readers_among(
     database: str,
     ours: tuple[str, str],
 ) -> tuple[str, ...]:
+    """Those of them who are no administrators, in words."""
+    found = all_readers(users, roles, database, ours)
+    return tuple(str(each) for each in found if not each.administrator)
+
+
+def all_readers(
+    users: Mapping[tuple[str, str], Mapping[str, Any]],
+    roles: Mapping[tuple[str, str], Mapping[str, Any]],
+    database: str,
+    ours: tuple[str, str],
+) -> tuple[Reader, ...]:
     """The same out of what usersInfo and rolesInfo say, each by database and name, as `ours` is."""
     found = []
     for (where, name), user in users.items():
         if (where, name) == ours:
             continue
+        said = shown(name) if where == "admin" else f"{shown(where)}.{shown(name)}"
         held = _all_roles(user.get("roles") or (), roles)
-        if any(each == "admin" and role in ADMINISTRATORS for each, role in held):
-            continue
-        by = [role for each, role in held if _reads(each, role, roles, database)]
-        if by:
-            found.append(f"{shown(name)} (by role {shown(sorted(by)[0])})")
-    return tuple(sorted(found))
+        if runs := sorted(role for each, role in held if each == "admin" and role in ADMINISTRATORS):
+            found.append(Reader(name=said, by=f"role {runs[0]}", administrator=True))
+        elif by := sorted(role for each, role in held if _reads(each, role, roles, database, ours[0])):
+            found.append(Reader(name=said, by=f"role {shown(by[0])}"))
+    return tuple(sorted(found, key=str))
 
 
 def _all_roles(
@@ -121,15 +212,32 @@ def _all_roles(
     return held
 
 
-def _reads(where: str, role: str, roles: Mapping[tuple[str, str], Mapping[str, Any]], database: str) -> bool:
+def _reads(
+    where: str, role: str, roles: Mapping[tuple[str, str], Mapping[str, Any]], database: str, ours: str
+) -> bool:
     if where == "admin" and role in READ_ANY:
         return True
     if where == database and role in READ_ONE:
         return True
-    for privilege in roles.get((where, role), {}).get("privileges") or ():
-        resource = privilege.get("resource") or {}
-        if "find" not in (privilege.get("actions") or ()):
-            continue
-        if resource.get("anyResource") or resource.get("db") in ("", database):
-            return True
-    return False
+    if where == OPLOG and role in READ_OPLOG:
+        return True
+    if where in ("admin", ours) and role in GIVE_RIGHTS:
+        return True
+    return any(
+        _allows(privilege.get("resource") or {}, frozenset(privilege.get("actions") or ()), database, ours)
+        for privilege in roles.get((where, role), {}).get("privileges") or ()
+    )
+
+
+def _allows(resource: Mapping[str, Any], actions: frozenset[str], database: str, ours: str) -> bool:
+    """Whether a privilege shows what is in a database, or lets somebody give himself the right to see it."""
+    if resource.get("anyResource"):
+        return bool(actions & (LOOKS | SETS_UP | OF_THE_SERVER))
+    if resource.get("cluster"):
+        return bool(actions & OF_THE_SERVER)
+    of = resource.get("db")
+    if of in ("", database) and actions & (LOOKS | SETS_UP):
+        return True
+    if of == OPLOG and actions & LOOKS:
+        return True
+    return of in ("admin", ours) and bool(actions & RIGHTS)

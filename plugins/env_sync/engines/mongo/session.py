@@ -43,7 +43,8 @@ class Server:
 
     `auth_source` (admin), `replica_set`, `direct_connection` (of a single server), `tls`, `tls_ca_file`,
     `read_preference` (of dumps; primary), `lease_database` (env_sync), `server_selection_timeout` (seconds),
-    `open_to_anybody` (the server has no access control, and a dump may lie there before it is sanitised).
+    `open_to_anybody` (the server has no access control, and a dump may lie there before it is sanitised),
+    `accepted_readers` (users who may read it there).
     """
 
     connection: ServerConnection
