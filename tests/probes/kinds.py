@@ -105,10 +105,11 @@ KINDS = (
     ),
     Kind(
         name="leases that somebody else made or may change",
-        tries="Somebody makes the database or table of leases first, hangs code on it, or has rights there.",
+        tries="Somebody makes the database or table of leases first, hangs code on it (triggers, rules, "
+        "policies, defaults, a view), or has rights there.",
         must_hold="The sync stops at once, reads and writes nothing there, and says what to do.",
         not_applicable={FILES: "the lease is a locked file in a directory that nobody else can enter"},
-        not_probed={POSTGRESQL: NOT_YET, MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
+        not_probed={MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
     ),
     Kind(
         name="a damaged or truncated dump",
@@ -196,14 +197,6 @@ KINDS = (
         name="raw rows because a line is missing",
         tries="The line of a transformation is deleted, and what came down so is pushed.",
         must_hold="Either is CRITICAL, and nothing is restored or uploaded, until somebody says why.",
-    ),
-    Kind(
-        name="leases where somebody else made the place",
-        tries="A database or table for the leases is made before us, or others may change it: it has "
-        "triggers, rules, policies, defaults, children, grants, or another owner.",
-        must_hold="It is refused before anything is written there, so nothing in it is run as the sync.",
-        not_applicable={FILES: "the lease is in a directory of mode 0700"},
-        not_probed={MYSQL: NOT_YET, MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
     ),
     Kind(
         name="settings that a transformation, live or a role changes",

@@ -12,7 +12,7 @@ from env_sync.finding import Level
 from env_sync.hieradata.sync import Action
 from tests.integration.postgresql.stage import SECRET, VERSIONS, Stage, working
 
-PROBE = pytest.mark.probe("leases where somebody else made the place")
+PROBE = pytest.mark.probe("leases that somebody else made or may change")
 OF_EACH_VERSION = pytest.mark.parametrize(
     "any_stage", [(name, False) for name in VERSIONS], indirect=True, ids=VERSIONS
 )
