@@ -9,10 +9,14 @@ from typing import Any
 
 from attrs import field, frozen
 
+from env_sync.changed_rows import Changed
+from env_sync.plain import from_plain
 from env_sync.sanitising import Badge, told
 from env_sync.stopwatch import Spent
 
 MEGABYTE = 1_000_000
+SHOWN = 3
+"""How many statements a line tells the rows of; the report's own text tells all."""
 SUCCESS = "success"
 BY_HAND = (
     "it was marked by hand, or only steps before it were run again: clear the group to run it as a whole"
@@ -72,6 +76,8 @@ class Report:
     """Where the time went, by step."""
     transformations: tuple[str, ...] = ()
     """The names of what ran: on incoming, or before the dump."""
+    statements: tuple[str, ...] = ()
+    """What each statement of these changed, e.g. `sanitise.sql:12 UPDATE users: 4,000 rows`."""
     undo: bool = False
     """Whether the run was to make previous live again."""
     replaced: bool | None = None
@@ -110,6 +116,10 @@ class Report:
             figures.append(told(self.badge, self.reason))
         if self.transformations:
             figures.append(f"transformed by {', '.join(self.transformations)}")
+        if self.statements:
+            more = len(self.statements) - SHOWN
+            shown = [*self.statements[:SHOWN], *([f"{more} more statements"] if more > 0 else [])]
+            figures.append(f"rows: {', '.join(shown)}")
         if self.unavailable is not None:
             figures.append(f"live unavailable for {self.unavailable:.2f} s")
         if self.spent:
@@ -200,6 +210,7 @@ def make_report(
         transformations=tuple(one["name"] for one in facts.get("transformations", ())),
         badge=str(facts.get("badge", "")),
         reason=str(facts.get("reason", "")),
+        statements=tuple(str(from_plain(Changed, one)) for one in facts.get("statements", ())),
         undo=outcome.undo,
         replaced=_replaced(action, outcome, result),
     )

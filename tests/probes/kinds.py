@@ -188,6 +188,13 @@ KINDS = (
         not_applicable={FILES: "there is no login, and no program is run"},
     ),
     Kind(
+        name="what a transformation does not reach",
+        tries="A statement's condition fits no row, a rule or a trigger turns it into nothing, or a table or "
+        "column is new and nothing names it.",
+        must_hold="The report is a WARNING that names the statement, the table or the column.",
+        not_applicable={FILES: NO_ROWS},
+    ),
+    Kind(
         name="a transformation that breaks out",
         tries="A transformation commits, rolls back, ends its own session, or never ends.",
         must_hold="There is no proof, so incoming is dropped and live stays as it was.",

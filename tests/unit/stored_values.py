@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from env_sync.changed_rows import Changed
 from env_sync.engines import history
 from env_sync.engines.contract import CopyState, Dump, Filled, Holder, Snapshot, Stamp
 from env_sync.engines.document_lease import Row, Worker
@@ -110,6 +111,7 @@ MANIFEST = Manifest(
     sanitised="SANITISED ABOVE",
     reason="nothing in it is personal",
 )
+CHANGED = Changed(file="sanitise.sql", line=12, what="UPDATE users", rows=4000, may_find_none=True)
 REPORT = Report(
     environment="integration",
     sync="pull_signon",
@@ -135,6 +137,7 @@ REPORT = Report(
     transformations=("sanitise.sql",),
     badge="SANITISED ABOVE",
     reason="nothing in it is personal",
+    statements=("sanitise.sql:12 UPDATE users: 4,000 rows",),
     undo=True,
     replaced=True,
     unsent=("icinga did not answer",),
@@ -186,6 +189,7 @@ VALUES: Mapping[str, Any] = {
         data_time=BORN,
         born_in="production",
         transformations=(REWRITE,),
+        statements=(CHANGED,),
         warnings=("large objects are left out",),
         badge="SANITISED ABOVE",
         reason="nothing in it is personal",
@@ -203,7 +207,11 @@ VALUES: Mapping[str, Any] = {
     ),
     "restored": Restored(dump_sha256=STAMP.dump_sha256, warnings=("a role is missing",)),
     "sanitised": Sanitised(
-        transformations=(SANITISE, REWRITE), badge="SANITISED", reason="nothing in it is personal"
+        transformations=(SANITISE, REWRITE),
+        badge="SANITISED",
+        reason="nothing in it is personal",
+        statements=(CHANGED,),
+        warnings=("a column is new",),
     ),
     "promoted": Promoted(unavailable=0.25, first=True, previous_kept=True, warnings=("a grant is lost",)),
     "live again": LiveAgain(

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "schedule",
         "cancellation",
+        "changed_rows",
         "progress",
         "plain",
         "manifest",

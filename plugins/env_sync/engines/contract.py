@@ -20,6 +20,7 @@ from typing import Any
 from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
+from env_sync.changed_rows import ChangedRows
 from env_sync.errors import WrongEnvironment
 from env_sync.finding import Finding
 from env_sync.hieradata.sync import Sync
@@ -225,6 +226,8 @@ class Work:
     """The cluster that a copy comes from."""
     stopwatch: Stopwatch = field(factory=Stopwatch)
     """Told how long the parts of a step take."""
+    changed_rows: ChangedRows = field(factory=ChangedRows)
+    """Told what the statements of transformations changed."""
 
     def check_environment(self) -> None:
         """Raises WrongEnvironment where the connection does not belong to the sync's environment."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from env_sync.changed_rows import Changed
 from env_sync.engines.contract import CopyState, DumpFacts, Stamp
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Manifest, Parent
 from env_sync.sanitising import badge_of_data
+from env_sync.steps.changes import changes_of
 from env_sync.steps.note import remove_note, write_note
 from env_sync.steps.results import Dumped
 from env_sync.steps.session import Session, make_folder
@@ -18,7 +20,7 @@ from env_sync.store import dump_key
 
 def dump(session: Session) -> Dumped:
     """A whole, consistent dump of live, and its manifest beside it."""
-    manifest, warnings = make_dump(session)
+    manifest, warnings, statements = make_dump(session)
     return Dumped(
         dump_key=manifest.key,
         size=manifest.size,
@@ -26,6 +28,7 @@ def dump(session: Session) -> Dumped:
         data_time=manifest.data_time,
         born_in=manifest.born_in,
         transformations=manifest.transformations,
+        statements=statements,
         warnings=warnings,
         badge=manifest.sanitised,
         reason=manifest.reason,
@@ -37,8 +40,11 @@ def pre_dump_files(sync: Sync) -> tuple[Path, ...]:
     return (sync.pre_dump_transformation,) if sync.pre_dump_transformation else ()
 
 
-def make_dump(session: Session) -> tuple[Manifest, tuple[str, ...]]:
-    """Dump live and write its manifest into the work folder; gives it, and warnings of what is not in it."""
+def make_dump(session: Session) -> tuple[Manifest, tuple[str, ...], tuple[Changed, ...]]:
+    """Dump live and write its manifest into the work folder.
+
+    Gives it, warnings, and what each statement of its transformations changed.
+    """
     make_folder(session.folder)
     remove_note(session.dump_file)
     with session.engine.at_work():
@@ -49,7 +55,8 @@ def make_dump(session: Session) -> tuple[Manifest, tuple[str, ...]]:
     write_note(session.dump_file, manifest)
     for warning in facts.warnings:
         session.log.warning(warning)
-    return manifest, facts.warnings
+    changes = changes_of(session)
+    return manifest, (*facts.warnings, *changes.warnings), changes.statements
 
 
 def _dump(session: Session) -> DumpFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from env_sync.engines.contract import CopyState, Filled, Snapshot, Waiting
+from env_sync.steps.changes import changes_of
 from env_sync.steps.results import Sanitised
 from env_sync.steps.sanitise import told_of, transformation_files, transformations_of
 from env_sync.steps.session import Session
@@ -54,7 +55,7 @@ def sanitise_indices(session: Session) -> Sanitised | Waiting:
             if isinstance(filled, Waiting):
                 return filled
         said = session.engine.sanitise(transformation_files(sync))
-    return told_of(said)
+    return told_of(said, changes_of(session))
 
 
 def _fill(session: Session) -> Filled | Waiting:

@@ -6,6 +6,7 @@ import datetime as dt
 
 from attrs import frozen
 
+from env_sync.changed_rows import Changed
 from env_sync.manifest import Transformation
 
 
@@ -56,12 +57,14 @@ class Restored:
 
 @frozen(kw_only=True)
 class Sanitised:
-    """Incoming is sanitised and says so itself."""
+    """Incoming is sanitised and says so itself. `statements`: what each of the transformations changed."""
 
     transformations: tuple[Transformation, ...]
     badge: str = ""
     reason: str = ""
     """Why nothing had to be sanitised, where that was said."""
+    statements: tuple[Changed, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -102,6 +105,7 @@ class Dumped:
     data_time: dt.datetime
     born_in: str
     transformations: tuple[Transformation, ...] = ()
+    statements: tuple[Changed, ...] = ()
     warnings: tuple[str, ...] = ()
     badge: str = ""
     reason: str = ""

@@ -6,15 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from env_sync.changed_rows import Changes
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.errors import TransformationFailed
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Transformation
 from env_sync.sanitising import badge_of_data
+from env_sync.steps.changes import changes_of
 from env_sync.steps.dump_file import obtain
 from env_sync.steps.results import Downloaded, Sanitised
 from env_sync.steps.session import Session
 from env_sync.steps.unsanitised import check_pull
+
+NOTHING_CHANGED = Changes()
 
 
 def transformation_files(sync: Sync) -> tuple[Path, ...]:
@@ -62,13 +66,15 @@ def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
             )
             session.dump_engine.restore(obtain(session, downloaded))
         stamp = session.engine.sanitise(transformation_files(session.sync), session.sync.postprocess)
-    return told_of(stamp)
+    return told_of(stamp, changes_of(session))
 
 
-def told_of(stamp: Stamp) -> Sanitised:
-    """The result of a step that left this proof."""
+def told_of(stamp: Stamp, changes: Changes = NOTHING_CHANGED) -> Sanitised:
+    """The result of a step that left this proof, and what its transformations changed."""
     return Sanitised(
         transformations=stamp.transformations,
+        statements=changes.statements,
+        warnings=changes.warnings,
         badge=badge_of_data(stamp.transformations, stamp.above, stamp.parents),
         reason=stamp.reason,
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from env_sync.cancellation import Cancellation
+from env_sync.changed_rows import ChangedRows
 from env_sync.connections import server_connection, source_connection, store_connection
 from env_sync.disk import is_full
 from env_sync.engines.contract import ClusterEngine, DumpEngine, Engine, Holder, Work
@@ -59,6 +60,7 @@ class Session:
     log: logging.Logger
     open_store: Callable[[], S3Store]
     stopwatch: Stopwatch = field(factory=Stopwatch)
+    changed_rows: ChangedRows = field(factory=ChangedRows)
     _engine: Engine | None = None
     """None for a bucket sync, which has no server."""
 
@@ -128,6 +130,7 @@ def open_session(
     check_allowed(sync, settings, request)
     folder = work_folder(sync, holder)
     stopwatch = Stopwatch()
+    changed_rows = ChangedRows()
     engine = None
     if isinstance(sync, Sync):
         engine = engine_class(sync.dbms)(
@@ -141,6 +144,7 @@ def open_session(
                 progress=progress,
                 log=log,
                 stopwatch=stopwatch,
+                changed_rows=changed_rows,
             )
         )
     return Session(
@@ -156,6 +160,7 @@ def open_session(
         engine=engine,
         open_store=lambda: _open_store(sync, cancellation, progress, log),
         stopwatch=stopwatch,
+        changed_rows=changed_rows,
     )
 
 

@@ -35,5 +35,5 @@ def _manifest(session: Session, dumped: Dumped) -> Manifest:
     ):
         return manifest
     session.log.info("The dump is not in %s, or not as it is to be now: dumping again", session.folder)
-    manifest, _ = make_dump(session)
+    manifest, *_ = make_dump(session)
     return manifest

@@ -75,6 +75,11 @@ class Subject(ABC):
     """Whether a first pull tells what somebody has still to do for its applications."""
     harmless_transformation: str = "SELECT 1;"
     """A transformation that changes nothing."""
+    statements_of_people: tuple[str, str] = (
+        "UPDATE people SET email = email;",
+        "UPDATE people SET email = '' WHERE id < 0;",
+    )
+    """Statements of a transformation, a line each: one that finds all people, and one that finds none."""
     closes_live: bool = False
     """Whether live lets nobody in for the moment of the swap."""
     push_options: Mapping[str, object] = {}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from env_sync.report import Result
-from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, Attempt, Stage
+from tests.integration.conformance.stage import NEW_LIVE, NEW_ROWS, OLD_LIVE, PULL, Attempt, Stage
 from tests.integration.conformance.subject import PRIVATE, TARGET
 
 BREAKING_OUT = ("commit", "commit and begin", "rollback", "open", "disconnect", "endless")
@@ -78,6 +78,19 @@ def test_a_transformation_that_fails_tells_no_row(pushed: Stage) -> None:
         pushed.configure()
         assert pushed.do(PULL).result is Result.CRITICAL
     pushed.settled(OLD_LIVE)
+
+
+@pytest.mark.probe("what a transformation does not reach")
+def test_a_statement_that_changes_no_row_is_a_warning(pushed: Stage) -> None:
+    pushed.transformation = "\n".join([pushed.subject.transformation(), *pushed.subject.statements_of_people])
+    pushed.configure()
+    last = pushed.transformation.count("\n") + 1
+    report = pushed.pull()
+    assert report.result is Result.WARNING
+    assert any(re.match(rf"sanitise\.sql:{last} .*people.* changed no row", why) for why in report.why)
+    [found] = [each for each in report.statements if each.startswith(f"sanitise.sql:{last - 1} ")]
+    assert re.search(rf"people.*: {NEW_ROWS:,} rows$", found), found
+    pushed.settled(NEW_LIVE)
 
 
 def test_only_what_is_sanitised_is_live(pushed: Stage) -> None:

@@ -265,7 +265,9 @@ class ElasticsearchEngine(ClusterEngine):
             read = read_transformations(transformations)
             write_record(target, self._sync, evolve(incoming, stamp=self._now(raw, CopyState.SANITISING)))
             with self.work.stopwatch.part("transformations"):
-                run_transformations(target, incoming.indices, read, self.work.progress)
+                run_transformations(
+                    target, incoming.indices, read, self.work.progress, self.work.changed_rows
+                )
             self._refuse_readers(target, "incoming was dropped and live is untouched.")
             uncounted = _uncounted(incoming.contents)
             indices = counted(target, incoming.indices, uncounted)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from env_sync.changed_rows import Changed, ChangedRows
 from env_sync.engines.command_file import NOTHING_DONE
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import matches
@@ -23,9 +24,16 @@ PATIENCE = 120
 
 
 def run_transformations(
-    cluster: Cluster, indices: Sequence[Copied], read: Sequence[Read], progress: Progress
+    cluster: Cluster,
+    indices: Sequence[Copied],
+    read: Sequence[Read],
+    progress: Progress,
+    changed_rows: ChangedRows,
 ) -> None:
-    """Run all statements, in order. Raises TransformationFailed."""
+    """Run all statements, in order; `changed_rows` is told the documents of each.
+
+    Raises TransformationFailed.
+    """
     statements = [statement for each in read for statement in each.statements]
     if not statements:
         return
@@ -36,9 +44,11 @@ def run_transformations(
     check_api(cluster, read)
     progress.start("statements of the transformation", len(statements), "items")
     for done, statement in enumerate(statements, start=1):
-        for each in indices:
-            if matches(each.name, [statement.pattern]):
-                _run(cluster, each, statement)
+        documents = sum(
+            _run(cluster, each, statement) for each in indices if matches(each.name, [statement.pattern])
+        )
+        what = f"{statement.api} {statement.pattern}"
+        changed_rows.add(Changed(file=statement.file, line=statement.line, what=what, rows=documents))
         progress.advance(done)
     progress.finish()
 
@@ -53,7 +63,8 @@ def check_api(cluster: Cluster, read: Sequence[Read]) -> None:
             )
 
 
-def _run(cluster: Cluster, copied: Copied, statement: Statement) -> None:
+def _run(cluster: Cluster, copied: Copied, statement: Statement) -> int:
+    """How many documents it changed."""
     path = f"/{quoted(copied.index)}/_{statement.api}"
     try:
         task = cluster.ask(
@@ -80,6 +91,7 @@ def _run(cluster: Cluster, copied: Copied, statement: Statement) -> None:
         raise _failed(statement, copied, ", ".join(kinds) or "it was not brought to its end")
     if done != said["total"]:
         raise _failed(statement, copied, f"{done} of {said['total']} documents were changed")
+    return int(done)
 
 
 def _await(cluster: Cluster, task: str, statement: Statement, copied: Copied) -> dict[str, Any]:

@@ -190,7 +190,7 @@ class MongoEngine(DumpEngine):
             write_stamp(session, place, started)
             entries = read_catalogue(session, place)
             with self.work.stopwatch.part("transformations"):
-                run_transformations(session, place, entries, read, self.work.progress)
+                run_transformations(session, place, entries, read, self.work.progress, self.work.changed_rows)
             with self.work.stopwatch.part("postprocess"):
                 ran = run_postprocess(session, place, postprocess)
             self._refuse_readers(session, place, "incoming was dropped and live is untouched.")

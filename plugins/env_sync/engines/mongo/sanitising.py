@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
+from env_sync.changed_rows import Changed, ChangedRows
 from env_sync.engines.command_file import NOTHING_DONE
 from env_sync.engines.mongo.catalogue import Entry
 from env_sync.engines.mongo.definitions import Kind, shown
@@ -26,6 +27,7 @@ def run_transformations(
     entries: Sequence[Entry],
     transformations: Sequence[Read],
     progress: Progress,
+    changed_rows: ChangedRows,
 ) -> None:
     """Run every command. Any error, also of one document, stops it; the caller drops incoming.
 
@@ -40,7 +42,7 @@ def run_transformations(
     progress.start(f"transformations of {place.database}", len(commands), "items")
     for command in commands:
         try:
-            session.write(place.database, _as_run(command))
+            reply = session.write(place.database, _as_run(command))
         except (OperationFailure, BulkWriteError) as error:
             if is_gone(error):
                 raise
@@ -50,6 +52,15 @@ def run_transformations(
                     f"Give it the role readWrite on {place.database}."
                 ) from None
             raise TransformationFailed(f"{command} failed: {describe(error)}. {NOTHING_DONE}") from None
+        if "n" in reply:
+            changed_rows.add(
+                Changed(
+                    file=command.file,
+                    line=command.line,
+                    what=f"{command.name} {shown(command.collections[0])}",
+                    rows=int(reply["n"]),
+                )
+            )
         progress.advance(1)
     progress.finish()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pymysql
 from attrs import evolve
 
+from env_sync.changed_rows import not_named
 from env_sync.engines.contract import (
     CleanUp,
     CopyState,
@@ -23,6 +24,7 @@ from env_sync.engines.contract import (
     Work,
 )
 from env_sync.engines.mysql.clean_up import clean_up
+from env_sync.engines.mysql.columns import read_columns
 from env_sync.engines.mysql.dump import dump_database
 from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.in_place import transform_in_place
@@ -205,7 +207,11 @@ class MySQLEngine(DumpEngine):
                         self._now(inside, started, CopyState.TRANSFORMED),
                         transformations=tuple(one.said for one in scripts),
                     ),
+                    self.work.changed_rows,
                 )
+                if scripts:
+                    now, before = (read_columns(inside, each) for each in (copies.incoming, copies.live))
+                    self.work.changed_rows.warn(not_named(before, now, [one.text for one in scripts]))
             check_closed(session, copies.incoming, TransformationFailed)
             with self._server.session(copies.incoming) as inside:
                 return set_aside(
@@ -360,7 +366,7 @@ class MySQLEngine(DumpEngine):
 
     def _dump_in_place(self, to: Path, scripts: Sequence[Script]) -> DumpFacts:
         with self._errors(TransformationFailed), self.work.stopwatch.part("transformations"):
-            transform_in_place(self._server, self._database, scripts)
+            transform_in_place(self._server, self._database, scripts, self.work.changed_rows)
         with self.work.stopwatch.part("dump"):
             return self._dump_live(to)
 

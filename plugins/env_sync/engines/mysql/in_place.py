@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from env_sync.changed_rows import ChangedRows
 from env_sync.engines.mysql.sanitising import run_script, set_as_client
 from env_sync.engines.mysql.script import LIVE, Script, refused
 from env_sync.engines.mysql.session import Server, Session
@@ -22,7 +23,9 @@ ALLOWED = frozenset(
 WITH_TRANSACTIONS = ("InnoDB", "ROCKSDB", "TokuDB", "ndbcluster", "SEQUENCE")
 
 
-def transform_in_place(server: Server, database: str, scripts: Sequence[Script]) -> None:
+def transform_in_place(
+    server: Server, database: str, scripts: Sequence[Script], changed_rows: ChangedRows
+) -> None:
     """Run transformations on live, all of them or none. Raises TransformationFailed, MySQLError."""
     for script in scripts:
         refuse_commits(script)
@@ -33,7 +36,7 @@ def transform_in_place(server: Server, database: str, scripts: Sequence[Script])
         for script in scripts:
             set_as_client(session)
             # Closing the session rolls back.
-            run_script(session, database, script, LIVE)
+            run_script(session, database, script, LIVE, changed_rows)
         session.execute("COMMIT")
 
 

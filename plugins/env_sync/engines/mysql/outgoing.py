@@ -179,6 +179,7 @@ def _transform(outgoing: Outgoing, scripts: Sequence[Script], made: Stamp) -> St
                     transformations=tuple(one.said for one in scripts),
                     changed=clock(inside),
                 ),
+                outgoing.work.changed_rows,
                 OUTGOING,
             )
         check_closed(session, copy, TransformationFailed)

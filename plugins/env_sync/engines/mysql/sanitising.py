@@ -7,15 +7,19 @@ from collections.abc import Callable, Sequence
 import pymysql
 from attrs import evolve
 
+from env_sync.changed_rows import Changed, ChangedRows, statement_name
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.engines.mysql.connecting import described, server_is_gone
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.objects import drop_object, read_objects_of
-from env_sync.engines.mysql.script import INCOMING, Place, Script
+from env_sync.engines.mysql.script import INCOMING, Place, Script, Step
 from env_sync.engines.mysql.session import Session
+from env_sync.engines.mysql.sql_text import meaning
 from env_sync.engines.mysql.stamp import read_dumped, read_objects, read_told, write_objects, write_stamp
 from env_sync.errors import ProofMissing, TransformationFailed
 from env_sync.redact import names_in
+
+COUNTED = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
 
 
 def run_transformations(
@@ -23,18 +27,19 @@ def run_transformations(
     copy: str,
     scripts: Sequence[Script],
     proof: Callable[[], Stamp],
+    changed_rows: ChangedRows,
     place: Place = INCOMING,
 ) -> Stamp:
     """Run them in one transaction in a copy, with the proof that they ran at its end; gives that.
 
-    A statement that changes a definition commits what is before it, as MySQL has it: until the proof is there
-    the copy counts as half done. Raises TransformationFailed, and MySQLError where the server went away; the
-    caller drops the database.
+    `changed_rows` is told what each statement changed. A statement that changes a definition commits what is
+    before it, as MySQL has it: until the proof is there the copy counts as half done. Raises
+    TransformationFailed, and MySQLError where the server went away; the caller drops the database.
     """
     for script in scripts:
         set_as_client(session)
         session.execute("START TRANSACTION")
-        run_script(session, copy, script, place)
+        run_script(session, copy, script, place, changed_rows)
     session.reset()
     if scripts:
         forget_history(session, copy, place)
@@ -77,13 +82,15 @@ def set_as_client(session: Session) -> None:
     session.execute("SET SESSION sql_mode = @@GLOBAL.sql_mode, foreign_key_checks = 1, unique_checks = 1")
 
 
-def run_script(session: Session, database: str, script: Script, place: Place) -> None:
+def run_script(
+    session: Session, database: str, script: Script, place: Place, changed_rows: ChangedRows
+) -> None:
     """Run one in the session's database. Raises TransformationFailed, and MySQLError as above."""
     # A server with lower_case_table_names says it in lower case.
     named = session.value("SELECT DATABASE()")
     for step in script.steps:
         try:
-            session.send(step.text.encode())
+            rows = session.send(step.text.encode())
         except pymysql.err.MySQLError as error:
             if server_is_gone(error):
                 raise
@@ -92,11 +99,27 @@ def run_script(session: Session, database: str, script: Script, place: Place) ->
                 f"Transformation {script.name}, line {step.line}: {said}. {place.aftermath}; correct the "
                 "transformation and run the group again."
             ) from None
+        if (what := _changing(step)) is not None:
+            changed_rows.add(
+                Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=script.is_rule)
+            )
     if session.value("SELECT DATABASE()") != named:
         raise TransformationFailed(
             f"Transformation {script.name} left {database} for another database. {place.aftermath}; take "
             "that out of it."
         )
+
+
+def _changing(step: Step) -> str | None:
+    """What a statement that changes rows is called; None for any other."""
+    parts = [
+        one.text.strip(b"`").decode(errors="replace")
+        for one in meaning(step.text.encode())
+        if one.kind in ("word", "name") or one.text == b"."
+    ]
+    verb = next((part.upper() for part in parts if part.upper() in COUNTED), None)
+    begins = parts[0].upper() if parts else ""
+    return statement_name(parts, verb) if verb and begins in (verb, "WITH") else None
 
 
 def set_aside(session: Session, copy: str, transformed: Stamp, now: Callable[[], Stamp]) -> Stamp:

@@ -92,6 +92,8 @@ class Script:
     steps: tuple[Step, ...]
     said: Transformation
     text: str
+    is_rule: bool = False
+    """Whether it is a postprocess: in some databases there is nothing for its rule to change."""
 
 
 def read_transformations(
@@ -131,7 +133,7 @@ def as_scripts(postprocess: Sequence[Postprocess], outside: Collection[str]) -> 
                 "in hieradata."
             )
         script = _read(f"postprocess {one.rule}", one.sql("mysql").encode(), outside, INCOMING)
-        found.append(evolve(script, said=Transformation(name=one.name, sha256=one.sha256)))
+        found.append(evolve(script, said=Transformation(name=one.name, sha256=one.sha256), is_rule=True))
     return tuple(found)
 
 

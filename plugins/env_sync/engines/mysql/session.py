@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import datetime as dt
+import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,7 @@ SETTINGS = (
 )
 REPEAT = 0.5
 """Seconds after which a cancel is sent again: one that reaches an idle session is lost."""
+_MATCHED = re.compile(rb"Rows matched: (\d+)")
 PATIENCE = 4
 """How many cancels a server may leave without effect before the connection is cut."""
 
@@ -67,16 +69,21 @@ class Session:
         rows = self.execute(statement, values)
         return rows[0][0] if rows else None
 
-    def send(self, statement: bytes) -> None:
-        """Run one statement, sent as it is; what rows it gives are dropped one by one."""
+    def send(self, statement: bytes) -> int:
+        """Run one statement, sent as it is; what rows it gives are dropped one by one.
+
+        How many rows it found to change, those included that had the wanted values before.
+        """
+        found = 0
         with self._stopping():
             self._connection.query(statement, unbuffered=True)
             while True:
                 result = self._connection._result
+                found += _rows_found(result)
                 while result is not None and result.unbuffered_active:
                     result._read_rowdata_packet_unbuffered()
                 if result is None or not result.has_next:
-                    return
+                    return found
                 self._connection.next_result(unbuffered=True)
 
     def reset(self) -> None:
@@ -235,6 +242,18 @@ class Server:
         except (EnvSyncError, pymysql.err.MySQLError):
             return False
         return True
+
+
+def _rows_found(result: Any) -> int:
+    """How many rows a statement found to change, by what the server says at its end.
+
+    What it counts as affected of an UPDATE are only those that then had other values
+    (https://dev.mysql.com/doc/c-api/8.4/en/mysql-info.html).
+    """
+    if result is None or result.field_count:
+        return 0
+    matched = _MATCHED.search(result.message or b"")
+    return int(matched[1]) if matched else int(result.affected_rows)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 from attrs import evolve
 
+from env_sync.changed_rows import not_named
 from env_sync.engines.contract import (
     CleanUp,
     CopyState,
@@ -24,6 +25,7 @@ from env_sync.engines.contract import (
 )
 from env_sync.engines.postgresql.archive import Archive, Entry, read_archive
 from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
+from env_sync.engines.postgresql.columns import read_columns
 from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.in_place import transform_in_place
@@ -228,7 +230,10 @@ class PostgreSQLEngine(DumpEngine):
                                     transformations=tuple(one.said for one in read),
                                 ),
                             ),
+                            self.work.changed_rows,
                         )
+                    if read:
+                        self._look_for_new_columns(inside, read)
                 if kept:
                     with self.work.stopwatch.part("indexes"):
                         build_indexes(
@@ -243,6 +248,20 @@ class PostgreSQLEngine(DumpEngine):
         with self._errors(), self.work.stopwatch.part("vacuum and analyze"):
             settle(self._server, copies.incoming, self.work.sync.options.jobs, self.work.log)
         return stamp
+
+    def _look_for_new_columns(self, inside: Session, read: Sequence[Read]) -> None:
+        """Tell of what live has not and no transformation names; live may not let anybody look."""
+        copies = self._copies
+        if read_database(self._held.session, copies.live) is None:
+            return
+        try:
+            with reading(self._server, copies.live) as session:
+                before = read_columns(session)
+        except EnvSyncError as refused:
+            self.work.log.info("Whether tables or columns are new could not be seen: %s", refused)
+            return
+        texts = [one.script.text for one in read]
+        self.work.changed_rows.warn(not_named(before, read_columns(inside), texts))
 
     def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming with live. See the contract."""
@@ -383,7 +402,7 @@ class PostgreSQLEngine(DumpEngine):
 
     def _dump_in_place(self, to: Path, read: Sequence[Read]) -> DumpFacts:
         with self._errors(TransformationFailed), self.work.stopwatch.part("transformations"):
-            transform_in_place(self._server, self._database, read)
+            transform_in_place(self._server, self._database, read, self.work.changed_rows)
         with self.work.stopwatch.part("dump"):
             return self._dump_live(to)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from env_sync.changed_rows import ChangedRows
 from env_sync.engines.postgresql.sanitising import Read, run_transformations
 from env_sync.engines.postgresql.script import Script, tokens
 from env_sync.engines.postgresql.session import Server
@@ -20,14 +21,16 @@ SETTINGS = (
 _ENDING = ("COMMIT", "END", "ABORT", "ROLLBACK")
 
 
-def transform_in_place(server: Server, database: str, transformations: Sequence[Read]) -> None:
+def transform_in_place(
+    server: Server, database: str, transformations: Sequence[Read], changed_rows: ChangedRows
+) -> None:
     """Run transformations on live, all of them or none. Raises TransformationFailed, psycopg.Error."""
     for one in transformations:
         refuse_end_of_transaction(one.script)
     with server.session(database) as session:
         for setting in SETTINGS:
             session.execute(setting)
-        run_transformations(session, transformations, lambda: None, aftermath=AFTERMATH)
+        run_transformations(session, transformations, lambda: None, changed_rows, aftermath=AFTERMATH)
 
 
 def refuse_end_of_transaction(script: Script) -> None:

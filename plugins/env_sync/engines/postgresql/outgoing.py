@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from env_sync.changed_rows import ChangedRows
 from env_sync.engines.contract import CopyState, DumpFacts, Stamp, Work
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.archive_name import name_as_live
@@ -91,7 +92,7 @@ def dump_outgoing(outgoing: Outgoing, transformations: Sequence[Read], to: Path)
                 outgoing.server.session(copies.outgoing) as inside,
                 plain_errors(f"Database {outgoing.where}", TransformationFailed),
             ):
-                stamp = _transform(inside, copies.outgoing, transformations, made)
+                stamp = _transform(inside, copies.outgoing, transformations, made, work.changed_rows)
             with work.stopwatch.part("dump"):
                 facts = _dump(
                     outgoing,
@@ -175,7 +176,13 @@ def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp,
     return stamp, warnings
 
 
-def _transform(session: Session, database: str, transformations: Sequence[Read], made: Stamp) -> Stamp:
+def _transform(
+    session: Session,
+    database: str,
+    transformations: Sequence[Read],
+    made: Stamp,
+    changed_rows: ChangedRows,
+) -> Stamp:
     """Run the transformations, and have the copy say so itself."""
 
     def finish() -> Stamp:
@@ -191,7 +198,7 @@ def _transform(session: Session, database: str, transformations: Sequence[Read],
         write_stamp(session, database, stamp)
         return stamp
 
-    return run_transformations(session, transformations, finish, aftermath=AFTERMATH)
+    return run_transformations(session, transformations, finish, changed_rows, aftermath=AFTERMATH)
 
 
 def _check_copy(outgoing: Outgoing, stamp: Stamp) -> None:

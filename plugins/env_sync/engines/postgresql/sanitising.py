@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,12 +12,14 @@ import psycopg
 from attrs import frozen
 from psycopg import errors, pq
 
+from env_sync.changed_rows import Changed, ChangedRows, statement_name
 from env_sync.engines.contract import Stamp
+from env_sync.engines.postgresql.identifiers import unquoted
 from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
 from env_sync.engines.postgresql.meanwhile import Built
-from env_sync.engines.postgresql.script import Script, read_script
+from env_sync.engines.postgresql.script import Script, read_script, tokens
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
 from env_sync.engines.postgresql.stamp import write_stamp
@@ -34,6 +36,8 @@ SEARCH_PATH = 'SET LOCAL search_path = "$user", public'
 """Where a transformation looks for names, as an ordinary session does."""
 DROPPED = "Incoming is dropped, live is untouched."
 """What becomes of the copies where the transformations of a pull fail."""
+COUNTED = ("INSERT", "UPDATE", "DELETE", "MERGE")
+"""What the server tells the rows of (https://www.postgresql.org/docs/current/protocol-message-formats.html)."""
 COMMITTING = (b"COMMIT", b"PREPARE TRANSACTION")
 COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
@@ -47,6 +51,8 @@ class Read:
 
     script: Script
     said: Transformation
+    is_rule: bool = False
+    """Whether it is a postprocess: in some databases there is nothing for its rule to change."""
 
 
 def read_transformations(files: Sequence[Path]) -> tuple[Read, ...]:
@@ -86,7 +92,8 @@ def as_transformations(postprocess: Sequence[Postprocess]) -> tuple[Read, ...]:
             )
         # Errors name the script by the last part of its path.
         script = read_script(Path(f"postprocess {one.rule}"), one.sql("postgresql").encode())
-        found.append(Read(script=script, said=Transformation(name=one.name, sha256=one.sha256)))
+        said = Transformation(name=one.name, sha256=one.sha256)
+        found.append(Read(script=script, said=said, is_rule=True))
     return tuple(found)
 
 
@@ -94,14 +101,16 @@ def run_transformations(
     session: Session,
     transformations: Sequence[Read],
     finish: Callable[[], T],
+    changed_rows: ChangedRows,
     *,
     aftermath: str = DROPPED,
 ) -> T:
     """Run them in one transaction, with `finish` at its end; gives what that gives.
 
-    `aftermath` says in errors what becomes of the databases. Raises TransformationFailed, and psycopg.Error
-    where the server went away: the transaction is rolled back, or, where a transformation ended it, what it
-    did is there without a proof; the caller drops the database.
+    `changed_rows` is told what each statement changed. `aftermath` says in errors what becomes of the
+    databases. Raises TransformationFailed, and psycopg.Error where the server went away: the transaction is
+    rolled back, or, where a transformation ended it, what it did is there without a proof; the caller drops
+    the database.
     """
     file = ""
     try:
@@ -109,7 +118,8 @@ def run_transformations(
             number = session.value("SELECT pg_catalog.txid_current()")
             for transformation in transformations:
                 file = transformation.said.name
-                _run(session, transformation.script, number, aftermath)
+                for changed in _run(session, transformation, number, aftermath):
+                    changed_rows.add(changed)
             file = ""
             session.set_anew(*SETTINGS)
             return finish()
@@ -134,7 +144,9 @@ def prove(session: Session, database: str, proof: Stamp) -> Stamp:
     return proof
 
 
-def _run(session: Session, script: Script, number: int, aftermath: str) -> None:
+def _run(session: Session, transformation: Read, number: int, aftermath: str) -> tuple[Changed, ...]:
+    """What each of its statements changed, of those that change rows."""
+    script = transformation.script
     # What one file sets, the next must not inherit.
     session.set_anew(*SETTINGS, SEARCH_PATH)
     results = session.script(script.text)
@@ -169,6 +181,27 @@ def _run(session: Session, script: Script, number: int, aftermath: str) -> None:
             f"Transformation {name} turned row_security on, so that policies may have hidden rows from it: "
             f"take that out of it. {aftermath}"
         )
+    return tuple(_changed(transformation, results))
+
+
+def _changed(transformation: Read, results: Sequence[pq.abc.PGresult]) -> Iterator[Changed]:
+    script = transformation.script
+    # A result for each statement: what a rule runs in its place or beside it has none.
+    for (begin, text), result in zip(script.parts(), results, strict=False):
+        said = (result.command_status or b"").decode().split()
+        if said and said[0] in COUNTED:
+            parts = [
+                unquoted(token.text)
+                for token in tokens(text)
+                if token.kind in ("word", "identifier") or token.text == "."
+            ]
+            yield Changed(
+                file=script.file.name,
+                line=script.line_at(begin),
+                what=statement_name(parts, said[0]),
+                rows=int(said[-1]),
+                may_find_none=transformation.is_rule,
+            )
 
 
 def _ended_its_transaction(name: str, aftermath: str) -> TransformationFailed:

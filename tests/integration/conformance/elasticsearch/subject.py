@@ -51,6 +51,10 @@ TRANSFORMATION = """\
 - delete_by_query: "*-people*"
   query: {term: {kind: letter}}
 """
+OF_PEOPLE = (
+    '- {update_by_query: "*-people*", query: {match_all: {}}, script: {lang: set_field, source: seen}}',
+    '- {delete_by_query: "*-people*", query: {match_none: {}}}',
+)
 OF_ITS_CLUSTER = ("index.blocks.", "index.lifecycle.", "index.routing.allocation.")
 """How settings begin that mean something on the cluster that they come from alone."""
 OF_EACH = (
@@ -123,6 +127,7 @@ class ElasticsearchSubject(Subject):
     warns_at_first = False
     cut_after = 1_500
     slow_rate = 200_000
+    statements_of_people = OF_PEOPLE
     not_applicable = {
         "test_a_dump_that_is_not_its_manifests": "a snapshot tells of itself what it holds",
         "test_a_push_tells_of_an_exclusion_that_excludes_nothing": "`excluded_indices` are patterns for "

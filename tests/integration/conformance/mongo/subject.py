@@ -55,6 +55,10 @@ class MongoDBSubject(Subject):
     refusals = (PyMongoError, NothingThereError)
     driver = PyMongo()
     keeps_previous = False
+    statements_of_people = (
+        "- {update: people, updates: [{q: {}, u: {$set: {seen: 1}}, multi: true}]}",
+        "- {delete: people, deletes: [{q: {_id: -1}, limit: 0}]}",
+    )
     # Each takes this server some forty milliseconds from the push to the end of the pull.
     many = 500
     # A role names the database by its name, and is there before it.
