@@ -164,7 +164,7 @@ def _store(judged: Judged) -> Iterator[Fault]:
             f"write `storagebackend: {right}`",
         )
     elif sync.storagebackend == "s3" and "path" not in judged.places:
-        yield judged.fault("path", "`path` is missing", "add it: the folder of the bucket for these dumps")
+        yield Fault(sync.place, "`path` is missing", "add it: the folder of the bucket for these dumps")
 
 
 def _bucket(judged: Judged) -> Iterator[Fault]:

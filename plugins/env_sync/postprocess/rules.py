@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -43,22 +44,34 @@ def read_domain(node: Node) -> str:
     return text
 
 
-def _named(pattern: re.Pattern[str], right: str, *, dots: int = 0) -> Reader[str]:
-    def read(node: Node) -> str:
-        text = read_text(node)
-        parts = text.split(".") if dots else [text]
-        if len(parts) > dots + 1 or any(pattern.fullmatch(part) is None for part in parts):
-            raise WrongValue(right)
-        return text
-
-    return read
+def _read_name(node: Node, *, pattern: re.Pattern[str], right: str, dots: int = 0) -> str:
+    text = read_text(node)
+    parts = text.split(".") if dots else [text]
+    if len(parts) > dots + 1 or any(pattern.fullmatch(part) is None for part in parts):
+        raise WrongValue(right)
+    return text
 
 
-read_table = _named(SQL_NAME, "write a table's name, or a schema, `.` and its name, without quotes", dots=1)
-read_column = _named(SQL_NAME, "write a column's name without quotes")
-read_collection = _named(COLLECTION_NAME, "write a collection's name: letters, digits, `_`, `-`, `.`")
+read_table: Reader[str] = functools.partial(
+    _read_name,
+    pattern=SQL_NAME,
+    right="write a table's name, or a schema, `.` and its name, without quotes",
+    dots=1,
+)
+read_column: Reader[str] = functools.partial(
+    _read_name, pattern=SQL_NAME, right="write a column's name without quotes"
+)
+read_collection: Reader[str] = functools.partial(
+    _read_name,
+    pattern=COLLECTION_NAME,
+    right="write a collection's name: letters, digits, `_`, `-`, `.`",
+)
 # One within a field would never be found, and what it is to protect would be left as it is.
-read_field = _named(FIELD_NAME, "write the name of a field of the document itself: letters, digits, `_`, `-`")
+read_field: Reader[str] = functools.partial(
+    _read_name,
+    pattern=FIELD_NAME,
+    right="write the name of a field of the document itself: letters, digits, `_`, `-`",
+)
 
 
 def read_replaced(node: Node) -> str:

@@ -340,9 +340,10 @@ def test_only_a_copy_has_a_source(field: str) -> None:
 
 
 def test_a_copy_has_a_source_that_is_another_cluster() -> None:
-    assert broken(a_copy(source_hostname=None)) == [
-        (AT_NAME, "`source_hostname` is missing", "add it: the host of the cluster to copy from")
-    ]
+    missing = ("`source_hostname` is missing", "add it: the host of the cluster to copy from")
+    assert broken(a_copy(source_hostname=None)) == [(AT_NAME, *missing)]
+    # As `~`, which takes an anchor's away.
+    assert broken(a_copy(source_hostname=None), "source_hostname") == [("source_hostname", *missing)]
     long = "h" * 61
     assert broken(a_copy(source_hostname=long, database_hostname=long), "source_hostname") == [
         (
