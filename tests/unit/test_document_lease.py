@@ -344,6 +344,19 @@ def test_a_step_says_beside_its_lease_what_it_does(server: MemoryServer) -> None
     assert (server.row().worker, server.row().holder) == (None, HOLDER)
 
 
+def test_a_step_that_begins_is_at_work_and_not_named_yet(server: MemoryServer) -> None:
+    server.put(row())
+    seen: list[Worker | None] = []
+    server.between = lambda: seen.append(server.row().worker)
+    with leases(server).at_work() as hold:
+        hold.note_step("restore")
+        assert [(each.token, each.step) if each else None for each in seen] == [
+            None,
+            (hold.token, ""),
+            (hold.token, ""),
+        ]
+
+
 def test_a_lease_that_lapses_early_gives_signs_of_life_as_short(server: MemoryServer) -> None:
     short = leases(server, lifetime=8 * SECOND)
     short.take(at_most=1)
@@ -387,6 +400,20 @@ def test_another_process_at_work_is_waited_for(server: MemoryServer) -> None:
     with leases(server).at_work() as hold:
         assert server.worker().token == hold.token
     assert server.clock.slept == [0.2, 0.2, 0.2]
+
+
+def test_another_process_has_a_whole_minute(server: MemoryServer) -> None:
+    server.put(row(worker=worker()))
+
+    def done_after_a_minute() -> None:
+        if server.clock.seconds > document_lease.WAIT:
+            server.put(row())
+        server.clock.seconds = document_lease.WAIT
+
+    server.clock.while_asleep = done_after_a_minute
+    with leases(server).at_work() as hold:
+        assert server.worker().token == hold.token
+    assert server.clock.slept == [0.2, 0.2]
 
 
 def test_who_waits_can_be_cancelled(server: MemoryServer) -> None:
