@@ -249,6 +249,12 @@ class Engine(ABC):
     def __init__(self, work: Work) -> None:
         self.work = work
 
+    def check_startable(self, *, undo: bool) -> None:  # noqa: B027 - most engines find out later
+        """See, before the lease is taken, whether something on the server stands against the sync.
+
+        `undo`: previous is to be live again. Raises NameRefused where a copy of somebody else is in the way.
+        """
+
     @abstractmethod
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live for this holder, without waiting.

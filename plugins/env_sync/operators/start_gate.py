@@ -93,6 +93,7 @@ class StartGateOperator(StepOperator):
         if session.group.sync.action is Action.BUCKET_SYNC:
             return self._awaited
         settings, sync = self._plan.settings, session.sync
+        session.engine.check_startable(undo=session.request.restore_previous is not None)
         since = self._waiting_since or dt.datetime.now(dt.UTC)
         while True:
             try:

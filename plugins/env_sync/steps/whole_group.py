@@ -106,4 +106,5 @@ def _take_lease(session: Session) -> None:
     if session.group.sync.action is Action.BUCKET_SYNC:
         return
     settings = session.settings
+    session.engine.check_startable(undo=session.request.restore_previous is not None)
     session.engine.take_lease(at_most=settings.pool_sizes.get(session.sync.server, settings.pool_size))

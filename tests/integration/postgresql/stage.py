@@ -232,7 +232,8 @@ def clients(stage: Stage, count: int = 3) -> Iterator[Callable[[int], list[int]]
 
 def say_it_was_live(stage: Stage, database: str) -> None:
     """Mark a database as one that a pull made previous."""
-    was_live = WasLive(database=stage.database, oid=1, environment="integration", until=DATA_TIME)
+    [(oid,)] = stage.query(f"SELECT oid::bigint FROM pg_database WHERE datname = '{database}'", "postgres")
+    was_live = WasLive(database=stage.database, oid=oid, environment="integration", until=DATA_TIME)
     text = Comment(person="", stamp=None, was_live=was_live).text()
     statement = psycopg.sql.SQL("COMMENT ON DATABASE {} IS {}")
     with stage.server.connect() as connection:

@@ -359,6 +359,12 @@ def test_clean_up_leaves_the_copy_of_another_run_alone(live: Stage) -> None:
 
 def leave_a_copy(stage: Stage, run: str = "env_sync_integration/tonight") -> None:
     """As a process leaves it that is killed while it restores."""
+    stage.server.create_database(stage.outgoing, "env_sync")
+    stamp_the_copy(stage, run)
+
+
+def stamp_the_copy(stage: Stage, run: str) -> None:
+    """As a process of this run stamps it when it has made it."""
     stamp = Stamp(
         state=CopyState.RESTORING,
         holder=Holder(run=run, group="push_app", attempt="0"),
@@ -373,7 +379,6 @@ def leave_a_copy(stage: Stage, run: str = "env_sync_integration/tonight") -> Non
         transformations=(),
         changed=DATA_TIME,
     )
-    stage.server.create_database(stage.outgoing, "env_sync")
     comment = sql.Literal(Comment(person="", stamp=stamp).text())
     stage.server.execute(
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(stage.outgoing), comment)
@@ -386,7 +391,7 @@ def test_a_copy_that_was_replaced_is_not_pushed(live: Stage, monkeypatch: pytest
     def replacing(connection: object, database: str, file: Path, **options: object) -> DumpFacts:
         facts = dump_database(connection, database, file, **options)  # type: ignore[arg-type]
         if database == live.outgoing:
-            live.query(f"COMMENT ON DATABASE {live.outgoing} IS 'made anew'", "postgres")
+            stamp_the_copy(live, "another run")
         return facts
 
     monkeypatch.setattr(outgoing_module, "dump_database", replacing)

@@ -312,9 +312,10 @@ def test_what_an_earlier_pull_left_is_a_note_with_age_and_size(stage: Stage) -> 
     assert "MB, 0.0 hours old, raw." in found.what
     stage.server.drop_database(stage.incoming)
     stage.server.create_database(stage.incoming, "env_sync")
+    stage.server.execute(f"ALTER DATABASE {stage.incoming} ALLOW_CONNECTIONS false")
     assert "of unknown age, without a stamp" in only(of_pull(stage).findings, Level.NOTE).what
     stage.server.drop_database(stage.incoming)
-    stage.server.create_database(stage.previous)
+    stage.server.create_database(stage.previous, OWNER)
     say_it_was_live(stage, stage.previous)
     assert of_pull(stage).findings == ()
     assert "app__previous" in only(of_pull(stage, keep_previous=False).findings, Level.NOTE).what

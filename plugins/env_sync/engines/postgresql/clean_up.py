@@ -10,10 +10,9 @@ from env_sync.engines.contract import CleanUp, Holder
 from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import Hold
 from env_sync.engines.postgresql.names import Copies
-from env_sync.engines.postgresql.outgoing import drop_left_outgoing
+from env_sync.engines.postgresql.ownership import look_up
 from env_sync.engines.postgresql.replaced import drop_replaced
 from env_sync.engines.postgresql.session import Server
-from env_sync.engines.postgresql.stamp import read_comment
 from env_sync.redact import describe_database_error
 
 
@@ -51,8 +50,8 @@ def clean_up(
     notes = list(end_earlier_sessions(server, hold, database, copies))
     dropped = False
     if copies is not None:
-        dropped = _drop(hold, holder, copies, copies.incoming, notes)
-        _drop(hold, holder, copies, copies.outgoing, notes)
+        dropped = _drop(hold, holder, copies.incoming, notes)
+        _drop(hold, holder, copies.outgoing, notes)
         if drop_replaced(hold.session, copies):
             notes.append(f"dropped {copies.replaced}, which was {copies.previous} before the swap")
     for note in notes:
@@ -60,18 +59,16 @@ def clean_up(
     return CleanUp(live_reopened=hold.live_reopened, incoming_dropped=dropped, notes=tuple(notes))
 
 
-def _drop(hold: Hold, holder: Holder, copies: Copies, copy: str, notes: list[str]) -> bool:
+def _drop(hold: Hold, holder: Holder, copy: str, notes: list[str]) -> bool:
     """Drop a copy where it is this group's, or without a stamp; says so in `notes`."""
-    if (comment := read_comment(hold.session, copy)) is None:
+    found = look_up(hold.session, copy)
+    if found is None or not found.is_our_copy:
+        # Somebody else's: what would have dropped it did not start, and said so.
         return False
-    stamp = comment.stamp
+    stamp = found.comment.stamp
     if stamp is not None and (stamp.holder.run, stamp.holder.group) != (holder.run, holder.group):
         notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
         return False
-    if copy == copies.outgoing:
-        dropped = drop_left_outgoing(hold.session, copies)
-    else:
-        dropped = drop_database(hold.session, copy)
-    if dropped:
+    if dropped := drop_database(hold.session, copy):
         notes.append(f"dropped {copy}, which was {stamp.state if stamp else 'without a stamp'}")
     return dropped

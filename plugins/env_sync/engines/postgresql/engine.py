@@ -33,7 +33,7 @@ from env_sync.engines.postgresql.incoming import (
     Storage,
     check_closed,
     drop_after_failure,
-    drop_database,
+    drop_copy,
     make_closed,
     open_for_us,
     storage_of,
@@ -42,7 +42,8 @@ from env_sync.engines.postgresql.kept_statements import Kept, missing, take
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.meanwhile import building_meanwhile
 from env_sync.engines.postgresql.names import Copies, copies_of, names_of_copies
-from env_sync.engines.postgresql.outgoing import Outgoing, drop_left_outgoing, dump_outgoing
+from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
+from env_sync.engines.postgresql.ownership import check_made_by_us, check_names
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
@@ -103,6 +104,15 @@ class PostgreSQLEngine(DumpEngine):
         # A role that only dumps may lack the right to make the lease database; then the session lock must do.
         self._without_table = work.sync.action is Action.PUSH and work.sync.pre_dump_transformation is None
         self._hold: Hold | None = None
+
+    def check_startable(self, *, undo: bool) -> None:
+        """See whether somebody else's database has the name of a copy. See the contract."""
+        sync = self.work.sync
+        if undo or (sync.action is Action.PUSH and (self._without_table or sync.pre_dump_in_place)):
+            return
+        server, copies = self._server, self._copies
+        with self._errors(), server.session(server.maintenance_database) as session:
+            check_names(session, server, copies, self._dropped(copies))
 
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live. See the contract."""
@@ -174,6 +184,7 @@ class PostgreSQLEngine(DumpEngine):
                 required_role(session, live, read_roles(session), self._leases.where)
                 check_replaceable_previous(session, self._server, copies)
                 check_not_replicated(session, self._server, copies)
+            check_names(session, self._server, copies, self._dropped(copies))
             end_earlier_sessions(self._server, self._held, self._database, copies)
             self._drop_leftovers(session, copies)
         with self._dropping(copies.incoming):
@@ -379,10 +390,15 @@ class PostgreSQLEngine(DumpEngine):
                 "first. Nothing was touched."
             )
 
+    def _dropped(self, copies: Copies) -> tuple[str, ...]:
+        """The copies that this sync drops, or replaces, and makes anew."""
+        if self.work.sync.action is Action.PUSH:
+            return (copies.outgoing,)
+        return (copies.incoming, copies.replaced, copies.previous)
+
     def _drop_leftovers(self, session: Session, copies: Copies) -> None:
         """Drop what an earlier step left: whoever holds the lease now is the only one at work."""
-        dropped = [copies.incoming] if drop_database(session, copies.incoming) else []
-        dropped += [copies.outgoing] if drop_left_outgoing(session, copies) else []
+        dropped = [copy for copy in (copies.incoming, copies.outgoing) if drop_copy(session, copy)]
         dropped += [copies.replaced] if drop_replaced(session, copies) else []
         for copy in dropped:
             self.work.log.info("Dropped a %s that an earlier step left.", copy)
@@ -409,6 +425,7 @@ class PostgreSQLEngine(DumpEngine):
     def _dump_outgoing(self, to: Path, read: Sequence[Read]) -> DumpFacts:
         copies, session = self._copies, self._held.session
         with self._errors(RestoreFailed):
+            check_names(session, self._server, copies, self._dropped(copies))
             end_earlier_sessions(self._server, self._held, self._database, copies)
             self._drop_leftovers(session, copies)
         outgoing = Outgoing(
@@ -433,6 +450,7 @@ class PostgreSQLEngine(DumpEngine):
         where = f"{self._copies.incoming} on {self._server}"
         if comment is None:
             raise ProofMissing(f"There is no database {where} to sanitise. {AGAIN}")
+        check_made_by_us(session, self._server, self._copies.incoming, AGAIN)
         return check_raw(comment.stamp, where, self.work)
 
     def _waiting(self, archive: Archive) -> tuple[Entry, ...]:

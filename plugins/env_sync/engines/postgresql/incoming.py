@@ -11,6 +11,7 @@ from psycopg import errors, sql
 
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.archive import Locale
+from env_sync.engines.postgresql.ownership import is_our_copy
 from env_sync.engines.postgresql.roles import members
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import write_stamp
@@ -137,11 +138,16 @@ def drop_database(session: Session, database: str) -> bool:
     return True
 
 
+def drop_copy(session: Session, database: str) -> bool:
+    """Drop incoming or outgoing; False where there is none, or one that we did not make."""
+    return is_our_copy(session, database) and drop_database(session, database)
+
+
 def drop_after_failure(session: Session, database: str, log: logging.Logger) -> None:
-    """Drop what an error left; where that fails too it is logged, and the clean-up does it."""
+    """Drop the copy that an error left; where that fails too it is logged, and the clean-up does it."""
     try:
         with session.uninterrupted():
-            drop_database(session, database)
+            drop_copy(session, database)
     except psycopg.Error as error:
         log.error(
             "Database %s could not be dropped after a failure: %s. The end of the group tries again; nobody "

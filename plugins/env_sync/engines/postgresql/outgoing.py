@@ -12,12 +12,11 @@ from env_sync.changed_rows import ChangedRows
 from env_sync.engines.contract import CopyState, DumpFacts, Stamp, Work
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.archive_name import name_as_live
-from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.incoming import (
     Storage,
     check_closed,
-    drop_database,
+    drop_copy,
     make_closed,
     open_for_us,
     storage_of,
@@ -28,7 +27,7 @@ from env_sync.engines.postgresql.sanitising import Read, run_transformations
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stamp import read_comment, write_stamp
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
-from env_sync.errors import DumpDamaged, NameRefused, ProofMissing, RestoreFailed, TransformationFailed
+from env_sync.errors import DumpDamaged, ProofMissing, RestoreFailed, TransformationFailed
 
 AFTERMATH = "The copy is dropped, live is untouched, and no dump is uploaded."
 UPLOADED_NOTHING = "It is removed, and nothing was uploaded."
@@ -53,31 +52,13 @@ class Outgoing:
         return f"{self.copies.outgoing} on {self.server}"
 
 
-def drop_left_outgoing(session: Session, copies: Copies) -> bool:
-    """Drop an outgoing that an earlier step left; False where there is none, or one that is not ours.
-
-    Ours has a stamp, or lets nobody in, as it is before it has one. Somebody may have called a database of
-    theirs so before there was an outgoing. Raises psycopg.Error.
-    """
-    database, comment = read_database(session, copies.outgoing), read_comment(session, copies.outgoing)
-    if database is None or comment is None or (comment.stamp is None and database.open):
-        return False
-    return drop_database(session, copies.outgoing)
-
-
 def dump_outgoing(outgoing: Outgoing, transformations: Sequence[Read], to: Path) -> DumpFacts:
     """Dump live to the file `to` as it is after the transformations.
 
-    Raises NameRefused where a database that is not ours has the copy's name, and what dumping, restoring and
-    transforming raise; the copy, and the raw archive that it is made from, are gone in any case.
+    Raises what dumping, restoring and transforming raise; the copy, and the raw archive that it is made from,
+    are gone in any case.
     """
     work, copies = outgoing.work, outgoing.copies
-    with plain_errors(f"Database {outgoing.where}", RestoreFailed):
-        if read_database(outgoing.session, copies.outgoing) is not None:
-            raise NameRefused(
-                f"There is a database {outgoing.where} that Env Sync did not make, and the copy of "
-                f"{copies.live} must have that name. Rename or drop it; nothing was touched."
-            )
     raw = to.with_name("live.archive")
     try:
         with work.stopwatch.part("dump of live"):
@@ -106,7 +87,7 @@ def dump_outgoing(outgoing: Outgoing, transformations: Sequence[Read], to: Path)
                 _check_copy(outgoing, stamp)
                 _name(outgoing, to)
                 with plain_errors(f"Database {outgoing.where}"):
-                    drop_database(outgoing.session, copies.outgoing)
+                    drop_copy(outgoing.session, copies.outgoing)
             except BaseException:
                 to.unlink(missing_ok=True)
                 raise

@@ -15,6 +15,7 @@ from env_sync.engines.postgresql.client_tools import known_client_tools, tools_t
 from env_sync.engines.postgresql.database import INVALID, Database, read_database
 from env_sync.engines.postgresql.incoming import storage_of
 from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.ownership import check_names
 from env_sync.engines.postgresql.privileges import read_privileges
 from env_sync.engines.postgresql.promotion import required_role
 from env_sync.engines.postgresql.reading import reading
@@ -85,7 +86,12 @@ def look_at_pull(pulling: Pulling) -> Preflight:
         else:
             findings += _live(pulling, session, live, roles)
             size = _size(session, pulling.copies.live)
-        findings += _leftovers(pulling, session)
+        try:
+            check_names(session, pulling.server, pulling.copies, (pulling.copies.incoming,))
+        except NameRefused as refused:
+            findings.append(problem(str(refused)))
+        else:
+            findings += _leftovers(pulling, session)
     if live is not None and live.open and live.connection_limit != INVALID:
         with reading(pulling.server, pulling.copies.live) as inside:
             findings += _owners(pulling, inside, roles)

@@ -14,6 +14,7 @@ from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.in_place import refuse_end_of_transaction
 from env_sync.engines.postgresql.left_out import LEAVE_OUT_ROWS, could_not_be_restored, read_left_out
 from env_sync.engines.postgresql.names import copies_of
+from env_sync.engines.postgresql.ownership import check_names
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
 from env_sync.engines.postgresql.sanitising import read_transformations
@@ -125,6 +126,10 @@ def _transformed(pushing: Pushing, session: Session, size: int) -> Iterator[Find
     except NameRefused as refused:
         yield problem(str(refused))
         return
+    try:
+        check_names(session, server, copies, (copies.outgoing,))
+    except NameRefused as refused:
+        yield problem(str(refused))
     ours, may_make = session.execute(
         "SELECT pg_catalog.quote_ident(rolname), rolcreatedb OR rolsuper FROM pg_catalog.pg_roles "
         "WHERE rolname = current_user"

@@ -16,6 +16,7 @@ from env_sync.engines.postgresql.database import INVALID, Database, give_place, 
 from env_sync.engines.postgresql.incoming import check_closed, drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.ownership import check_made_by_us
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.replication import check_not_replicated, publications
@@ -101,6 +102,7 @@ def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> S
     where = f"{work.copies.incoming} on {work.server}"
     if comment is None:
         raise ProofMissing(f"There is no database {where}, so nothing to promote. {AGAIN}")
+    check_made_by_us(work.hold.session, work.server, work.copies.incoming, AGAIN)
     return check_stamp(
         comment.stamp,
         where,
