@@ -137,6 +137,11 @@ class MongoDBServer(Server):
         with self.connected() as client:
             client.admin.command("grantRolesToUser", user, roles=list(roles))
 
+    def drop_user(self, name: str) -> None:
+        """Drops a user of the whole server."""
+        with self.connected() as client:
+            client.admin.command("dropUser", name)
+
     def users(self) -> set[str]:
         """The names of all users of the whole server."""
         with self.connected() as client:

@@ -12,6 +12,8 @@ from env_sync.finding import Finding, note
 
 ACCEPTED = "accepted_readers"
 """In a connection's extra: the names of accounts that may read what is not sanitised yet."""
+WRITERS = "accepted_lease_writers"
+"""The same of other accounts of Env Sync that keep their leases in the same place."""
 OPEN = "open_to_anybody"
 """In a connection's extra: that the server lets in whoever comes is known, and may be."""
 ANYBODY = "anybody without a login"
@@ -72,13 +74,13 @@ class Readers:
             )
 
 
-def accepted_by(connection: ServerConnection) -> frozenset[str]:
+def accepted_by(connection: ServerConnection, key: str = ACCEPTED) -> frozenset[str]:
     """The names that a connection accepts. Raises AccessRefused where its extra holds no list of names."""
-    said = connection.extra.get(ACCEPTED) or ()
+    said = connection.extra.get(key) or ()
     if not isinstance(said, list | tuple) or not all(isinstance(each, str) for each in said):
         raise AccessRefused(
-            f"`{ACCEPTED}` in the extra of connection {connection.connection_id} is no list of names: write "
-            f'"{ACCEPTED}": ["one", "another"]. Nothing was touched.'
+            f"`{key}` in the extra of connection {connection.connection_id} is no list of names: write "
+            f'"{key}": ["one", "another"]. Nothing was touched.'
         )
     return frozenset(said)
 

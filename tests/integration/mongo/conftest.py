@@ -23,6 +23,8 @@ def stage(mongodb: MongoDBServer, tmp_path: Path, request: pytest.FixtureRequest
     yield stage
     for each in (name, f"{name}__incoming"):
         mongodb.drop_database(each)
+    # It may change the leases, which nobody else may.
+    mongodb.drop_user(stage.user)
 
 
 @pytest.fixture

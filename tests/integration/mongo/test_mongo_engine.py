@@ -30,6 +30,7 @@ from env_sync.errors import (
     EnvSyncError,
     LeaseHeld,
     LeaseLost,
+    NameRefused,
     ProofMissing,
     RestoreFailed,
     ServerUnreachable,
@@ -267,6 +268,103 @@ def test_no_image_of_what_was_before_is_kept(stage: Stage, monkeypatch: pytest.M
     stage.sanitise(stage.engine(transformation=REDACT), dump)
     # Beside live, where only what is sanitised comes, it is as in the dump.
     assert made == {f"{stage.database}__incoming": False, stage.database: True}
+
+
+@pytest.fixture
+def lease_database(stage: Stage) -> Iterator[str]:
+    """A database for leases that nobody has made yet."""
+    name = f"leases_{stage.database}"
+    both = [{"role": role, "db": name} for role in ("readWrite", "dbAdmin")]
+    stage.server.grant(stage.user, both)
+    yield name
+    stage.server.drop_database(name)
+
+
+def with_leases_in(stage: Stage, name: str, **extra: Any) -> MongoEngine:
+    """An engine that keeps its leases there, without one yet."""
+    connection = stage.connection()
+    connection = evolve(connection, extra={**connection.extra, "lease_database": name, **extra})
+    return MongoEngine(evolve(stage.engine(Action.PUSH).work, connection=connection))
+
+
+@pytest.mark.probe("leases that somebody else made or may change")
+@pytest.mark.parametrize(
+    ("collection", "options", "said"),
+    [
+        ("leases", {"viewOn": "mine", "pipeline": []}, "leases is a view"),
+        ("leases", {"validator": {"rows": {"$size": 0}}}, "collection leases has the options validator"),
+        ("leases", {"capped": True, "size": 4096}, "collection leases has the options capped, size"),
+        ("promotions", {"viewOn": "mine", "pipeline": []}, "promotions is a view"),
+        ("promotions", {"collation": {"locale": "en"}}, "collection promotions has the options collation"),
+    ],
+)
+def test_leases_that_somebody_else_made(
+    stage: Stage, lease_database: str, collection: str, options: dict[str, Any], said: str
+) -> None:
+    with stage.server.connected() as client:
+        client[lease_database].command("create", collection, **options)
+        engine = with_leases_in(stage, lease_database)
+        with pytest.raises(NameRefused, match=f"{said}.*neither read nor written"):
+            engine.take_lease(at_most=9)
+        assert client[lease_database].list_collection_names() in (
+            [collection],
+            [collection, "system.views"],
+            ["system.views", collection],
+        )
+    assert any(said in each.what for each in engine.preflight_server() if each.level is Level.PROBLEM)
+
+
+@pytest.mark.probe("leases that somebody else made or may change")
+@pytest.mark.parametrize("options", [{"unique": True}, {"expireAfterSeconds": 1}])
+def test_an_index_that_somebody_gave_the_leases(
+    stage: Stage, lease_database: str, options: dict[str, Any]
+) -> None:
+    engine = with_leases_in(stage, lease_database)
+    engine.take_lease(at_most=9)
+    assert engine.preflight_server() == ()
+    with stage.server.connected() as client:
+        client[lease_database].leases.create_index("rows", name="mine", **options)
+    with pytest.raises(NameRefused, match="collection leases has the index mine"), engine.at_work():
+        pytest.fail("A step went on.")
+    with stage.server.connected() as client:
+        client[lease_database].leases.drop_index("mine")
+    with engine.at_work():
+        engine.live_stamp()
+
+
+@pytest.mark.probe("leases that somebody else made or may change")
+def test_somebody_else_who_may_change_the_leases(stage: Stage, lease_database: str) -> None:
+    name = f"writer_{stage.database}"
+    stage.server.create_user(name, SECRET, [{"role": "readWrite", "db": lease_database}])
+    try:
+        engine = with_leases_in(stage, lease_database)
+        with pytest.raises(AccessRefused, match=rf"{name} \(by role readWrite\).*accepted_lease_writers"):
+            engine.take_lease(at_most=9)
+        with stage.server.connected() as client:
+            assert client[lease_database].list_collection_names() == []
+        assert any(name in each.what for each in engine.preflight_server() if each.level is Level.PROBLEM)
+        engine = with_leases_in(stage, lease_database, accepted_lease_writers=[name])
+        engine.take_lease(at_most=9)
+        assert engine.preflight_server() == ()
+    finally:
+        stage.server.drop_user(name)
+
+
+@pytest.mark.probe("a copy that somebody else made")
+def test_a_database_of_somebody_else_in_the_way(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    incoming = f"{stage.database}__incoming"
+    with stage.server.connected() as client:
+        client[incoming].precious.insert_one({"_id": 1})
+        engine = stage.engine(transformation=REDACT)
+        with engine.at_work(), pytest.raises(NameRefused, match="Env Sync did not make it"):
+            engine.restore(dump)
+        with engine.at_work():
+            assert not engine.clean_up().incoming_dropped
+        assert client[incoming].precious.count_documents({}) == 1
+        found = engine.preflight([stage.folder / "sanitise.yaml"], None).findings
+        assert any("did not make it" in each.what for each in found if each.level is Level.PROBLEM)
 
 
 def test_a_server_that_lets_anybody_in_stops_it_unless_that_is_said_to_be_right(

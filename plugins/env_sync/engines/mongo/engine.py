@@ -28,12 +28,12 @@ from env_sync.engines.mongo.creating import suited
 from env_sync.engines.mongo.dump import Dumping, dump_database
 from env_sync.engines.mongo.dump_file import DumpFile, open_dump
 from env_sync.engines.mongo.features import FEATURES
-from env_sync.engines.mongo.incoming import Filling, documents_of, drop_incoming, fill
+from env_sync.engines.mongo.incoming import Filling, check_ours, documents_of, drop_incoming, fill
 from env_sync.engines.mongo.lease import MongoLeases
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
-from env_sync.engines.mongo.readers import refuse_readers
+from env_sync.engines.mongo.readers import refuse_readers, refuse_writers
 from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
@@ -81,6 +81,8 @@ class MongoEngine(DumpEngine):
 
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live. See the contract."""
+        with self._errors("Looking at who else could change the leases"), self._server.session() as session:
+            refuse_writers(session)
         self._leases.take(at_most=at_most)
 
     def release_lease(self) -> None:
@@ -154,9 +156,10 @@ class MongoEngine(DumpEngine):
         place = copies.alone if sync.transformation or sync.postprocess else copies.beside
         with self._errors("Preparing incoming", RestoreFailed):
             self._held.note_step("restore")
+            open_ = self._refuse_readers(session, place)
+            check_ours(session, copies)
             for dropped in drop_incoming(session, copies):
                 self.work.log.info("Dropped %s, which an earlier step left.", dropped)
-            open_ = self._refuse_readers(session, place)
         entries, warnings = self._entries(read)
         with self._dropping_incoming(), self._errors("Restoring", RestoreFailed):
             stamp = first_stamp(self.work, dump, session.now())

@@ -12,9 +12,10 @@ from env_sync.engines.mongo.catalogue import Entry, write_catalogue
 from env_sync.engines.mongo.creating import build_indexes, create
 from env_sync.engines.mongo.definitions import Kind, shown
 from env_sync.engines.mongo.loading import load
-from env_sync.engines.mongo.names import STAGED, Copies, Place
+from env_sync.engines.mongo.names import STAGED, STAMP, Copies, Place
 from env_sync.engines.mongo.session import Session
-from env_sync.errors import RestoreFailed
+from env_sync.engines.mongo.stamp import KEY as STAMP_KEY
+from env_sync.errors import NameRefused, RestoreFailed
 from env_sync.progress import Progress
 from env_sync.stopwatch import Stopwatch
 
@@ -84,11 +85,32 @@ def documents_of(session: Session, place: Place, entries: Sequence[Entry]) -> It
             yield Documents(entry.name, b"".join(parts))
 
 
+def check_ours(session: Session, copies: Copies) -> None:
+    """Raises NameRefused where a database of somebody else has the name of incoming.
+
+    Ours has a stamp from before there is anything else in it. Raises PyMongoError.
+    """
+    database = copies.alone.database
+    # A profile stays where somebody switched the profiler on and off.
+    names = {name for name in session.names(database) if not name.startswith("system.")}
+    if names and not _has_stamp(session, database, names):
+        raise NameRefused(
+            f"There is a database {database} on {session.server}, where incoming of {copies.live} would be, "
+            "and Env Sync did not make it: it carries no stamp. Nothing was touched. Rename it; or drop it, "
+            "if nobody needs it."
+        )
+
+
+def _has_stamp(session: Session, database: str, names: set[str]) -> bool:
+    return STAMP in names and session.find_one(database, STAMP, STAMP_KEY) is not None
+
+
 def drop_incoming(session: Session, copies: Copies) -> tuple[str, ...]:
-    """Drop incoming wherever it is; gives what was dropped."""
+    """Drop incoming wherever it is, if Env Sync made it; gives what was dropped."""
     dropped = []
     # The raw one first: whatever stops this, nobody is to find that.
-    if session.names(copies.alone.database):
+    names = session.names(copies.alone.database)
+    if names and _has_stamp(session, copies.alone.database, names):
         session.drop_database(copies.alone.database)
         dropped.append(copies.alone.database)
     staged = sorted(name for name in session.names(copies.live) if name.startswith(STAGED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -13,9 +13,10 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from env_sync.engines.document_lease import Found
 from env_sync.engines.mongo.earlier_operations import end_earlier_operations, name_of_worker
+from env_sync.engines.mongo.lease_database import LEASES as COLLECTION
+from env_sync.engines.mongo.lease_database import check_plain
 from env_sync.engines.mongo.session import Server, Session
 
-COLLECTION = "leases"
 KEY = "leases"
 DUPLICATE, WRITE_CONFLICT = 11000, 112
 """Codes of the server for a write that came second."""
@@ -31,12 +32,12 @@ class MongoLeases:
         return str(self.server)
 
     def session(self) -> contextlib.AbstractContextManager[Session]:
-        """A session for the length of a block."""
-        return self.server.session()
+        """A session for the length of a block. Raises NameRefused where what is trusted there is not ours."""
+        return self._checked("")
 
     def session_at_work(self, database: str, token: str) -> contextlib.AbstractContextManager[Session]:
         """One that the server knows by the name of its worker."""
-        return self.server.session(name_of_worker(database, token))
+        return self._checked(name_of_worker(database, token))
 
     def end_earlier(self, session: Session, database: str, token: str, log: logging.Logger) -> None:
         """End the operations of steps that are gone."""
@@ -70,6 +71,14 @@ class MongoLeases:
                 return False
             raise
         return found is None or bool(reply.get("value"))
+
+    @contextlib.contextmanager
+    def _checked(self, name: str) -> Iterator[Session]:
+        with self.server.session(name) as session:
+            # Also what gives a lease back looks, whether it was cancelled or not.
+            with self.errors("Looking at the leases"), session.uninterrupted():
+                check_plain(session)
+            yield session
 
     def now(self, session: Session) -> dt.datetime:
         """The clock of the primary."""

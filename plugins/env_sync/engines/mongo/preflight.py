@@ -14,21 +14,23 @@ from env_sync.engines.contract import DumpHead, Preflight
 from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.mongo.archive import MAGIC
 from env_sync.engines.mongo.definitions import Kind, described, shown
-from env_sync.engines.mongo.lease import COLLECTION
+from env_sync.engines.mongo.incoming import check_ours
+from env_sync.engines.mongo.lease_database import JOURNAL, LEASES, oddities, refusal
 from env_sync.engines.mongo.names import OURS, STAGED, Copies
-from env_sync.engines.mongo.promotion import JOURNAL
 from env_sync.engines.mongo.readers import (
     UNPROFILED,
     advice_for,
     open_to_anybody,
     other_readers,
+    other_writers,
     profiled,
+    writers_advice,
 )
 from env_sync.engines.mongo.server_errors import REFUSED, describe
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.transformation import read_transformations, unknown_collections
 from env_sync.engines.readers import Readers, listed
-from env_sync.errors import TransformationFailed
+from env_sync.errors import NameRefused, TransformationFailed
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action
 from env_sync.postprocess.postprocess import Postprocess
@@ -86,7 +88,7 @@ def _secondaries(server: Server, session: Session) -> Iterator[Finding]:
 
 
 def _may_use_leases(server: Server, session: Session) -> Iterator[Finding]:
-    for collection in (COLLECTION, JOURNAL):
+    for collection in (LEASES, JOURNAL):
         try:
             session.find_one(server.lease_database, collection, "none")
         except OperationFailure as error:
@@ -98,6 +100,13 @@ def _may_use_leases(server: Server, session: Session) -> Iterator[Finding]:
                 f"Give it the role readWrite on {server.lease_database}.",
             )
             return
+    if found := tuple(oddities(session)):
+        yield problem(refusal(session, found))
+    for each in other_writers(session):
+        yield problem(
+            f"{each} could change who may touch which database, in {server.lease_database} on {server}.",
+            writers_advice(server),
+        )
 
 
 def look_at_sync(looking: Looking) -> Preflight:
@@ -119,6 +128,7 @@ def look_at_sync(looking: Looking) -> Preflight:
                 readers = other_readers(session, looking.copies.alone.database, looking.copies.live)
                 findings += _readers(looking, session, readers)
                 said = readers.said
+            findings += _in_the_way(looking, session)
             findings += _leftovers(looking, session, ours)
             if not live:
                 findings.append(note(f"There is no database {looking.where}: the first pull makes it."))
@@ -215,6 +225,16 @@ def _readers(looking: Looking, session: Session, readers: Readers) -> Iterator[F
             f"({describe(error)}).",
             f"Give it the roles readWrite and dbAdmin on {database}.",
         )
+
+
+def _in_the_way(looking: Looking, session: Session) -> Iterator[Finding]:
+    try:
+        check_ours(session, looking.copies)
+    except NameRefused as refused:
+        yield problem(str(refused))
+    except OperationFailure as error:
+        if error.code not in REFUSED:
+            raise
 
 
 def _leftovers(looking: Looking, session: Session, ours: Sequence[str]) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from env_sync.engines.mongo.catalogue import Entry, read_catalogue
 from env_sync.engines.mongo.creating import build_indexes, create
 from env_sync.engines.mongo.definitions import Definition, Kind, described, from_bson, shown
 from env_sync.engines.mongo.incoming import documents_of, drop_incoming
+from env_sync.engines.mongo.lease_database import JOURNAL
 from env_sync.engines.mongo.loading import load
 from env_sync.engines.mongo.names import OURS, Copies, Place
 from env_sync.engines.mongo.server_errors import ALREADY_THERE, NO_SUCH
@@ -32,7 +33,6 @@ from env_sync.manifest import Transformation
 from env_sync.plain import from_plain, to_plain
 from env_sync.progress import Progress
 
-JOURNAL = "promotions"
 SAMPLE = 5
 TRIES = 100
 """How often a collection is dropped and renamed over, where clients make it anew in between."""

@@ -11,7 +11,16 @@ from pymongo.errors import OperationFailure
 
 from env_sync.engines.mongo.definitions import shown
 from env_sync.engines.mongo.session import Server, Session
-from env_sync.engines.readers import ANYBODY, OPEN, Reader, Readers, accepted_by, advice, listed
+from env_sync.engines.readers import (
+    ANYBODY,
+    OPEN,
+    WRITERS,
+    Reader,
+    Readers,
+    accepted_by,
+    advice,
+    listed,
+)
 from env_sync.errors import AccessRefused
 
 ADMINISTRATORS = frozenset({"root", "__system", "restore", "backup"})
@@ -29,6 +38,13 @@ SETS_UP = frozenset({"enableProfiler", "createUser", "createRole", "grantRole", 
 RIGHTS = frozenset({"createUser", "createRole", "grantRole", "changePassword", "anyAction"})
 OF_THE_SERVER = frozenset({"applyOps", "internal", "impersonate", "anyAction"})
 OPLOG = "local"
+WRITE_ONE = frozenset({"readWrite", "dbOwner", "dbAdmin", "userAdmin"})
+ONLY_READS = frozenset(
+    {
+        *("find", "listCollections", "listIndexes", "collStats", "dbStats", "dbHash", "indexStats"),
+        *("changeStream", "killCursors", "planCacheRead", "validate", "viewUser", "viewRole"),
+    }
+)
 ROLES: Mapping[str, Any] = {"rolesInfo": 1, "showPrivileges": True}
 NOT_TOLD = (13, 59, 115, 303)
 """Codes by which a server does not tell, or does not know the question."""
@@ -64,6 +80,66 @@ def other_readers(session: Session, database: str, live: str) -> Readers:
         accepted=accepted,
         told=None not in (everywhere, in_admin, of_admin),
     )
+
+
+def other_writers(session: Session) -> tuple[Reader, ...]:
+    """The users, other than this one, with a role on the database of the leases, that are not accepted.
+
+    What a role on all databases allows counts as well where something is sanitised: who has it reads
+    incoming, too. Raises PyMongoError, AccessRefused.
+    """
+    server = session.server
+    database = server.lease_database
+    accepted = accepted_by(server.connection, WRITERS)
+    everywhere: Sequence[Mapping[str, Any]] | None = ()
+    if not server.features.users_in_admin:
+        everywhere = _told(session, "admin", {"usersInfo": {"forAllDBs": True}}, "users")
+    users = [*(everywhere or ()), *(_told(session, "admin", {"usersInfo": 1}, "users") or ())]
+    of_admin = _told(session, "admin", ROLES, "roles") or ()
+    found = writers_among(
+        {(str(user.get("db") or "admin"), str(user["user"])): user for user in users},
+        {(str(role["db"]), str(role["role"])): role for role in of_admin},
+        database,
+        (str(server.connection.extra.get("auth_source") or "admin"), server.connection.login),
+    )
+    return tuple(each for each in found if each.name not in accepted)
+
+
+def refuse_writers(session: Session) -> None:
+    """Raises AccessRefused where others could change the leases. Raises PyMongoError."""
+    server = session.server
+    if found := other_writers(session):
+        raise AccessRefused(
+            f"{listed(found)} could change who may touch which database, in {server.lease_database} on "
+            f"{server}: nothing was touched. {writers_advice(server)}"
+        )
+
+
+def writers_advice(server: Server) -> str:
+    """What to do about them."""
+    return (
+        f"Take their roles on {server.lease_database} away; or, where one is an account of Env Sync, write "
+        f"its name into `{WRITERS}` in the extra of connection {server.connection.connection_id}."
+    )
+
+
+def writers_among(
+    users: Mapping[tuple[str, str], Mapping[str, Any]],
+    roles: Mapping[tuple[str, str], Mapping[str, Any]],
+    database: str,
+    ours: tuple[str, str],
+) -> tuple[Reader, ...]:
+    """Those of the users who may change what is in a database, by a role on it alone."""
+    found = []
+    for (where, name), user in users.items():
+        if (where, name) == ours:
+            continue
+        held = _all_roles(user.get("roles") or (), roles)
+        if any(each == "admin" and role in ADMINISTRATORS for each, role in held):
+            continue
+        if by := sorted(role for each, role in held if _writes(each, role, roles, database)):
+            found.append(Reader(name=_named(where, name), by=f"role {shown(by[0])}"))
+    return tuple(sorted(found, key=str))
 
 
 def refuse_readers(
@@ -189,13 +265,28 @@ def all_readers(
     for (where, name), user in users.items():
         if (where, name) == ours:
             continue
-        said = shown(name) if where == "admin" else f"{shown(where)}.{shown(name)}"
+        said = _named(where, name)
         held = _all_roles(user.get("roles") or (), roles)
         if runs := sorted(role for each, role in held if each == "admin" and role in ADMINISTRATORS):
             found.append(Reader(name=said, by=f"role {runs[0]}", administrator=True))
         elif by := sorted(role for each, role in held if _reads(each, role, roles, database, ours[0])):
             found.append(Reader(name=said, by=f"role {shown(by[0])}"))
     return tuple(sorted(found, key=str))
+
+
+def _named(where: str, name: str) -> str:
+    """A user as messages and connections name it; those of `admin` need no more than their name."""
+    return shown(name) if where == "admin" else f"{shown(where)}.{shown(name)}"
+
+
+def _writes(where: str, role: str, roles: Mapping[tuple[str, str], Mapping[str, Any]], database: str) -> bool:
+    if where == database and role in WRITE_ONE:
+        return True
+    return any(
+        (privilege.get("resource") or {}).get("db") == database
+        and not frozenset(privilege.get("actions") or ()) <= ONLY_READS
+        for privilege in roles.get((where, role), {}).get("privileges") or ()
+    )
 
 
 def _all_roles(
