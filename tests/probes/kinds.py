@@ -101,7 +101,6 @@ KINDS = (
         "where a copy is to be made.",
         must_hold="It is not dropped: the sync stops, and says what to do.",
         not_applicable={FILES: "copies are in a directory that nobody else can enter"},
-        not_probed={ELASTICSEARCH: NOT_YET},
     ),
     Kind(
         name="leases that somebody else made or may change",
@@ -109,7 +108,6 @@ KINDS = (
         "policies, defaults, a view), or has rights there.",
         must_hold="The sync stops at once, reads and writes nothing there, and says what to do.",
         not_applicable={FILES: "the lease is a locked file in a directory that nobody else can enter"},
-        not_probed={ELASTICSEARCH: NOT_YET},
     ),
     Kind(
         name="a damaged or truncated dump",

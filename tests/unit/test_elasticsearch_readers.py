@@ -96,9 +96,11 @@ def test_privileges_on_the_cluster_that_do_not(privilege: str) -> None:
 
 
 def test_who_could_change_the_records() -> None:
-    assert writes_records(on("*", "write")) == "write on *"
+    assert writes_records(on(".env-sync", "write")) == "write on .env-sync"
     assert writes_records(on(".env*", "create_index")) == "create_index on .env*"
-    assert writes_records({"cluster": ["manage"]}) == "manage on the cluster"
+    assert writes_records(on("*-contents", "manage")) == "manage on *-contents"
+    # Who may do everything runs the cluster.
+    assert writes_records(on("*", "all")) is None
     assert writes_records(on("*", "read", "view_index_metadata", "monitor")) is None
     assert writes_records(on("env-sync-*", "all")) is None
     assert writes_records({"cluster": ["create_snapshot"]}) is None

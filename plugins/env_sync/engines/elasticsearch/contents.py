@@ -18,15 +18,11 @@ from env_sync.engines.elasticsearch.catalogue import (
 )
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import CONTENTS
-from env_sync.errors import RequestRefused, RestoreFailed
+from env_sync.engines.elasticsearch.record_index import make_record_index
+from env_sync.errors import RestoreFailed
 from env_sync.plain import from_plain, to_plain
 
 DOCUMENT = "contents"
-HIDDEN: Mapping[str, Any] = {
-    "settings": {"index.hidden": True, "index.number_of_shards": 1, "index.auto_expand_replicas": "0-1"},
-    "mappings": {"enabled": False},
-}
-"""How an index of records is made: nothing of what is in it can be searched."""
 
 
 @frozen(kw_only=True)
@@ -89,17 +85,6 @@ def read_contents(
         indices=tuple(held),
         templates=read_templates(cluster, [each.name for each in indices]),
     )
-
-
-def make_record_index(cluster: Cluster, index: str) -> None:
-    """Make an index for records, where it is not there."""
-    if cluster.find(f"/{index}/_settings") is not None:
-        return
-    try:
-        cluster.ask("PUT", f"/{index}", HIDDEN)
-    except RequestRefused as refused:
-        if refused.kind != "resource_already_exists_exception":
-            raise
 
 
 def store_contents(cluster: Cluster, contents: Contents, token: str) -> None:

@@ -47,13 +47,14 @@ from env_sync.engines.elasticsearch.names import (
     STATE,
     copy_prefix,
     is_about,
+    is_copy,
     logical_name,
     new_token,
     snapshot_name,
 )
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
-from env_sync.engines.elasticsearch.readers import refuse_readers
+from env_sync.engines.elasticsearch.readers import refuse_readers, refuse_writers
 from env_sync.engines.elasticsearch.records import (
     Incoming,
     Live,
@@ -132,6 +133,8 @@ class ElasticsearchEngine(ClusterEngine):
 
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live. See the contract."""
+        with contextlib.closing(self._cluster()) as target:
+            refuse_writers(target)
         self._leases.take(at_most=at_most)
 
     def release_lease(self) -> None:
@@ -483,7 +486,8 @@ class ElasticsearchEngine(ClusterEngine):
         tokens = {incoming.token for incoming in all_records(target, Incoming).values()}
         for index in read_indices(target, COPIES):
             ours = any(index.index.startswith(copy_prefix(token)) for token in tokens)
-            if index.hidden and not index.aliases and not ours and index.index not in named:
+            made = is_copy(index.index) and index.hidden and not index.aliases
+            if made and not ours and index.index not in named:
                 self.work.log.info("Dropping %s, which belongs to nobody", index.index)
                 target.find_and_delete(f"/{quoted(index.index)}")
 

@@ -12,8 +12,8 @@ from attrs import frozen
 
 from env_sync.engines.document_lease import Found
 from env_sync.engines.elasticsearch.cluster import Cluster
-from env_sync.engines.elasticsearch.contents import make_record_index
 from env_sync.engines.elasticsearch.names import STATE
+from env_sync.engines.elasticsearch.record_index import check_plain, make_record_index
 from env_sync.errors import RequestRefused
 
 DOCUMENT = f"/{STATE}/_doc/leases"
@@ -32,9 +32,12 @@ class ClusterLeases:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Cluster]:
-        """A session for the length of a block."""
+        """A session for the length of a block. Raises NameRefused where what is trusted there is not ours."""
         cluster = self.open_cluster()
         try:
+            # Also what gives a lease back looks, whether it was cancelled or not.
+            with cluster.uninterrupted():
+                check_plain(cluster, STATE)
             yield cluster
         finally:
             cluster.close()

@@ -10,8 +10,15 @@ from typing import Any
 from env_sync.engines.contract import Preflight
 from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.engines.elasticsearch.names import matches
-from env_sync.engines.elasticsearch.readers import advice_for, open_to_anybody, other_readers
+from env_sync.engines.elasticsearch.names import CONTENTS, STATE, matches
+from env_sync.engines.elasticsearch.readers import (
+    advice_for,
+    open_to_anybody,
+    other_readers,
+    other_writers,
+    writers_advice,
+)
+from env_sync.engines.elasticsearch.record_index import oddities, refusal
 from env_sync.engines.elasticsearch.sanitising import check_api
 from env_sync.engines.elasticsearch.snapshots import (
     choose_snapshot,
@@ -42,6 +49,11 @@ def look_at_cluster(cluster: Cluster) -> Iterator[Finding]:
         for block in BLOCKS:
             if str(settings.get(part, {}).get(block)).lower() == "true":
                 yield problem(f"{cluster} is read-only ({block}).", f"Set {block} to null.")
+    for index in (STATE, CONTENTS):
+        if odd := oddities(cluster, index):
+            yield problem(refusal(cluster, index, odd))
+    for writer in other_writers(cluster):
+        yield problem(f"{writer} could change who may touch what on {cluster}.", writers_advice(cluster))
 
 
 def look_at_sync(

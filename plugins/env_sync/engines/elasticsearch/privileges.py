@@ -46,6 +46,7 @@ ANYWHERE = frozenset(
     }
 )
 """Privileges on the cluster that reach every index, the snapshots of it, or the rights of others."""
+EVERYTHING = ("*", "_all", "/.*/")
 RAW = (
     "cluster:admin/snapshot",
     "cluster:admin/repository",
@@ -68,12 +69,16 @@ def reach_of(role: Descriptor) -> str | None:
 
 
 def writes_records(role: Descriptor) -> str | None:
-    """By what a role could change the leases and records, in words; None where it could not."""
+    """By what a role could change the leases and records, in words; None where it could not.
+
+    One on everything is not meant: who has it runs the cluster, and reads incoming as well.
+    """
     for names, privileges in _indices(role):
         wide = [each for each in privileges if each not in CHANGES_NOTHING]
-        if wide and any(_meets(name, tuple(record)) for name in names for record in (STATE, CONTENTS)):
-            return f"{wide[0]} on {', '.join(names)}"
-    return next(_on_cluster(role, ANYWHERE - {"create_snapshot", "monitor_snapshot"}), None)
+        for name in names if wide else ():
+            if name not in EVERYTHING and any(_meets(name, tuple(record)) for record in (STATE, CONTENTS)):
+                return f"{wide[0]} on {name}"
+    return None
 
 
 def is_administrator(name: str, role: Descriptor) -> bool:

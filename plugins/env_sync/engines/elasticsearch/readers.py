@@ -20,7 +20,7 @@ from env_sync.engines.elasticsearch.privileges import (
     reach_of,
     writes_records,
 )
-from env_sync.engines.readers import ANYBODY, OPEN, Reader, Readers, accepted_by, advice, listed
+from env_sync.engines.readers import ANYBODY, OPEN, WRITERS, Reader, Readers, accepted_by, advice, listed
 from env_sync.errors import AccessRefused, RequestRefused
 
 ABOUT = "/_security/_authenticate"
@@ -45,14 +45,28 @@ def other_readers(cluster: Cluster) -> Readers:
     return _found(cluster, reach_of)
 
 
-def other_writers(cluster: Cluster) -> Readers:
-    """The same for those who could change the leases and records."""
-    return _found(cluster, writes_records)
+def other_writers(cluster: Cluster) -> tuple[Reader, ...]:
+    """Those of the accounts that could change the leases and records, and are not accepted."""
+    accepted = accepted_by(cluster.connection, WRITERS)
+    found = readers_among(_accounts(cluster), cluster.connection.login, writes_records)
+    return tuple(each for each in found if not each.administrator and each.name not in accepted)
 
 
-def is_open(cluster: Cluster) -> bool:
-    """Whether a cluster does for whoever comes, without any login, what is asked."""
-    return isinstance(_stranger(cluster), _Open)
+def refuse_writers(cluster: Cluster) -> None:
+    """Raises AccessRefused where others could change the leases."""
+    if found := other_writers(cluster):
+        raise AccessRefused(
+            f"{listed(found)} could change who may touch what on {cluster}: nothing was touched. "
+            f"{writers_advice(cluster)}"
+        )
+
+
+def writers_advice(cluster: Cluster) -> str:
+    """What to do about them."""
+    return (
+        "Take their privileges on .env-sync* away; or, where one is an account of Env Sync, write its name "
+        f"into `{WRITERS}` in the extra of connection {cluster.connection.connection_id}."
+    )
 
 
 def refuse_readers(cluster: Cluster, log: logging.Logger, what: str) -> tuple[str, ...]:

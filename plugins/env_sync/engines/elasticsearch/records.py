@@ -9,8 +9,9 @@ from attrs import frozen
 
 from env_sync.engines.contract import Holder, Stamp
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.engines.elasticsearch.contents import Contents, make_record_index
+from env_sync.engines.elasticsearch.contents import Contents
 from env_sync.engines.elasticsearch.names import STATE
+from env_sync.engines.elasticsearch.record_index import make_record_index
 from env_sync.engines.elasticsearch.snapshots import Owner
 from env_sync.engines.proof import unreadable
 from env_sync.errors import StampUnreadable
