@@ -32,6 +32,7 @@ from env_sync.plan import Group, Plan
 from env_sync.sanitising import badge_text
 
 if TYPE_CHECKING:
+    from env_sync.leftovers import Swept
     from env_sync.request import Request
     from env_sync.steps.session import Session
 
@@ -284,7 +285,7 @@ def _session(plan: Plan, group: Group, request: Request) -> Session:
     from env_sync.cancellation import Cancellation
     from env_sync.engines.contract import Holder
     from env_sync.pause_store import get_pause
-    from env_sync.steps.session import open_session
+    from env_sync.steps.session import COMMAND_LINE, open_session
     from env_sync.terminal import TerminalProgress
 
     cancellation = Cancellation()
@@ -296,7 +297,7 @@ def _session(plan: Plan, group: Group, request: Request) -> Session:
         settings=plan.settings,
         request=request,
         holder=Holder(
-            run=f"command line/{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
+            run=f"{COMMAND_LINE}/{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
             group=group.id,
             attempt=uuid.uuid4().hex,
         ),
@@ -312,12 +313,36 @@ def _run(session: Session) -> None:
     from env_sync.report import Result
     from env_sync.steps.whole_group import run_group
 
+    swept = _sweep(session)
     console = Console(stderr=True)
     steps = len(session.request.steps(session.group))
     counted = iter(range(1, steps + 1))
-    report = run_group(session, lambda step: console.print(f"[{next(counted)}/{steps}] {step}", markup=False))
+    report = run_group(
+        session, lambda step: console.print(f"[{next(counted)}/{steps}] {step}", markup=False), swept
+    )
     typer.echo(report.line())
     raise typer.Exit(1 if report.result is Result.CRITICAL else 0)
+
+
+def _sweep(session: Session) -> Swept:
+    """Remove from this machine what ended attempts left. A sweep that fails does not stop the run."""
+    from env_sync.leftovers import Swept
+    from env_sync.run_states import RunStates
+    from env_sync.steps.failure import described
+    from env_sync.steps.session import work_root
+    from env_sync.steps.sweep import sweep
+
+    try:
+        return sweep(
+            [work_root(session.group.sync)],
+            own=session.folder,
+            airflow=RunStates(),
+            log=session.log,
+            now=dt.datetime.now(dt.UTC),
+        )
+    except Exception as problem:  # noqa: BLE001 - the same
+        session.log.warning("Looking for what lies on this machine failed: %s", described(problem))
+        return Swept()
 
 
 def _connect(plans: Sequence[Plan], only: Sequence[str]) -> int:

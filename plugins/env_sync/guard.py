@@ -11,6 +11,8 @@ task is gone, even by SIGKILL, and everything is killed at once. The guard write
 executed, or `unlocked ERRNO` where no lock file could be made; it closes the socket when nothing of the
 program is left.
 
+Neither the guard nor the program ever leaves a core dump.
+
 The guard is the "subreaper" of everything below it, so that it also finds what left the process group.
 A LOCK_FOLDER that is not empty gets a file `env_sync-<pid of the guard>` for as long as the program runs.
 """
@@ -20,12 +22,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import sys
 import time
 
-PR_SET_PDEATHSIG = 1  # both from linux/prctl.h
+PR_SET_PDEATHSIG = 1  # all from linux/prctl.h
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_PREFIX = "env_sync-"
 
@@ -158,6 +162,10 @@ def guard(control: int, grace: float, lock_folder: str, command: list[str]) -> N
         signal.signal(survived, lambda _signal, _frame: None)
     libc = ctypes.CDLL(None, use_errno=True)
     prctl(libc, PR_SET_CHILD_SUBREAPER, 1)
+    # Passwords are in this process's environment; rows are in the program's memory, which execve makes
+    # dumpable again: for that one the limit, which it inherits and cannot raise.
+    prctl(libc, PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     locked = ""
     if lock_folder:

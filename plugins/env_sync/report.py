@@ -10,6 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from env_sync.changed_rows import Changed
+from env_sync.leftovers import Swept
 from env_sync.plain import from_plain
 from env_sync.sanitising import Badge, told
 from env_sync.stopwatch import Spent
@@ -88,6 +89,8 @@ class Report:
     """Why it had not to be, where that was said."""
     unsent: tuple[str, ...] = ()
     """Which monitors did not take this report, each with why. It changes nothing about the result."""
+    swept: Swept | None = None
+    """What the group's steps found that ended attempts had left on their workers; None where nothing was."""
 
     def line(self) -> str:
         """The report as one line of a log."""
@@ -125,6 +128,8 @@ class Report:
         if self.spent:
             went = ", ".join(f"{step} {spent}" for step, spent in self.spent.items())
             figures.append(f"where the time went: {went}")
+        if self.swept and self.swept.removed:
+            figures.append(str(self.swept))
         figures += self.unsent
         return figures
 
@@ -137,6 +142,7 @@ class Outcome:
     `errors`: step -> the message it failed with. `spent`: step -> how long it took. `promoted`: whether
     live itself says that this attempt replaced it; None where nobody could look. `notes`: what the last
     step itself put right; `failures`: what it could not. `undo`: the run was to make previous live again.
+    `swept`: what its steps found that others had left on their workers.
     """
 
     states: Mapping[str, str | None]
@@ -149,6 +155,7 @@ class Outcome:
     notes: Sequence[str] = ()
     failures: Sequence[str] = ()
     undo: bool = False
+    swept: Swept = field(factory=Swept)
 
 
 def make_report(
@@ -182,7 +189,9 @@ def make_report(
             )
         if warnings or outcome.notes:
             result = Result.WARNING
-    why = [*why, *warnings, *outcome.notes]
+    why = [*why, *warnings, *outcome.notes, *outcome.swept.left]
+    if outcome.swept.left and result is Result.OK:
+        result = Result.WARNING
     if outcome.failures:
         result, why = Result.CRITICAL, [*outcome.failures, *why]
     return Report(
@@ -213,6 +222,7 @@ def make_report(
         statements=tuple(str(from_plain(Changed, one)) for one in facts.get("statements", ())),
         undo=outcome.undo,
         replaced=_replaced(action, outcome, result),
+        swept=outcome.swept or None,
     )
 
 

@@ -431,3 +431,17 @@ def test_no_descriptor_is_left_open() -> None:
         with pytest.raises(ToolFailed):
             run("false")
     assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
+
+
+def test_a_program_and_its_guard_leave_no_core_dump() -> None:
+    """Nor can the program allow itself one: the limit is also the highest that it may set."""
+    lines: list[str] = []
+    script = """
+        import os
+        from pathlib import Path
+        for pid in (os.getpid(), os.getppid()):
+            print(Path(f"/proc/{pid}/limits").read_text())
+        """
+    run(*python(script), stdout=lines.append)
+    limits = [line.split()[4:6] for line in lines if line.startswith("Max core file size")]
+    assert limits == [["0", "0"], ["0", "0"]]

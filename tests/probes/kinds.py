@@ -215,6 +215,14 @@ KINDS = (
         not_probed={MYSQL: NOT_YET, MONGODB: NOT_YET},
     ),
     Kind(
+        name="a raw dump that stays on a worker",
+        tries="Steps of one group run on workers that share no disk, fail, are cancelled or killed. Then "
+        "somebody reads the disks.",
+        must_hold="A dump lies there only while a step may need it, and nothing after the next step on that "
+        "worker.",
+        not_applicable={ELASTICSEARCH: "clusters hand data to each other; none of it comes to a worker"},
+    ),
+    Kind(
         name="a connection of another environment",
         tries="A connection leads to another environment's server, or does not say whose it is.",
         must_hold="Nothing on that server is touched.",

@@ -38,10 +38,13 @@ from env_sync.engines.mysql.stamp import WasLive as MySQLWasLive
 from env_sync.engines.mysql.swap import Plan as MySQLPlan
 from env_sync.engines.postgresql.stamp import Comment
 from env_sync.engines.postgresql.stamp import WasLive as PostgreSQLWasLive
+from env_sync.leftovers import Leftover, Swept
 from env_sync.manifest import Manifest, Parent, Transformation
 from env_sync.operators.outbox import _Kept
+from env_sync.operators.step import SweptBy
 from env_sync.pause import Pause
 from env_sync.report import Report, Result, Skip
+from env_sync.steps.note import Whose
 from env_sync.steps.results import (
     Awaited,
     BucketSynced,
@@ -112,6 +115,10 @@ MANIFEST = Manifest(
     reason="nothing in it is personal",
 )
 CHANGED = Changed(file="sanitise.sql", line=12, what="UPDATE users", rows=4000, may_find_none=True)
+SWEPT = Swept(
+    removed=(Leftover(environment="integration", group="pull_signon_0330", run=HOLDER.run, size=123_456),),
+    left=("/work/env_sync_0/integration/pull_signon_0330/1 could not be removed",),
+)
 REPORT = Report(
     environment="integration",
     sync="pull_signon",
@@ -141,6 +148,7 @@ REPORT = Report(
     undo=True,
     replaced=True,
     unsent=("icinga did not answer",),
+    swept=SWEPT,
 )
 PROMOTED = history.Promoted(at=PULLED, unavailable=0.25, first=True)
 RETURNED = history.Returned(holder=HOLDER, at=NOW, unavailable=0.5)
@@ -243,6 +251,7 @@ VALUES: Mapping[str, Any] = {
     ),
     "skip": Skip(reason="paused by somebody", result=Result.WARNING, quiet=True),
     "spent": Spent(seconds=4.5, parts={"rows": 3.25}),
+    "swept": SweptBy(attempt="5f0c", swept=SWEPT),
     "report": REPORT,
     "outbox": _Kept(round=2, report=REPORT, taken=("Icinga(url='https://icinga')",)),
     "pause": Pause(
@@ -261,6 +270,9 @@ VALUES: Mapping[str, Any] = {
         transformations=(REWRITE,),
     ),
     "note of a push": MANIFEST,
+    "note of a folder": Whose(
+        run=HOLDER.run, group=HOLDER.group, environment="integration", attempt="5f0c", made=NOW
+    ),
     "stamp": STAMP,
     "lease in a document": Row(
         database="signon",

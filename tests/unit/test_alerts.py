@@ -18,6 +18,7 @@ from env_sync.alerts.metrics import HELP, PREFIX, report_metrics, status_metrics
 from env_sync.alerts.nsca import _line
 from env_sync.hieradata.monitors import Nsca
 from env_sync.hieradata.sync import Ensure
+from env_sync.leftovers import Leftover, Swept
 from env_sync.pause import Pause
 from env_sync.report import Report, Result
 from tests.unit.test_status import PLAN, RUNNING, TONIGHT, a_report, a_summary, status
@@ -141,6 +142,20 @@ class TestMetrics:
         assert found["replacing_since_timestamp_seconds"]["integration"] == (
             moment("2026-11-25 03:00").timestamp()
         )
+
+    def test_what_was_swept_from_workers(self) -> None:
+        swept = Swept(
+            removed=(Leftover(environment="integration", group="pull_mapit", run="r", size=2_500_000),) * 2,
+            left=("/work/1 could not be removed",),
+        )
+        found = samples(generate_latest(report_metrics(report(swept=swept), None)))
+        assert found["last_swept_folders"][""] == 2
+        assert found["last_swept_bytes"][""] == 5_000_000
+        assert found["last_unswept_folders"][""] == 1
+        # A Pushgateway keeps the last that it was given.
+        found = samples(generate_latest(report_metrics(report(), None)))
+        for name in ("last_swept_folders", "last_swept_bytes", "last_unswept_folders"):
+            assert found[name][""] == 0
 
     def test_labels_are_escaped(self) -> None:
         plan = a_plan(a_sync("pull_signon", database='a"b\\c'))

@@ -24,6 +24,7 @@ from tests.unit.test_status import (
     a_report,
     a_run,
     a_summary,
+    a_sweep,
     status,
     tasks,
 )
@@ -105,3 +106,11 @@ def test_what_failed_in_the_night_can_be_rerun_as_a_whole() -> None:
     assert 'data-action="rerun"' in text
     assert "Rerun what failed (1)" in text
     assert 'data-action="rerun"' not in page(status(tasks=OVER, summaries=[TONIGHT]))
+
+
+def test_what_was_swept_from_workers_is_one_line_and_what_lies_there_a_warning() -> None:
+    last = a_report(TONIGHT, swept=a_sweep(left=("/work/<1> could not be removed",)))
+    text = page(status(summaries=[TONIGHT], reports=[last]))
+    assert "1 folder of ended attempts, 1.2 GB." in text
+    assert "<b>On a worker.</b> /work/&lt;1&gt; could not be removed." in text
+    assert "ended attempts" not in page(status(summaries=[TONIGHT]))

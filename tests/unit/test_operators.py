@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,8 +39,14 @@ from env_sync.operators.request import RequestOperator
 from env_sync.operators.selection import SelectionOperator
 from env_sync.operators.step import StepOperator
 from env_sync.pause import Pause
+from env_sync.plain import from_plain
 from env_sync.plan import Plan
+from env_sync.report import Report
 from env_sync.steps import finish as finish_module
+from env_sync.steps import sweep as sweep_module
+from env_sync.steps.note import Whose, write_whose
+from env_sync.steps.session import make_folder
+from tests.unit.core_dumps import core_dumps
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.values import a_bucket_sync, a_plan, a_push, a_sync
 
@@ -59,6 +66,8 @@ class Run:
     states: dict[str, str | None] = field(factory=dict)
     pause: Pause | None = None
     max_tries: int = 2
+    unfinished: set[str] = field(factory=set)
+    """Other runs that are not over."""
     kept: dict[str, Any] = field(factory=dict)
     """The state store of the report's task, which XCom is not: a new try finds it as it was."""
 
@@ -79,7 +88,11 @@ class Run:
             self.xcom[task_id, key] = value
 
         def get_task_states(*, dag_id: str, task_ids: list[str], run_ids: list[str]) -> Any:
-            return {run_ids[0]: {name: self.states[name] for name in task_ids if name in self.states}}
+            here = {name: self.states[name] for name in task_ids if name in self.states}
+            return {run: here for run in run_ids if run == "the_run"}
+
+        def get_dr_count(*, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+            return len(self.unfinished.intersection(run_ids))
 
         def keep(key: str, value: Any, *, retention: dt.timedelta) -> None:
             self.kept[key] = json.loads(json.dumps(value))
@@ -93,6 +106,7 @@ class Run:
                 xcom_pull=pull,
                 xcom_push=push,
                 get_task_states=get_task_states,
+                get_dr_count=get_dr_count,
             ),
             "dag_run": SimpleNamespace(
                 dag_id="env_sync_integration",
@@ -750,6 +764,140 @@ class TestReport:
             run.do("report")
         assert "cleaning up could not start: KeyError" in str(raised.value)
         assert "ada" not in str(raised.value)
+
+
+class TestSweep:
+    """Each task removes from its worker what ended attempts left, and the report tells of it."""
+
+    @pytest.fixture
+    def left(self, run: Run, tmp_path: Path) -> Path:
+        """A raw dump of last night's run, of another group."""
+        return self.leave(tmp_path, "last_night", "pull_mapit")
+
+    def leave(self, tmp_path: Path, run: str, group: str) -> Path:
+        folder = tmp_path / "work" / f"env_sync_{os.getuid()}" / "integration" / group / run
+        make_folder(folder)
+        (folder / "dump").write_text("ada@home.example")
+        whose = Whose(
+            run=f"env_sync_integration/{run}", group=group, environment="integration", attempt="a", made=NOW
+        )
+        write_whose(folder, whose)
+        return folder
+
+    @pytest.mark.parametrize("name", [*PULL, "report"])
+    def test_every_task_of_a_group_does(self, run: Run, left: Path, tmp_path: Path, name: str) -> None:
+        steps = [*PULL, "report"]
+        steps = steps[: steps.index(name)]
+        run.unfinished = {"last_night"}
+        pull(run, *steps) if steps else None
+        assert left.exists()
+        run.unfinished = set()
+        run.do(name)
+        assert not left.exists()
+        if name != "report":
+            pull(run, *[each for each in (*PULL, "report") if each not in (*steps, name)])
+        report = run.xcom["pull_signon.report", "return_value"]
+        assert report["result"] == "OK"
+        assert report["swept"] == {
+            "removed": [
+                {
+                    "environment": "integration",
+                    "group": "pull_mapit",
+                    "run": "env_sync_integration/last_night",
+                    "size": 16,
+                }
+            ],
+            "left": [],
+        }
+
+    def test_what_several_tasks_found_is_told_together(self, run: Run, left: Path, tmp_path: Path) -> None:
+        pull(run, "start_gate", "download")
+        self.leave(tmp_path, "last_night", "pull_shop")
+        pull(run, "restore", "sanitise", "promote")
+        report = from_plain(Report, run.do("report"))
+        assert report.swept is not None
+        assert [each.group for each in report.swept.removed] == ["pull_mapit", "pull_shop"]
+        assert (
+            "2 work folders of ended attempts removed from workers, 0.0 MB: pull_mapit of "
+            "env_sync_integration/last_night, pull_shop of env_sync_integration/last_night" in report.line()
+        )
+
+    def test_what_an_earlier_attempt_found_is_not_told_again(self, run: Run, left: Path) -> None:
+        pull(run)
+        assert run.do("report")["swept"] is not None
+        run.max_tries = 3
+        pull(run)
+        # As it would be, had the group not been cleared as a whole.
+        run.xcom["pull_signon.download", "swept"] = {"attempt": "a", "swept": {"removed": [], "left": ["x"]}}
+        assert run.do("report")["swept"] is None
+
+    def test_a_gate_that_waits_for_its_lease_keeps_what_it_found_before(
+        self, run: Run, left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator, context = run.operator("start_gate"), run.context("pull_signon.start_gate")
+        run.world.lease = Holder(run="another", group="pull_signon", attempt="x")
+        with pytest.raises(TaskDeferred):
+            operator.execute(context)
+        assert not left.exists()
+        run.world.lease = None
+        self.leave(tmp_path, "last_night", "pull_shop")
+        operator.resume(context)  # type: ignore[attr-defined]
+        run.states["pull_signon.start_gate"] = "success"
+        pull(run, *PULL[1:])
+        assert [each["group"] for each in run.do("report")["swept"]["removed"]] == ["pull_mapit", "pull_shop"]
+
+    def test_what_cannot_be_removed_is_a_warning_with_its_path(
+        self, run: Run, left: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(folder: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(sweep_module, "remove_folder", refuse)
+        pull(run)
+        report = run.do("report")
+        assert report["result"] == "WARNING"
+        [why] = report["why"]
+        assert why == (
+            f"{left} of an ended attempt may hold a raw dump and could not be removed (Permission denied): "
+            "remove it by hand"
+        )
+        assert left.exists()
+
+    def test_a_sweep_that_fails_fails_no_task(
+        self, run: Run, left: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise KeyError("ada@home.example")
+
+        monkeypatch.setattr(step, "sweep", fail)
+        pull(run)
+        assert run.do("report")["result"] == "OK"
+        assert left.exists()
+        warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert len(warnings) == len(PULL) + 1
+        assert all(
+            each.startswith("Looking for what lies on this worker failed: KeyError") for each in warnings
+        )
+        assert "ada" not in caplog.text
+
+    def test_nothing_is_asked_and_nothing_is_left_where_nothing_lies(self, run: Run) -> None:
+        pull(run)
+        assert run.do("report")["swept"] is None
+        assert not [key for _, key in run.xcom if key == "swept"]
+
+    def test_the_dump_of_the_group_itself_stays_for_its_next_step(self, run: Run) -> None:
+        pull(run)
+        assert run.world.journal.count("download_dump") == 1
+
+
+def test_a_task_dumps_no_core_while_it_works(run: Run) -> None:
+    pull(run, "start_gate", "download")
+    seen: list[tuple[int, int]] = []
+    run.world.trouble["restore"] = lambda: seen.append(core_dumps())
+    before = core_dumps()
+    run.do("restore")
+    assert seen == [(0, 0)]
+    assert core_dumps() == before
 
 
 class TestAlerts:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from env_sync.leftovers import Leftover, Swept
 from env_sync.plain import from_plain, to_plain
 from env_sync.report import Outcome, Report, Result, Skip, make_report, night_table
 from env_sync.stopwatch import Spent
@@ -86,6 +87,26 @@ def test_a_good_pull() -> None:
         "live unavailable for 0.25 s"
     )
     assert made.source_environment == "staging"
+
+
+SWEPT = Swept(removed=(Leftover(environment="integration", group="pull_mapit", run="r", size=2_500_000),))
+
+
+def test_what_was_swept_from_workers_is_told_and_changes_nothing() -> None:
+    made = report(swept=SWEPT)
+    assert (made.result, made.why, made.swept) == (Result.OK, (), SWEPT)
+    assert made.line().endswith(
+        "| 1 work folder of ended attempts removed from workers, 2.5 MB: pull_mapit of r"
+    )
+    assert from_plain(Report, to_plain(made)) == made
+    assert report().swept is None
+
+
+@pytest.mark.parametrize("more", [{}, {"skip": Skip(reason="paused")}, {"states": {"download": "failed"}}])
+def test_what_could_not_be_swept_is_a_warning(more: dict[str, Any]) -> None:
+    made = report(swept=Swept(left=("/work/1 could not be removed",)), **more)
+    assert made.result is (Result.CRITICAL if "states" in more else Result.WARNING)
+    assert made.why[-1] == "/work/1 could not be removed"
 
 
 def test_a_good_push_tells_of_the_dump_that_was_uploaded() -> None:

@@ -11,12 +11,13 @@ from attrs import evolve
 from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import Ensure, Place
+from env_sync.leftovers import Leftover, Swept
 from env_sync.pause import Pause
 from env_sync.plan import Plan
 from env_sync.report import Report, Result
 from env_sync.status.environments import make_status, replacing_at
 from env_sync.status.rows import Rows, RunRow, Summary, TaskRow, relevant_runs, wanted
-from env_sync.status.values import Attempt, EnvironmentStatus, Phase, SyncStatus
+from env_sync.status.values import Attempt, Disks, EnvironmentStatus, Phase, SyncStatus
 from tests.unit.values import a_plan, a_push, a_sync, moment
 
 OPENED = moment("2026-11-24 22:00")
@@ -111,6 +112,16 @@ def a_report(summary: Summary, **values: Any) -> Report:
             "replaced": summary.replaced,
             **values,
         }
+    )
+
+
+def a_sweep(size: int = 1_200_000_000, left: tuple[str, ...] = ()) -> Swept:
+    """What a group's tasks found on their workers: a folder of this size, and this."""
+    return Swept(
+        removed=(Leftover(environment="integration", group="pull_mapit", run="r", size=size),)
+        if size
+        else (),
+        left=left,
     )
 
 
@@ -388,3 +399,19 @@ def test_the_runs_whose_tasks_matter() -> None:
 def test_each_sync_has_a_limit_of_its_own() -> None:
     weekly = a_plan(a_sync(options=Options(fresh_within=dt.timedelta(days=8))))
     assert sync(plan=weekly, summaries=[a_summary(night=20)]).result is Result.OK
+
+
+def test_what_was_swept_from_workers_last_and_what_lies_there_still() -> None:
+    assert status().disks == Disks(at=None, group=None, folders=0, size=0, left=())
+    groups = (("pull_signon", 23), ("push_signon", 23), ("pull_shop", 20))
+    summaries = [a_summary(group, night) for group, night in groups]
+    sweeps = (a_sweep(), a_sweep(0, ("/work/1", "/work/2")), a_sweep(7, ("/work/old",)))
+    reports = [a_report(each, swept=swept) for each, swept in zip(summaries, sweeps, strict=True)]
+    found = status(summaries=summaries, reports=reports).disks
+    assert found == Disks(
+        at=summaries[0].reported,
+        group="pull_signon",
+        folders=1,
+        size=1_200_000_000,
+        left=("/work/1", "/work/2"),
+    )

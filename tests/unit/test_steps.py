@@ -135,7 +135,7 @@ class TestDownload:
         put(world, "2026-11-23 22:30", DAMAGED.decode(), session.sync)
         with pytest.raises(DumpDamaged, match=r"govuk-staging-database-backups/signon-postgres/.*ends in"):
             download(session)
-        assert list(session.folder.iterdir()) == []
+        assert not session.folder.exists()
 
     def test_nothing_to_restore(self, world: World) -> None:
         with pytest.raises(NothingToRestore):
@@ -238,7 +238,8 @@ class TestSanitise:
         world.incoming = Database("half " + CLEAN, evolve(world.incoming.stamp, state=state), open=False)
         world.journal.clear()
         sanitise(session, result)
-        assert world.journal == ["restore", "sanitise"]
+        assert world.journal == ["choose", "download_dump", "verify", "restore", "sanitise"]
+        assert not session.folder.exists()
         assert world.incoming.content == SECRET_ROWS + CLEAN
 
     def test_what_is_sanitised_already_is_left_alone(self, world: World, sql: Path) -> None:
@@ -276,7 +277,8 @@ class TestSanitise:
         sql.write_text("cleaner;")
         world.journal.clear()
         sanitise(session, result)
-        assert world.journal == ["restore", "sanitise"]
+        assert world.journal == ["choose", "download_dump", "verify", "restore", "sanitise"]
+        assert not session.folder.exists()
         assert world.incoming is not None
         assert world.incoming.content == SECRET_ROWS + "cleaner;"
 
@@ -298,7 +300,8 @@ class TestSanitise:
         world.incoming = None if foreign == "missing" else Database("foreign", stamp, open=False)
         world.journal.clear()
         sanitise(session, result)
-        assert world.journal == ["restore", "sanitise"]
+        assert world.journal == ["choose", "download_dump", "verify", "restore", "sanitise"]
+        assert not session.folder.exists()
         assert world.incoming is not None
         assert world.incoming.content == SECRET_ROWS + CLEAN
 
@@ -501,7 +504,7 @@ class TestPush:
         world.trouble["transform outgoing"] = fail
         with pytest.raises(TransformationFailed):
             dump(session)
-        assert not list(session.folder.iterdir())
+        assert not session.folder.exists()
         assert world.objects == {}
 
     def test_a_dump_that_fails_leaves_no_note_of_the_one_before(self, world: World) -> None:

@@ -26,6 +26,7 @@ from env_sync.postprocess.postprocess import Postprocess
 from env_sync.report import Report, Result
 from env_sync.request import Request
 from env_sync.steps import finish as finish_module
+from env_sync.steps.hold import alone
 from env_sync.steps.session import Session
 from env_sync.steps.whole_group import run_group
 from tests.unit.memory_engine import Database, World, open_memory_session, put
@@ -102,6 +103,21 @@ def test_a_pull(world: World, sync: Sync) -> None:
     assert (report.result, report.what, report.why) == (Result.OK, "pulled and promoted", ())
     assert (report.bytes, report.unavailable, report.source_environment) == (len(RAW), 0.25, "staging")
     assert report.dump_key in world.objects
+
+
+@pytest.mark.parametrize("action", ["pull", "push"])
+def test_its_folder_is_its_own_between_its_steps(world: World, sync: Sync, action: str) -> None:
+    """Whoever sweeps this disk meanwhile leaves it alone: nobody else knows of this run."""
+    session = open_memory_session(world, sync if action == "pull" else a_push())
+    idle: dict[str, bool] = {}
+
+    def look(step: str) -> None:
+        with alone(session.folder) as nobody:
+            idle[step] = nobody
+
+    assert run_group(session, look).result is not Result.CRITICAL
+    assert idle["restore" if action == "pull" else "upload"] is False
+    assert not session.folder.exists()
 
 
 def test_a_push(world: World) -> None:

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from env_sync.hieradata.sync import Action
+from env_sync.leftovers import Swept
 from env_sync.report import GRAVITY, Report, Result
 from env_sync.status.values import EnvironmentStatus, SyncStatus
 
@@ -31,6 +32,9 @@ HELP: Mapping[str, str] = {
     "last_duration_seconds": "How long that took.",
     "last_size_bytes": "The size of its dump, or of what was mirrored.",
     "last_unavailability_seconds": "How long live was unavailable.",
+    "last_swept_folders": "How many work folders of ended attempts it removed from workers.",
+    "last_swept_bytes": "The size of what lay in them.",
+    "last_unswept_folders": "How many of them it could not remove.",
     "data_timestamp_seconds": "When the data that live or the dump holds was read where it was born.",
     "result": "The gravest of the last report and the freshness: 0 OK, 1 WARNING, 2 CRITICAL.",
     "fresh": "Whether the last success is no longer ago than it may be: 1 or 0.",
@@ -131,6 +135,10 @@ def _of_report(report: Report) -> Iterator[_Sample]:
         yield _Sample("last_size_bytes", report.bytes)
     if report.unavailable is not None:
         yield _Sample("last_unavailability_seconds", report.unavailable)
+    swept = report.swept or Swept()
+    yield _Sample("last_swept_folders", len(swept.removed))
+    yield _Sample("last_swept_bytes", swept.size)
+    yield _Sample("last_unswept_folders", len(swept.left))
 
 
 def _data_time(sync: SyncStatus) -> dt.datetime | None:

@@ -161,6 +161,16 @@ class WindowAnswer(_Answer):
         )
 
 
+class DisksAnswer(_Answer):
+    """What ended attempts had left on workers."""
+
+    at: Annotated[dt.datetime | None, Field(description="When something was removed last")]
+    group: Annotated[str | None, Field(description="Whose report told it")]
+    folders: Annotated[int, Field(description="How many work folders that were")]
+    size: Annotated[int, Field(description="Bytes of what lay in them")]
+    left: Annotated[tuple[str, ...], Field(description="What could not be removed, with its path")]
+
+
 class EnvironmentAnswer(_Answer):
     """An environment and its syncs, as they are now."""
 
@@ -174,6 +184,7 @@ class EnvironmentAnswer(_Answer):
     syncs: tuple[SyncAnswer, ...]
     night: NightAnswer
     window: WindowAnswer
+    disks: DisksAnswer
 
     @classmethod
     def of(cls, status: EnvironmentStatus) -> EnvironmentAnswer:
@@ -189,6 +200,7 @@ class EnvironmentAnswer(_Answer):
             syncs=tuple(SyncAnswer.model_validate(sync) for sync in status.syncs),
             night=NightAnswer.model_validate(status.night),
             window=WindowAnswer.of(status.environment, status.at, status.replacing),
+            disks=DisksAnswer.model_validate(status.disks),
         )
 
 

@@ -15,9 +15,10 @@ from env_sync.alerts.alert import make_alert
 from env_sync.connections import monitor_login
 from env_sync.hieradata.monitors import Monitor
 from env_sync.hieradata.sync import Ensure
+from env_sync.leftovers import Swept
 from env_sync.operators.outbox import Outbox
 from env_sync.operators.run_context import run_name, started, task_id
-from env_sync.operators.step import ERROR, SKIP, SPENT, StepOperator
+from env_sync.operators.step import ERROR, SKIP, SPENT, SWEPT, StepOperator, SweptBy
 from env_sync.plain import from_plain, to_plain
 from env_sync.report import Outcome, Report, Result, Skip, make_report
 from env_sync.secret import Login
@@ -43,6 +44,7 @@ class ReportOperator(StepOperator):
 
     def execute(self, context: Context) -> Any:
         """Make the report; its value in XCom, its line in the log; and tell the monitors."""
+        self.sweep(context)
         states = self._states(context)
         monitors = self._plan.settings.monitors
         outbox = Outbox.open(context, self.log) if monitors else None
@@ -132,6 +134,7 @@ class ReportOperator(StepOperator):
                 notes=finished.notes,
                 failures=finished.failures,
                 undo=start.undo if start else False,
+                swept=self._swept(context, start.attempt if start else ""),
             ),
             now=dt.datetime.now(dt.UTC),
         )
@@ -143,6 +146,15 @@ class ReportOperator(StepOperator):
         return {
             step: from_plain(Spent, left[step]) for step in states if step in left and step != "start_gate"
         }
+
+    def _swept(self, context: Context, attempt: str) -> Swept:
+        """What this group's tasks, this one too, found on their workers in this attempt."""
+        swept = Swept()
+        for step in self._group.steps:
+            left = context["ti"].xcom_pull(task_ids=task_id(self._group, step), key=SWEPT)
+            if left is not None and (found := from_plain(SweptBy, left)).attempt == attempt:
+                swept += found.swept
+        return swept
 
     def _left(
         self, context: Context, key: str, states: Mapping[str, str | None], state: str

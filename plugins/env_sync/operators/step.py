@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -9,24 +10,37 @@ from typing import Any, TypeVar
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from attrs import frozen
 
 from env_sync.cancellation import Cancellation
+from env_sync.core_dumps import no_core_dumps
 from env_sync.errors import Cancelled, EnvSyncError, PauseActive
 from env_sync.hieradata.sync import Sync
+from env_sync.leftovers import Swept
 from env_sync.operators.run_context import holder_of, request_of, started, task_id
 from env_sync.plain import from_plain, to_plain
 from env_sync.plan import Group, Plan
 from env_sync.progress import LogProgress
 from env_sync.report import Skip
 from env_sync.steps.failure import described
-from env_sync.steps.session import Session, open_session
+from env_sync.steps.session import Session, open_session, work_folder, work_root
+from env_sync.steps.sweep import sweep
 from env_sync.variables import stored_pause
 
 ERROR = "error"
 SKIP = "skip"
 SPENT = "spent"
+SWEPT = "swept"
 
 T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class SweptBy:
+    """What a step found, and in which attempt at its group that was."""
+
+    attempt: str
+    swept: Swept
 
 
 class StepOperator(BaseOperator):
@@ -58,12 +72,45 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Do the step; its result is plain data in XCom, its error a message there without row values."""
+        with no_core_dumps():
+            self.sweep(context)
+            return self._do(context)
+
+    def sweep(self, context: Context) -> None:
+        """Remove from this worker what ended attempts left there, and leave word for the report.
+
+        A sweep that fails fails no step.
+        """
+        try:
+            swept = sweep(
+                {work_root(group.sync) for group in self._plan.groups},
+                own=work_folder(self._group.sync, holder_of(context, self._group, "")),
+                airflow=context["ti"],
+                log=self._logger,
+                now=dt.datetime.now(dt.UTC),
+            )
+            if swept:
+                self._leave_swept(context, swept)
+        except Exception as problem:  # noqa: BLE001 - the same
+            self._logger.warning("Looking for what lies on this worker failed: %s", described(problem))
+
+    def _leave_swept(self, context: Context, swept: Swept) -> None:
+        start = started(context, self._group)
+        # A gate that waits for the lease is at work several times.
+        earlier = context["ti"].xcom_pull(task_ids=task_id(self._group, self._step), key=SWEPT)
+        if earlier is not None:
+            swept = from_plain(SweptBy, earlier).swept + swept
+        left = SweptBy(attempt=start.attempt if start else "", swept=swept)
+        context["ti"].xcom_push(key=SWEPT, value=to_plain(left))
+
+    def _do(self, context: Context) -> Any:
         session = None
         try:
             session = self.open_session(context)
-            step = self.task_id.rpartition(".")[2]
-            if step not in session.request.steps(self._group):
-                self.log.info("Nothing to do: this run makes previous live again, and that needs no %s", step)
+            if self._step not in session.request.steps(self._group):
+                self.log.info(
+                    "Nothing to do: this run makes previous live again, and that needs no %s", self._step
+                )
                 return None
             result = self.work(session, context)
             self._cancellation.check()
@@ -119,6 +166,10 @@ class StepOperator(BaseOperator):
                 f"{step} left no result (it was marked by hand?), so nothing is done. Clear {step} to run it."
             )
         return from_plain(kind, result)
+
+    @property
+    def _step(self) -> str:
+        return self.task_id.rpartition(".")[2]
 
     @property
     def _logger(self) -> logging.Logger:

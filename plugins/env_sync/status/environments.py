@@ -12,10 +12,12 @@ from env_sync.status.replacing import find_replacing
 from env_sync.status.rows import Rows
 from env_sync.status.seen import Seen
 from env_sync.status.syncs import sync_status
-from env_sync.status.values import Attempt, EnvironmentStatus, Night, Replacing, SyncStatus
+from env_sync.status.values import Attempt, Disks, EnvironmentStatus, Night, Replacing, SyncStatus
 
 LATE = dt.timedelta(minutes=10)
 """How long after the opening of the window its run is missed."""
+RECENT = dt.timedelta(days=1)
+"""How long what could not be removed from a worker is taken to lie there."""
 
 
 def make_status(plan: Plan, rows: Rows, now: dt.datetime) -> EnvironmentStatus:
@@ -37,6 +39,7 @@ def make_status(plan: Plan, rows: Rows, now: dt.datetime) -> EnvironmentStatus:
         syncs=statuses,
         night=_night(seen, attempts),
         replacing=find_replacing(seen, attempts),
+        disks=_disks(seen),
     )
 
 
@@ -44,6 +47,20 @@ def replacing_at(plan: Plan, rows: Rows, now: dt.datetime) -> Replacing:
     """Whether data of an environment is being replaced at `now` (UTC); needs no reports in `rows`."""
     seen = Seen(plan=plan, rows=rows, now=now)
     return find_replacing(seen, find_attempts(seen))
+
+
+def _disks(seen: Seen) -> Disks:
+    found = sorted((each for each in seen.rows.reports if each.swept), key=lambda each: each.reported)
+    last = next((each for each in reversed(found) if each.swept and each.swept.removed), None)
+    # Somebody may have removed it since; whoever reported in the last day would say so.
+    recent = [each.swept.left for each in found if each.swept and seen.now - each.reported < RECENT]
+    return Disks(
+        at=last.reported if last else None,
+        group=last.group if last else None,
+        folders=len(last.swept.removed) if last and last.swept else 0,
+        size=last.swept.size if last and last.swept else 0,
+        left=tuple(dict.fromkeys(line for left in recent for line in left)),
+    )
 
 
 def _not_told(seen: Seen) -> Iterator[str]:

@@ -146,6 +146,20 @@ class Night:
 
 
 @frozen(kw_only=True)
+class Disks:
+    """What ended attempts had left on workers, as last reports tell."""
+
+    at: dt.datetime | None
+    """When something was removed last; None where nothing was, and so with the next three."""
+    group: str | None
+    """Whose report told it."""
+    folders: int
+    size: int
+    left: tuple[str, ...]
+    """What lies there still, in words, with its path: it could not be removed."""
+
+
+@frozen(kw_only=True)
 class EnvironmentStatus:
     """An environment and its syncs, as they are at `at`."""
 
@@ -163,6 +177,7 @@ class EnvironmentStatus:
     syncs: tuple[SyncStatus, ...]
     night: Night
     replacing: Replacing
+    disks: Disks
 
     @property
     def result(self) -> Result:

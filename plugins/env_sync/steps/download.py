@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from env_sync.steps.dump_file import fetch
+from env_sync.steps.private_folder import filling
 from env_sync.steps.results import Downloaded
 from env_sync.steps.session import Session
 from env_sync.steps.unsanitised import check_pull
@@ -23,7 +24,8 @@ def download(session: Session) -> Downloaded:
         )
         for note in choice.notes:
             session.log.warning(note)
-        dump = fetch(session, choice)
+        with filling(session):
+            dump = fetch(session, choice)
     session.log.info("Fetched and read through %s: %s bytes, SHA-256 %s", dump.key, dump.size, dump.sha256)
     return Downloaded(
         dump_key=dump.key,

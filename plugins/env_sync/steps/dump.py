@@ -12,15 +12,17 @@ from env_sync.manifest import Manifest, Parent
 from env_sync.sanitising import badge_of_data
 from env_sync.steps.changes import changes_of
 from env_sync.steps.note import remove_note, write_note
+from env_sync.steps.private_folder import filling
 from env_sync.steps.results import Dumped
-from env_sync.steps.session import Session, make_folder
+from env_sync.steps.session import Session
 from env_sync.steps.unsanitised import check_push
 from env_sync.store import dump_key
 
 
 def dump(session: Session) -> Dumped:
     """A whole, consistent dump of live, and its manifest beside it."""
-    manifest, warnings, statements = make_dump(session)
+    with filling(session):
+        manifest, warnings, statements = make_dump(session)
     return Dumped(
         dump_key=manifest.key,
         size=manifest.size,
@@ -41,11 +43,10 @@ def pre_dump_files(sync: Sync) -> tuple[Path, ...]:
 
 
 def make_dump(session: Session) -> tuple[Manifest, tuple[str, ...], tuple[Changed, ...]]:
-    """Dump live and write its manifest into the work folder.
+    """Dump live and write its manifest into the private folder, which whoever calls this has entered.
 
     Gives it, warnings, and what each statement of its transformations changed.
     """
-    make_folder(session.folder)
     remove_note(session.dump_file)
     with session.engine.at_work():
         check_push(session)

@@ -8,12 +8,14 @@ from env_sync.hieradata.settings import Settings
 from env_sync.manifest import Manifest
 from env_sync.steps.note import read_note, remove_note, write_note
 from env_sync.steps.results import Downloaded
-from env_sync.steps.session import Session, make_folder
+from env_sync.steps.session import Session
 from env_sync.store import Choice
 
 
 def fetch(session: Session, choice: Choice) -> Dump:
     """Download the chosen dump, compare it with its manifest, and read it through to its end.
+
+    It is put into the private folder, which whoever calls this has entered.
 
     Raises DumpOfAnotherEnvironment, and what the store's download and the engine's verify raise; no file is
     left behind then.
@@ -24,7 +26,6 @@ def fetch(session: Session, choice: Choice) -> Dump:
             f"{foreign} It was not restored, and live is untouched. Find out who put it there; take it and "
             "its manifest out of the bucket, or ask for another dump by its timestamp."
         )
-    make_folder(session.folder)
     remove_note(session.dump_file)
     with session.stopwatch.part("download"):
         sha256 = session.store.download_dump(session.sync.url, choice, session.dump_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from env_sync.errors import PauseActive
+from env_sync.steps.private_folder import leave
 from env_sync.steps.restore_previous import restore_previous
 from env_sync.steps.results import LiveAgain, Promoted
 from env_sync.steps.sanitise import transformations_of
@@ -25,6 +26,7 @@ def promote(session: Session) -> Promoted:
     """
     with session.engine.at_work():
         promotion = session.engine.promote(transformations_of(session.sync), lambda: _last_look(session))
+    leave(session)
     for warning in promotion.warnings:
         session.log.warning(warning)
     session.log.info("Live was unavailable for %.3f s", promotion.unavailable)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from env_sync.steps.dump_file import obtain
+from env_sync.steps.private_folder import using_up
 from env_sync.steps.results import Downloaded, Restored
 from env_sync.steps.session import Session
 from env_sync.steps.unsanitised import check_pull
 
 
 def restore(session: Session, downloaded: Downloaded) -> Restored:
-    """Make incoming anew from the dump; live is not touched."""
-    with session.engine.at_work():
+    """Make incoming anew from the dump, of which nothing is left on this worker then; live is not touched."""
+    with using_up(session), session.engine.at_work():
         check_pull(session)
         warnings = session.dump_engine.restore(obtain(session, downloaded))
     for warning in warnings:

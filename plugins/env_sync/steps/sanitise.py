@@ -14,6 +14,7 @@ from env_sync.manifest import Transformation
 from env_sync.sanitising import badge_of_data
 from env_sync.steps.changes import changes_of
 from env_sync.steps.dump_file import obtain
+from env_sync.steps.private_folder import leave, using_up
 from env_sync.steps.results import Downloaded, Sanitised
 from env_sync.steps.session import Session
 from env_sync.steps.unsanitised import check_pull
@@ -64,8 +65,11 @@ def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
             session.log.info(
                 "Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key
             )
-            session.dump_engine.restore(obtain(session, downloaded))
+            with using_up(session):
+                session.dump_engine.restore(obtain(session, downloaded))
         stamp = session.engine.sanitise(transformation_files(session.sync), session.sync.postprocess)
+    # What a restore left that failed here, and was done again elsewhere.
+    leave(session)
     return told_of(stamp, changes_of(session))
 
 

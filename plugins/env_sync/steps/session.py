@@ -35,12 +35,15 @@ from env_sync.pause import Pause
 from env_sync.plan import Group
 from env_sync.progress import Progress
 from env_sync.request import Request
+from env_sync.steps.hold import Hold
 from env_sync.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from env_sync.store.s3 import S3Store
 
 WORK_FOLDER = "ENV_SYNC_WORK_FOLDER"
+COMMAND_LINE = "command line"
+"""What the names of runs of the command line begin with; no DAG can be called so."""
 LEVELS = 4
 """How many folders of `work_folder` are below its root."""
 
@@ -61,6 +64,8 @@ class Session:
     open_store: Callable[[], S3Store]
     stopwatch: Stopwatch = field(factory=Stopwatch)
     changed_rows: ChangedRows = field(factory=ChangedRows)
+    hold: Hold = field(factory=Hold)
+    """The lock on the private folder, while this process works there."""
     _engine: Engine | None = None
     """None for a bucket sync, which has no server."""
 

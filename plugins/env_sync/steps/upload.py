@@ -5,6 +5,7 @@ from __future__ import annotations
 from env_sync.manifest import Manifest
 from env_sync.steps.dump import make_dump, pre_dump_files
 from env_sync.steps.note import read_note
+from env_sync.steps.private_folder import using_up
 from env_sync.steps.results import Dumped, Uploaded
 from env_sync.steps.sanitise import hashed
 from env_sync.steps.session import Session
@@ -12,14 +13,18 @@ from env_sync.steps.unsanitised import check_push
 
 
 def upload(session: Session, dumped: Dumped) -> Uploaded:
-    """Put the dump into the environment's bucket; dumps again where the work folder has lost it."""
-    manifest = _manifest(session, dumped)
-    with session.engine.at_work():
-        # The dump may be of before the environment had to sanitise.
-        check_push(session)
-        moved = session.store.upload_dump(
-            session.sync.url, session.dump_file, manifest, acl=session.sync.options.upload_acl
-        )
+    """Put the dump into the environment's bucket; dumps again where the work folder has lost it.
+
+    No dump is left on this worker then.
+    """
+    with using_up(session):
+        manifest = _manifest(session, dumped)
+        with session.engine.at_work():
+            # The dump may be of before the environment had to sanitise.
+            check_push(session)
+            moved = session.store.upload_dump(
+                session.sync.url, session.dump_file, manifest, acl=session.sync.options.upload_acl
+            )
     return Uploaded(
         attempt=session.holder.attempt, dump_key=manifest.key, size=manifest.size, pointer_moved=moved
     )

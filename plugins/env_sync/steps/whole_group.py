@@ -6,8 +6,10 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from env_sync.core_dumps import no_core_dumps
 from env_sync.errors import Cancelled, PauseActive
 from env_sync.hieradata.sync import Action
+from env_sync.leftovers import Swept
 from env_sync.plain import to_plain
 from env_sync.report import Outcome, Report, Skip, make_report
 from env_sync.steps.bucket_sync import bucket_sync
@@ -46,11 +48,18 @@ CLUSTER_STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {
 """The same for a database that is a cluster."""
 
 
-def run_group(session: Session, say: Callable[[str], None]) -> Report:
+def run_group(session: Session, say: Callable[[str], None], swept: Swept | None = None) -> Report:
     """Do the group's steps, those that the request asks for, and its end whatever happens; gives the report.
 
-    `say` is told the name of each step as it starts. A cancel ends the step at work, then cleans up.
+    `say` is told the name of each step as it starts. A cancel ends the step at work, then cleans up. `swept`
+    is what was found on this worker before.
     """
+    # The folder is this process's between its steps as well: nobody else knows whether it goes on.
+    with no_core_dumps(), session.hold.kept():
+        return _run_group(session, say, swept or Swept())
+
+
+def _run_group(session: Session, say: Callable[[str], None], swept: Swept) -> Report:
     began = dt.datetime.now(dt.UTC)
     steps = [step for step in session.request.steps(session.group) if step != "report"]
     states: dict[str, str | None] = dict.fromkeys(steps)
@@ -97,6 +106,7 @@ def run_group(session: Session, say: Callable[[str], None]) -> Report:
             notes=finished.notes,
             failures=finished.failures,
             undo=session.request.restore_previous is not None,
+            swept=swept,
         ),
         now=dt.datetime.now(dt.UTC),
     )

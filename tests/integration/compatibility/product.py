@@ -38,11 +38,12 @@ from env_sync.engines.postgresql import stamp as postgresql_stamp
 from env_sync.hieradata.sync import Sync
 from env_sync.installation import read_plan
 from env_sync.operators import outbox
+from env_sync.operators.step import SweptBy
 from env_sync.plain import from_plain, to_plain
 from env_sync.progress import Progress
 from env_sync.report import Outcome, make_report
 from env_sync.request import read_request
-from env_sync.steps import failure, finish, results
+from env_sync.steps import failure, finish, note, results
 from env_sync.steps.session import Session, open_session
 from env_sync.steps.whole_group import CLUSTER_STEP_WORK, STEP_WORK
 from env_sync.stopwatch import Spent
@@ -208,6 +209,7 @@ KINDS: Mapping[str, Kind] = {
     "filled": _of(contract.Filled),
     "skip": _of(report.Skip),
     "spent": _of(Spent),
+    "swept": _of(SweptBy),
     "report": _of(report.Report),
     # In Airflow beside XCom.
     "outbox": _of(outbox._Kept),
@@ -216,6 +218,7 @@ KINDS: Mapping[str, Kind] = {
     "manifest": Kind(lambda text: manifest.from_json(text, key="manifest"), manifest.to_json),
     "note of a dump": _of(contract.Dump),
     "note of a push": _of(manifest.Manifest),
+    "note of a folder": _of(note.Whose),
     # On servers.
     "stamp": _of(contract.Stamp),
     "lease in a document": _of(document_lease.Row),
