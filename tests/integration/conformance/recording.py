@@ -61,6 +61,8 @@ _NUMBERED = {
     "token": r'(?:(?<=env-sync-)|(?<="token": "))[0-9a-f]{12}\b',
     "task": r"(?<![\w-])[\w-]{22}:\d+\b",
     "uuid": r'(?<="uuid": ")[\w-]{22}(?=")',
+    # Of the document of MongoDB's leases: how often it was changed before depends on the tests before.
+    "revision": r'(?<="revision": )\d+\b',
     # Of a directory, or of a document: some have decimal digits alone.
     "identity": r'(?:(?<=/records/)|(?<="\$oid": "))[0-9a-f]{16,}\b',
 }
