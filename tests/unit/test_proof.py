@@ -10,7 +10,7 @@ from attrs import evolve
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import CopyState, Dump, Holder, ServerConnection, Stamp, Work
-from env_sync.engines.proof import check_raw, check_stamp, first_stamp
+from env_sync.engines.proof import check_raw, check_stamp, first_stamp, unreadable
 from env_sync.errors import ProofMissing
 from env_sync.manifest import Parent, Transformation
 from env_sync.progress import LogProgress
@@ -87,6 +87,26 @@ def test_incoming_says_from_the_start_whose_it_is_and_of_which_dump() -> None:
         transformations=(),
         changed=NOW,
     )
+
+
+def test_incoming_says_what_ran_above_and_why_nothing_runs_here() -> None:
+    def begun(**fields: Any) -> Stamp:
+        work = evolve(WORK, sync=a_sync(**fields))
+        return first_stamp(work, evolve(DUMP, transformations=(SQL,)), NOW)
+
+    assert begun().above == (SQL,)
+    assert begun(says_none=True, reason="public").reason == "public"
+    # That there is no rule any more has a reason as well, which is none for raw data.
+    assert (begun(reason="no domains in it").reason, begun(says_none=True).reason) == ("", "")
+
+
+def test_a_stamp_that_cannot_be_read_says_how_to_go_on() -> None:
+    said = str(unreadable("signon on db", "remove its comment"))
+    assert said.startswith("signon on db carries a stamp that cannot be read: ")
+    assert "or somebody changed it. So nobody knows where this data is from" in said
+    assert "Nothing was restored or dumped. Let a pull fill it anew that" in said
+    assert "`transformation_sql_filename: none` with `reason: <why>`" in said
+    assert said.endswith(" and then remove its comment.")
 
 
 def test_what_this_attempt_restored_may_be_sanitised() -> None:

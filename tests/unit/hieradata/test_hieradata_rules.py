@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,20 +17,24 @@ from env_sync.hieradata.rules import (
     broken_rules,
     is_recovery,
 )
-from env_sync.hieradata.settings import Options, Settings
+from env_sync.hieradata.settings import Options, Sanitise, Settings
 from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
-from tests.unit.values import SQL, a_bucket_sync, a_push, a_recovery, a_sync
+from env_sync.postprocess.redact_last_part import RedactLastPart
+from env_sync.postprocess.rewrite_domain import RewriteDomain
+from tests.unit.values import REPLACE, SQL, a_bucket_sync, a_push, a_recovery, a_sync
 
 Said = tuple[str, str, str]
 AT_NAME = "(name)"
 HERE = "govuk-integration-database-backups"
 USUAL_SETTINGS = Settings()
 PROTECTED = Settings(protected=True)
+REQUIRED = Settings(sanitise=Sanitise.REQUIRED)
 FIELDS = (
     *("ensure", "hour", "minute", "action", "dbms", "storagebackend", "database", "url", "path"),
     *("database_hostname", "source_hostname", "copy_way", "indices", "excluded_indices", "excluded_tables"),
     *("transformation_sql_filename", "pre_dump_transformation_sql_filename", "pre_dump_in_place"),
     *("wait_for_dump", "wait_for_dump_then", "start_deadline", "source_bucket", "destination_bucket"),
+    *("reason", "postprocess"),
 )
 USUAL = {"action", "dbms", "storagebackend", "database", "url", "path"}
 
@@ -321,6 +326,117 @@ def test_live_is_transformed_in_place_only_where_that_is_said_and_allowed() -> N
     ]
 
 
+# What comes down is sanitised
+
+SAY_NONE = "`transformation_sql_filename: none` with `reason: <why>`"
+IN_REQUIRED = "in `integration`, where `govuk_env_sync::sanitise` is `required`"
+
+
+@pytest.mark.parametrize(
+    "sync",
+    [
+        a_sync(transformation=SQL),
+        a_sync(postprocess=(REPLACE, RedactLastPart(collection="a", path_field="b", limited_by=("c",)))),
+        a_sync(says_none=True, reason="public"),
+        a_push(),
+        a_recovery(),
+    ],
+)
+def test_what_is_sanitised_or_has_a_reason_comes_down(sync: Sync) -> None:
+    assert broken(sync, settings=REQUIRED) == []
+
+
+@pytest.mark.parametrize(
+    ("sync", "what", "write"),
+    [
+        (a_sync(), "signon`", "write `transformation_sql_filename: <file>`, or, where"),
+        (
+            a_sync(postprocess=(REPLACE, RewriteDomain(to="here.example"))),
+            "signon` (`replace_text`, `rewrite_domain` does not sanitise)",
+            "write `transformation_sql_filename: <file>`, or, where",
+        ),
+        (
+            a_sync(dbms="mongo", database="x" * 61),
+            f"{'x' * 60}...`",
+            "write `transformation_sql_filename: <file>`, or, where",
+        ),
+        (a_copy(), "signon`", "write `transformation_sql_filename: <file>`, or, where"),
+        (a_sync(dbms="files"), "signon`", "where"),
+    ],
+)
+def test_where_it_is_required_nothing_comes_down_raw(sync: Sync, what: str, write: str) -> None:
+    written = "source_hostname" if sync.action is Action.COPY else "path"
+    assert broken(sync, written, settings=REQUIRED) == [
+        (
+            AT_NAME,
+            f"nothing sanitises what comes down into `{what} {IN_REQUIRED}",
+            f"{write} nothing has to be sanitised, {SAY_NONE}",
+        )
+    ]
+    assert broken(sync, written) == []
+
+
+def test_that_nothing_is_sanitised_has_a_reason() -> None:
+    bare = a_sync(says_none=True)
+    assert broken(bare, "transformation_sql_filename", settings=REQUIRED) == [
+        (
+            "transformation_sql_filename",
+            f"`transformation_sql_filename: none` without a `reason` {IN_REQUIRED}",
+            "write `reason: <why nothing has to be sanitised>` beside it",
+        )
+    ]
+    assert broken(bare, "transformation_sql_filename") == []
+
+
+@pytest.mark.parametrize("settings", [USUAL_SETTINGS, REQUIRED])
+@pytest.mark.parametrize("transformation", [None, SQL])
+def test_a_reason_is_one_for_something(settings: Settings, transformation: Path | None) -> None:
+    expected = (
+        "reason",
+        "`reason` without `transformation_sql_filename: none` or `postprocess: none`",
+        f"write {SAY_NONE}, or remove it",
+    )
+    sync = a_sync(transformation=transformation, reason="public")
+    assert broken(sync, "reason", settings=settings) == [expected]
+    assert broken_mirror(a_bucket_sync(reason="public"), "reason", settings=settings) == [expected]
+
+
+def test_a_reason_for_the_lack_of_a_rule_is_none_for_raw_data() -> None:
+    sync = a_sync(reason="no domains in it")
+    assert broken(sync, "reason", "postprocess") == []
+    [(at, read, _)] = broken(sync, "reason", "postprocess", settings=REQUIRED)
+    assert (at, read) == (AT_NAME, f"nothing sanitises what comes down into `signon` {IN_REQUIRED}")
+
+
+@pytest.mark.parametrize(
+    ("sync", "kind"), [(a_push(reason="public"), "a push"), (a_recovery(reason="public"), "a recovery sync")]
+)
+def test_only_what_comes_down_has_a_reason(sync: Sync, kind: str) -> None:
+    for settings in (USUAL_SETTINGS, REQUIRED):
+        assert broken(sync, "reason", settings=settings) == [
+            ("reason", f"`reason` on {kind}", "remove it: only what comes down has one")
+        ]
+
+
+def test_what_may_not_come_down_at_all_need_not_be_sanitised() -> None:
+    settings = Settings(protected=True, sanitise=Sanitise.REQUIRED)
+    assert [at for at, _, _ in broken(a_sync(), "ensure", settings=settings)] == ["ensure"]
+    assert len(broken_mirror(a_bucket_sync(), settings=settings)) == 1
+
+
+def test_a_mirror_is_sanitised_by_nothing() -> None:
+    assert broken_mirror(a_bucket_sync(), settings=REQUIRED) == [
+        (
+            AT_NAME,
+            f"nothing sanitises what comes down into `govuk-assets-integration` {IN_REQUIRED}",
+            f"where nothing has to be sanitised, {SAY_NONE}",
+        )
+    ]
+    for field in ("reason", "transformation_sql_filename"):
+        assert broken_mirror(a_bucket_sync(), settings=REQUIRED, unread={field}) == []
+    assert broken_mirror(a_bucket_sync(says_none=True, reason="public"), settings=REQUIRED) == []
+
+
 # Clusters
 
 
@@ -516,6 +632,14 @@ def test_a_name_leaves_room_for_the_copys(sync: Sync, length: str, right: str) -
         (a_push(), "wait_for_dump", ["action", "storagebackend", "wait_for_dump"]),
         (a_sync(), "wait_for_dump_then", ["wait_for_dump_then", "start_deadline"]),
         (a_sync(database="postgres"), "path", ["action", "dbms", "database"]),
+        (
+            a_sync(reason="public"),
+            "reason",
+            [
+                *("action", "url", "ensure", "dbms", "database"),
+                *("postprocess", "transformation_sql_filename", "reason"),
+            ],
+        ),
     ],
 )
 def test_no_rule_judges_by_a_field_that_could_not_be_read(
