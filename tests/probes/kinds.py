@@ -143,6 +143,14 @@ KINDS = (
         not_probed={POSTGRESQL: NOT_YET},
     ),
     Kind(
+        name="a dump that names whose rights its code has",
+        tries="Views, triggers, routines and events of a dump name an administrator, the sync's account, or "
+        "one that this server lacks, as the account whose rights they have.",
+        must_hold="None of them ever has more rights than who uses it, or than the one database gives.",
+        not_applicable={MONGODB: ONLY_DOCUMENTS, ELASTICSEARCH: NO_DUMP, FILES: NO_ROWS},
+        not_probed={POSTGRESQL: NOT_YET},
+    ),
+    Kind(
         name="an archive that leaves its directory",
         tries="A tar archive holds absolute names, two dots, symlinks, hard links that lead out, or devices.",
         must_hold="It is refused, and nothing is written or read outside of incoming.",

@@ -10,6 +10,7 @@ from env_sync.engines.mysql.client_tools import DumpTool, tool_to_dump
 from env_sync.engines.mysql.dump import as_mysql, matches
 from env_sync.engines.mysql.dump_file import Header, check_end, read_header
 from env_sync.engines.mysql.grants import revoked_on
+from env_sync.engines.mysql.invoker import as_invoker, runs_as_invoker
 from env_sync.engines.mysql.names import copies_of
 from env_sync.engines.mysql.objects import Object, names_another, taken_apart, with_definer
 from env_sync.engines.mysql.option_file import option_file
@@ -307,3 +308,57 @@ def test_a_password_is_in_a_private_file_that_is_removed(tmp_path: Path, family:
     # Without it a mysqldump without TLS cannot log in as MySQL 8 has it by default; MariaDB's refuses it.
     assert ("get-server-public-key" in text) is (family is Family.MYSQL)
     assert list(tmp_path.iterdir()) == []
+
+
+ROUTINE = "PROCEDURE p(IN a decimal(10,2), b enum('x)','y')) {said}\nBEGIN SELECT 'SQL SECURITY DEFINER'; END"
+FUNCTION = "FUNCTION `f(`() RETURNS {type} {said} RETURN 1"
+SAID = "COMMENT 'SQL SECURITY DEFINER'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "VIEW v AS SELECT 1",
+        "ALGORITHM=MERGE DEFINER=`a`@`b` SQL SECURITY DEFINER VIEW v AS SELECT 1",
+        "ALGORITHM=MERGE DEFINER=`a`@`b` SQL SECURITY INVOKER VIEW v AS SELECT 1",
+        ROUTINE.format(said=""),
+        ROUTINE.format(said="SQL SECURITY DEFINER"),
+        ROUTINE.format(said=f"NOT DETERMINISTIC READS SQL DATA SQL SECURITY DEFINER {SAID}"),
+        ROUTINE.format(said="SQL SECURITY INVOKER SQL SECURITY DEFINER MODIFIES SQL DATA"),
+        FUNCTION.format(type="int(11) unsigned", said="DETERMINISTIC"),
+        FUNCTION.format(type="varchar(10) CHARSET utf8mb4 COLLATE utf8mb4_bin", said="SQL SECURITY DEFINER"),
+        FUNCTION.format(type="enum('a','b)') CHARACTER SET latin1", said=f"NO SQL {SAID}"),
+        FUNCTION.format(type="double precision", said="NOT /* SQL SECURITY DEFINER */ DETERMINISTIC"),
+    ],
+)
+def test_a_view_or_a_routine_is_made_as_its_invoker(text: str) -> None:
+    one = made(f"CREATE {text}")
+    assert one is not None
+    invoker = as_invoker(one)
+    assert invoker is not None
+    assert runs_as_invoker(invoker)
+    assert invoker.statement.count("SQL SECURITY INVOKER") == 1
+    assert as_invoker(invoker) == invoker
+    before_body = invoker.statement.partition("SQL SECURITY INVOKER")[0]
+    assert "SQL SECURITY DEFINER" not in before_body.replace(SAID, "").replace(
+        "/* SQL SECURITY DEFINER */", ""
+    )
+    assert runs_as_invoker(one) is ("SECURITY INVOKER VIEW" in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TRIGGER t BEFORE INSERT ON u FOR EACH ROW SET @a = 1",
+        "EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1",
+        "FUNCTION f RETURNS string SONAME 'x.so'",
+        "FUNCTION f() RETURNS int LANGUAGE JAVASCRIPT SQL SECURITY DEFINER AS $$ 1 $$",
+        "PROCEDURE p() AUTHID DEFINER BEGIN END",
+        "PROCEDURE p(",
+    ],
+)
+def test_what_cannot_be_or_is_not_understood_is_not(text: str) -> None:
+    one = made(f"CREATE {text}")
+    assert one is not None
+    assert as_invoker(one) is None
+    assert not runs_as_invoker(one)

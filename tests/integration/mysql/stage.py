@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import logging
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import Dump, Holder, Promotion, ServerConnection, Work
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.identifiers import quoted
+from env_sync.engines.mysql.patterns import as_pattern
 from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
 from env_sync.manifest import Transformation
@@ -27,7 +28,10 @@ from sandbox.mariadb import ADMINISTRATOR, SYNC_ACCOUNT, MariaDBServer
 from sandbox.mysql import series
 
 LOG = logging.getLogger("env_sync.test")
+APPLICATION = "app"
 SECRET = "sync secret"  # of accounts on a server of this test alone
+ACCEPTED: Mapping[str, object] = {"accept_set_user": True}
+"""What the extra of a connection says."""
 HEADER = b"-- MySQL dump 10.13  Distrib 8.0.36\n--\n-- Host: db    Database: %s\n"
 END = b"\n-- Dump completed on 2026-11-24  1:00:00\n"
 
@@ -48,7 +52,13 @@ class Stage:
     def previous(self) -> str:
         return f"{self.database}__previous"
 
-    def engine(self, run: str = "tonight", attempt: str = "1", **options: Any) -> MySQLEngine:
+    def engine(
+        self,
+        run: str = "tonight",
+        attempt: str = "1",
+        extra: Mapping[str, object] = ACCEPTED,
+        **options: Any,
+    ) -> MySQLEngine:
         sync = Sync(
             name=f"pull_{self.database}",
             environment="integration",
@@ -82,7 +92,7 @@ class Stage:
                     port=self.server.port,
                     login=SYNC_ACCOUNT,
                     password=Secret(SECRET),
-                    extra={},
+                    extra=extra,
                 ),
                 folder=self.folder,
                 cancellation=Cancellation(),
@@ -134,6 +144,15 @@ class Stage:
     def run(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
         return self.server.run(statements, database=database or self.database)
 
+    def run_as_application(self, *statements: str) -> None:
+        """The same as the account that made what is in live, which has rights on live alone."""
+        with (
+            contextlib.closing(self.server.connect(self.database, APPLICATION, SECRET)) as connection,
+            connection.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
+
     def mysqldump(self, *options: str, program: str = "mysqldump") -> bytes:
         """What the shell script's dump of live was: the program's output, as it is."""
         done = subprocess.run(
@@ -164,11 +183,12 @@ def working(engine: MySQLEngine) -> Iterator[MySQLEngine]:
 
 
 def set_up(server: MariaDBServer, folder: Path, database: str = "signon_production") -> Stage:
-    """A stage with a live database that has a little of everything."""
+    """A stage with a live database that has a little of everything, all of it its application's."""
     server.create_sync_account(SECRET)
+    server.create_account(APPLICATION, SECRET, f"ALL ON {quoted(as_pattern(database))}.*")
     stage = Stage(server=server, database=database, folder=folder)
     server.execute(f"CREATE DATABASE {quoted(database)}")
-    stage.run(
+    stage.run_as_application(
         "CREATE TABLE users (id int AUTO_INCREMENT PRIMARY KEY, email varchar(100))",
         f"INSERT INTO users (email) SELECT CONCAT('old-', seq, '@example.com') FROM {series(20)}",
         "CREATE TABLE log (id int AUTO_INCREMENT PRIMARY KEY, said varchar(100))",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import gzip
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pymysql
@@ -73,39 +75,71 @@ def test_the_grants_that_the_page_lists_are_enough(live: Stage) -> None:
     puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*", DEFINERS[family], run="pull")
     promotion = live.pull(live.dump_file(content), puller)
     assert promotion.warnings == ()
-    assert set(definers(live).values()) == {"admin@%"}
+    assert set(definers(live).values()) == {"app@%"}
 
 
-def test_without_the_right_to_set_definers_objects_run_as_the_account_and_are_told(live: Stage) -> None:
+def test_without_the_right_to_set_definers_nothing_runs_as_the_account(live: Stage) -> None:
     dump = live.dump_file(gzip.compress(live.mysqldump("--routines")))
     live.run("DROP PROCEDURE old_one", "CREATE PROCEDURE old_one() SELECT 'changed'")
     live.server.run(["DROP USER env_sync"])
     puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*")
-    [warning] = live.pull(dump, puller).warnings
-    assert "puller may not make objects as others" in warning
-    assert "procedure old_one, trigger logged" in warning
-    assert definers(live) == {"old_one": "puller@%", "logged": "puller@%"}
+    invoker, left_out = live.pull(dump, puller).warnings
+    assert "(SQL SECURITY INVOKER): procedure old_one." in invoker
+    assert "Left out of signon_production" in left_out
+    assert "trigger logged" in left_out
+    assert "grant puller SET USER" in left_out
+    assert definers(live) == {"old_one": "puller@%"}
+    assert live.run(
+        "SELECT SECURITY_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_NAME = 'old_one'"
+    ) == [("INVOKER",)]
     assert live.run("CALL old_one()") == [(1,)]
 
 
-def test_a_trigger_that_cannot_be_given_back_to_its_definer_is_given_back(live: Stage) -> None:
+def failing(
+    session: Session, plan: swap.Plan, rename: Callable[[Session, swap.Plan], str] = swap._statement
+) -> str:
+    return rename(session, plan).replace("`users`", "`no such`")
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["with the right", "without"])
+def test_a_trigger_is_given_back_as_whose_it_was_or_is_named(
+    live: Stage, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was dropped for a rename that failed; never is it given back as the account's own."""
     dump = live.dump_file(gzip.compress(live.mysqldump("--routines")))
     live.server.run(["DROP USER env_sync"])
-    puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*")
+    setting = [DEFINERS[live.server.family]] if right else []
+    puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*", *setting)
     with working(puller):
         puller.restore(dump)
         puller.sanitise(())
-    rename = swap._statement
+    monkeypatch.setattr(swap, "_statement", failing)
+    said = "no_such_table" if right else "could not be made again: trigger logged of app@%"
+    with working(puller), pytest.raises(PromoteFailed, match=said):
+        puller.promote((), lambda: None)
+    assert definers(live) == {"old_one": "app@%", **({"logged": "app@%"} if right else {})}
 
-    def failing(session: Session, plan: swap.Plan) -> str:
-        return rename(session, plan).replace("`users`", "`no such`")
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(swap, "_statement", failing)
-        with working(puller), pytest.raises(PromoteFailed, match="no_such_table"):
+def test_a_trigger_that_could_not_be_given_back_is_not_dropped_while_live_is_locked(live: Stage) -> None:
+    dump = live.dump_file(gzip.compress(live.mysqldump("--routines")))
+    live.server.run(["DROP USER env_sync"])
+    puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*")
+    work = evolve(
+        puller.work,
+        sync=evolve(
+            puller.work.sync, options=evolve(puller.work.sync.options, promote_wait=dt.timedelta(seconds=0))
+        ),
+    )
+    puller = MySQLEngine(work)
+    with working(puller):
+        puller.restore(dump)
+        puller.sanitise(())
+    with contextlib.closing(live.server.connect(live.database)) as busy:
+        busy.query("BEGIN")
+        busy.query("SELECT * FROM users FOR UPDATE")
+        with working(puller), pytest.raises(PromoteFailed, match="promote_wait"):
             puller.promote((), lambda: None)
-    # It was dropped, and made again.
-    assert definers(live) == {"old_one": "admin@%", "logged": "puller@%"}
+    assert definers(live) == {"old_one": "app@%", "logged": "app@%"}
 
 
 def test_what_cannot_be_dropped_stays_and_is_told(live: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

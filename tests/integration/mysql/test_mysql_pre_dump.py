@@ -22,7 +22,7 @@ from env_sync.engines.mysql.stamp import TABLE
 from env_sync.engines.mysql.swap import make_like
 from env_sync.errors import NameRefused, ProofMissing, RestoreFailed, TransformationFailed
 from env_sync.hieradata.sync import Action
-from tests.integration.mysql.stage import SECRET, Stage, said, working
+from tests.integration.mysql.stage import APPLICATION, SECRET, Stage, said, working
 
 REDACT = "UPDATE users SET email = CONCAT('user-', id);"
 RAW = b"old-1@example.com"
@@ -37,7 +37,7 @@ def live(stage: Stage) -> Stage:
 
 def whole(stage: Stage) -> Stage:
     """Without the view that stands on nothing, at which mysqldump stops."""
-    stage.run(
+    stage.run_as_application(
         "CREATE TABLE late (id int, said varchar(50))",
         "INSERT INTO late VALUES (1, 'new in production')",
         "CREATE TRIGGER of_late BEFORE INSERT ON late FOR EACH ROW SET NEW.id = 1",
@@ -122,7 +122,7 @@ def test_the_dump_is_one_of_live_by_its_name(named_stage: Callable[[str], Stage]
 
 def test_any_client_restores_it(live: Stage) -> None:
     push(live)
-    live.run("CREATE DATABASE laptop")
+    live.run("CREATE DATABASE laptop", f"GRANT ALL ON laptop.* TO {APPLICATION}")
     where = [f"--host={live.server.host}", f"--port={live.server.port}", "--user=env_sync", "laptop"]
     done = subprocess.run(
         [live.server.program("mariadb"), "--no-defaults", *where],

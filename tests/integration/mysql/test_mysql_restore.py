@@ -145,7 +145,7 @@ def test_rows_may_come_apart_from_their_tables(stage: Stage) -> None:
 @pytest.mark.probe("names with quotes, percent signs and line breaks")
 def test_whatever_has_an_odd_name_comes_down(stage: Stage, name: str) -> None:
     odd = quoted(name)
-    stage.run(
+    stage.run_as_application(
         f"CREATE TABLE {odd} ({odd} int PRIMARY KEY, a int, KEY {odd} (a))",
         f"INSERT INTO {odd} VALUES (1, 2)",
         f"CREATE TRIGGER {odd} BEFORE INSERT ON {odd} FOR EACH ROW SET NEW.a = 7",

@@ -6,6 +6,10 @@ from env_sync.engines.contract import ServerConnection
 
 SUPERUSER = "accept_superuser"
 """That the sync's account is an administrator of the server."""
+SET_USER = "accept_set_user"
+"""That the account may make objects as others, and does so for definers that have rights on live alone."""
+DEFINER = "definer"
+"""The account, `user@host`, as which what live has no definer for is made, where that is accepted."""
 
 
 def accepts(connection: ServerConnection, name: str) -> bool:

@@ -8,9 +8,8 @@ from enum import StrEnum
 
 import pymysql
 from attrs import evolve, frozen
-from pymysql.constants import ER
 
-from env_sync.engines.mysql.connecting import code_of, described, server_is_gone
+from env_sync.engines.mysql.connecting import described, server_is_gone
 from env_sync.engines.mysql.identifiers import qualified, quoted, unquoted
 from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.sql_text import tokens
@@ -64,15 +63,6 @@ class Object:
 
     def __str__(self) -> str:
         return f"{self.kind.lower()} {self.name}"
-
-
-@frozen(kw_only=True)
-class Made:
-    """What came of making objects: why some could not be made, and which are not their definers'."""
-
-    failed: Mapping[Object, str]
-    as_ours: tuple[Object, ...]
-    """Those that run as the session's account, which may not make them as others."""
 
 
 def taken_apart(
@@ -177,39 +167,28 @@ def with_definer(one: Object, definer: str) -> str:
     return one.statement[:at] + clause + one.statement[at:]
 
 
-def make_all(session: Session, wanted: Iterable[Object], definers: Mapping[tuple[str, str], str]) -> Made:
-    """Make objects in an order in which they can be made.
+def make_all(
+    session: Session, wanted: Iterable[Object], definers: Mapping[tuple[str, str], str]
+) -> Mapping[Object, str]:
+    """Make objects in an order in which they can be made; gives why some could not be.
 
-    Raises MySQLError where the server went away. Views that stand on others are tried
-    again until no more of them can be made.
+    Each is made as its definer, or as whoever the session is where there is none in `definers`. Raises
+    MySQLError where the server went away. Views that stand on others are tried again until no more of them
+    can be made.
     """
     todo = sorted(wanted, key=lambda one: ORDER.index(one.kind))
-    as_ours: list[Object] = []
     while True:
         failed: dict[Object, str] = {}
         for one in todo:
             try:
-                if not _make_as(session, one, definers.get(one.key, "")):
-                    as_ours.append(one)
+                make_object(session, one, definer=definers.get(one.key, ""))
             except pymysql.err.MySQLError as error:
                 if server_is_gone(error):
                     raise
                 failed[one] = described(error, {one.name})
         if not failed or len(failed) == len(todo):
-            return Made(failed=failed, as_ours=tuple(as_ours))
+            return failed
         todo = list(failed)
-
-
-def _make_as(session: Session, one: Object, definer: str) -> bool:
-    """Make it as its definer; where that is not allowed, as whoever the session is, and give False."""
-    try:
-        make_object(session, one, definer=definer)
-    except pymysql.err.MySQLError as error:
-        if not definer or code_of(error) != ER.SPECIFIC_ACCESS_DENIED_ERROR:
-            raise
-        make_object(session, one)
-        return False
-    return True
 
 
 def _listed(session: Session, database: str) -> Iterator[tuple[Kind, str]]:

@@ -94,14 +94,14 @@ def restore_dump(
         if one.kind is Kind.EVENT or names_another(one, {database, *others} - {incoming, *READ_ONLY})
     }
     with server.session(incoming) as session, stopwatch.part("views, triggers, routines"):
-        made = make_all(session, [one for one in objects.values() if one.key not in waiting], {})
+        failed = make_all(session, [one for one in objects.values() if one.key not in waiting], {})
     put_off: list[str] = []
     if reaching := [str(one) for one in waiting.values() if one.kind is not Kind.EVENT]:
         put_off.append(
             "These name a database before a dot, so transformations run without them, and they are made when "
             f"incoming is live: {_shown(reaching)}"
         )
-    for one, why in made.failed.items():
+    for one, why in failed.items():
         if one.kind is not Kind.VIEW:
             raise RestoreFailed(
                 f"The {one} of the dump could not be made in {incoming}: {why}. Live is untouched."

@@ -11,7 +11,7 @@ import datetime as dt
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pymysql
 from attrs import evolve, frozen
@@ -19,6 +19,7 @@ from attrs import evolve, frozen
 from env_sync.engines.contract import Holder
 from env_sync.engines.history import Promoted, Returned
 from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server_is_gone
+from env_sync.engines.mysql.definers import cannot_be_made_again, decide, drop_ours, some
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
@@ -108,6 +109,7 @@ def rename(
     """
     deadline = time.monotonic() + wait.total_seconds()
     triggers = [one for one in plan.old if one.kind is Kind.TRIGGER]
+    lost = cannot_be_made_again(session, triggers)
     session.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}, foreign_key_checks = 0")
     try:
         while True:
@@ -116,6 +118,8 @@ def rename(
             statement = _statement(session, plan)
             began = time.monotonic()
             try:
+                if lost:
+                    _wait_until_free(session, plan.live)
                 for one in triggers:
                     drop_object(session, plan.live, one)
                 session.execute(statement)
@@ -123,7 +127,7 @@ def rename(
                 if server_is_gone(error):
                     raise
                 with session.uninterrupted():
-                    said = _give_triggers_back(server, plan)
+                    _give_triggers_back(server, plan)
                 if code_of(error) not in LOCKED:
                     raise
                 if time.monotonic() > deadline:
@@ -131,7 +135,7 @@ def rename(
                         f"{plan.live} on {server} could not be swapped within {wait.total_seconds():.0f} s "
                         "(promote_wait): a transaction holds a lock on one of its tables "
                         f"({described(error)}). Find it in information_schema.INNODB_TRX and end it, or run "
-                        f"the step again later. Live is as it was.{said}"
+                        "the step again later. Live is as it was."
                     ) from None
                 time.sleep(BETWEEN_TRIES)
             else:
@@ -140,6 +144,25 @@ def rename(
         if session.usable:
             with session.uninterrupted():
                 session.execute("SET SESSION lock_wait_timeout = 60, foreign_key_checks = 1")
+
+
+def _wait_until_free(session: Session, live: str) -> None:
+    """Wait for the locks that a RENAME takes, before triggers are dropped that could not be given back.
+
+    So what most often stops it costs live nothing. Raises MySQLError where somebody else has one.
+    """
+    try:
+        session.execute(
+            "LOCK TABLES " + ", ".join(f"{qualified(live, name)} WRITE" for name in tables_of(session, live))
+        )
+    except pymysql.err.MySQLError as error:
+        # A trigger may name a table that is not there, or the account may not lock: the RENAME will tell.
+        if code_of(error) in LOCKED or server_is_gone(error):
+            raise
+    finally:
+        if session.usable:
+            with session.uninterrupted():
+                session.execute("UNLOCK TABLES")
 
 
 def renamed(session: Session, plan: Plan) -> bool:
@@ -207,9 +230,10 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
         )
     if plan.first and exists(session, plan.live) and not tables_of(session, plan.live):
         drop_database(session, plan.live)
-    said = "" if plan.first else _give_triggers_back(server, plan)
+    if not plan.first:
+        _give_triggers_back(server, plan)
     session.execute("DELETE FROM journal WHERE `database` = %s", [copies.live])
-    return f"{plan.live} was about to be swapped by a step that was ended; it is as it was{said}"
+    return f"{plan.live} was about to be swapped by a step that was ended; it is as it was"
 
 
 def _statement(session: Session, plan: Plan) -> str:
@@ -227,41 +251,36 @@ def _statement(session: Session, plan: Plan) -> str:
     return "RENAME TABLE " + ", ".join(f"{before} TO {after}" for before, after in moves)
 
 
-def _give_triggers_back(server: Server, plan: Plan) -> str:
-    """Make the triggers of live that are missing; gives what is not as it was, for the end of a message.
-
-    Raises PromoteFailed where one cannot be made.
-    """
+def _give_triggers_back(server: Server, plan: Plan) -> None:
+    """Make the triggers of live that are missing. Raises PromoteFailed where one cannot be made."""
     triggers = [one for one in plan.old if one.kind is Kind.TRIGGER]
     if not triggers:
-        return ""
+        return
     there = {one.key for one in objects_of(server, plan.live)}
     with server.session(plan.live) as session, session.uninterrupted():
         missing = [one for one in triggers if one.key not in there]
-        made = make_all(session, missing, {one.key: one.definer for one in missing})
-    if made.failed:
-        lacking = "; ".join(f"{one}: {why}" for one, why in made.failed.items())
+        ours = str(session.value("SELECT CURRENT_USER()"))
+        # They are live's own: as whom they ran, they run again.
+        definers = {one.key: one.definer for one in missing if one.definer != ours}
+        failed = make_all(session, missing, definers)
+    if failed:
+        lacking = "; ".join(f"{one} of {one.definer}: {why}" for one, why in failed.items())
         raise PromoteFailed(
             f"{plan.live} on {server} was not swapped, and lacks triggers that were dropped for that and "
             f"could not be made again: {lacking}. Make them by hand, and run the step again."
         )
-    return f" But {_as_ours(server, made.as_ours)}" if made.as_ours else ""
 
 
 def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
     """Make what differs from what is there; views and routines that are the same stay as they are."""
     there = {one.key: one for one in objects_of(server, plan.live)}
-    definers, warnings = _definers(server, plan)
-    wanted = {one.key: one for one in plan.new}
+    decided = decide(server, plan.live, before=plan.old, new=plan.new, there=there, undo=plan.undo)
+    wanted = {one.key: one for one in decided.objects}
+    warnings = list(decided.warnings)
     # Somebody may have made an object while the promotion was prepared: what is there now is dropped as well.
     kept: dict[Object, str] = {}
     with server.session(plan.live) as session:
-        todo = [
-            one
-            for key, one in wanted.items()
-            if key not in there or evolve(there[key], definer="") != evolve(one, definer="")
-        ]
-        changed = {one.key for one in todo}
+        changed = wanted.keys() - decided.as_they_are
         granted = _granted(session, plan.live)
         for key, one in there.items():
             if key not in wanted or key in changed:
@@ -273,24 +292,28 @@ def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
                     # MySQL lets nobody drop what a mightier account made.
                     kept[one] = described(error, {one.name})
         left = {one.key for one in kept}
-        made = make_all(session, [one for one in todo if one.key not in left], definers)
+        todo = [one for key, one in wanted.items() if key in changed - left]
+        failed = make_all(session, todo, {one.key: one.definer for one in todo})
+        ours = drop_ours(session, plan.live)
     warnings += [
-        f"The {one} could not be made in {plan.live}: {why}. Make it by hand."
-        for one, why in made.failed.items()
+        f"The {one} could not be made in {plan.live}: {why}. Make it by hand." for one, why in failed.items()
     ]
     warnings += [
         f"The {one} of {plan.live} is still what it was before, for it could not be dropped: {why}. Drop it "
         f"by hand{', and make it as the dump has it' if one.key in wanted else ''}."
         for one, why in kept.items()
     ]
-    if made.as_ours:
-        warnings.append(_as_ours(server, made.as_ours))
+    if ours:
+        warnings.append(
+            f"Dropped from {plan.live}, for whoever uses them would have had the rights of "
+            f"{server.connection.login}: {some(ours)}. Make them by hand as an account of {plan.live}."
+        )
     # The server takes them away with the routine.
     anew = {(kind, name.casefold()) for kind, name in changed - left if (kind, name) in there}
     lost = [f"{account} on {kind.lower()} {name}" for kind, name, account in granted if (kind, name) in anew]
     if lost:
         warnings.append(
-            f"Grants on routines of {plan.live} that changed are gone: {_some(lost)}. Grant them again; "
+            f"Grants on routines of {plan.live} that changed are gone: {some(lost)}. Grant them again; "
             "GRANT EXECUTE on the database would stay."
         )
     return tuple(warnings)
@@ -303,44 +326,6 @@ def _granted(session: Session, database: str) -> list[tuple[str, str, str]]:
         [database],
     )
     return [(str(kind), str(name).casefold(), f"{user}@{host}") for kind, name, user, host in rows]
-
-
-def _as_ours(server: Server, objects: Sequence[Object]) -> str:
-    return (
-        f"{server.connection.login} may not make objects as others on {server}, so these run as it: "
-        f"{_some([str(one) for one in objects])}. Grant it SET USER (MySQL: SET_ANY_DEFINER, before 8.4 "
-        "SET_USER_ID) and pull again, or leave it so."
-    )
-
-
-def _definers(server: Server, plan: Plan) -> tuple[dict[tuple[str, str], str], list[str]]:
-    """As whom each object is made: who it was made as in live, else above, where there is such an account."""
-    with server.session() as session:
-        known = _accounts(session)
-        ours = str(session.value("SELECT CURRENT_USER()"))
-    before = {one.key: one.definer for one in plan.old}
-    definers: dict[tuple[str, str], str] = {}
-    unknown: dict[str, list[str]] = {}
-    for one in plan.new:
-        wanted = before.get(one.key) or one.definer
-        if wanted in known:
-            definers[one.key] = wanted
-        elif wanted and wanted != ours:
-            unknown.setdefault(wanted, []).append(str(one))
-    warnings = [
-        f"There is no account {account} on {server}, so these run as {ours}: {_some(names)}. Make the "
-        "account and pull again, or leave it so."
-        for account, names in unknown.items()
-    ]
-    return definers, warnings
-
-
-def _accounts(session: Session) -> frozenset[str]:
-    return frozenset(f"{user}@{host}" for user, host in session.execute("SELECT User, Host FROM mysql.user"))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def make_like(session: Session, database: str, like: str) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from tests.integration.conformance.subject import (
 
 HERE = Path(__file__).parent
 SECRET = "a password of the conformance suite"  # of accounts on servers of this suite alone
-OWNER, READER, STRANGER, POWERLESS = "conf_owner", "conf reader", "conf_stranger", "conf_powerless"
+READER, STRANGER, POWERLESS = "conf reader", "conf_stranger", "conf_powerless"
 READ = (
     "SELECT GROUP_CONCAT(DISTINCT generation ORDER BY generation SEPARATOR '+'), COUNT(*), "
     f"COALESCE(SUM(email LIKE '%{PRIVATE}%'), 0) FROM people"
@@ -65,7 +65,7 @@ class MySQLSubject(Subject):
     # Servers
 
     def connection(self, environment: str) -> dict[str, object]:
-        return self.servers[environment].airflow_connection(SYNC_ACCOUNT, SECRET)
+        return self.servers[environment].airflow_connection(SYNC_ACCOUNT, SECRET, accept_set_user=True)
 
     def connection_without_rights(self, environment: str, database: str) -> dict[str, object]:
         return self.servers[environment].airflow_connection(POWERLESS, SECRET)
@@ -82,7 +82,9 @@ class MySQLSubject(Subject):
     def fill(self, environment: str, database: str, generation: str, rows: int, *, private: bool) -> None:
         domain = f"{PRIVATE}.example" if private else "example.com"
         self._make(environment, database)
-        self.servers[environment].run(
+        self._run_as_application(
+            environment,
+            database,
             [
                 (
                     "CREATE TABLE people (id int AUTO_INCREMENT PRIMARY KEY, generation varchar(20), "
@@ -97,7 +99,6 @@ class MySQLSubject(Subject):
                 "CREATE TRIGGER keep_notes BEFORE INSERT ON notes FOR EACH ROW SET NEW.note = TRIM(NEW.note)",
                 "CREATE VIEW everybody AS SELECT id, email FROM people",
             ],
-            database=database,
         )
 
     def fill_rich(self, environment: str, database: str) -> None:
@@ -108,6 +109,8 @@ class MySQLSubject(Subject):
         server.execute(f"GRANT SELECT ON {qualified(database, 'authors')} TO {account(READER)}")
         if environment == SOURCE:
             self._client(environment, database, (HERE / "never_comes_down.sql").read_text())
+        else:
+            self._client(environment, database, (HERE / "below.sql").read_text())
 
     def change_rich(self, environment: str, database: str) -> None:
         self._client(environment, database, self._script("change"))
@@ -274,7 +277,7 @@ class MySQLSubject(Subject):
 
         return {
             f"{name} into {copy}": attempt(name, copy)
-            for name in (OWNER, READER, STRANGER)
+            for name in (owner_of(database), READER, STRANGER)
             for copy in ("incoming", "previous", "outgoing")
         }
 
@@ -335,11 +338,22 @@ class MySQLSubject(Subject):
         return "".join((HERE / file).read_text() for file in (f"{name}.sql", f"{name}_{family}.sql"))
 
     def _make(self, environment: str, database: str) -> None:
-        grant = f"{OWNERS_GRANTS} ON {quoted(_pattern(database))}.* TO {account(OWNER)}"
-        self.servers[environment].run([f"CREATE DATABASE {quoted(database)}", f"GRANT {grant}"])
+        """Make a database, the only one on which its application's account has rights: code runs as that."""
+        server = self.servers[environment]
+        grant = f"{OWNERS_GRANTS} ON {quoted(_pattern(database))}.*"
+        server.execute(f"CREATE DATABASE {quoted(database)}")
+        server.create_account(owner_of(database), SECRET, grant)
+
+    def _run_as_application(self, environment: str, database: str, statements: Sequence[str]) -> None:
+        with (
+            contextlib.closing(self._application(environment, database)) as connection,
+            connection.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
 
     def _application(self, environment: str, database: str) -> pymysql.Connection[Any]:
-        return self.servers[environment].connect(database, OWNER, SECRET)
+        return self.servers[environment].connect(database, owner_of(database), SECRET)
 
     def _client(self, environment: str, database: str, statements: str) -> None:
         """Run a script as the server's own client does, as the application's account."""
@@ -352,7 +366,7 @@ class MySQLSubject(Subject):
                     "--comments",
                     "--default-character-set=utf8mb4",
                 ),
-                *(f"--host={server.host}", f"--port={server.port}", f"--user={OWNER}", database),
+                *(f"--host={server.host}", f"--port={server.port}", f"--user={owner_of(database)}", database),
             ],
             env={"MYSQL_PWD": SECRET, "LC_ALL": "C.UTF-8"},
             input=statements.encode(),
@@ -399,7 +413,7 @@ class MySQLSubject(Subject):
     def _of_database(self, environment: str, database: str) -> Iterator[tuple[str, str]]:
         server = self.servers[environment]
         yield "database", str(server.execute(f"SHOW CREATE DATABASE {quoted(database)}"))
-        for name in (OWNER, READER, STRANGER):
+        for name in (owner_of(database), READER, STRANGER):
             grants = [grant for (grant,) in server.execute(f"SHOW GRANTS FOR {account(name)}")]
             names = (f"`{database}`", f"`{_pattern(database)}`")
             yield (
@@ -452,9 +466,14 @@ LISTINGS: Mapping[str, str] = {
 }
 
 
+def owner_of(database: str) -> str:
+    """The account of the application of a database, which has rights on no other: code runs as that."""
+    return f"conf_{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+
+
 def make_accounts(server: MariaDBServer) -> None:
-    """The accounts of an application, of strangers and of the sync, where they are not there yet."""
-    for name in (OWNER, READER, STRANGER, POWERLESS):
+    """The accounts of readers, of strangers and of the sync, where they are not there yet."""
+    for name in (READER, STRANGER, POWERLESS):
         server.create_account(name, SECRET)
     server.create_sync_account(SECRET)
 
