@@ -188,6 +188,17 @@ KINDS = (
         not_applicable={FILES: NO_ROWS},
     ),
     Kind(
+        name="raw values in logs and profiles",
+        tries="The server is set to keep what requests held: slow logs with sources, profiles, images of "
+        "before.",
+        must_hold="It keeps none of incoming: that is off there, or the sync stops.",
+        not_applicable={FILES: "there is no server"},
+        not_probed={
+            POSTGRESQL: "logs are the server's own affair",
+            MYSQL: "logs are the server's own affair",
+        },
+    ),
+    Kind(
         name="passwords in errors and arguments",
         tries="Somebody reads the arguments of running programs, and the errors of a login that fails.",
         must_hold="No password or key is among them.",

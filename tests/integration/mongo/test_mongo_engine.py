@@ -228,7 +228,7 @@ def test_somebody_who_is_let_in_meanwhile(stage: Stage) -> None:
         stage.promote(engine)
 
 
-@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.probe("raw values in logs and profiles")
 def test_a_profiler_that_would_keep_documents_stops_it(stage: Stage) -> None:
     fill(stage, "people")
     dump, _ = stage.dump()
@@ -245,7 +245,7 @@ def test_a_profiler_that_would_keep_documents_stops_it(stage: Stage) -> None:
             client[incoming].command("profile", 0)
 
 
-@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.probe("raw values in logs and profiles")
 def test_no_image_of_what_was_before_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     images = '{"changeStreamPreAndPostImages": {"enabled": true}}'
     dump = stage.dump_of(

@@ -68,6 +68,7 @@ from env_sync.engines.elasticsearch.reindexing import begin_reindex, look_at_rei
 from env_sync.engines.elasticsearch.restoring import begin_restore, contents_of
 from env_sync.engines.elasticsearch.sanitising import run_transformations
 from env_sync.engines.elasticsearch.scrolling import scroll_index
+from env_sync.engines.elasticsearch.slow_logs import as_on, give_back, silence
 from env_sync.engines.elasticsearch.snapshots import (
     RUNNING,
     Found,
@@ -267,10 +268,13 @@ class ElasticsearchEngine(ClusterEngine):
         with self._dropping_incoming():
             read = read_transformations(transformations)
             write_record(target, self._sync, evolve(incoming, stamp=self._now(raw, CopyState.SANITISING)))
+            had = silence(target, incoming.indices, incoming.token) if read else {}
             with self.work.stopwatch.part("transformations"):
                 run_transformations(
                     target, incoming.indices, read, self.work.progress, self.work.changed_rows
                 )
+            if had:
+                give_back(target, had, incoming.token)
             self._refuse_readers(target, "incoming was dropped and live is untouched.")
             uncounted = _uncounted(incoming.contents)
             indices = counted(target, incoming.indices, uncounted)
@@ -777,7 +781,10 @@ class ElasticsearchEngine(ClusterEngine):
         return sources[held.index]
 
     def _end_filling(self, target: Cluster, index: str, source: Index) -> None:
-        settings = {"index.refresh_interval": source.settings.get("index.refresh_interval")}
+        settings = {
+            "index.refresh_interval": source.settings.get("index.refresh_interval"),
+            **as_on(source.settings),
+        }
         target.ask("PUT", f"/{quoted(index)}/_settings", settings, expand_wildcards="all")
 
     def _expecting(self, incoming: Incoming, read: Mapping[str, int]) -> Incoming:

@@ -19,6 +19,7 @@ from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, Held
 from env_sync.engines.elasticsearch.names import COPIES, TEMPLATE, copy_name, copy_prefix
 from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.slow_logs import QUIET
 from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.errors import NoRoom, RequestRefused, RestoreFailed
 
@@ -76,6 +77,7 @@ def new_settings(index: Index) -> dict[str, Any]:
         "index.hidden": True,
         "index.number_of_replicas": 0,
         "index.refresh_interval": "-1",
+        **QUIET,
     }
 
 

@@ -35,6 +35,12 @@ from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action, Sync
 
 _URL_LOGIN = re.compile(r"//[^/@\s]*@")
+LOGS_BODIES = (
+    "xpack.security.audit.logfile.events.emit_request_body",
+    "logger.org.elasticsearch.http.HttpBodyTracer",
+    "logger.org.elasticsearch.http.HttpTracer",
+)
+"""Settings of a cluster with which it writes what it is sent into a log."""
 BLOCKS = ("cluster.blocks.read_only", "cluster.blocks.read_only_allow_delete")
 
 
@@ -49,6 +55,14 @@ def look_at_cluster(cluster: Cluster) -> Iterator[Finding]:
         for block in BLOCKS:
             if str(settings.get(part, {}).get(block)).lower() == "true":
                 yield problem(f"{cluster} is read-only ({block}).", f"Set {block} to null.")
+        for name in LOGS_BODIES:
+            said = str(settings.get(part, {}).get(name)).lower()
+            if said in ("true", "trace"):
+                yield note(
+                    f"{cluster} logs the bodies of requests ({name} is {said}), and so documents that are "
+                    "not sanitised yet.",
+                    f"Set {name} to null, or see who reads those logs.",
+                )
     for index in (STATE, CONTENTS):
         if odd := oddities(cluster, index):
             yield problem(refusal(cluster, index, odd))
