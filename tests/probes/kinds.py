@@ -107,7 +107,6 @@ KINDS = (
         tries="Somebody makes the database or table of leases first, hangs code on it (triggers, rules, "
         "policies, defaults, a view), or has rights there.",
         must_hold="The sync stops at once, reads and writes nothing there, and says what to do.",
-        not_applicable={FILES: "the lease is a locked file in a directory that nobody else can enter"},
     ),
     Kind(
         name="a damaged or truncated dump",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
+import re
 import shutil
 import stat
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -381,6 +384,71 @@ def test_what_others_could_enter_holds_no_incoming(stage: Stage, dump: Path, wro
     assert not stage.incoming.exists()
     with pytest.raises(AccessRefused, match="with mode 0700"):
         stage.engine().preflight_server()
+
+
+@pytest.mark.parametrize("name", ["lock", f"{NAME}/lease.json", f"{NAME}/at_work"])
+@pytest.mark.parametrize("wrong", ["mode", "owner", "link", "second name", "directory"])
+@pytest.mark.probe("leases that somebody else made or may change")
+def test_a_lease_that_somebody_else_made(stage: Stage, name: str, wrong: str) -> None:
+    stage.make_live()
+    engine = stage.engine()
+    engine.take_lease(at_most=1)
+    with engine.at_work():
+        pass
+    file, other = stage.root / HIDDEN / name, stage.folder / "another's"
+    other.write_text("{}")
+    if wrong == "mode":
+        file.chmod(0o620)
+    elif wrong == "owner":
+        os.chown(file, 60_001, 60_001)
+    elif wrong == "second name":
+        os.link(file, stage.root / "second")
+    else:
+        file.unlink()
+        if wrong == "link":
+            file.symlink_to(other)
+        else:
+            file.mkdir()
+    refused = f"{file} must be a file of the user of this worker"
+    with pytest.raises(AccessRefused, match=re.escape(refused)):
+        engine.take_lease(at_most=1)
+    with pytest.raises(AccessRefused, match="neither read nor written"), engine.at_work():
+        pytest.fail("A step went on.")
+    with pytest.raises(AccessRefused, match=re.escape(refused)):
+        engine.preflight_server()
+    assert other.read_text() == "{}"
+
+
+def with_list(folder: Path) -> None:
+    """Let another user enter a folder by an access control list, as `setfacl -m u:60001:rwx` does."""
+    entries = [(0x01, 7, -1), (0x02, 7, 60_001), (0x04, 0, -1), (0x10, 0, -1), (0x20, 0, -1)]
+    packed = [struct.pack("<HHI", tag, rights, who & 0xFFFFFFFF) for tag, rights, who in entries]
+    os.setxattr(folder, "system.posix_acl_default", struct.pack("<I", 2) + b"".join(packed))
+
+
+@pytest.mark.probe("a right that reaches the copies")
+def test_who_could_enter_is_told(stage: Stage) -> None:
+    stage.make_live()
+    engine = stage.engine()
+    engine.take_lease(at_most=1)
+    looked = engine.preflight((), None)
+    assert "by root and the user number" in looked.said
+    assert not [one for one in looked.findings if one.level is Level.PROBLEM]
+    assert not any("may rename" in one.what for one in looked.findings)
+    stage.root.chmod(0o777)
+    assert any(
+        f"Everybody may rename what is in {stage.root}" in one.what
+        for one in engine.preflight((), None).findings
+    )
+    stage.root.chmod(0o755)
+    try:
+        with_list(stage.root / HIDDEN / NAME)
+    except OSError as problem:
+        if problem.errno != errno.EOPNOTSUPP:
+            raise
+        pytest.skip("this file system has no access control lists")
+    [found] = [one for one in engine.preflight((), None).findings if one.level is Level.PROBLEM]
+    assert "has an access control list (system.posix_acl_default)" in found.what
 
 
 def test_one_at_a_time(stage: Stage) -> None:

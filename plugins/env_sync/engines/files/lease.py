@@ -177,11 +177,11 @@ class Leases:
 
     @property
     def _file(self) -> Path:
-        return self.place.folder / "lease.json"
+        return self.place.lease
 
     @property
     def _at_work(self) -> Path:
-        return self.place.folder / "at_work"
+        return self.place.at_work
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return plain_errors(f"The lease on {self.place}")
@@ -220,7 +220,7 @@ class Leases:
     @contextlib.contextmanager
     def _table(self) -> Iterator[None]:
         """Alone with what the files of all directories of this root say."""
-        with open(self.place.hidden / "lock", "w", opener=_private) as file:
+        with open(self.place.lock, "w", opener=_private) as file:
             began = time.monotonic()
             while not _try_lock(file.fileno()):
                 if time.monotonic() - began > TABLE_WAIT:
@@ -250,7 +250,8 @@ def _read(file: Path) -> Row | None:
     Raises LeaseHeld where another version wrote it.
     """
     try:
-        plain = json.loads(file.read_bytes())
+        with open(file, "rb", opener=_private) as content:
+            plain = json.loads(content.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     try:

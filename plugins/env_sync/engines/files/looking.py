@@ -15,6 +15,7 @@ from attrs import define, field
 from env_sync.engines.contract import DumpHead, Preflight
 from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.files.copies import is_there
+from env_sync.engines.files.entering import look_at_entering, who_enters
 from env_sync.engines.files.patterns import excluder
 from env_sync.engines.files.place import Place, check_folder, check_live
 from env_sync.engines.files.reading import check_beginning, stays_inside
@@ -93,8 +94,9 @@ def look_at_pull(
             )
     except ContentRefused as refused:
         findings.append(problem(str(refused)))
+    findings += look_at_entering(place)
     findings += _leftovers(place, keep_previous=keep_previous)
-    return Preflight(findings=tuple(findings), live_size=size)
+    return Preflight(findings=tuple(findings), live_size=size, said=who_enters(place))
 
 
 def _leftovers(place: Place, *, keep_previous: bool) -> Iterator[Finding]:

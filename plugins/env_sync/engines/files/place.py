@@ -65,6 +65,21 @@ class Place:
         return self.hidden / self.database
 
     @property
+    def lock(self) -> Path:
+        """Held while a lease of any directory of this root is taken or given back."""
+        return self.hidden / "lock"
+
+    @property
+    def lease(self) -> Path:
+        """Who has the lease."""
+        return self.folder / "lease.json"
+
+    @property
+    def at_work(self) -> Path:
+        """Held while a step is at work."""
+        return self.folder / "at_work"
+
+    @property
     def incoming(self) -> Path:
         """What is being restored."""
         return self.folder / "incoming"
@@ -121,7 +136,7 @@ def make_folder(place: Place) -> None:
 
 
 def check_folder(place: Place) -> None:
-    """See that nobody else gets past the folders that Env Sync keeps, as far as they are there.
+    """See that nobody else gets past the folders that Env Sync keeps, nor writes to its files there.
 
     Raises ServerUnreachable where there is no root, AccessRefused.
     """
@@ -139,6 +154,25 @@ def check_folder(place: Place) -> None:
                 "0700, for data that is not sanitised yet is kept in it, and it is not. Run all workers of "
                 "this root as one user; if nothing of it is needed, move it away. Nothing was touched."
             )
+    for file in (place.lock, place.lease, place.at_work):
+        _check_file(file)
+
+
+def _check_file(file: Path) -> None:
+    """Raises AccessRefused where a file that says who may touch live is not ours alone."""
+    try:
+        status = file.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as problem:
+        raise AccessRefused(f"{file} cannot be looked at: {problem.strerror}.") from None
+    plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    if not plain or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise AccessRefused(
+            f"{file} must be a file of the user of this worker (number {os.geteuid()}) that nobody else may "
+            "write to and that has one name, for it says who may touch live, and it is not. It was neither "
+            "read nor written. Find out who made it; while no sync runs, remove it."
+        )
 
 
 def check_live(place: Place) -> bool:
