@@ -11,6 +11,7 @@ from env_sync.engines.contract import ServerConnection
 from env_sync.errors import ConnectionMissing, WrongEnvironment
 from env_sync.hieradata.sync import Action, Sync
 from env_sync.lookup import find_connection
+from env_sync.malformed import check_endpoint, check_host
 from env_sync.secret import Login, Secret
 
 
@@ -33,8 +34,8 @@ def store_connection_id(environment: str) -> str:
 def server_connection(sync: Sync) -> ServerConnection:
     """The connection for a sync's database server, after it has said that it is this environment's.
 
-    Raises ConnectionMissing with the ids to add, WrongEnvironment with what to add to its extra, and
-    AirflowUnreachable.
+    Raises ConnectionMissing with the ids to add, ConnectionMalformed, WrongEnvironment with what to add to
+    its extra, and AirflowUnreachable.
     """
     connection = _first(server_connection_ids(sync), what=f"the database server of {sync.name}")
     _check_environment(connection, sync.environment, purpose=f"{sync.action} {sync.name}")
@@ -60,6 +61,7 @@ def source_connection(sync: Sync) -> ServerConnection | None:
 
 
 def _server(connection: Connection, environment: str) -> ServerConnection:
+    check_host(connection)
     return ServerConnection(
         connection_id=connection.conn_id,
         environment=environment,
@@ -74,6 +76,7 @@ def _server(connection: Connection, environment: str) -> ServerConnection:
 def store_connection(environment: str) -> Connection:
     """The connection for an environment's buckets, after the same check. Raises the same errors."""
     connection = _first((store_connection_id(environment),), what=f"the buckets of {environment}")
+    check_endpoint(connection)
     _check_environment(connection, environment, purpose="transfer dumps")
     return connection
 

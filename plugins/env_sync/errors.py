@@ -48,6 +48,10 @@ class ConnectionMissing(EnvSyncError):
     """Airflow has no connection for this database; add it under Admin, Connections."""
 
 
+class ConnectionMalformed(EnvSyncError):
+    """A connection cannot be read: its JSON, URI, extra or port is none. The message names the field."""
+
+
 class WrongEnvironment(EnvSyncError):
     """The connection does not say that it belongs to this environment; add it to its extra."""
 

@@ -10,13 +10,17 @@ from airflow.sdk import BaseHook, Connection, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
 from env_sync.errors import AirflowUnreachable
+from env_sync.malformed import check_connection, check_variable
 
 
 def find_connection(connection_id: str) -> Connection | None:
-    """The connection; None where there is none. Raises AirflowUnreachable."""
+    """The connection; None where there is none. Raises ConnectionMalformed, AirflowUnreachable."""
+    check_variable(connection_id)
     for _ in range(2):
         try:
-            return BaseHook.get_connection(connection_id)
+            found = BaseHook.get_connection(connection_id)
+            check_connection(found)
+            return found
         except AirflowNotFoundException:
             # It is looked for once more, now that Airflow is known to answer.
             _listed(connection_id)

@@ -13,7 +13,10 @@ from collections.abc import Collection
 import psycopg
 from pymysql.constants import CR, ER
 
+from env_sync.secret import Secret
+
 WITHHELD = "[withheld: may be a value]"
+NAME_WITHHELD = "[name withheld: may be a value]"
 
 _LEVEL = re.compile(r"(pg_\w+): (?:(error|warning|detail): )?(.*)", re.DOTALL)
 _FROM_ENTRY = re.compile(r"from TOC entry (\d+); \d+ \d+ (.*)", re.DOTALL)
@@ -23,6 +26,14 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _WORD = re.compile(r"\w+")
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62}){0,2}")
+_MANY_DIGITS = re.compile(r"\d{5}")
+"""A telephone number, a date, an account."""
+_ENDINGS = frozenset(
+    {"pkey", "fkey", "idx", "excl", "seq", "uq", "uniq", "ck", "chk", "pk", "fk", "ix", "id", "1", "2", "3"}
+)
+"""With which servers and people end names that they put together."""
+_LOGIN_IN_URL = re.compile(r"://[^\s'\"]*@")
 _IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 
 # Words that PostgreSQL and its programs use in the text of errors that matter here. None of them tells
@@ -149,11 +160,14 @@ def redact_tool_text(text: str, known: Collection[str] = ()) -> str:
     )
 
 
-def describe_database_error(error: psycopg.Error, known: Collection[str] = ()) -> str:
+def describe_database_error(
+    error: psycopg.Error, known: Collection[str] = (), *, strict: bool = False
+) -> str:
     """What happened, without any value of a row: the condition, and the names that the server gives for it.
 
     The text of the error is added where it speaks of no values, as `redact_text` does; `known` are names
-    that it may hold, such as `names_in` the statement. DETAIL, CONTEXT and HINT are never told.
+    that it may hold, such as `names_in` the statement. `strict` where the statement may have made objects
+    that are called like values of rows: see `_is_shown`. DETAIL, CONTEXT and HINT are never told.
     """
     state = error.sqlstate
     if state is None:
@@ -164,13 +178,12 @@ def describe_database_error(error: psycopg.Error, known: Collection[str] = ()) -
     raised = diagnosis.source_function == "exec_stmt_raise"
     if raised or state.startswith(("P0", "XX")):
         return f"{condition}; its text is withheld, for it may quote values of rows"
-    names = _names(error)
+    names = _names(error, known, strict=strict)
     if state[:2] not in _SPEAKS_OF_NO_VALUES:
         return f"{condition}{f': {names}' if names else '; its text is withheld, for it quotes values'}"
     # Even what the parser found may be part of a value: of one that was cast to regtype, of dynamic SQL.
-    text = redact_text(
-        (diagnosis.message_primary or "").replace("\n", " "), {*known, *_diagnosed(error).values()}
-    )
+    named = {name for name in _diagnosed(error).values() if _is_shown(name, known, strict=strict)}
+    text = redact_text((diagnosis.message_primary or "").replace("\n", " "), {*known, *named})
     return f"{condition}: {text}"
 
 
@@ -179,7 +192,8 @@ def _describe_own_error(error: psycopg.Error) -> str:
     name = type(error).__name__
     if type(error) is psycopg.OperationalError or isinstance(error, psycopg.InterfaceError):
         # Of the session: no row is in it. Its later lines are advice, one for each address that was tried.
-        return f"{name}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no text'}"
+        said = str(error).strip().splitlines()
+        return f"{name}: {without_credentials(said[0]) if said else 'no text'}"
     return f"{name}; its text is withheld, for it may quote values"
 
 
@@ -204,9 +218,51 @@ def _diagnosed(error: psycopg.Error) -> dict[str, str]:
     return {kind: name for kind, name in named.items() if name}
 
 
-def _names(error: psycopg.Error) -> str:
-    """The names that came with an error, e.g. `constraint "people_pkey", table "people", schema "public"`."""
-    return ", ".join(f'{kind} "{name}"' for kind, name in _diagnosed(error).items())
+def _names(error: psycopg.Error, known: Collection[str], *, strict: bool) -> str:
+    """The names that came with an error, e.g. `constraint "people_pkey", table "people", schema "public"`.
+
+    Whoever made an object may have called it like a value of a row: see `_is_shown`.
+    """
+    return ", ".join(
+        f'{kind} "{name}"' if _is_shown(name, known, strict=strict) else f"{kind} {NAME_WITHHELD}"
+        for kind, name in _diagnosed(error).items()
+    )
+
+
+def shown_name(name: str, known: Collection[str] = ()) -> str:
+    """The name of an object, unless it may be a value of a row: a constraint called like an e-mail address.
+
+    It is shown where it is `known`, or where it is written as people write names of tables and columns.
+    """
+    return name if _is_shown(name, known, strict=False) else NAME_WITHHELD
+
+
+def _is_shown(name: str, known: Collection[str], *, strict: bool) -> bool:
+    """Whether a name is known, or one that people give to tables, columns and constraints.
+
+    `strict` takes only those of the latter that are put together of known words, as `people_email_key` is: a
+    statement that is put together at run time can call an object `Ann`.
+    """
+    if name in known:
+        return True
+    if _PLAIN_NAME.fullmatch(name) is None or _MANY_DIGITS.search(name):
+        return False
+    if not strict:
+        return True
+    words = {part for each in known for part in _parts(each)}
+    return all(part in words or part in _WORDS or part in _ENDINGS for part in _parts(name))
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in re.split(r"[^A-Za-z0-9]+", name.lower()) if part]
+
+
+def without_credentials(text: str, *secrets: Secret) -> str:
+    """A text that may quote a connection, without these secrets and without the login in any URL."""
+    for secret in secrets:
+        if secret.reveal():
+            text = text.replace(secret.reveal(), "***")
+    return _LOGIN_IN_URL.sub("://***@", text)
 
 
 def _is_known(word: str, known: Collection[str]) -> bool:
@@ -245,11 +301,14 @@ _MYSQL_LINE = re.compile(r" at line (\d+)$")
 _MYSQL_KEY = re.compile(r" for key '([^']*)'$")
 
 
-def describe_mysql_error(code: int | None, text: str, known: Collection[str] = ()) -> str:
+def describe_mysql_error(
+    code: int | None, text: str, known: Collection[str] = (), *, strict: bool = False
+) -> str:
     """What MySQL or MariaDB said, without any value of a row: the condition, its number, and known names.
 
     The text is added where it speaks of no values, as `redact_text` does; of a syntax error only the line,
     for the server quotes the statement from there on; of a duplicate only the key, which stands at the end.
+    `strict`: see `describe_database_error`.
     """
     condition = f"{_MYSQL_NUMBERS.get(code or -1, 'error')} ({code if code else 'no number'})"
     if code == ER.PARSE_ERROR:
@@ -257,7 +316,7 @@ def describe_mysql_error(code: int | None, text: str, known: Collection[str] = (
         return f"{condition}{f' at line {line[1]} of the statement' if line else ''}"
     if code in (ER.DUP_ENTRY, 1586):
         key = _MYSQL_KEY.search(text)
-        shown = key is not None and re.fullmatch(r"[\w.$]+", key[1]) is not None
+        shown = key is not None and _is_shown(key[1], known, strict=strict)
         return f"{condition}{f' for key {key[1]}' if key and shown else ''}"
     if code == ER.SPECIFIC_ACCESS_DENIED_ERROR:
         known = {*known, *_MYSQL_PRIVILEGES}

@@ -17,7 +17,18 @@ PACKAGE = ROOT / "plugins" / "env_sync"
 # From the lowest to the highest. A new module is placed here, or the first test fails. A folder stands
 # for all that is in it; a module may import what is in its own layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__init__", "errors", "redact", "secret", "guard", "finding", "disk", "core_dumps", "leftovers"),
+    (
+        "__init__",
+        "errors",
+        "redact",
+        "secret",
+        "guard",
+        "finding",
+        "disk",
+        "core_dumps",
+        "leftovers",
+        "addresses",
+    ),
     ("hieradata", "postprocess"),
     (
         "schedule",
@@ -37,7 +48,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines.__init__", "engines.capabilities", "engines.contract"),
     ("plan", "freshness"),
     ("status",),
-    ("installation", "request", "lookup", "connections", "variables", "pause_store", "run_states"),
+    (
+        "installation",
+        "request",
+        "lookup",
+        "connections",
+        "variables",
+        "pause_store",
+        "run_states",
+        "malformed",
+    ),
     ("engines", "store"),
     ("steps",),
     ("alerts",),

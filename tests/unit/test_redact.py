@@ -5,6 +5,7 @@ import pytest
 from psycopg.pq import DiagnosticField
 
 from env_sync.redact import (
+    NAME_WITHHELD,
     WITHHELD,
     describe_database_error,
     describe_mysql_error,
@@ -13,7 +14,10 @@ from env_sync.redact import (
     redact_text,
     redact_tool_line,
     redact_tool_text,
+    shown_name,
+    without_credentials,
 )
+from env_sync.secret import Secret
 
 DENIED = "Access denied; you need"
 KNOWN = frozenset({"people", "public", "people_pkey", "postgres", "email"})
@@ -297,3 +301,46 @@ def test_lines_of_mysqldump_are_told_without_values(program: str, said: str, tol
 @pytest.mark.parametrize("line", ["alice@example.com", "INSERT: mysqldump: table", ""])
 def test_a_line_that_is_not_mysqldumps_own_is_dropped(line: str) -> None:
     assert redact_mysql_line(line) is None
+
+
+def test_a_name_that_may_be_a_value_is_withheld() -> None:
+    """Somebody called a constraint like a row, or a table like a customer."""
+    for name in ("ada@home.example", "Ada Lovelace", "+44 20 7946 0000", "customer_20794600", "Änne", "a'b"):
+        named = error("23514", constraint_name=name, table_name="people")
+        assert describe_database_error(named) == (
+            f'check_violation (23514): constraint {NAME_WITHHELD}, table "people"'
+        )
+        assert shown_name(name) == NAME_WITHHELD
+        assert describe_mysql_error(1062, f"Duplicate entry 'x' for key '{name}'") == "dup_entry (1062)"
+        # A name that stands in the statement is told.
+        assert name in describe_database_error(named, [name])
+        text = f'constraint "{name}" for relation "people" already exists'
+        assert name not in describe_database_error(error("42710", text, constraint_name=name), KNOWN)
+    assert shown_name("public.people_email_key") == "public.people_email_key"
+
+
+def test_what_a_statement_made_at_run_time_is_called_by_known_words_alone() -> None:
+    known = {"people", "email"}
+    for name, shown in (
+        ("people_email_key", True),
+        ("people_pkey", True),
+        ("people_email_idx1", False),
+        ("Ann", False),
+        ("people_Ann_key", False),
+        ("email", True),
+    ):
+        named = error("23505", constraint_name=name, table_name="people")
+        assert (name in describe_database_error(named, known, strict=True)) is shown
+        assert name in describe_database_error(named, known)
+        duplicate = f"Duplicate entry 'x' for key 'people.{name}'"
+        assert (name in describe_mysql_error(1062, duplicate, known, strict=True)) is shown
+
+
+def test_a_text_without_credentials() -> None:
+    secret = Secret("hunter2")
+    assert without_credentials("a hunter2 b hunter2", secret) == "a *** b ***"
+    assert (
+        without_credentials("at https://u:hunter2@h/x and more", Secret("")) == "at https://***@h/x and more"
+    )
+    assert without_credentials("at https://u:pa/ss?x@h/x") == "at https://***@h/x"
+    assert without_credentials("nothing of it") == "nothing of it"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 import requests
 
+from env_sync.addresses import host_of
 from env_sync.errors import AccessRefused, AlertRefused, ServerUnreachable
 from env_sync.secret import Login
 
@@ -29,7 +29,7 @@ def send_request(
     Raises ServerUnreachable where it may help to try again (nobody answers, 429, 5xx), AccessRefused (401,
     403), AlertRefused where its certificate is not known or `ca` cannot be read.
     """
-    host = urlsplit(url).netloc
+    host = host_of(url)
     try:
         # The answer's text is not asked for: the status says all, and a slow one holds nobody up. A redirect
         # would carry the login elsewhere.

@@ -6,8 +6,8 @@ https://icinga.com/docs/icinga-2/latest/doc/12-icinga2-api/#process-check-result
 from __future__ import annotations
 
 import json
-from urllib.parse import urlsplit
 
+from env_sync.addresses import host_of
 from env_sync.alerts.alert import Alert
 from env_sync.alerts.http import send_request
 from env_sync.errors import AlertRefused
@@ -41,7 +41,7 @@ def send(monitor: Icinga, alert: Alert, login: Login | None) -> None:
         login=login,
         ca=monitor.ca,
     )
-    host = urlsplit(monitor.url).netloc
+    host = host_of(monitor.url)
     if status == 404:
         raise AlertRefused(
             f'{host} has no service "{service}", or hides it from this user: create it as docs/alerts.md '

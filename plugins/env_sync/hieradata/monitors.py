@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 from attrs import frozen
+
+from env_sync.addresses import host_of
 
 SERVICE = "GOV.UK environment sync {sync}"
 """The name under which the monitoring has always known the services of syncs."""
@@ -28,7 +29,7 @@ class Icinga:
     connection: str
 
     def __str__(self) -> str:
-        return f"icinga {urlsplit(self.url).netloc}"
+        return f"icinga {host_of(self.url)}"
 
 
 @frozen(kw_only=True)
@@ -55,7 +56,7 @@ class Pushgateway:
     connection: str | None = None
 
     def __str__(self) -> str:
-        return f"pushgateway {urlsplit(self.url).netloc}"
+        return f"pushgateway {host_of(self.url)}"
 
 
 Monitor = Icinga | Nsca | Pushgateway

@@ -8,11 +8,11 @@ import shlex
 from enum import StrEnum
 from http.client import HTTPException
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from attrs import frozen
 
+from env_sync.addresses import host_of
 from env_sync.cancellation import Cancellation
 from env_sync.command import run
 from env_sync.errors import ServerUnreachable
@@ -51,7 +51,7 @@ def announce(
         log.info("%s: running %s", announcement.event, argv[0])
         run(argv, cancellation=cancellation, log=log, env=_environment(announcement))
         return
-    host = urlsplit(hook).netloc.rpartition("@")[2]
+    host = host_of(hook)
     log.info("%s: POST to %s", announcement.event, host)
     told = {
         "event": announcement.event,

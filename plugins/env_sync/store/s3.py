@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from botocore.config import Config
+from botocore.exceptions import ValidationError
 
+from env_sync.addresses import address_of
 from env_sync.cancellation import Cancellation
-from env_sync.errors import BucketOfDumps, ConnectionMissing, DumpDamaged, TransferFailed
+from env_sync.errors import (
+    BucketOfDumps,
+    ConnectionMalformed,
+    ConnectionMissing,
+    DumpDamaged,
+    TransferFailed,
+)
 from env_sync.manifest import Manifest, from_json, to_json
 from env_sync.progress import LogProgress, Progress
 from env_sync.store.choice import Choice, StoredDump, Survey, choose
@@ -367,12 +375,19 @@ def _requests(connection: Connection | str, tuning: Tuning, log: logging.Logger)
         response_checksum_validation="when_required",
     ).merge(hook.config)
     config = config.merge(Config(s3={"payload_signing_enabled": True, **(config.s3 or {})}))
-    client = hook.get_client_type(region_name=hook.region_name, config=config)
+    try:
+        client = hook.get_client_type(region_name=hook.region_name, config=config)
+    except (ValueError, ValidationError) as problem:
+        # What they say quotes the value: a region or a URL, with whatever somebody wrote into it.
+        raise ConnectionMalformed(
+            f"Connection {connection.conn_id} is malformed: endpoint_url or region_name in its extra cannot "
+            f"be used ({type(problem).__name__}). Their values are not shown. Nothing was touched."
+        ) from None
     client.meta.events.register("before-send.s3", count_what_is_sent)
     access = Access(
         connection_id=connection.conn_id,
         identity=_identity(hook.conn_config),
-        endpoint=client.meta.endpoint_url,
+        endpoint=address_of(client.meta.endpoint_url),
     )
     return Requests(client=client, access=access, tuning=tuning, log=log)
 

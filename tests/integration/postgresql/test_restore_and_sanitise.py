@@ -394,6 +394,42 @@ def test_no_value_of_a_row_is_told(restored: Stage, caplog: pytest.LogCaptureFix
     assert "person7" not in told
 
 
+@pytest.mark.probe("personal values in errors")
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "ALTER TABLE app.people ADD CONSTRAINT %1$I CHECK (id > 7)",
+        "CREATE TABLE app.%1$I (a int CONSTRAINT %1$I CHECK (a > 1)); INSERT INTO app.%1$I VALUES (0)",
+        "CREATE SCHEMA %1$I; CREATE TABLE %1$I.a (id int PRIMARY KEY); INSERT INTO %1$I.a VALUES (1), (1)",
+        "SELECT %1$I()",
+        "CREATE ROLE %1$I; CREATE ROLE %1$I",
+        "SELECT %1$I FROM app.people",
+    ],
+)
+@pytest.mark.parametrize("value", ["email", "'p' || translate(email, '0123456789@.', 'abcdefghij')"])
+def test_no_value_that_stands_as_a_name_is_told(
+    restored: Stage, caplog: pytest.LogCaptureFixture, statements: str, value: str
+) -> None:
+    """Neither at once nor by a later statement, to which the name is that of an object like any other."""
+    caplog.set_level(logging.DEBUG)
+    made = f"SELECT {value} INTO r FROM app.people WHERE id = 7; EXECUTE format('{statements}', r);"
+    later = "ALTER TABLE app.people ADD CONSTRAINT %1$I CHECK (id < 1000)"
+    first = f"SELECT {value} INTO r FROM app.people WHERE id = 7; EXECUTE format('{later}', r);"
+    violated = "UPDATE app.people SET id = 5000 WHERE id = 7;"
+    for text in (
+        f"DO $$ DECLARE r text; BEGIN {made} END $$;",
+        f"DO $$ DECLARE r text; BEGIN {first} END $$;\n{violated}",
+    ):
+        with working(restored.engine()) as engine:
+            assert restored.dump
+            engine.restore(restored.dump)
+            with pytest.raises(TransformationFailed) as failed:
+                engine.sanitise([restored.transformation(text)])
+        told = f"{failed.value!r} {caplog.text}"
+        assert "person7" not in told
+        assert "personh" not in told
+
+
 @pytest.mark.probe("settings that a transformation, live or a role changes")
 @pytest.mark.parametrize(
     "before", ["", "RESET ALL; SET search_path = app;", "SET SESSION AUTHORIZATION DEFAULT;"]

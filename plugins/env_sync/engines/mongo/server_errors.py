@@ -11,6 +11,7 @@ from bson.errors import BSONError
 from pymongo import errors
 
 from env_sync.errors import AccessRefused, EnvSyncError, ServerUnreachable
+from env_sync.redact import shown_name
 
 NAMES: Mapping[int, str] = {
     2: "BadValue",
@@ -63,7 +64,8 @@ def describe_reply(reply: Mapping[str, Any]) -> str:
         else NAMES.get(code or 0, "")
     )
     pattern = reply.get("keyPattern")
-    fields = f" on index key {', '.join(pattern)}" if isinstance(pattern, Mapping) else ""
+    keys = ", ".join(shown_name(str(key)) for key in pattern) if isinstance(pattern, Mapping) else ""
+    fields = f" on index key {keys}" if keys else ""
     return f"{name or 'an error'}{f' ({code})' if code is not None else ''}{fields}"
 
 

@@ -119,9 +119,14 @@ def said_by(error: pymysql.err.MySQLError) -> str:
     return str(error.args[1]) if len(error.args) > 1 else ""
 
 
-def described(error: pymysql.err.MySQLError, known: frozenset[str] | set[str] = frozenset()) -> str:
-    """What happened, without any value of a row."""
-    return describe_mysql_error(code_of(error), said_by(error), known)
+def described(
+    error: pymysql.err.MySQLError,
+    known: frozenset[str] | set[str] = frozenset(),
+    *,
+    strict: bool = False,
+) -> str:
+    """What happened, without any value of a row. `strict`: see `redact.describe_database_error`."""
+    return describe_mysql_error(code_of(error), said_by(error), known, strict=strict)
 
 
 def server_is_gone(error: BaseException) -> bool:

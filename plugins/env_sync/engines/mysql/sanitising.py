@@ -94,7 +94,7 @@ def run_script(
         except pymysql.err.MySQLError as error:
             if server_is_gone(error):
                 raise
-            said = described(error, {database, *names_in(script.text)})
+            said = described(error, {database, *names_in(script.text)}, strict=True)
             raise TransformationFailed(
                 f"Transformation {script.name}, line {step.line}: {said}. {place.aftermath}; correct the "
                 "transformation and run the group again."

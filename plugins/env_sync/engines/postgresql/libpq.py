@@ -10,6 +10,8 @@ import psycopg
 
 from env_sync.engines.contract import ServerConnection
 from env_sync.errors import AccessRefused, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.malformed import wrong_setting
+from env_sync.redact import without_credentials
 
 CONNECT_TIMEOUT = 15
 """Seconds to wait for a server to answer."""
@@ -42,6 +44,7 @@ ROLE ... SET comes before them (https://www.postgresql.org/docs/current/config-s
 """
 SSL_SETTINGS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 """What a connection's extra may set, by libpq's names for it."""
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 _NO_SUCH_DATABASE = re.compile(r'database ".*" does not exist')
 _REFUSED = re.compile(
@@ -163,6 +166,7 @@ def connection_error(said: str, connection: ServerConnection, database: str) -> 
         )
     # Only the first line: libpq tries several addresses and methods, and says the same for each.
     reason = next((line.strip() for line in said.splitlines() if line.strip()), "no reason given")
+    reason = without_credentials(reason, connection.password)
     if _REFUSED.search(said):
         return AccessRefused(
             f"Server {server} refused role {connection.login} access to database {database}: {reason}. "
@@ -197,6 +201,11 @@ def tool_connection_error(said: str, connection: ServerConnection, database: str
 
 
 def _ssl(connection: ServerConnection) -> dict[str, str]:
+    """The settings of SSL in the extra. Raises ConnectionMalformed for a mode that libpq does not know."""
+    mode = connection.extra.get("sslmode")
+    if mode and mode not in SSL_MODES:
+        # libpq would quote it.
+        raise wrong_setting(connection.connection_id, "sslmode", SSL_MODES)
     return {name: str(connection.extra[name]) for name in SSL_SETTINGS if connection.extra.get(name)}
 
 

@@ -127,7 +127,8 @@ def run_transformations(
         if server_is_gone(error):
             raise
         where = f"Transformation {file}" if file else "The transaction of the transformations"
-        raise TransformationFailed(f"{where} failed: {describe_database_error(error)}. {aftermath}") from None
+        said = describe_database_error(error, strict=True)
+        raise TransformationFailed(f"{where} failed: {said}. {aftermath}") from None
 
 
 def prove(session: Session, database: str, proof: Stamp) -> Stamp:
@@ -165,7 +166,7 @@ def _run(session: Session, transformation: Read, number: int, aftermath: str) ->
         if any(result.command_status in COMMITTING for result in results):
             # What comes after a commit fails in ways that say little.
             raise _ended_its_transaction(name, aftermath)
-        said = describe_database_error(error, names_in(script.text))
+        said = describe_database_error(error, names_in(script.text), strict=True)
         position = error.diag.statement_position
         line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)
         raise TransformationFailed(

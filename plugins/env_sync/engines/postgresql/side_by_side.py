@@ -61,7 +61,7 @@ def run_side_by_side(
                 except psycopg.Error as error:
                     if not session.usable:
                         raise plain_error(error, f"Database {database} on {server}", EnvSyncError) from None
-                    why = describe_database_error(error, names_in(statement))
+                    why = describe_database_error(error, names_in(statement), strict=True)
                     failed.append(Failed(statement, why))
                 done.append(statement)
                 on_done(len(done))
