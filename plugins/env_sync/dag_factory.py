@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from airflow.sdk import DAG, BaseNotifier, BaseOperator, CronTriggerTimetable, P
 from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict
 
+from env_sync import timestamps
 from env_sync.hieradata.sync import BucketSync, Sync
 from env_sync.operators.announce import AnnounceOperator
 from env_sync.operators.bucket_sync import BucketSyncOperator
@@ -30,7 +32,7 @@ from env_sync.operators.start_gate import StartGateOperator
 from env_sync.operators.step import StepOperator
 from env_sync.operators.upload import UploadOperator
 from env_sync.plan import Group, Plan, in_cell
-from env_sync.request import ALL
+from env_sync.request import ALL, LONGEST
 from env_sync.sanitising import badge_text
 from env_sync.schedule import opening_cron
 from env_sync.steps.announce import Event
@@ -186,6 +188,7 @@ def _params(plan: Plan) -> dict[str, Param]:
             uniqueItems=True,
             examples=names,
             items={"type": "string", "enum": names},
+            maxItems=len(names),
         ),
         "timestamp": Param(
             None,
@@ -193,6 +196,8 @@ def _params(plan: Plan) -> dict[str, Param]:
             title="Timestamp of the dump",
             description="Restore exactly this dump, e.g. 2026-11-23T010000Z; needs exactly one pull in "
             "`only`. `env-sync list` shows what there is. Empty takes the newest.",
+            maxLength=timestamps.LONGEST,
+            pattern=_either(timestamps.PATTERN),
         ),
         "ignore_pauses": Param(
             False,
@@ -217,8 +222,28 @@ def _params(plan: Plan) -> dict[str, Param]:
             title="Confirm a recovery sync, or an undo",
             description=f"Either replaces a database of {plan.environment}, which is protected: type the "
             "database's name.",
+            maxLength=LONGEST,
+            pattern=_either("|".join(map(_literal, _databases(plan)))),
         )
     return params
+
+
+def _either(pattern: str) -> str:
+    """The pattern of a field that may be empty. Forms are checked by browsers, all else by Airflow."""
+    return rf"^\s*({pattern})?\s*$"
+
+
+def _literal(text: str) -> str:
+    """A text as the pattern that it alone fits, in Python and in a browser."""
+    return re.sub(r"[\\^$.*+?()\[\]{}|/]", lambda special: f"\\{special[0]}", text)
+
+
+def _databases(plan: Plan) -> list[str]:
+    """What may have to be confirmed."""
+    groups = {group.id: group for group in plan.groups}
+    undone = [groups[group] for group in plan.undo.values()]
+    recovered = [group for group in plan.groups if isinstance(group.sync, Sync) and group.sync.recovery]
+    return sorted({group.sync.database for group in (*undone, *recovered)})
 
 
 def _tooltip(group: Group) -> str:

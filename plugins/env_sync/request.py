@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import frozen
 
 from env_sync.errors import InvalidRequest
+from env_sync.hieradata.nodes import shorten
 from env_sync.hieradata.sync import Action, Sync
 from env_sync.plan import Group, Plan
+from env_sync.timestamps import parse_timestamp
 
 ALL = "all"
+LONGEST = 200
+"""Characters of a text in a request."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FIELDS = ("only", "timestamp", "ignore_pauses", "confirm", "restore_previous")
 UNDO_STEPS = ("start_gate", "promote", "report")
 """The steps of a pull that have something to do where previous is made live again."""
@@ -79,26 +85,31 @@ def read_request(conf: Mapping[str, Any], plan: Plan) -> Request:
     for name in conf:
         if name not in FIELDS:
             raise InvalidRequest(
-                f"The run was asked for {name!r}, which is no field of it{_meant(name, FIELDS)}; "
+                f"The run was asked for {_shown(name)}, which is no field of it{_meant(name, FIELDS)}; "
                 f"its fields are {', '.join(FIELDS)}. Nothing was started."
             )
     only = conf.get("only") or []
     if not isinstance(only, list | tuple) or not all(isinstance(name, str) for name in only):
-        raise InvalidRequest(f"`only` must be a list of names of syncs, not {only!r}. Nothing was started.")
+        raise InvalidRequest(
+            f"`only` must be a list of names of syncs, not {_shown(only)}. Nothing was started."
+        )
     names = plan.names()
     for name in only:
         if name != ALL and name not in names:
             raise InvalidRequest(
-                f"There is no sync {name!r} in {plan.environment}{_meant(name, names)}. Nothing was started."
+                f"`only`: there is no sync {_shown(name)} in {plan.environment}{_meant(name, names)}. "
+                "Nothing was started."
             )
-    undo = str(conf.get("restore_previous") or "").strip() or None
+    asked = conf.get("restore_previous")
+    # Whatever else it is, it is no database's name.
+    undo = (_text(conf, "restore_previous") if isinstance(asked, str | None) else _shown(asked)) or None
     request = Request(
         nightly=False,
         only=tuple(dict.fromkeys(only)),
-        timestamp=str(conf.get("timestamp") or "").strip() or None,
+        timestamp=_text(conf, "timestamp") or None,
         # A pause keeps pulls away; whoever asks for an undo by hand may well have paused them first.
         ignore_pauses=_yes(conf.get("ignore_pauses", False)) or undo is not None,
-        confirm=str(conf.get("confirm") or "").strip(),
+        confirm=_text(conf, "confirm"),
         restore_previous=undo,
     )
     _check_undo(request, plan)
@@ -110,6 +121,10 @@ def read_request(conf: Mapping[str, Any], plan: Plan) -> Request:
 def _check_timestamp(request: Request, plan: Plan) -> None:
     if request.timestamp is None:
         return
+    try:
+        parse_timestamp(request.timestamp)
+    except InvalidRequest as problem:
+        raise InvalidRequest(f"`timestamp`: {problem}. Nothing was started.") from None
     if len(request.only) != 1 or ALL in request.only:
         raise InvalidRequest("A `timestamp` needs exactly one sync in `only`. Nothing was started.")
     sync = next(group.sync for group in plan.groups if group.sync.name == request.only[0])
@@ -160,9 +175,32 @@ def _check_confirmed(request: Request, plan: Plan) -> None:
 def _yes(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise InvalidRequest(f"`ignore_pauses` must be true or false, not {value!r}. Nothing was started.")
+    raise InvalidRequest(f"`ignore_pauses` must be true or false, not {_shown(value)}. Nothing was started.")
 
 
-def _meant(name: str, known: Collection[str]) -> str:
+def _text(conf: Mapping[str, Any], field: str) -> str:
+    """A text of at most LONGEST characters, none of which is a control character; "" where there is none."""
+    value = conf.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidRequest(f"`{field}` must be text, not {_shown(value)}. Nothing was started.")
+    if len(value) > LONGEST:
+        raise InvalidRequest(
+            f"`{field}` has {len(value)} characters, and may have {LONGEST}. Nothing was started."
+        )
+    if CONTROL.search(value):
+        raise InvalidRequest(f"`{field}` holds control characters: {_shown(value)}. Nothing was started.")
+    return value.strip()
+
+
+def _shown(value: object) -> str:
+    """A value that somebody sent, in quotes and cut."""
+    return f"'{shorten(value)}'" if isinstance(value, str) else shorten(repr(value))
+
+
+def _meant(name: object, known: Collection[str]) -> str:
+    if not isinstance(name, str) or len(name) > LONGEST:
+        return ""
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -165,6 +165,10 @@ def test_a_cookie_alone_does_nothing_that_another_site_sends(scene: Scene, heade
             400,
             "exactly one",
         ),
+        ("runs", {"only": ["pull_shop"], "timestamp": "../../x"}, 400, "`timestamp`"),
+        ("runs", {"only": ["pull_shop"], "timestamp": "\x00"}, 400, "`timestamp`"),
+        ("runs", {"only": ["pull_shop"], "confirm": "a\x00"}, 400, "`confirm`"),
+        ("runs", {"only": ["../../x"]}, 400, "`only`"),
         ("rerun", {"run": "no such run"}, 400, "has no run"),
     ],
 )

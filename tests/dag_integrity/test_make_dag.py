@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,56 @@ def test_the_trigger_form_refuses_what_is_no_sync(dag: Any, only: object, right:
 def test_so_it_does_for_the_other_fields(dag: Any, name: str, value: object) -> None:
     with pytest.raises(ParamValidationError):
         dag.params.deep_merge({name: value}).validate()
+
+
+PRODUCTION = a_plan(a_recovery(database="sign-on (1)"), environment="production", protected=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("timestamp", None, True),
+        ("timestamp", "", True),
+        ("timestamp", "2026-11-23T010000Z", True),
+        ("timestamp", " 2026-11-23T010000Z ", True),
+        ("timestamp", "2026-11-23T01:00:00", True),
+        ("timestamp", "2026-11-23T01:00:00+01:00", True),
+        ("timestamp", "../../x", False),
+        ("timestamp", "\x00", False),
+        ("timestamp", "2026-11-23T010000Z\x00", False),
+        ("timestamp", "2026-13-23T010000Z", False),
+        ("timestamp", "2026-11-23T010000Z/../x", False),
+        ("timestamp", " " * 100, False),
+        ("confirm", None, True),
+        ("confirm", "", True),
+        ("confirm", "sign-on (1)", True),
+        ("confirm", " sign-on (1) ", True),
+        ("confirm", "sign-on 1", False),
+        ("confirm", "../../x", False),
+        ("confirm", "\x00", False),
+        ("confirm", "sign-on (1)\x00", False),
+        ("confirm", " " * 300, False),
+        ("only", ["../../x"], False),
+        ("only", ["\x00"], False),
+        ("only", ["x" * 9000], False),
+    ],
+)
+def test_airflow_refuses_it_before_there_is_a_run(name: str, value: object, right: bool) -> None:
+    """With the field in what it says: the REST API answers 400."""
+    params = as_scheduled(PRODUCTION).params.deep_merge({name: value})
+    if right:
+        params.validate()
+        return
+    with pytest.raises(ParamValidationError, match=name):
+        params.validate()
+
+
+def test_a_form_checks_what_airflow_does() -> None:
+    """Patterns that a browser takes as well: no group of Python's alone, nothing escaped that need not be."""
+    for name in ("timestamp", "confirm"):
+        pattern = as_scheduled(PRODUCTION).params.get_param(name).schema["pattern"]
+        assert "(?" not in pattern
+        assert not set(re.findall(r"\\(.)", pattern)) - set("s^$.*+?()[]{}|/\\")
 
 
 @pytest.mark.parametrize(

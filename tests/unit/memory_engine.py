@@ -55,9 +55,9 @@ from env_sync.secret import Secret
 from env_sync.steps.session import Session, work_folder
 from env_sync.store import Choice, StoredDump, Survey, dump_key
 from env_sync.store.choice import choose
-from env_sync.store.keys import parse_timestamp
 from env_sync.store.mirror import Tally, Wanted
 from env_sync.store.s3 import S3Store
+from env_sync.timestamps import parse_timestamp
 from tests.unit.values import a_plan, moment
 
 DAMAGED = b"damaged"

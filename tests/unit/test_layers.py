@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "terminal",
         "pause",
         "report",
+        "timestamps",
     ),
     ("command",),
     ("engines.__init__", "engines.capabilities", "engines.contract"),

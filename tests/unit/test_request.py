@@ -106,6 +106,55 @@ def test_what_it_may_not(conf: dict[str, Any], said: str) -> None:
     assert "Nothing was started" in str(refusal.value)
 
 
+@pytest.mark.parametrize("field", ["timestamp", "confirm", "restore_previous"])
+@pytest.mark.parametrize(
+    "value", [5, True, ["x"], {"x": 1}, "x" * 201, "\x00", "a\x00b", "a\nb", "\x1b[31m", "\x85x"]
+)
+def test_a_text_is_a_short_one_in_a_line(field: str, value: object) -> None:
+    says = "^`restore_previous` goes with neither" if not isinstance(value, str) else "^`restore_previous` "
+    says = says if field == "restore_previous" else f"^`{field}` "
+    with pytest.raises(InvalidRequest, match=says) as refused:
+        read_request({"only": ["pull_signon"], field: value}, the_plan())
+    assert str(refused.value).endswith("Nothing was started.")
+    assert len(str(refused.value)) < 300
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    ["../../x", "2026-11-23", "2026-13-01T010000Z", "2026-02-30T010000Z", "2026-11-23T240000Z", "x" * 199],
+)
+def test_a_timestamp_that_is_none_is_refused_before_anything_starts(timestamp: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^`timestamp`: .* is not the timestamp of a dump") as refused:
+        read_request({"only": ["pull_signon"], "timestamp": timestamp}, the_plan())
+    assert str(refused.value).endswith("Nothing was started.")
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "timestamp", ["2026-11-23T010203Z", "2026-11-23T01:02:03", "2026-11-23T02:02:03+01:00"]
+)
+def test_each_form_of_a_timestamp_is_taken(timestamp: str) -> None:
+    request = read_request({"only": ["pull_signon"], "timestamp": f" {timestamp} "}, the_plan())
+    assert request.timestamp == timestamp
+
+
+@pytest.mark.parametrize(
+    "conf", [{"only": ["x" * 9000]}, {"only": "x" * 9000}, {"x" * 9000: 1}, {"only": [[]]}]
+)
+def test_what_was_asked_for_is_repeated_in_part(conf: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read_request(conf, the_plan())
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["../../x", "\x00", "pull_signon\x00"])
+def test_only_takes_no_name_that_is_no_syncs(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^`only`: there is no sync") as refused:
+        read_request({"only": [name]}, the_plan())
+    assert str(refused.value).isprintable()
+
+
 @pytest.mark.parametrize("confirm", [None, "", "Signon", "all"])
 def test_a_recovery_sync_is_confirmed_by_the_name_of_its_database(confirm: str | None) -> None:
     plan = a_plan(a_recovery(), environment="production", protected=True)

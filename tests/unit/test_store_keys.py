@@ -8,9 +8,9 @@ from env_sync.store.keys import (
     dump_of_manifest,
     manifest_key,
     parse_dump_key,
-    parse_timestamp,
     pointer_key,
 )
+from env_sync.timestamps import parse_timestamp
 
 WHEN = dt.datetime(2026, 11, 23, 1, 2, 3, tzinfo=dt.UTC)
 NAMES = [

@@ -14,8 +14,8 @@ from env_sync.hieradata.sync import Action, Sync
 from env_sync.manifest import Manifest
 from env_sync.plan import Plan
 from env_sync.store.choice import StoredDump
-from env_sync.store.keys import parse_timestamp
 from env_sync.store.s3 import S3Store
+from env_sync.timestamps import parse_timestamp
 
 PATIENCE = 20.0
 """How many seconds whoever looks at the page is made to wait for a bucket."""

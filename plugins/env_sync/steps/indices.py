@@ -10,7 +10,7 @@ from env_sync.steps.results import Sanitised
 from env_sync.steps.sanitise import told_of, transformation_files, transformations_of
 from env_sync.steps.session import Session
 from env_sync.steps.unsanitised import check_pull, check_push
-from env_sync.store.keys import parse_timestamp
+from env_sync.timestamps import parse_timestamp
 
 T = TypeVar("T", Snapshot | Waiting, Filled | Waiting)
 

@@ -6,7 +6,8 @@
 """
 
 from env_sync.store.choice import Choice, StoredDump, Survey
-from env_sync.store.keys import dump_key, manifest_key, parse_timestamp, pointer_key
+from env_sync.store.keys import dump_key, manifest_key, pointer_key
+from env_sync.timestamps import parse_timestamp
 
 __all__ = [
     "Choice",

@@ -7,7 +7,8 @@ import re
 
 from attrs import frozen
 
-from env_sync.errors import InvalidRequest, NameRefused
+from env_sync.errors import NameRefused
+from env_sync.timestamps import as_utc
 
 MANIFESTS = "env_sync_manifests/"
 """Everything that is not a dump or a pointer is kept below this, so that a dump's folder holds no more."""
@@ -18,7 +19,6 @@ _OURS = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z"
 _SCRIPTS = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
 # The timestamp has a fixed length and comes first, so the rest is the whole name, whatever it looks like.
 _DUMP = re.compile(rf"(?P<timestamp>{_OURS}|{_SCRIPTS})-(?P<database>[^/]+)\.gz", re.DOTALL)
-_ASKED = re.compile(rf"{_OURS}|{_SCRIPTS}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?")
 
 
 @frozen(kw_only=True)
@@ -77,25 +77,7 @@ def parse_dump_key(path: str, key: str) -> DumpName | None:
         timestamp = dt.datetime.fromisoformat(match["timestamp"])
     except ValueError:  # the shape of a timestamp, but no such day or hour
         return None
-    return DumpName(timestamp=_utc(timestamp), database=match["database"])
-
-
-def parse_timestamp(text: str) -> dt.datetime:
-    """A dump's timestamp as a person gives it, in UTC. Raises InvalidRequest, naming the accepted forms."""
-    given = text.strip()
-    try:
-        if _ASKED.fullmatch(given):
-            return _utc(dt.datetime.fromisoformat(given))
-    except (ValueError, OverflowError):
-        pass  # the shape of a timestamp, but no such day or hour: refused below like any other
-    raise InvalidRequest(
-        f"{text!r} is not the timestamp of a dump; write it as in the dump's key, 2026-11-23T010203Z or "
-        "2026-11-23T01:02:03 (UTC), or with a zone, 2026-11-23T01:02:03Z or 2026-11-23T02:02:03+01:00"
-    )
-
-
-def _utc(timestamp: dt.datetime) -> dt.datetime:
-    return timestamp.replace(tzinfo=dt.UTC) if timestamp.tzinfo is None else timestamp.astimezone(dt.UTC)
+    return DumpName(timestamp=as_utc(timestamp), database=match["database"])
 
 
 def _checked(database: str) -> str:

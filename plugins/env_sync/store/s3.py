@@ -32,12 +32,12 @@ from env_sync.store.keys import (
     folder,
     manifest_key,
     parse_dump_key,
-    parse_timestamp,
     pointer_key,
 )
 from env_sync.store.mirror import Tally, Wanted, compare, mirror
 from env_sync.store.requests import MEBIBYTE, Requests, Tuning
 from env_sync.store.transfer import Download, Upload, count_what_is_sent
+from env_sync.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
