@@ -520,8 +520,7 @@ class Leases:
         if not table_is_there(session):
             with session.transaction():
                 session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [MAKING])
-                if not table_is_there(session):
-                    session.execute(make_table())
+                session.execute(make_table())
         self._refuse(against_table(session))
 
     def _look_at_lock(self) -> None:

@@ -78,10 +78,10 @@ def refused(server: Server, why: str) -> str:
 
 
 def make_table() -> sql.Composed:
-    """The statement that makes the table."""
+    """The statement that makes the table, unless somebody just did: a session may not see that at once."""
     columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(of)) for name, of in COLUMNS.items()]
     key = sql.SQL("PRIMARY KEY ({})").format(sql.Identifier(KEY))
-    return sql.SQL("CREATE TABLE public.lease ({})").format(sql.SQL(", ").join([*columns, key]))
+    return sql.SQL("CREATE TABLE IF NOT EXISTS public.lease ({})").format(sql.SQL(", ").join([*columns, key]))
 
 
 def against_database(session: Session, name: str) -> str | None:
