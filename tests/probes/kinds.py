@@ -93,7 +93,6 @@ KINDS = (
             ELASTICSEARCH: "the cluster has no locks that its users take",
             FILES: "the locked file is in a directory that nobody else can enter",
         },
-        not_probed={POSTGRESQL: NOT_YET},
     ),
     Kind(
         name="a copy that somebody else made",

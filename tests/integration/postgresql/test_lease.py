@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from env_sync.engines.postgresql import lease
 from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost
 from env_sync.hieradata.sync import Action
 from sandbox.process import wait_for
-from tests.integration.postgresql.stage import SECRET, Stage, working
+from tests.integration.postgresql.stage import SECRET, STRANGER, Stage, working
 
 FORK = multiprocessing.get_context("fork")
 OTHER: dict[str, Any] = {"run": "env_sync_integration/by hand", "group": "pull_app"}
@@ -103,7 +104,7 @@ def test_processes_that_race_on_a_new_server_all_get_an_answer_and_one_the_lease
     assert answers.count("taken") == 1
     [(winner,)] = rows(stage, "run")
     for answer in answers:
-        assert answer == "taken" or f"is held by {winner} pull_app" in answer
+        assert answer == "taken" or f"is held by {winner} pull_app" in str(answer), repr(answer)
     [(acl,)] = stage.server.execute("SELECT datacl::text FROM pg_database WHERE datname = 'env_sync'")
     assert acl == "{env_sync=CTc/env_sync}"
 
@@ -317,6 +318,54 @@ def test_a_role_that_only_dumps_needs_no_lease_database(
     with working(stage.engine(run="another", **pushing)):
         pass
     assert stage.server.databases() == set()
+
+
+@pytest.fixture
+def strange_lock(stage: Stage) -> Iterator[Callable[[int, str], None]]:
+    """Has another role, which may only connect, take a lock of ours, and keep it."""
+    opened: list[psycopg.Connection[Any]] = []
+
+    def take(key: int, function: str) -> None:
+        opened.append(stage.server.connect("postgres", STRANGER, SECRET))
+        opened[-1].execute(f"SELECT {function}({key})".encode())
+
+    yield take
+    for connection in opened:
+        connection.close()
+
+
+@pytest.mark.probe("a lock that anybody can take")
+@pytest.mark.parametrize("function", ["pg_advisory_lock", "pg_advisory_lock_shared"])
+def test_a_lock_that_anybody_may_take_stops_no_push(
+    stage: Stage, strange_lock: Callable[[int, str], None], function: str
+) -> None:
+    stage.server.create_database("app")
+    stage.server.create_role("pusher", SECRET)
+    stage.server.grant("pg_read_all_data", "pusher")
+    stage = evolve(stage, login="pusher")
+    engine = stage.engine(action=Action.PUSH, group="push_app")
+    for key in (engine._leases.key, engine._leases._group_key):
+        strange_lock(key, function)
+    with working(engine):
+        [*warnings] = engine.dump(stage.folder / "dump").warnings
+    assert len(warnings) == 2
+    for warning in warnings:
+        assert re.search(r"is held by server process \d+ of stranger, not by role pusher", warning)
+    if function == "pg_advisory_lock_shared":
+        # Beside it, one of our own role still counts.
+        with contextlib.closing(stage.server.connect("postgres", "pusher", SECRET)) as ours:
+            ours.execute(f"SELECT pg_advisory_lock_shared({engine._leases.key})".encode())
+            with pytest.raises(LeaseHeld, match="server process"):
+                stage.engine(action=Action.PUSH, group="push_app", run="another").take_lease(at_most=9)
+
+
+@pytest.mark.probe("a lock that anybody can take")
+def test_a_lock_that_anybody_may_take_stops_no_making_of_the_leases(
+    stage: Stage, strange_lock: Callable[[int, str], None]
+) -> None:
+    strange_lock(lease.MAKING, "pg_advisory_lock")
+    with working(stage.engine()):
+        assert stage.server.databases() == {"env_sync"}
 
 
 def test_the_lease_database_can_have_another_name(stage: Stage) -> None:

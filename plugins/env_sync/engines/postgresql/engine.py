@@ -136,7 +136,7 @@ class PostgreSQLEngine(DumpEngine):
         """Dump live to a file. See the contract."""
         with self._errors():
             self._held.note_step("dump")
-        return self._dump_live(to)
+        return self._with_warnings(self._dump_live(to))
 
     def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:
         """Dump live as it is after transformations. See the contract."""
@@ -145,7 +145,7 @@ class PostgreSQLEngine(DumpEngine):
         with self._errors(TransformationFailed):
             self._held.note_step("dump")
         facts = self._dump_in_place(to, read) if in_place else self._dump_outgoing(to, read)
-        return evolve(facts, transformations=tuple(one.said for one in read))
+        return self._with_warnings(evolve(facts, transformations=tuple(one.said for one in read)))
 
     def verify(self, dump: Path) -> None:
         """Read a dump through to its end. See the contract."""
@@ -367,6 +367,9 @@ class PostgreSQLEngine(DumpEngine):
                 f"No step is at work on {self._leases.where}: this may only be done with its lease."
             )
         return self._hold
+
+    def _with_warnings(self, facts: DumpFacts) -> DumpFacts:
+        return evolve(facts, warnings=self._held.warnings + facts.warnings)
 
     def _errors(
         self, otherwise: type[EnvSyncError] = EnvSyncError

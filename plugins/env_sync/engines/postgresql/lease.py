@@ -22,6 +22,7 @@ from attrs import frozen
 from psycopg import errors, sql
 
 from env_sync.engines.contract import Holder
+from env_sync.engines.postgresql.advisory_locks import Lock, LockHolder, holders, lock_within, take_lock
 from env_sync.engines.postgresql.lease_place import (
     against_database,
     against_table,
@@ -90,9 +91,16 @@ class Hold:
     def __init__(self, session: Session, leases: Leases, *, in_table: bool) -> None:
         self.session = session
         self.in_table = in_table
+        self.locked = True
+        """Whether the session carries the session lock; False where a stranger holds it."""
         self.live_reopened = False
         """Whether live was found closed by an earlier step, and was reopened."""
         self._leases = leases
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was found that should not be."""
+        return tuple(self._leases.warnings)
 
     def note_step(self, step: str) -> None:
         """Write into the row what is being done."""
@@ -114,7 +122,7 @@ class Hold:
                 f"({describe_database_error(error)}): another process may have been at work meanwhile. Run "
                 "the group again from its start gate."
             ) from None
-        if not held:
+        if self.locked and not held:
             raise LeaseLost(
                 f"The session lock of the lease on {self._leases.where} is gone: run the group again."
             )
@@ -136,6 +144,7 @@ class Leases:
         self._group_key = _key("group", database, holder.run, holder.group)
         self._lifetime = lifetime
         self._log = log
+        self.warnings: list[str] = []
 
     # Taking and giving back
 
@@ -207,7 +216,7 @@ class Leases:
             with plain_errors(f"The lease on {self.where}"):
                 if in_table:
                     self.renew(session, None)
-                self._lock(session)
+                hold.locked = self._lock(session, alone=in_table)
                 if in_table:
                     self.renew(session, "at work")
                     hold.live_reopened = self.reopen_live(session)
@@ -285,7 +294,7 @@ class Leases:
     def lock_alone(self, session: Session) -> bool:
         """Take the session lock again after the session that had it was lost; False where another has it."""
         return (
-            self._lock_within(session, 10)
+            lock_within(session, self.key, 10)
             and (row := self._row(session)) is not None
             and row.belongs_to(self.holder)
         )
@@ -355,10 +364,13 @@ class Leases:
             [*self._identity, socket.gethostname(), os.getpid(), self._lifetime],
         )
 
-    def _lock(self, session: Session) -> None:
-        """Take the session lock; an earlier attempt of the same group is made to give way."""
+    def _lock(self, session: Session, *, alone: bool) -> bool:
+        """Take the session lock; an earlier attempt of the same group is made to give way.
+
+        False where a stranger has it, which can be only where others may connect: not `alone`.
+        """
         began = time.monotonic()
-        while not self._lock_within(session, 1):
+        while (taken := self._take_lock(session, self.key, 1)) is Lock.HELD:
             waited = time.monotonic() - began
             if waited > WAIT:
                 raise LeaseHeld(
@@ -367,19 +379,28 @@ class Leases:
                 )
             if waited > GIVE_WAY:
                 self._end_earlier_attempts(session)
-        session.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [self._group_key])
+        if alone:
+            session.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [self._group_key])
+        else:
+            self._take_lock(session, self._group_key, 1)
+        return taken is Lock.TAKEN
 
-    def _lock_within(self, session: Session, seconds: int) -> bool:
-        session.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{seconds}s")))
-        try:
-            session.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [self.key])
-        except errors.LockNotAvailable:
-            return False
-        finally:
-            if session.usable:
-                with session.uninterrupted():
-                    session.execute("SET lock_timeout = 0")
-        return True
+    def _take_lock(self, session: Session, key: int, seconds: int) -> Lock:
+        """Take a session lock; a stranger's is a warning and counts for nothing, for anybody may take one."""
+        taken, instead = take_lock(session, key, seconds)
+        if taken is Lock.STRANGE:
+            self._warn_of(instead)
+        return taken
+
+    def _warn_of(self, strangers: tuple[LockHolder, ...]) -> None:
+        warning = (
+            f"A lock of Env Sync on {self.where} is held by {', '.join(map(str, strangers))}, not by role "
+            f"{self.server.connection.login}, so it does not count. Find out what for it was taken, and end "
+            "that session."
+        )
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+            self._log.warning("%s", warning)
 
     def _end_earlier_attempts(self, session: Session) -> None:
         ended = session.execute(
@@ -387,7 +408,8 @@ class Leases:
             "WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
             "AND (classid::bigint << 32 | objid::bigint) = %s AND pid <> pg_catalog.pg_backend_pid() "
             "AND database = (SELECT oid FROM pg_catalog.pg_database "
-            "WHERE datname = pg_catalog.current_database())",
+            "WHERE datname = pg_catalog.current_database()) "
+            "AND pid IN (SELECT pid FROM pg_catalog.pg_stat_activity WHERE usename = current_user)",
             [self._group_key],
         )
         if ended:
@@ -396,18 +418,7 @@ class Leases:
             )
 
     def _at_work_now(self, session: Session) -> str:
-        rows = session.execute(
-            "SELECT a.pid, a.usename, a.application_name FROM pg_catalog.pg_locks l "
-            "JOIN pg_catalog.pg_stat_activity a USING (pid) "
-            "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
-            "AND (l.classid::bigint << 32 | l.objid::bigint) = %s "
-            "AND l.database = (SELECT oid FROM pg_catalog.pg_database "
-            "WHERE datname = pg_catalog.current_database())",
-            [self.key],
-        )
-        return (
-            ", ".join(f"server process {pid} of {user}, {name}" for pid, user, name in rows) or "just ended"
-        )
+        return ", ".join(str(one) for one in holders(session, self.key)) or "just ended"
 
     def _renewing(self) -> contextlib.AbstractContextManager[None]:
         """Renew it now and then, in a session of its own each time, while the block runs."""
@@ -496,7 +507,8 @@ class Leases:
             plain_errors(f"Making the lease database {name} on {self.server}"),
         ):
             # One maker at a time; the lock is gone with the session.
-            session.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [MAKING])
+            while self._take_lock(session, MAKING, 1) is Lock.HELD:
+                pass
             there = "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = %s"
             if not session.value(there, [name]):
                 with contextlib.suppress(errors.DuplicateDatabase, errors.UniqueViolation):
@@ -529,7 +541,7 @@ class Leases:
             self.server.session(self.server.maintenance_database) as session,
             plain_errors(f"The lease on {self.where}"),
         ):
-            if not session.value("SELECT pg_catalog.pg_try_advisory_lock(%s)", [self.key]):
+            if self._take_lock(session, self.key, 1) is Lock.HELD:
                 raise LeaseHeld(
                     f"Another process is at work on {self.where}: {self._at_work_now(session)}. Wait for it."
                 )
