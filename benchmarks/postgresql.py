@@ -60,6 +60,7 @@ from sandbox.s3 import S3Server  # noqa: E402
 
 DATABASE = "app_production"
 SECRET = "benchmark"  # of a role on servers of this program alone
+OWNER = "benchmark_owner"
 PUSH, PULL = "push_app", "pull_app"
 ENVIRONMENT = {PUSH: "production", PULL: "integration"}
 TRANSFORMATION = "UPDATE public.subscribers SET address = 'subscriber-' || id || '@example.com';\n"
@@ -97,7 +98,10 @@ class Scene:
                 f"env_sync_{environment}_{name}": connection
                 for environment, server in self._servers.items()
                 for name, connection in (
-                    ("app_postgres", server.airflow_connection(password=SECRET, environment=environment)),
+                    (
+                        "app_postgres",
+                        server.airflow_connection(password=SECRET, environment=environment, owner=OWNER),
+                    ),
                     ("s3", s3.airflow_connection(environment=environment)),
                 )
             },
@@ -109,8 +113,9 @@ class Scene:
         statements = (ROOT / "benchmarks" / "postgresql_database.sql").read_text()
         for server in self._servers.values():
             server.clear()
-            server.create_sync_role(SECRET)
-            server.create_database(DATABASE, SYNC_ROLE)
+            server.create_role(OWNER)
+            server.create_sync_role(SECRET, member_of=[OWNER])
+            server.create_database(DATABASE, OWNER)
         production = self._servers["production"]
         with contextlib.closing(production.connect(DATABASE, SYNC_ROLE, SECRET)) as connection:
             connection.execute(statements.replace("{scale}", f"{megabytes / 1000}").encode())

@@ -290,7 +290,9 @@ class Scene:
         for environment, server in self.servers.items():
             for database in DATABASES:
                 name = _connection(environment, database.server)
-                connections[name] = server.airflow_connection(SYNC_ROLE, password, environment=environment)
+                connections[name] = server.airflow_connection(
+                    SYNC_ROLE, password, environment=environment, owner=database.owner
+                )
             told: dict[str, Any] = {"environment": environment}
             connections[_connection(environment, assets.HOST)] = self.mongodb[environment].airflow_connection(
                 SYNC_USER, password, direct_connection=True, **told

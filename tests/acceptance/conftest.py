@@ -23,6 +23,7 @@ from tests.acceptance.demo import Demo
 from tests.acceptance.lanes import Lanes, lane_of, lane_tests
 from tests.acceptance.sandbox_dags import BUNDLE, CONNECTIONS, ENVIRONMENT, bundles
 from tests.acceptance.scene import (
+    APPLICATION,
     BUCKET,
     BY_HAND,
     DATABASES,
@@ -180,7 +181,7 @@ def scene(server_folder: Path, servers: Servers) -> Iterator[Scene]:
         for name, server in on.items():
             host = "nightly" if name == "nightly" else "databases"
             connections[f"env_sync_{name}_{host}"] = server.airflow_connection(
-                password=PASSWORD, environment=name
+                password=PASSWORD, environment=name, owner=APPLICATION
             )
             connections[f"env_sync_{name}_s3"] = servers.s3.airflow_connection(environment=name)
         airflow = stack.enter_context(

@@ -146,7 +146,6 @@ KINDS = (
         "one that this server lacks, as the account whose rights they have.",
         must_hold="None of them ever has more rights than who uses it, or than the one database gives.",
         not_applicable={MONGODB: ONLY_DOCUMENTS, ELASTICSEARCH: NO_DUMP, FILES: NO_ROWS},
-        not_probed={POSTGRESQL: NOT_YET},
     ),
     Kind(
         name="an archive that leaves its directory",

@@ -86,7 +86,7 @@ class Stage:
     login: str
     password: str
     dump: Dump | None = None
-    extra: dict[str, Any] = field(factory=dict)
+    extra: dict[str, Any] = field(factory=lambda: {"owner": OWNER})
 
     @property
     def incoming(self) -> str:

@@ -43,6 +43,7 @@ from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.meanwhile import building_meanwhile
 from env_sync.engines.postgresql.names import Copies, copies_of, names_of_copies
 from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
+from env_sync.engines.postgresql.owners import owner_of_live
 from env_sync.engines.postgresql.ownership import check_made_by_us, check_names
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
@@ -89,7 +90,7 @@ class PostgreSQLEngine(DumpEngine):
 
     A connection's extra may hold, beside libpq's own settings: `lease_database` (env_sync),
     `maintenance_database` (postgres: where databases are made from), and `owner` (who owns a database that
-    a first pull makes; the sync's role unless set).
+    a first pull makes, which is refused without it).
     """
 
     def __init__(self, work: Work) -> None:
@@ -113,6 +114,9 @@ class PostgreSQLEngine(DumpEngine):
         server, copies = self._server, self._copies
         with self._errors(), server.session(server.maintenance_database) as session:
             check_names(session, server, copies, self._dropped(copies))
+            if sync.action is Action.PULL:
+                live, roles = read_database(session, copies.live), read_roles(session)
+                owner_of_live(server, copies.live, live, roles)
 
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live. See the contract."""
@@ -178,10 +182,11 @@ class PostgreSQLEngine(DumpEngine):
         self._refuse_older_server(session, archive)
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
-            live = read_database(session, copies.live)
+            live, roles = read_database(session, copies.live), read_roles(session)
+            # What would stop the swap in the end had better stop it now.
+            owner_of_live(self._server, copies.live, live, roles)
             if live is not None:
-                # What would stop the swap in the end had better stop it now.
-                required_role(session, live, read_roles(session), self._leases.where)
+                required_role(session, live, roles, self._leases.where)
                 check_replaceable_previous(session, self._server, copies)
                 check_not_replicated(session, self._server, copies)
             check_names(session, self._server, copies, self._dropped(copies))

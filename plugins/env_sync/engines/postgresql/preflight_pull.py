@@ -15,6 +15,7 @@ from env_sync.engines.postgresql.client_tools import known_client_tools, tools_t
 from env_sync.engines.postgresql.database import INVALID, Database, read_database
 from env_sync.engines.postgresql.incoming import storage_of
 from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.owners import owner_of_live
 from env_sync.engines.postgresql.ownership import check_names
 from env_sync.engines.postgresql.privileges import read_privileges
 from env_sync.engines.postgresql.promotion import required_role
@@ -82,10 +83,11 @@ def look_at_pull(pulling: Pulling) -> Preflight:
         roles = read_roles(session)
         live = read_database(session, pulling.copies.live)
         if live is None:
-            findings += _first(pulling, roles)
+            findings += _first(pulling)
         else:
             findings += _live(pulling, session, live, roles)
             size = _size(session, pulling.copies.live)
+        findings += _owner(pulling, live, roles)
         try:
             check_names(session, pulling.server, pulling.copies, (pulling.copies.incoming,))
         except NameRefused as refused:
@@ -111,21 +113,19 @@ def _archive(pulling: Pulling, major: int) -> Iterator[Finding]:
         yield problem(str(wrong))
 
 
-def _first(pulling: Pulling, roles: Roles) -> Iterator[Finding]:
-    ours, connection = roles.names[roles.ours], pulling.server.connection
-    name = str(connection.extra.get("owner") or "")
-    owner = roles.named(name) if name else roles.ours
-    yield note(
-        f"There is no database {pulling.where}: the first pull makes it, owned by {name or ours}, and no "
-        "other role can connect to it then.",
-        "" if name else f"To have another owner, set `owner` in the extra of {connection.connection_id}.",
-    )
-    if owner is None or not roles.can_be(owner):
-        yield problem(
-            f"Connection {connection.connection_id} says that new databases belong to {name}, but "
-            f"{pulling.server} has no such role as which {ours} may act.",
-            f"Make it and GRANT {name} TO {ours}, or take `owner` out of the connection's extra.",
+def _first(pulling: Pulling) -> Iterator[Finding]:
+    if name := str(pulling.server.connection.extra.get("owner") or ""):
+        yield note(
+            f"There is no database {pulling.where}: the first pull makes it, owned by {name}, and no other "
+            "role can connect to it then."
         )
+
+
+def _owner(pulling: Pulling, live: Database | None, roles: Roles) -> Iterator[Finding]:
+    try:
+        owner_of_live(pulling.server, pulling.copies.live, live, roles)
+    except AccessRefused as refused:
+        yield problem(str(refused))
 
 
 def _live(pulling: Pulling, session: Session, live: Database, roles: Roles) -> Iterator[Finding]:

@@ -224,11 +224,26 @@ def carry_over(
                 session.execute(sql.SQL(";\n").join(part))
     warnings += plan.warnings()
     if session.value("SELECT count(*) > %s FROM pg_catalog.pg_largeobject_metadata", [MOST_LARGE_OBJECTS]):
+        _give_large_objects(session, roles, owner)
         warnings.append(
-            f"There are more than {MOST_LARGE_OBJECTS} large objects: their owners and grants are left as "
-            f"they are, with {roles.names[roles.ours]}."
+            f"There are more than {MOST_LARGE_OBJECTS} large objects: all of them now belong to "
+            f"{roles.names[owner]}, and grants on those of live were not carried over."
         )
     return tuple(warnings)
+
+
+def _give_large_objects(session: Session, roles: Roles, owner: int) -> None:
+    """Give all that are ours to their new owner, some at a time: each takes a lock while it is done."""
+    alter = sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}")
+    last = 0
+    while oids := session.execute(
+        "SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata WHERE lomowner = %s::oid "
+        "AND oid > %s::oid ORDER BY oid LIMIT %s",
+        [roles.ours, last, BATCH],
+    ):
+        new = sql.Identifier(roles.names[owner])
+        session.execute(sql.SQL(";\n").join(alter.format(sql.Literal(oid), new) for (oid,) in oids))
+        last = oids[-1][0]
 
 
 def _without_gone_columns(session: Session, live: Privileges) -> tuple[Privileges, list[str]]:
@@ -351,14 +366,21 @@ class _Plan:
         if there is None:
             if one.kind == "SCHEMA" and not self._roles.can_be(one.owner):
                 return one.owner, one.rights
-            owner = one.owner if one.identity == "public" and one.kind == "SCHEMA" else self._owner
+            kept = (one.kind, one.identity) == ("SCHEMA", "public") and not self._is_ours(one.owner)
+            owner = one.owner if kept else self._owner
             return owner, self._new_rights(one, owner) if self._live else one.rights
+        if self._is_ours(there.owner):
+            # A pull before made it; nothing in live is to be the sync's own.
+            return self._owner, owned_by(there.rights, there.owner, self._owner)
         if there.owner == one.owner or self._roles.can_be(there.owner):
             return there.owner, there.rights
         if one.follows:
             return self._owner, owned_by(there.rights, there.owner, self._owner)
         self._unusable[there.owner] += 1
         return self._owner, owned_by(there.rights, there.owner, self._owner)
+
+    def _is_ours(self, owner: int) -> bool:
+        return owner == self._roles.ours and not self._roles.superuser
 
     def _new_rights(self, one: Object, owner: int) -> Rights:
         """The rights of an object that live does not have: as if it had been made there by its new owner.

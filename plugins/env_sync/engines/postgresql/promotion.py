@@ -16,6 +16,7 @@ from env_sync.engines.postgresql.database import INVALID, Database, give_place, 
 from env_sync.engines.postgresql.incoming import check_closed, drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.owners import check_nothing_is_ours, owner_of_live
 from env_sync.engines.postgresql.ownership import check_made_by_us
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
@@ -174,8 +175,8 @@ def _prepare(
         roles = read_roles(inside)
         now = read_privileges(inside)
         let_autovacuum_go(inside)
+        owner = owner_of_live(server, copies.live, live, roles)
         if live is None:
-            owner = _first_owner(work, roles)
             warnings += carry_over(inside, now, None, roles, owner)
             warnings.append(
                 f"{copies.live} is new on {server}: it belongs to {roles.names[owner]} and no other role can "
@@ -183,6 +184,7 @@ def _prepare(
                 "grants "
                 "inside it; later pulls keep them."
             )
+            check_nothing_is_ours(inside, roles)
             return roles, owner, tuple(warnings)
         check_replaceable(live, work.leases.where)
         required_role(inside, live, roles, work.leases.where)
@@ -197,23 +199,10 @@ def _prepare(
             )
         if lost is not None:
             warnings.append(lost)
-        warnings += carry_over(inside, now, wanted, roles, live.owner)
+        warnings += carry_over(inside, now, wanted, roles, owner)
+        check_nothing_is_ours(inside, roles)
     warnings += give_settings(work.hold.session, incoming, live.settings, roles)
-    return roles, live.owner, tuple(warnings)
-
-
-def _first_owner(work: Promoting, roles: Roles) -> int:
-    name = str(work.server.connection.extra.get("owner") or "")
-    if not name:
-        return roles.ours
-    owner = roles.named(name)
-    if owner is None or not roles.can_be(owner):
-        raise PromoteFailed(
-            f"Connection {work.server.connection.connection_id} says that new databases belong to {name}, "
-            f"but {work.server} has no such role as which {roles.names[roles.ours]} may act. Make it and "
-            f"GRANT it to {roles.names[roles.ours]}, or take `owner` out of the connection's extra."
-        )
-    return owner
+    return roles, owner, tuple(warnings)
 
 
 def _name_first(work: Promoting, incoming: Database, stamp: Stamp, roles: Roles, owner: int) -> None:
