@@ -82,7 +82,7 @@ KINDS = (
         tries="The sync's own account is an administrator of the server, so what comes down may run as one.",
         must_hold="No pull starts until that is accepted, and then each report warns of it.",
         not_applicable={FILES: "there is no server"},
-        not_probed={POSTGRESQL: NOT_YET, MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
+        not_probed={MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
     ),
     Kind(
         name="a lock that anybody can take",

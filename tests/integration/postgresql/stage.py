@@ -269,4 +269,5 @@ def set_up(server: PostgreSQLServer, folder: Path, *, superuser: bool, database:
     server.create_role(STRANGER, SECRET)
     server.create_sync_role(SECRET, member_of=[OWNER])
     login, password = (SUPERUSER, server.password) if superuser else ("env_sync", SECRET)
-    return Stage(server=server, database=database, folder=folder, login=login, password=password)
+    extra = {"owner": OWNER, **({"accept_superuser": True} if superuser else {})}
+    return Stage(server=server, database=database, folder=folder, login=login, password=password, extra=extra)

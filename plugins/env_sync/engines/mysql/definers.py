@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from env_sync.engines.mysql.accepted import DEFINER, SET_USER, accepts
+from env_sync.engines.accepted import DEFINER, SET_USER, accepts
 from env_sync.engines.mysql.account_rights import AccountRights
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.invoker import as_invoker, runs_as_invoker

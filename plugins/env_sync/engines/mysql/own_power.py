@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from env_sync.engines.mysql.accepted import SUPERUSER, accepts
+from env_sync.engines.accepted import SUPERUSER, accepts
 from env_sync.engines.mysql.own_grants import EVERYTHING, own_grants
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.errors import AccessRefused

@@ -95,7 +95,7 @@ def give_settings(
         if setting.role and not roles.superuser and not roles.can_be(setting.role):
             warnings.append(
                 f"{whose} ... SET {setting.name} was not carried over, for {ours} may not act as {name}. To "
-                f"keep it: GRANT {name} TO {ours}; now set it again by hand."
+                f"keep it: {roles.to_act_as(setting.role)}; now set it again by hand."
             )
             continue
         try:

@@ -43,6 +43,7 @@ from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.meanwhile import building_meanwhile
 from env_sync.engines.postgresql.names import Copies, copies_of, names_of_copies
 from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
+from env_sync.engines.postgresql.own_power import check_power
 from env_sync.engines.postgresql.owners import owner_of_live
 from env_sync.engines.postgresql.ownership import check_made_by_us, check_names
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
@@ -90,7 +91,7 @@ class PostgreSQLEngine(DumpEngine):
 
     A connection's extra may hold, beside libpq's own settings: `lease_database` (env_sync),
     `maintenance_database` (postgres: where databases are made from), and `owner` (who owns a database that
-    a first pull makes, which is refused without it).
+    a first pull makes, which is refused without it), and what `accepted.py` names.
     """
 
     def __init__(self, work: Work) -> None:
@@ -115,6 +116,7 @@ class PostgreSQLEngine(DumpEngine):
         with self._errors(), server.session(server.maintenance_database) as session:
             check_names(session, server, copies, self._dropped(copies))
             if sync.action is Action.PULL:
+                check_power(session, server)
                 live, roles = read_database(session, copies.live), read_roles(session)
                 owner_of_live(server, copies.live, live, roles)
 
@@ -182,6 +184,7 @@ class PostgreSQLEngine(DumpEngine):
         self._refuse_older_server(session, archive)
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
+            accepted = check_power(session, self._server)
             live, roles = read_database(session, copies.live), read_roles(session)
             # What would stop the swap in the end had better stop it now.
             owner_of_live(self._server, copies.live, live, roles)
@@ -212,7 +215,7 @@ class PostgreSQLEngine(DumpEngine):
             with self._errors(RestoreFailed):
                 check_closed(session, copies.incoming, RestoreFailed)
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
-        return warnings
+        return accepted + warnings
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""

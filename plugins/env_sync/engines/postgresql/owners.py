@@ -40,6 +40,11 @@ def owner_of_live(server: Server, database: str, live: Database | None, roles: R
             f"extra of connection {connection.connection_id}; or make the database by hand, with its owner."
         )
     owner = roles.named(name)
+    if owner is not None and owner in roles.mighty and owner != roles.ours:
+        raise AccessRefused(
+            f"{rule}. Connection {connection.connection_id} names {name} as `owner`, which is an "
+            "administrator: functions would run with its rights. Name the application's own role."
+        )
     if owner is None or owner == roles.ours or not roles.can_be(owner):
         raise AccessRefused(
             f"{rule}. Connection {connection.connection_id} says that new databases belong to {name}, but "

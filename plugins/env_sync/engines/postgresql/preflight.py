@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from env_sync.engines.postgresql.client_tools import check_server_version, known_client_tools, tools_to_dump
 from env_sync.engines.postgresql.lease_place import against_database, against_table, refused
+from env_sync.engines.postgresql.own_power import check_power
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.roles import members
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.errors import ToolMissing
-from env_sync.finding import Finding, problem
+from env_sync.errors import AccessRefused, ToolMissing
+from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action
 
 CONNECT_TIMEOUT = 5
@@ -28,6 +29,7 @@ def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
             "SELECT rolsuper, rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
         )[0]
         if action is Action.PULL:
+            yield from _power(session, server)
             yield from _rights(session, server, may_make=may_make)
             if not superuser:
                 yield from _members(session, server)
@@ -42,6 +44,14 @@ def _version(major: int, action: Action) -> Iterator[Finding]:
             check_server_version(major)
     except ToolMissing as missing:
         yield problem(str(missing))
+
+
+def _power(session: Session, server: Server) -> Iterator[Finding]:
+    try:
+        for warning in check_power(session, server):
+            yield note(warning)
+    except AccessRefused as refusal:
+        yield problem(str(refusal))
 
 
 def _rights(session: Session, server: Server, *, may_make: bool) -> Iterator[Finding]:

@@ -227,7 +227,7 @@ def _owners(pulling: Pulling, session: Session, roles: Roles) -> Iterator[Findin
         yield note(
             f"{count} objects in {pulling.where} belong to {name}, as which {ours} may not act: after a pull "
             "they belong to the database's owner.",
-            f"To keep them: GRANT {name} TO {ours}",
+            f"To keep them: {roles.to_act_as(owner)}",
         )
 
 

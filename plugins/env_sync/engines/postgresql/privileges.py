@@ -345,7 +345,7 @@ class _Plan:
         found = [
             f"{count} objects belong in live to {self._roles.names.get(role, role)}, as which {ours} may "
             f"not act; they now belong to {self._roles.names[self._owner]}, with grants for the former "
-            f"owner. To keep them: GRANT {self._roles.names.get(role, role)} TO {ours}"
+            f"owner. To keep them: {self._roles.to_act_as(role)}"
             for role, count in sorted(self._unusable.items())
         ]
         if self._fixed:
@@ -355,7 +355,7 @@ class _Plan:
             )
         found += [
             f"The default privileges of role {self._roles.names.get(role, role)} were not carried over, for "
-            f"{ours} may not act as it. To keep them: GRANT {self._roles.names.get(role, role)} TO {ours}"
+            f"{ours} may not act as it. To keep them: {self._roles.to_act_as(role)}"
             for role in sorted(self._defaults_left)
         ]
         return found

@@ -131,11 +131,10 @@ def required_role(session: Session, live: Database, roles: Roles, where: str) ->
     if roles.can_be(live.owner):
         return
     ours, owner = roles.names[roles.ours], roles.names.get(live.owner, str(live.owner))
-    superuser = session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE oid = %s", [live.owner])
     advice = (
         "give the database to the application's own role (ALTER DATABASE ... OWNER TO ...) and GRANT that "
         f"role to {ours}"
-        if superuser
+        if live.owner in roles.mighty
         else f"GRANT {owner} TO {ours}"
     )
     raise AccessRefused(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from env_sync.engines.postgresql.own_power import ADMINISTRATORS, MIGHTY
 from env_sync.engines.postgresql.session import Session
 
 PUBLIC = 0
@@ -21,10 +22,19 @@ class Roles:
     """Those that ours is, or is a member of with all that it takes to act as them, and give them objects."""
     ours: int
     superuser: bool
+    mighty: frozenset[int] = frozenset()
+    """Those that are administrators: nobody should be made a member of one to keep an owner."""
 
     def can_be(self, role: int) -> bool:
         """Whether ours may own objects as this role, and give them to it."""
         return role in self.usable
+
+    def to_act_as(self, role: int) -> str:
+        """What an administrator can do so that ours may act as a role, or need not."""
+        name, ours = self.names.get(role, str(role)), self.names[self.ours]
+        if role in self.mighty or role not in self.names:
+            return f"give what belongs to {name}, an administrator, to the application's own role (OWNER TO)"
+        return f"GRANT {name} TO {ours}"
 
     def named(self, name: str) -> int | None:
         """The oid of a role; None where there is none."""
@@ -39,12 +49,14 @@ def read_roles(session: Session) -> Roles:
         "FROM pg_catalog.pg_roles r",
         [_becoming(session)],
     )
+    mighty = session.execute(MIGHTY, [list(ADMINISTRATORS), list(ADMINISTRATORS)])
     ours = next((oid, superuser) for oid, _, is_ours, superuser, _ in rows if is_ours)
     return Roles(
         names={oid: name for oid, name, *_ in rows},
         usable=frozenset(oid for oid, *_, usable in rows if usable),
         ours=ours[0],
         superuser=ours[1],
+        mighty=frozenset(oid for (oid,) in mighty),
     )
 
 
