@@ -15,7 +15,9 @@ from tests.sweep import sample
 
 KILLS = 3
 """At how many moments of the stranger's promote the present code tries to go on."""
-KNOWN = re.compile(r"(LeaseHeld|LeaseLost|NotUnderstood|ProofMissing|PromoteFailed|PreviousRefused): ")
+KNOWN = re.compile(
+    r"(LeaseHeld|LeaseLost|NameRefused|NotUnderstood|ProofMissing|PromoteFailed|PreviousRefused): "
+)
 """Errors that say what is the matter and what to do."""
 
 
@@ -53,9 +55,10 @@ def test_what_is_not_understood_does_no_harm(scene: Scene) -> None:
         relay.end(present)
         assert scene.is_whole()
         scene.nobody_gets_in()
-        # Whoever wrote it puts it right.
+        # What cannot be read is nobody's to drop but who wrote it, who puts it right at the latest next time.
         relay.end(stranger)
-        stage.settled(OLD_LIVE, NEW_LIVE)
+        scene.whole(PULL, stranger)
+        stage.settled(NEW_LIVE)
     undo_of_a_stranger(scene)
     results_of_a_stranger(scene)
 

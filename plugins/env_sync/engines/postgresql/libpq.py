@@ -154,7 +154,7 @@ def connect(
 
 def connection_error(said: str, connection: ServerConnection, database: str) -> EnvSyncError:
     """The error for what libpq `said` when it could not connect; no row is read before that."""
-    server = _address(connection)
+    server = address_of(connection)
     if _NO_SUCH_DATABASE.search(said):
         return NoSuchDatabase(
             f"Server {server} has no database {database} (connection {connection.connection_id})."
@@ -193,7 +193,7 @@ def tool_connection_error(said: str, connection: ServerConnection, database: str
             return connection_error(line, connection, database)
         if _LOST.search(line):
             return ServerUnreachable(
-                f"The connection to database {database} on {_address(connection)} was lost half-way: the "
+                f"The connection to database {database} on {address_of(connection)} was lost half-way: the "
                 "server went away, or ended the session. Run the step again; see the server's log for the "
                 "reason."
             )
@@ -209,5 +209,6 @@ def _ssl(connection: ServerConnection) -> dict[str, str]:
     return {name: str(connection.extra[name]) for name in SSL_SETTINGS if connection.extra.get(name)}
 
 
-def _address(connection: ServerConnection) -> str:
+def address_of(connection: ServerConnection) -> str:
+    """Where a connection leads, as messages tell it: host and port."""
     return f"{connection.host}{f':{connection.port}' if connection.port else ''}"

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -24,7 +25,7 @@ from env_sync.engines.postgresql.client_tools import (
 from env_sync.engines.postgresql.kept_statements import Kept, keep
 from env_sync.engines.postgresql.restore_output import UNKNOWN_SETTING, Heard, Parts
 from env_sync.engines.postgresql.selection import Target, one_at_a_time, select_entries
-from env_sync.engines.postgresql.session import plain_errors
+from env_sync.engines.postgresql.session import plain_errors, server_is_gone
 from env_sync.engines.postgresql.statistics import hold_autovacuum_back
 from env_sync.engines.postgresql.verify import read_failure, verify_archive
 from env_sync.engines.postgresql.waiting_indexes import table_of
@@ -69,9 +70,7 @@ def restore_archive(
     caller drops it. Raises RestoreFailed, DumpDamaged, ToolMissing, AccessRefused, ServerUnreachable,
     NoSuchDatabase, Cancelled.
     """
-    with contextlib.closing(
-        libpq.connect(connection, database, application_name=application_name)
-    ) as session:
+    with _session(connection, database, application_name) as session:
         server_major = session.info.server_version // 10000
         options = f"{SESSION}{_check_of_connection(session)}"
         selection = select_entries(archive, _look_at(session))
@@ -138,33 +137,29 @@ def restore_archive(
                 verify_archive(archive.file, cancellation=cancellation, progress=progress, log=log)
             raise _failure(result, heard, archive, connection, database)
         if sections == BEFORE_ROWS:
-            with (
-                contextlib.closing(
-                    libpq.connect(connection, database, application_name=application_name)
-                ) as session,
-                plain_errors(f"Database {database}", RestoreFailed),
-            ):
+            with _session(connection, database, application_name) as session:
                 hold_autovacuum_back(session)
     progress.finish()
     _run(selection.statements, archive, connection, database, application_name)
     if selection.revokes:
-        with (
-            contextlib.closing(
-                libpq.connect(connection, database, application_name=application_name)
-            ) as session,
-            plain_errors(f"Database {database}", RestoreFailed),
-        ):
+        with _session(connection, database, application_name) as session:
             session.execute("\n".join(selection.revokes).encode())
     if later:
         log.info("%d indexes, and what follows on them, wait for the transformation", len(later))
-        with (
-            contextlib.closing(
-                libpq.connect(connection, database, application_name=application_name)
-            ) as session,
-            plain_errors(f"Database {database}", RestoreFailed),
-        ):
+        with _session(connection, database, application_name) as session:
             keep(session, tuple(_kept(entry) for entry in later.values()))
     return selection.warnings
+
+
+@contextlib.contextmanager
+def _session(
+    connection: ServerConnection, database: str, application_name: str
+) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A session in the copy for the length of the block, whose errors are those of Env Sync."""
+    opened = libpq.connect(connection, database, application_name=application_name)
+    where = f"Database {database} on {libpq.address_of(connection)}"
+    with contextlib.closing(opened) as session, plain_errors(where, RestoreFailed):
+        yield session
 
 
 def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:
@@ -223,13 +218,13 @@ def _run(
     """Run what is left to do, each statement by itself."""
     if not statements:
         return
-    with contextlib.closing(
-        libpq.connect(connection, database, application_name=application_name)
-    ) as session:
+    with _session(connection, database, application_name) as session:
         for statement in statements:
             try:
                 session.execute(statement.encode())
             except psycopg.Error as error:
+                if server_is_gone(error):
+                    raise
                 reason = describe_database_error(error, names_in(statement))
                 raise RestoreFailed(
                     f"A policy of {archive.database} could not be made in {database} without the roles that "
