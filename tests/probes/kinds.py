@@ -228,7 +228,7 @@ KINDS = (
             ELASTICSEARCH: "requests have no session, and an update by query reaches its index alone",
             FILES: NO_ROWS,
         },
-        not_probed={MYSQL: NOT_YET, MONGODB: NOT_YET},
+        not_probed={MONGODB: NOT_YET},
     ),
     Kind(
         name="a raw dump that stays on a worker",

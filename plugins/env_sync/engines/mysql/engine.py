@@ -198,19 +198,19 @@ class MySQLEngine(DumpEngine):
             scripts = (*read_transformations(transformations, outside), *as_scripts(postprocess, outside))
             started = self._now(session, raw, CopyState.SANITISING)
             write_stamp(session, copies.incoming, started)
-            with self._server.session(copies.incoming) as inside, self.work.stopwatch.part("transformations"):
+            with self.work.stopwatch.part("transformations"):
                 transformed = run_transformations(
-                    inside,
+                    self._server,
                     copies.incoming,
                     scripts,
-                    lambda: evolve(
+                    lambda inside: evolve(
                         self._now(inside, started, CopyState.TRANSFORMED),
                         transformations=tuple(one.said for one in scripts),
                     ),
                     self.work.changed_rows,
                 )
                 if scripts:
-                    now, before = (read_columns(inside, each) for each in (copies.incoming, copies.live))
+                    now, before = (read_columns(session, each) for each in (copies.incoming, copies.live))
                     self.work.changed_rows.warn(not_named(before, now, [one.text for one in scripts]))
             check_closed(session, copies.incoming, TransformationFailed)
             with self._server.session(copies.incoming) as inside:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from env_sync.changed_rows import ChangedRows
-from env_sync.engines.mysql.sanitising import run_script, set_as_client
+from env_sync.engines.mysql.client_settings import read_beginning, set_as_client
+from env_sync.engines.mysql.sanitising import run_script
 from env_sync.engines.mysql.script import LIVE, Script, refused
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.sql_text import meaning
@@ -31,10 +32,11 @@ def transform_in_place(
         refuse_commits(script)
     with server.session(database) as session:
         refuse_tables_without_transactions(session, database)
-        set_as_client(session)
+        began = read_beginning(session)
+        set_as_client(session, began, LIVE.aftermath)
         session.execute("START TRANSACTION")
         for script in scripts:
-            set_as_client(session)
+            set_as_client(session, began, LIVE.aftermath)
             # Closing the session rolls back.
             run_script(session, database, script, LIVE, changed_rows)
         session.execute("COMMIT")

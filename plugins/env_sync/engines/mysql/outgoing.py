@@ -168,12 +168,12 @@ def _transform(outgoing: Outgoing, scripts: Sequence[Script], made: Stamp) -> St
     with outgoing.errors(TransformationFailed):
         started = evolve(made, state=CopyState.SANITISING, changed=clock(session))
         write_stamp(session, copy, started)
-        with outgoing.server.session(copy) as inside, outgoing.work.stopwatch.part("transformations"):
+        with outgoing.work.stopwatch.part("transformations"):
             transformed = run_transformations(
-                inside,
+                outgoing.server,
                 copy,
                 scripts,
-                lambda: evolve(
+                lambda inside: evolve(
                     started,
                     state=CopyState.TRANSFORMED,
                     transformations=tuple(one.said for one in scripts),

@@ -9,11 +9,12 @@ from attrs import evolve
 
 from env_sync.changed_rows import Changed, ChangedRows, statement_name
 from env_sync.engines.contract import CopyState, Stamp
+from env_sync.engines.mysql.client_settings import check_beginning, read_beginning, set_as_client
 from env_sync.engines.mysql.connecting import described, server_is_gone
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.objects import drop_object, read_objects_of
 from env_sync.engines.mysql.script import INCOMING, Place, Script, Step
-from env_sync.engines.mysql.session import Session
+from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.sql_text import meaning
 from env_sync.engines.mysql.stamp import read_dumped, read_objects, read_told, write_objects, write_stamp
 from env_sync.errors import ProofMissing, TransformationFailed
@@ -23,32 +24,44 @@ COUNTED = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
 
 
 def run_transformations(
-    session: Session,
+    server: Server,
     copy: str,
     scripts: Sequence[Script],
-    proof: Callable[[], Stamp],
+    proof: Callable[[Session], Stamp],
     changed_rows: ChangedRows,
     place: Place = INCOMING,
 ) -> Stamp:
-    """Run them in one transaction in a copy, with the proof that they ran at its end; gives that.
+    """Run each in a session and a transaction of its own, with the proof at the end of the last; gives that.
 
-    `changed_rows` is told what each statement changed. A statement that changes a definition commits what is
-    before it, as MySQL has it: until the proof is there the copy counts as half done. Raises
-    TransformationFailed, and MySQLError where the server went away; the caller drops the database.
+    So none inherits what another set, or a temporary table in the place of one of the copy's. `changed_rows`
+    is told what each statement changed. A statement that changes a definition commits what is before it, as
+    MySQL has it: until the proof is there the copy counts as half done. Raises TransformationFailed, and
+    MySQLError where the server went away; the caller drops the database.
     """
-    for script in scripts:
-        set_as_client(session)
-        session.execute("START TRANSACTION")
-        run_script(session, copy, script, place, changed_rows)
-    session.reset()
-    if scripts:
-        forget_history(session, copy, place)
-    stamp = proof()
-    # In the transaction of the last rows that were changed.
-    write_stamp(session, copy, stamp)
-    session.execute("COMMIT")
-    session.execute("SET SESSION autocommit = 1")
+    for script in scripts[:-1]:
+        with server.session(copy) as session:
+            _run_alone(session, copy, script, place, changed_rows)
+            session.execute("COMMIT")
+    with server.session(copy) as session:
+        began = read_beginning(session)
+        for script in scripts[-1:]:
+            _run_alone(session, copy, script, place, changed_rows)
+        session.reset()
+        if scripts:
+            forget_history(session, copy, place)
+        stamp = proof(session)
+        # In the transaction of the last rows that were changed.
+        write_stamp(session, copy, stamp)
+        check_beginning(session, began, place.aftermath)
+        session.execute("COMMIT")
     return stamp
+
+
+def _run_alone(session: Session, copy: str, script: Script, place: Place, changed_rows: ChangedRows) -> None:
+    """Run one in a session that is new."""
+    set_as_client(session, read_beginning(session), place.aftermath)
+    session.execute("START TRANSACTION")
+    run_script(session, copy, script, place, changed_rows)
 
 
 def forget_history(session: Session, copy: str, place: Place) -> None:
@@ -76,18 +89,11 @@ def forget_history(session: Session, copy: str, place: Place) -> None:
             ) from None
 
 
-def set_as_client(session: Session) -> None:
-    """Set the session as a client would find it; one transformation's settings are not another's."""
-    session.execute("SET NAMES utf8mb4")
-    session.execute("SET SESSION sql_mode = @@GLOBAL.sql_mode, foreign_key_checks = 1, unique_checks = 1")
-
-
 def run_script(
     session: Session, database: str, script: Script, place: Place, changed_rows: ChangedRows
 ) -> None:
     """Run one in the session's database. Raises TransformationFailed, and MySQLError as above."""
-    # A server with lower_case_table_names says it in lower case.
-    named = session.value("SELECT DATABASE()")
+    began = read_beginning(session)
     for step in script.steps:
         try:
             rows = session.send(step.text.encode())
@@ -103,10 +109,17 @@ def run_script(
             changed_rows.add(
                 Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=script.is_rule)
             )
-    if session.value("SELECT DATABASE()") != named:
+    # With a limit of none it could not be asked.
+    session.execute("SET SESSION sql_select_limit = DEFAULT")
+    if (now := read_beginning(session)).database != began.database:
         raise TransformationFailed(
             f"Transformation {script.name} left {database} for another database. {place.aftermath}; take "
             "that out of it."
+        )
+    if now != began:
+        raise TransformationFailed(
+            f"Transformation {script.name} began as {began} and ended as {now}. {place.aftermath}; take that "
+            "out of it."
         )
 
 

@@ -20,6 +20,7 @@ READ_ONLY = frozenset({"information_schema", "performance_schema"})
 _DELIMITER = re.compile(rb"delimiter[ \t]+(\S+)[^\n]*(?:\n|\Z)", re.I)
 _ENDING = "it ends the transaction that the transformations and the proof are in"
 _OUTSIDE = "it reaches out of {copy}"
+_ROLE = "as whom a transformation runs is not its own to say"
 _LOCKING = "nobody else is in {copy}, and the locks would stand in the way of the proof"
 _EVENTS = "events are made when a pull's incoming is live; do it by hand, above"
 _NEVER: dict[tuple[str, ...], str] = {
@@ -45,6 +46,8 @@ _NEVER: dict[tuple[str, ...], str] = {
     ("CREATE", "SERVER"): _OUTSIDE,
     ("SET", "PASSWORD"): _OUTSIDE,
     ("SET", "GLOBAL"): _OUTSIDE,
+    ("SET", "ROLE"): _ROLE,
+    ("SET", "DEFAULT", "ROLE"): _OUTSIDE,
     ("SET", "PERSIST"): _OUTSIDE,
     ("SET", "AUTOCOMMIT"): _ENDING,
     ("GRANT",): f"{_OUTSIDE}: who may read live is not changed by a sync",

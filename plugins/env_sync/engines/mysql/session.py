@@ -38,7 +38,8 @@ MODE = "STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION"
 SETTINGS = (
     f"SET SESSION wait_timeout = {LONG}, net_read_timeout = 3600, net_write_timeout = 3600, "
     f"lock_wait_timeout = 60, innodb_lock_wait_timeout = 60, sql_mode = '{MODE}', tx_isolation = "
-    "'REPEATABLE-READ', foreign_key_checks = 1, unique_checks = 1, time_zone = '+00:00'"
+    "'REPEATABLE-READ', foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0, "
+    "time_zone = '+00:00'"
 )
 REPEAT = 0.5
 """Seconds after which a cancel is sent again: one that reaches an idle session is lost."""
