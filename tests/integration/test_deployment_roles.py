@@ -1,16 +1,24 @@
-"""deploy/*.sql on a real server: they make the roles that they say, and no more."""
+"""deploy/ on real servers: roles and accounts that can do what they say, and no more."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+import pymysql
 import pytest
+from attrs import evolve
 
+from env_sync.engines.mysql.engine import MySQLEngine
+from env_sync.finding import Level
+from env_sync.hieradata.sync import Action
+from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
 from sandbox.postgresql import PostgreSQLServer
+from tests.integration.mysql.stage import SECRET, Stage, set_up, tear_down, working
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = 'a\'password \\ with "everything" in it'
@@ -75,3 +83,129 @@ def test_a_file_stops_at_its_first_error(new: PostgreSQLServer) -> None:
     run(new, "deploy/role.sql")
     with pytest.raises(subprocess.CalledProcessError):
         run(new, "deploy/role.sql")
+
+
+@pytest.fixture
+def stage(mariadb: MariaDBServer, tmp_path: Path) -> Iterator[Stage]:
+    """A live database, its application, and no account of Env Sync."""
+    made = set_up(mariadb, tmp_path)
+    mariadb.execute(f"DROP USER {SYNC_ACCOUNT}")
+    made.run("DROP VIEW gone_view")
+    yield made
+    tear_down(made)
+
+
+def account_for(stage: Stage, action: str, *databases: str) -> None:
+    """Make Env Sync's account with what deploy/mysql_grants prints, as the server's administrator would."""
+    stage.server.create_account(SYNC_ACCOUNT, SECRET)
+    printed = subprocess.run(
+        [ROOT / "deploy" / "mysql_grants", action, stage.server.family.lower(), *databases],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    stage.server.run([statement for statement in printed.split(";\n") if statement])
+
+
+def may_not(stage: Stage, *statements: str) -> None:
+    with (
+        contextlib.closing(stage.server.connect(None, SYNC_ACCOUNT, SECRET)) as connection,
+        connection.cursor() as cursor,
+    ):
+        for statement in statements:
+            with pytest.raises(pymysql.err.MySQLError) as refused:
+                cursor.execute(statement)
+            assert refused.value.args[0] in (1044, 1142, 1227, 1290, 1370, 1410, 1698), (
+                statement,
+                refused.value,
+            )
+
+
+VERSIONED = b"CREATE TABLE `kept` (`id` int PRIMARY KEY, `said` text) WITH SYSTEM VERSIONING;\n"
+PULLED = b"""
+CREATE TABLE `users` (`id` int NOT NULL AUTO_INCREMENT, `email` varchar(100), PRIMARY KEY (`id`));
+INSERT INTO `users` VALUES (1,'alice@home.example');
+CREATE TABLE `of_users` (`whose` int, KEY (`whose`),
+    CONSTRAINT `of_users_ibfk_1` FOREIGN KEY (`whose`) REFERENCES `users` (`id`));
+%s
+DELIMITER ;;
+CREATE DEFINER=`root`@`%%` FUNCTION f() RETURNS int DETERMINISTIC RETURN 1 ;;
+CREATE DEFINER=`root`@`%%` TRIGGER logged BEFORE INSERT ON users FOR EACH ROW SET NEW.email = 'x' ;;
+DELIMITER ;
+CREATE DEFINER=`root`@`%%` VIEW `emails` AS select `users`.`email` AS `email` from `users`;
+"""
+
+
+def test_the_account_of_a_pull_can_pull_and_nothing_else(stage: Stage) -> None:
+    account_for(stage, "pull", stage.database)
+    stage.server.run(
+        ["CREATE DATABASE other", "CREATE TABLE other.t (a int)", "INSERT INTO other.t VALUES (1)"]
+    )
+    engine = stage.engine(extra={})
+    assert [one for one in engine.preflight_server() if one.level is Level.PROBLEM] == []
+    assert [one for one in engine.preflight((), None).findings if one.level is Level.PROBLEM] == []
+    redact = stage.transformation(
+        "CREATE TEMPORARY TABLE t (id int); UPDATE users SET email = CONCAT('user-', id);"
+    )
+    dump = stage.dump(PULLED % (VERSIONED if stage.server.family == "MariaDB" else b""))
+    for run in ("tonight", "tomorrow"):
+        [left_out] = [
+            one
+            for one in stage.pull(dump, stage.engine(run=run, extra={}), redact).warnings
+            if "Left out" in one
+        ]
+        assert "trigger logged" in left_out
+    assert stage.run("SELECT email FROM emails") == [("user-1",)]
+    assert stage.run("SELECT f()") == [(1,)]
+    undo = stage.engine(run="undo", extra={})
+    with working(undo):
+        undo.restore_previous(lambda: None)
+    undo.release_lease()
+    may_not(
+        stage,
+        "SELECT * FROM other.t",
+        "CREATE DATABASE another",
+        "CREATE DATABASE signon_productionX__incoming",
+        "UPDATE mysql.user SET User = 'x'",
+        "SET PASSWORD FOR app@'%' = 'x'",
+        "CREATE USER another",
+        f"GRANT SELECT ON `{stage.database}`.* TO app",
+        f"CREATE DEFINER=admin@'%' PROCEDURE `{stage.incoming}`.p() SELECT 1",
+        "SET GLOBAL max_connections = 1",
+    )
+
+
+def test_it_can_push_a_copy_that_it_transforms(stage: Stage) -> None:
+    account_for(stage, "pull", stage.database)
+    work = stage.engine(run="push", extra={}).work
+    redact = stage.transformation("UPDATE users SET email = CONCAT('user-', id);")
+    engine = MySQLEngine(
+        evolve(work, sync=evolve(work.sync, action=Action.PUSH, pre_dump_transformation=redact))
+    )
+    assert [one for one in engine.preflight((redact,), None).findings if one.level is Level.PROBLEM] == []
+    with working(engine):
+        assert engine.dump_transformed(stage.folder / "pushed", (redact,), in_place=False).warnings == ()
+
+
+def test_the_account_of_a_push_can_dump_and_write_nothing(stage: Stage) -> None:
+    account_for(stage, "push", stage.database)
+    work = stage.engine(run="push", extra={}).work
+    engine = MySQLEngine(evolve(work, sync=evolve(work.sync, action=Action.PUSH)))
+    assert [one for one in engine.preflight_server() if one.level is Level.PROBLEM] == []
+    with working(engine):
+        engine.dump(stage.folder / "pushed")
+    may_not(
+        stage,
+        f"DELETE FROM `{stage.database}`.users",
+        f"CREATE TABLE `{stage.database}`.another (a int)",
+        "CREATE DATABASE env_sync",
+        "SELECT * FROM mysql.user",
+    )
+
+
+@pytest.mark.parametrize("lacking", ["DROP", "TRIGGER", "CREATE VIEW"])
+def test_what_the_account_lacks_is_named_before_the_night(stage: Stage, lacking: str) -> None:
+    account_for(stage, "pull", stage.database)
+    stage.server.execute(f"REVOKE {lacking} ON `signon\\_production\\_\\_%`.* FROM {SYNC_ACCOUNT}")
+    told = [one.what for one in stage.engine().preflight((), None).findings if one.level is Level.PROBLEM]
+    assert any(f"lacks {lacking} on {stage.incoming}" in one for one in told)

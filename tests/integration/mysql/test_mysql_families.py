@@ -29,9 +29,17 @@ from tests.conftest import run_server
 from tests.integration.mysql.stage import SECRET, Stage, set_up, tear_down, working
 
 PUSHING = "SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON `signon_production`.*"
-PULLING = (
+PART = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, EXECUTE, CREATE VIEW, "
-    "SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, LOCK TABLES, CREATE TEMPORARY TABLES ON *.*"
+    "SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, LOCK TABLES, CREATE TEMPORARY TABLES"
+)
+PULLING = (
+    *(
+        rf"{PART} ON {name}.*"
+        for name in (r"`signon\_production`", r"`signon\_production\_\_%`", r"`env\_sync`")
+    ),
+    "SELECT ON mysql.*",
+    "PROCESS, SHOW DATABASES ON *.*",
 )
 ROUTINES = {"MariaDB": "SELECT ON mysql.proc", "MySQL": "SHOW_ROUTINE ON *.*"}
 DEFINERS = {"MariaDB": "SET USER ON *.*", "MySQL": "SET_ANY_DEFINER ON *.*"}
@@ -72,7 +80,7 @@ def test_the_grants_that_the_page_lists_are_enough(live: Stage) -> None:
     content = (live.folder / "pushed").read_bytes()
     assert b"PROCEDURE `old_one`" in gzip.decompress(content)
     live.server.run(["DROP USER env_sync"])
-    puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*", DEFINERS[family], run="pull")
+    puller = as_account(live, "puller", *PULLING, ROUTINES[family], DEFINERS[family], run="pull")
     promotion = live.pull(live.dump_file(content), puller)
     assert promotion.warnings == ()
     assert set(definers(live).values()) == {"app@%"}
@@ -82,7 +90,7 @@ def test_without_the_right_to_set_definers_nothing_runs_as_the_account(live: Sta
     dump = live.dump_file(gzip.compress(live.mysqldump("--routines")))
     live.run("DROP PROCEDURE old_one", "CREATE PROCEDURE old_one() SELECT 'changed'")
     live.server.run(["DROP USER env_sync"])
-    puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*")
+    puller = as_account(live, "puller", *PULLING)
     invoker, left_out = live.pull(dump, puller).warnings
     assert "(SQL SECURITY INVOKER): procedure old_one." in invoker
     assert "Left out of signon_production" in left_out
@@ -109,7 +117,7 @@ def test_a_trigger_is_given_back_as_whose_it_was_or_is_named(
     dump = live.dump_file(gzip.compress(live.mysqldump("--routines")))
     live.server.run(["DROP USER env_sync"])
     setting = [DEFINERS[live.server.family]] if right else []
-    puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*", *setting)
+    puller = as_account(live, "puller", *PULLING, *setting)
     with working(puller):
         puller.restore(dump)
         puller.sanitise(())
@@ -123,7 +131,7 @@ def test_a_trigger_is_given_back_as_whose_it_was_or_is_named(
 def test_a_trigger_that_could_not_be_given_back_is_not_dropped_while_live_is_locked(live: Stage) -> None:
     dump = live.dump_file(gzip.compress(live.mysqldump("--routines")))
     live.server.run(["DROP USER env_sync"])
-    puller = as_account(live, "puller", PULLING, "SELECT ON mysql.*")
+    puller = as_account(live, "puller", *PULLING)
     work = evolve(
         puller.work,
         sync=evolve(
@@ -166,8 +174,7 @@ def test_the_account_may_have_its_rights_by_a_role_of_its_own(live: Stage) -> No
     live.server.run(
         [
             "CREATE ROLE syncing",
-            f"GRANT {PULLING} TO syncing",
-            "GRANT SELECT ON mysql.* TO syncing",
+            *(f"GRANT {grant} TO syncing" for grant in PULLING),
             "GRANT syncing TO puller",
             f"SET DEFAULT ROLE syncing {to} puller",
         ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from env_sync.engines.accepted import SET_USER, accepts
 from env_sync.engines.mysql.client_tools import known_dump_tools, tool_to_dump
+from env_sync.engines.mysql.definers import SETTING
 from env_sync.engines.mysql.lease_database import refusal, strangers
 from env_sync.engines.mysql.own_grants import own_grants
-from env_sync.engines.mysql.own_power import check_power
+from env_sync.engines.mysql.own_power import MIGHTY, check_power
 from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.server_version import check_supported
 from env_sync.engines.mysql.session import Server, Session, exists
@@ -59,12 +61,40 @@ def look_at_leases(session: Session, server: Server) -> Iterator[Finding]:
         yield problem(str(refused))
 
 
+def look_at_needed(session: Session, server: Server, databases: Sequence[str]) -> Iterator[Finding]:
+    """What the account lacks on copies."""
+    own = own_grants(session)
+    for database in databases:
+        if lacking := [name for name in NEEDED if not own.may(name, database)]:
+            yield problem(
+                f"Account {server.connection.login} lacks {', '.join(lacking)} on {database} of {server}.",
+                "deploy/mysql_grants prints the grants that it needs.",
+            )
+
+
 def _power(session: Session, server: Server) -> Iterator[Finding]:
     try:
         for warning in check_power(session, server):
             yield note(warning)
     except AccessRefused as refused:
         yield problem(str(refused))
+        return
+    own, login = own_grants(session), server.connection.login
+    if own.on_everything & MIGHTY:
+        return
+    if own.may("UPDATE", "mysql"):
+        yield note(
+            f"Account {login} may write the tables of {server} that say who may do what, by a grant ON *.*, "
+            "and so give itself anything.",
+            "Let its grants name the databases that it works on: deploy/mysql_grants prints them.",
+        )
+    may_set = sorted(own.on_everything & SETTING)
+    if may_set and not accepts(server.connection, SET_USER):
+        yield note(
+            f"Account {login} may make objects as any account of {server} ({', '.join(may_set)}), which Env "
+            f"Sync does not use as long as {SET_USER} does not accept it.",
+            f"Take it away, or accept it in connection {server.connection.connection_id}.",
+        )
 
 
 def look_at_rights(session: Session, server: Server) -> Iterator[Finding]:
@@ -74,17 +104,6 @@ def look_at_rights(session: Session, server: Server) -> Iterator[Finding]:
             f"{server} is read-only: a replica perhaps, which nothing can be written to.",
             f"Name the primary server in connection {server.connection.connection_id}.",
         )
-    login = server.connection.login
-    grants = [str(row[0]) for row in session.execute("SHOW GRANTS")]
-    everything = next((grant for grant in grants if " ON *.* " in grant), "")
-    if "ALL PRIVILEGES" not in everything:
-        lacking = [name for name in NEEDED if f"{name}," not in everything and f"{name} ON" not in everything]
-        if lacking:
-            yield note(
-                f"Account {login} lacks {', '.join(lacking)} on *.* of {server}; where it has them on live "
-                "and its copies by name, that is enough.",
-                "docs/mysql.md lists what a pull needs.",
-            )
     yield from look_at_leases(session, server)
     if session.value("SELECT @@GLOBAL.log_bin AND NOT @@GLOBAL.log_bin_trust_function_creators"):
         yield note(

@@ -17,7 +17,7 @@ from env_sync.engines.mysql.dump_file import check_header
 from env_sync.engines.mysql.grants import accesses
 from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_without_transactions
 from env_sync.engines.mysql.names import Copies, copies_of
-from env_sync.engines.mysql.preflight import look_at_rights
+from env_sync.engines.mysql.preflight import look_at_needed, look_at_rights
 from env_sync.engines.mysql.reading import reading
 from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
@@ -113,6 +113,7 @@ def _transformed(pushing: Pushing, session: Session, size: int) -> Iterator[Find
     if pushing.in_place:
         return
     yield from look_at_rights(session, server)
+    yield from look_at_needed(session, server, (copies.outgoing,))
     yield from _readers(session, copies.outgoing, "push")
     yield from _strangers(session, server, copies.live, copies.outgoing)
     yield note(
@@ -144,6 +145,9 @@ def look_at_pull(
             findings.append(problem(str(failed)))
         findings += _head(head, copies.live)
         findings += _readers(session, copies.incoming, "pull")
+        findings += look_at_needed(
+            session, server, (copies.live, copies.incoming, copies.previous, copies.replaced)
+        )
         for copy in (copies.incoming, copies.outgoing):
             findings += _strangers(session, server, copies.live, copy)
         findings += _leftovers(session, server, copies)
