@@ -131,6 +131,22 @@ ROLES: dict[str, dict[str, Any]] = {
 }
 
 
+def test_what_is_not_told_in_full_is_left_out_where_that_is_asked_for() -> None:
+    accounts = Accounts(
+        roles=ROLES,
+        users={"odd": a_user("of a file"), "nosy": a_user("wide")},
+        mappings={"made": {"enabled": True, "role_templates": [{}]}, "staff": {"roles": ["wide"]}},
+        keys=[
+            {"id": "1", "username": "of a directory"},
+            {"id": "2", "username": "nosy", "role_descriptors": {"x": WIDE}},
+        ],
+    )
+    names = {each.name for each in readers_among(accounts, "env_sync", reach_of)}
+    assert names == {"odd", "nosy", "role_mapping:made", "role_mapping:staff", "api_key:1", "api_key:2"}
+    names = {each.name for each in readers_among(accounts, "env_sync", reach_of, doubtful=False)}
+    assert names == {"nosy", "role_mapping:staff", "api_key:2"}
+
+
 def test_users() -> None:
     users = {
         "elastic": a_user("superuser", metadata=BUILT_IN),

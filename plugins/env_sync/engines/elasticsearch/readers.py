@@ -48,7 +48,7 @@ def other_readers(cluster: Cluster) -> Readers:
 def other_writers(cluster: Cluster) -> tuple[Reader, ...]:
     """Those of the accounts that could change the leases and records, and are not accepted."""
     accepted = accepted_by(cluster.connection, WRITERS)
-    found = readers_among(_accounts(cluster), cluster.connection.login, writes_records)
+    found = readers_among(_accounts(cluster), cluster.connection.login, writes_records, doubtful=False)
     return tuple(each for each in found if not each.administrator and each.name not in accepted)
 
 
@@ -114,9 +114,14 @@ def open_to_anybody(cluster: Cluster, readers: Readers) -> tuple[str, ...]:
     return (warning,)
 
 
-def readers_among(accounts: Accounts, ours: str, reach: Reach) -> Iterator[Reader]:
-    """Those of the accounts that reach something, but for `ours`, by what they have a role for."""
+def readers_among(accounts: Accounts, ours: str, reach: Reach, *, doubtful: bool = True) -> Iterator[Reader]:
+    """Those of the accounts that reach something, but for `ours`, by what they have a role for.
+
+    With `doubtful` also those of whom the cluster does not tell in full what they may.
+    """
     reached = _reached(accounts, reach)
+    if not doubtful:
+        accounts = _without_doubt(accounts)
     by_user = {
         name: found
         for name, user in accounts.users.items()
@@ -146,6 +151,16 @@ def readers_among(accounts: Accounts, ours: str, reach: Reach) -> Iterator[Reade
     for key in accounts.keys:
         if (by := _by_key(key, {ours, *by_user}, accounts, reach)) is not None:
             yield Reader(name=f"api_key:{key.get('id')}", by=by)
+
+
+def _without_doubt(accounts: Accounts) -> Accounts:
+    """The same without what cannot be told: roles of files, roles that are made up, keys without limits."""
+    return evolve(
+        accounts,
+        told=False,
+        mappings={name: each for name, each in accounts.mappings.items() if not each.get("role_templates")},
+        keys=[key for key in accounts.keys if any(True for _ in _limits(key))],
+    )
 
 
 def _reached(accounts: Accounts, reach: Reach) -> dict[str, str]:
