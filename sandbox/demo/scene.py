@@ -33,6 +33,7 @@ from sandbox.demo import assets, attachments, databases, invented, search_pages,
 from sandbox.demo.databases import DATABASES
 from sandbox.demo.invented import Kind
 from sandbox.elasticsearch import ElasticsearchServer, can_start
+from sandbox.elasticsearch_gate import ElasticsearchGate
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
 from sandbox.mongodb import SYNC_USER, MongoDBServer
 from sandbox.postgresql import SYNC_ROLE, PostgreSQLServer
@@ -106,6 +107,8 @@ class Scene:
             self.left_out[search_pages.NODE_CLASS] = (
                 "Elasticsearch needs a JDK, and is put together once, by bin/setup-servers, in about a minute"
             )
+        self._gates: dict[str, ElasticsearchGate] = {}
+        """Before each cluster, which itself asks nobody for a login: nothing is sanitised on such a one."""
         self.marks: Mapping[bytes, Kind] = {}
         self.airflow: Airflow | None = None
         self._undo = contextlib.ExitStack()
@@ -148,6 +151,10 @@ class Scene:
         self.marks = invented.marks
         for each in started:
             each.result()
+        for environment, cluster in self.clusters.items():
+            gate = ElasticsearchGate(cluster.port, {SYNC_ROLE: self._passwords()[SYNC_ROLE]})
+            self._undo.callback(gate.stop)
+            self._gates[environment] = gate.start()
         self.s3.create_buckets(name(each) for each in ENVIRONMENTS for name in (bucket, assets_bucket))
 
     def seed_and_start_airflow(self) -> Airflow:
@@ -308,9 +315,12 @@ class Scene:
             connections[f"env_sync_{environment}_s3"] = self.s3.airflow_connection(environment=environment)
         for environment, cluster in self.clusters.items():
             # The id has the environment of the sync, the extra that of the cluster.
-            connections[_connection("integration", search_pages.HOSTS[environment])] = (
-                cluster.airflow_connection(environment=environment)
-            )
+            connections[_connection("integration", search_pages.HOSTS[environment])] = {
+                **cluster.airflow_connection(environment=environment),
+                "port": self._gates[environment].port,
+                "login": SYNC_ROLE,
+                "password": password,
+            }
         return connections
 
     def _passwords(self) -> dict[str, str]:
