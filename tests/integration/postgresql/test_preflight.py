@@ -81,7 +81,8 @@ def connected(stage: Stage, user: str = "postgres", password: str | None = None)
 
 def test_nothing_is_found_where_nothing_is_wrong(any_stage: Stage) -> None:
     stage = with_live(any_stage)
-    assert on_server(stage) == ()
+    # A superuser is accepted, and told of.
+    assert [one for one in on_server(stage) if "accept_superuser of connection" not in one.what] == []
     looked = of_pull(stage, stage.transformation())
     assert looked.findings == ()
     assert looked.live_size is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from tests.integration.postgresql.stage import OWNER, READER, Stage, pull
 
@@ -77,6 +78,9 @@ def who_may(stage: Stage) -> list[tuple[object, ...]]:
 
 def test_a_first_pull_makes_live_and_closes_it_to_others(any_stage: Stage) -> None:
     stage = any_stage.with_dump()
+    stage.server.create_role("another owner")
+    stage.server.grant("another owner", "env_sync")
+    stage = evolve(stage, extra={**stage.extra, "owner": "another owner"})
     promotion = pull(stage, stage.engine(), stage.transformation())
     assert promotion.first
     assert promotion.unavailable == 0

@@ -45,7 +45,7 @@ from env_sync.engines.postgresql.names import Copies, copies_of, names_of_copies
 from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
 from env_sync.engines.postgresql.own_power import check_power
 from env_sync.engines.postgresql.owners import owner_of_live
-from env_sync.engines.postgresql.ownership import check_made_by_us, check_names
+from env_sync.engines.postgresql.ownership import check_made_by_us, check_names, look_up
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
@@ -457,12 +457,12 @@ class PostgreSQLEngine(DumpEngine):
         return evolve(stamp, state=state, changed=session.value("SELECT pg_catalog.clock_timestamp()"))
 
     def _raw_stamp(self, session: Session) -> Stamp:
-        comment = read_comment(session, self._copies.incoming)
+        found = look_up(session, self._copies.incoming)
         where = f"{self._copies.incoming} on {self._server}"
-        if comment is None:
+        if found is None:
             raise ProofMissing(f"There is no database {where} to sanitise. {AGAIN}")
-        check_made_by_us(session, self._server, self._copies.incoming, AGAIN)
-        return check_raw(comment.stamp, where, self.work)
+        check_made_by_us(found, where, AGAIN)
+        return check_raw(found.comment.stamp, where, self.work)
 
     def _waiting(self, archive: Archive) -> tuple[Entry, ...]:
         """What the restore leaves for after the transformation."""

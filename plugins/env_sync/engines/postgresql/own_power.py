@@ -17,12 +17,11 @@ ADMINISTRATORS = (
 )
 """Roles whose members run the server, or reach its files and programs."""
 MIGHTY = """
-SELECT r.oid::bigint FROM pg_catalog.pg_roles r
-WHERE r.rolsuper OR r.rolcreaterole OR r.rolname = ANY (%s)
-OR EXISTS (SELECT FROM pg_catalog.pg_roles m WHERE (m.rolsuper OR m.rolcreaterole OR m.rolname = ANY (%s))
-    AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER'))
+(r.rolsuper OR r.rolcreaterole OR r.rolname = ANY (%s) OR EXISTS (
+    SELECT FROM pg_catalog.pg_roles m WHERE (m.rolsuper OR m.rolcreaterole OR m.rolname = ANY (%s))
+    AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER')))
 """
-"""Roles that are administrators, or can become one; takes ADMINISTRATORS twice."""
+"""Whether a role r is an administrator, or can become one; takes ADMINISTRATORS twice."""
 _OURS = """
 SELECT CASE WHEN r.rolsuper THEN 'SUPERUSER' WHEN r.rolcreaterole THEN 'CREATEROLE' ELSE '' END,
     ARRAY(SELECT pg_catalog.quote_ident(m.rolname) FROM pg_catalog.pg_roles m

@@ -28,30 +28,43 @@ def owner_of_live(server: Server, database: str, live: Database | None, roles: R
 
     Raises AccessRefused where that is nobody but ourselves, or a role as which ours may not act.
     """
+    if (against := against_owner(server, database, live, roles)) is not None:
+        raise AccessRefused(" ".join(against))
     if live is not None and (live.owner != roles.ours or roles.superuser):
         return live.owner
-    connection, ours = server.connection, roles.names[roles.ours]
-    name = str(connection.extra.get("owner") or "")
+    return roles.named(_named(server)) or roles.ours
+
+
+def against_owner(
+    server: Server, database: str, live: Database | None, roles: Roles
+) -> tuple[str, str] | None:
+    """Why nobody is known who is to own live, and what to do; None where somebody is."""
+    if live is not None and (live.owner != roles.ours or roles.superuser):
+        return None
+    connection, ours, name = server.connection, roles.names[roles.ours], _named(server)
     why = f"There is no database {database} yet" if live is None else f"Database {database} is {ours}'s own"
-    rule = f"{why} on {server}, and what comes down must not be, for functions run with their owner's rights"
+    rule = f"{why} on {server}, and what comes down must not be, for functions run with their owner's rights."
     if not name:
-        raise AccessRefused(
-            f"{rule}. Make a role for the application, GRANT it to {ours}, and name it as `owner` in the "
-            f"extra of connection {connection.connection_id}; or make the database by hand, with its owner."
+        return rule, (
+            f"Make a role for the application, GRANT it to {ours}, and name it as `owner` in the extra of "
+            f"connection {connection.connection_id}; or make the database by hand, with its owner."
         )
     owner = roles.named(name)
     if owner is not None and owner in roles.mighty and owner != roles.ours:
-        raise AccessRefused(
-            f"{rule}. Connection {connection.connection_id} names {name} as `owner`, which is an "
-            "administrator: functions would run with its rights. Name the application's own role."
-        )
+        said = f"Connection {connection.connection_id} names {name} as `owner`, which is an administrator."
+        return f"{rule} {said}", "Name the application's own role."
     if owner is None or owner == roles.ours or not roles.can_be(owner):
-        raise AccessRefused(
-            f"{rule}. Connection {connection.connection_id} says that new databases belong to {name}, but "
-            f"{server} has no such other role as which {ours} may act. Make it and GRANT {name} TO {ours}, "
-            "or name another in `owner` of the connection's extra."
+        said = (
+            f"Connection {connection.connection_id} says that new databases belong to {name}, but {server} "
         )
-    return owner
+        return f"{rule} {said}has no such other role as which {ours} may act.", (
+            f"Make it and GRANT {name} TO {ours}, or name another in `owner` of the connection's extra."
+        )
+    return None
+
+
+def _named(server: Server) -> str:
+    return str(server.connection.extra.get("owner") or "")
 
 
 def check_nothing_is_ours(session: Session, roles: Roles) -> None:

@@ -91,11 +91,9 @@ def check_names(session: Session, server: Server, copies: Copies, names: Sequenc
             )
 
 
-def check_made_by_us(session: Session, server: Server, incoming: str, again: str) -> None:
+def check_made_by_us(found: Owned, where: str, again: str) -> None:
     """Raises ProofMissing where incoming is another role's: what that says of itself counts for nothing."""
-    found = look_up(session, incoming)
-    if found is not None and not found.ours:
+    if not found.ours:
         raise ProofMissing(
-            f"{incoming} on {server} belongs to {found.owner}, so it is not the one that the restore made. "
-            f"{again}"
+            f"{where} belongs to {found.owner}, so it is not the one that the restore made. {again}"
         )

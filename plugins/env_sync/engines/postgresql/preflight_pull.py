@@ -15,7 +15,7 @@ from env_sync.engines.postgresql.client_tools import known_client_tools, tools_t
 from env_sync.engines.postgresql.database import INVALID, Database, read_database
 from env_sync.engines.postgresql.incoming import storage_of
 from env_sync.engines.postgresql.names import Copies
-from env_sync.engines.postgresql.owners import owner_of_live
+from env_sync.engines.postgresql.owners import against_owner
 from env_sync.engines.postgresql.ownership import check_names
 from env_sync.engines.postgresql.privileges import read_privileges
 from env_sync.engines.postgresql.promotion import required_role
@@ -122,10 +122,8 @@ def _first(pulling: Pulling) -> Iterator[Finding]:
 
 
 def _owner(pulling: Pulling, live: Database | None, roles: Roles) -> Iterator[Finding]:
-    try:
-        owner_of_live(pulling.server, pulling.copies.live, live, roles)
-    except AccessRefused as refused:
-        yield problem(str(refused))
+    if (against := against_owner(pulling.server, pulling.copies.live, live, roles)) is not None:
+        yield problem(*against)
 
 
 def _live(pulling: Pulling, session: Session, live: Database, roles: Roles) -> Iterator[Finding]:

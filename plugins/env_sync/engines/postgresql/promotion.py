@@ -17,7 +17,7 @@ from env_sync.engines.postgresql.incoming import check_closed, drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.owners import check_nothing_is_ours, owner_of_live
-from env_sync.engines.postgresql.ownership import check_made_by_us
+from env_sync.engines.postgresql.ownership import check_made_by_us, look_up
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.replication import check_not_replicated, publications
@@ -99,13 +99,13 @@ def promote(
 
 def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> Stamp:
     """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
-    comment = read_comment(work.hold.session, work.copies.incoming)
+    found = look_up(work.hold.session, work.copies.incoming)
     where = f"{work.copies.incoming} on {work.server}"
-    if comment is None:
+    if found is None:
         raise ProofMissing(f"There is no database {where}, so nothing to promote. {AGAIN}")
-    check_made_by_us(work.hold.session, work.server, work.copies.incoming, AGAIN)
+    check_made_by_us(found, where, AGAIN)
     return check_stamp(
-        comment.stamp,
+        found.comment.stamp,
         where,
         holder=work.holder,
         environment=work.environment,

@@ -45,18 +45,17 @@ def read_roles(session: Session) -> Roles:
     """The roles of the session's server."""
     rows = session.execute(
         "SELECT r.oid::bigint, r.rolname, r.rolname = current_user, r.rolsuper, "
-        "pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.pg_has_role(r.oid, %s) "
+        f"pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.pg_has_role(r.oid, %s), {MIGHTY} "
         "FROM pg_catalog.pg_roles r",
-        [_becoming(session)],
+        [_becoming(session), list(ADMINISTRATORS), list(ADMINISTRATORS)],
     )
-    mighty = session.execute(MIGHTY, [list(ADMINISTRATORS), list(ADMINISTRATORS)])
-    ours = next((oid, superuser) for oid, _, is_ours, superuser, _ in rows if is_ours)
+    ours = next((oid, superuser) for oid, _, is_ours, superuser, *_ in rows if is_ours)
     return Roles(
         names={oid: name for oid, name, *_ in rows},
-        usable=frozenset(oid for oid, *_, usable in rows if usable),
+        usable=frozenset(oid for oid, *_, usable, _ in rows if usable),
         ours=ours[0],
         superuser=ours[1],
-        mighty=frozenset(oid for (oid,) in mighty),
+        mighty=frozenset(oid for oid, *_, mighty in rows if mighty),
     )
 
 
