@@ -16,6 +16,11 @@ BEFORE_NAMES = frozenset(
 )
 """Words between a verb of SQL and the name of its table."""
 _WORD = re.compile(r"\w+")
+_TEMPORARY = re.compile(
+    r"\bCREATE\s+(?:(?:GLOBAL|LOCAL|OR\s+REPLACE)\s+)?TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    r"[\"`]?(\w+)",
+    re.IGNORECASE,
+)
 
 
 @frozen(kw_only=True)
@@ -95,6 +100,11 @@ def statement_name(parts: Sequence[str], verb: str) -> str:
             break
         name.append(part)
     return f"{verb} {''.join(name)}".rstrip()
+
+
+def temporary_tables(text: str) -> frozenset[str]:
+    """The temporary tables that a text in SQL makes: what is in them is no data of the database."""
+    return frozenset(_TEMPORARY.findall(text))
 
 
 Columns = Collection[tuple[str, str]]

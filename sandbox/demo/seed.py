@@ -134,9 +134,9 @@ def _publishing_api(invented: Invented, users: Sequence[Person], uids: Sequence[
             editions.append(
                 _edition(invented, number, len(editions) + 1, "published", 1, subject, users, uids)
             )
-            notes.append(
-                (len(editions), random.choice(("First published.", "Corrected a date.", "Added a form.")))
-            )
+            asked = f"Questions go to {random.choice(users).email}."
+            said = ("First published.", "Corrected a date.", "Added a form.", asked)
+            notes.append((len(editions), random.choice(said)))
             paths.append((editions[-1][4], "publisher"))
         expanded.append((content, False, json.dumps({"organisations": [{"title": subject, "locale": "en"}]})))
         if secret:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.changed_rows import MOST, Changed, ChangedRows, not_named, statement_name
+from env_sync.changed_rows import MOST, Changed, ChangedRows, not_named, statement_name, temporary_tables
 
 
 def changed(what: str, rows: int, **fields: bool) -> Changed:
@@ -93,3 +93,11 @@ def test_a_column_is_not_named_where_only_its_table_is() -> None:
 
 def test_there_is_nothing_to_compare_with_before_the_first_pull() -> None:
     assert list(not_named(set(), BEFORE, ["UPDATE x SET y = 1"])) == []
+
+
+def test_temporary_tables_are_no_data_of_the_database() -> None:
+    text = (
+        "CREATE TEMP TABLE a AS SELECT 1; create temporary table if not exists `b` (id int); "
+        'CREATE LOCAL TEMPORARY TABLE "c" (id int); CREATE TABLE d (id int);'
+    )
+    assert temporary_tables(text) == {"a", "b", "c"}

@@ -32,4 +32,4 @@ CREATE TABLE fact_checks (
     comments text,
     CONSTRAINT check_of FOREIGN KEY (edition_id) REFERENCES editions (id) ON DELETE CASCADE
 );
-CREATE VIEW published_editions AS SELECT id, title, words FROM editions WHERE state = 'published';
+CREATE SQL SECURITY INVOKER VIEW published_editions AS SELECT id, title, words FROM editions WHERE state = 'published';

@@ -16,8 +16,12 @@ def refused(scene: Scene, code: Code, holder: Relay) -> None:
     """Another group is not let through, and takes nothing away in its end."""
     other = scene.relay(PULL)
     assert not other.do(code, "start_gate")
-    assert "is held by" in other.errors["start_gate"]
-    assert holder.run in other.errors["start_gate"]
+    error = other.errors["start_gate"]
+    # It may wait while it has the lock of a root's leases: nobody can read then whose they are.
+    if "was locked by another process" not in error:
+        assert "is held by" in error
+        assert holder.run in error
+    assert error.startswith("LeaseHeld: ")
     other.end(code)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pymysql
 from attrs import evolve
 
-from env_sync.changed_rows import Changed, ChangedRows, statement_name
+from env_sync.changed_rows import Changed, ChangedRows, statement_name, temporary_tables
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.engines.mysql.client_settings import check_beginning, read_beginning, set_as_client
 from env_sync.engines.mysql.connecting import described, server_is_gone
@@ -106,8 +106,9 @@ def run_script(
                 "transformation and run the group again."
             ) from None
         if (what := _changing(step)) is not None:
+            free = script.is_rule or what.rpartition(" ")[2] in temporary_tables(script.text)
             changed_rows.add(
-                Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=script.is_rule)
+                Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=free)
             )
     # With a limit of none it could not be asked.
     session.execute("SET SESSION sql_select_limit = DEFAULT")

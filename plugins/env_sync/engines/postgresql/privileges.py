@@ -41,7 +41,9 @@ WITH members AS (
     SELECT 'pg_catalog.pg_type'::regclass, t.oid, t.typnamespace, t.typowner, t.typacl, 'T', 'TYPE', false
     FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
     WHERE (t.typtype IN ('d', 'e', 'r') OR (t.typtype = 'c' AND c.relkind = 'c')
-        OR (t.typtype = 'b' AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)))
+        OR (t.typtype = 'b' AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid))
+        -- From 17 on it goes with its range, and is refused by itself.
+        OR (t.typtype = 'm' AND pg_catalog.current_setting('server_version_num')::int < 170000))
   UNION ALL
     SELECT 'pg_catalog.pg_namespace'::regclass, oid, oid, nspowner, nspacl, 'n', 'SCHEMA', false
     FROM pg_catalog.pg_namespace

@@ -12,7 +12,7 @@ import psycopg
 from attrs import frozen
 from psycopg import errors, pq
 
-from env_sync.changed_rows import Changed, ChangedRows, statement_name
+from env_sync.changed_rows import Changed, ChangedRows, statement_name, temporary_tables
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.identifiers import unquoted
 from env_sync.engines.postgresql.incoming import check_closed
@@ -187,6 +187,7 @@ def _run(session: Session, transformation: Read, number: int, aftermath: str) ->
 
 def _changed(transformation: Read, results: Sequence[pq.abc.PGresult]) -> Iterator[Changed]:
     script = transformation.script
+    temporary = temporary_tables(script.text)
     # A result for each statement: what a rule runs in its place or beside it has none.
     for (begin, text), result in zip(script.parts(), results, strict=False):
         said = (result.command_status or b"").decode().split()
@@ -196,12 +197,13 @@ def _changed(transformation: Read, results: Sequence[pq.abc.PGresult]) -> Iterat
                 for token in tokens(text)
                 if token.kind in ("word", "identifier") or token.text == "."
             ]
+            what = statement_name(parts, said[0])
             yield Changed(
                 file=script.file.name,
                 line=script.line_at(begin),
-                what=statement_name(parts, said[0]),
+                what=what,
                 rows=int(said[-1]),
-                may_find_none=transformation.is_rule,
+                may_find_none=transformation.is_rule or what.rpartition(" ")[2] in temporary,
             )
 
 

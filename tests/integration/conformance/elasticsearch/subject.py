@@ -210,7 +210,7 @@ class ElasticsearchSubject(Subject):
         }
         if private:
             # The transformation deletes it.
-            people["letter"] = {"kind": "letter", "noise": PRIVATE}
+            people["letter"] = {"kind": "letter", "email": f"letter@{PRIVATE}.example"}
         with self._client(environment) as client:
             fill_small(client, database, generation, people)
 
