@@ -94,6 +94,7 @@ def run_script(
 ) -> None:
     """Run one in the session's database. Raises TransformationFailed, and MySQLError as above."""
     began = read_beginning(session)
+    temporary = temporary_tables(script.text)
     for step in script.steps:
         try:
             rows = session.send(step.text.encode())
@@ -106,7 +107,7 @@ def run_script(
                 "transformation and run the group again."
             ) from None
         if (what := _changing(step)) is not None:
-            free = script.is_rule or what.rpartition(" ")[2] in temporary_tables(script.text)
+            free = script.is_rule or what.rpartition(" ")[2] in temporary
             changed_rows.add(
                 Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=free)
             )
