@@ -51,3 +51,10 @@ def test_new_tables_and_columns_that_no_transformation_names(stage: Stage) -> No
         "table letters",
         "column users.phone",
     ]
+
+
+def test_a_temporary_table_may_be_empty(stage: Stage) -> None:
+    text = "CREATE TEMPORARY TABLE gone (id int); DELETE FROM gone; UPDATE users SET phone = 'x';"
+    changes = sanitised(stage, text)
+    assert str(changes.statements[0]) == "redact.sql:1 DELETE gone: 0 rows"
+    assert not [warning for warning in changes.warnings if "changed no row" in warning]

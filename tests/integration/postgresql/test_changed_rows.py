@@ -67,3 +67,10 @@ def test_new_tables_and_columns_that_no_transformation_names(stage: Stage) -> No
         "table app.letters",
         "column app.people.phone",
     ]
+
+
+def test_a_temporary_table_may_be_empty(stage: Stage) -> None:
+    text = "CREATE TEMPORARY TABLE gone (id int) ON COMMIT DROP; DELETE FROM gone;"
+    changes = sanitised(stage.with_dump(), text)
+    assert [str(each) for each in changes.statements] == ["redact.sql:1 DELETE gone: 0 rows"]
+    assert changes.warnings == ()
