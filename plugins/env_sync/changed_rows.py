@@ -103,7 +103,10 @@ def statement_name(parts: Sequence[str], verb: str) -> str:
 
 
 def temporary_tables(text: str) -> frozenset[str]:
-    """The temporary tables that a text in SQL makes: what is in them is no data of the database."""
+    """The temporary tables that a text in SQL makes: what is in them is no data of the database.
+
+    It must be without comments and literals, which may hold anything.
+    """
     return frozenset(_TEMPORARY.findall(text))
 
 

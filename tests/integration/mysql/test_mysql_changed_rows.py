@@ -58,3 +58,9 @@ def test_a_temporary_table_may_be_empty(stage: Stage) -> None:
     changes = sanitised(stage, text)
     assert str(changes.statements[0]) == "redact.sql:1 DELETE gone: 0 rows"
     assert not [warning for warning in changes.warnings if "changed no row" in warning]
+
+
+def test_a_table_that_a_comment_calls_temporary_is_none(stage: Stage) -> None:
+    text = "-- CREATE TEMPORARY TABLE letters\nSELECT 'CREATE TEMPORARY TABLE letters '; DELETE FROM letters;"
+    changes = sanitised(stage, text)
+    assert [why for why in changes.warnings if why.startswith("redact.sql:2 DELETE letters changed no row")]

@@ -74,3 +74,12 @@ def test_a_temporary_table_may_be_empty(stage: Stage) -> None:
     changes = sanitised(stage.with_dump(), text)
     assert [str(each) for each in changes.statements] == ["redact.sql:1 DELETE gone: 0 rows"]
     assert changes.warnings == ()
+
+
+def test_a_table_that_a_comment_calls_temporary_is_none(stage: Stage) -> None:
+    text = (
+        "-- CREATE TEMPORARY TABLE people\n"
+        "SET search_path = app; SELECT 'CREATE TEMP TABLE people'; DELETE FROM people WHERE id < 0;"
+    )
+    changes = sanitised(stage.with_dump(), text)
+    assert [why for why in changes.warnings if why.startswith("redact.sql:2 DELETE people changed no row")]

@@ -94,7 +94,9 @@ def run_script(
 ) -> None:
     """Run one in the session's database. Raises TransformationFailed, and MySQLError as above."""
     began = read_beginning(session)
-    temporary = temporary_tables(script.text)
+    parts = (one for step in script.steps for one in meaning(step.text.encode()))
+    words = b" ".join(one.text for one in parts if one.kind in ("word", "name"))
+    temporary = temporary_tables(words.decode(errors="replace"))
     for step in script.steps:
         try:
             rows = session.send(step.text.encode())

@@ -19,7 +19,7 @@ from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
 from env_sync.engines.postgresql.meanwhile import Built
-from env_sync.engines.postgresql.script import Script, read_script, tokens
+from env_sync.engines.postgresql.script import LITERALS, Script, read_script, tokens
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
 from env_sync.engines.postgresql.stamp import write_stamp
@@ -187,7 +187,9 @@ def _run(session: Session, transformation: Read, number: int, aftermath: str) ->
 
 def _changed(transformation: Read, results: Sequence[pq.abc.PGresult]) -> Iterator[Changed]:
     script = transformation.script
-    temporary = temporary_tables(script.text)
+    temporary = temporary_tables(
+        " ".join(token.text for token in tokens(script.text) if token.kind not in LITERALS)
+    )
     # A result for each statement: what a rule runs in its place or beside it has none.
     for (begin, text), result in zip(script.parts(), results, strict=False):
         said = (result.command_status or b"").decode().split()
