@@ -5,7 +5,6 @@ They were recorded once, and are compared from then on: see recordings/README.md
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +16,8 @@ from tests.integration.conformance.conftest import drop, set_stage
 from tests.integration.conformance.recorder import Recorder
 from tests.integration.conformance.recording import (
     DATABASE,
-    FOLDER,
-    RECORD,
     compare,
-    marks_in,
     rendered,
-    statement_file,
 )
 from tests.integration.conformance.scenarios import (
     ALL,
@@ -79,23 +74,6 @@ def test_recorded(scene: Scene, recorded: str) -> None:
         raise
     title = f"{scene.subject.name}: {scenario.title}"
     compare(engine.folder, recorded, rendered(title, scene.recorder.events(), names(scene)))
-
-
-def test_nothing_is_left_of_scenarios_that_are_gone() -> None:
-    """It would look as if it were compared."""
-    left: list[Path] = []
-    for engine in ENGINES.values():
-        # A recording is written before the statements that it names, and so read after them.
-        files = [*(FOLDER / engine.folder).rglob("*.txt")]
-        recordings = {FOLDER / engine.folder / f"{name}.txt" for name in scenarios_of(engine)}
-        told = [file.read_text() for file in recordings if file.exists()]
-        statements = {statement_file(engine.folder, mark) for text in told for mark in marks_in(text)}
-        left += [file for file in files if file not in recordings | statements]
-    if os.environ.get(RECORD) == "1":
-        for file in left:
-            file.unlink()
-    else:
-        assert left == [], f"remove them, or set {RECORD}=1 and run this test"
 
 
 def names(scene: Scene) -> dict[str, str]:
