@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from env_sync.engines.mysql.patterns import covers, has_wildcards
+from env_sync.engines.mysql.roles import read_roles
 from env_sync.engines.mysql.session import Session
 
 _DATABASES = ("db", "tables_priv", "columns_priv", "procs_priv")
@@ -23,7 +24,7 @@ class AccountRights:
         for table in _DATABASES:
             for user, host, name in session.execute(f"SELECT DISTINCT User, Host, Db FROM mysql.{table}"):
                 self._on.setdefault(f"{user}@{host}", set()).add(str(name))
-        self._roles = _roles(session)
+        self._roles = read_roles(session)
         self._proxies = {
             f"{user}@{host}"
             for user, host in session.execute(
@@ -33,7 +34,7 @@ class AccountRights:
 
     def only_on(self, account: str, database: str) -> bool:
         """Whether there is such an account, another than ours, whose rights are all on this one database."""
-        if account not in self._everywhere or account == self._ours:
+        if account not in self._everywhere or account == self._ours or self._roles.everybody_has_some:
             return False
         return all(
             not self._everywhere.get(each, True)
@@ -50,14 +51,10 @@ class AccountRights:
         return covers(pattern, database, wildcards=self._wildcards) and covered <= {database}
 
     def _with_roles(self, account: str) -> Collection[str]:
-        found, todo = {account}, [account]
-        while todo:
-            for role in self._roles.get(todo.pop(), ()):
-                if role not in found:
-                    found.add(role)
-                    todo.append(role)
         # What everybody has, these have as well.
-        return found | {each for each in self._everywhere if each.partition("@")[0] == "PUBLIC"}
+        return self._roles.all_of(account) | {
+            each for each in self._everywhere if each.partition("@")[0] == "PUBLIC"
+        }
 
 
 def _everywhere(session: Session) -> Mapping[str, bool]:
@@ -84,17 +81,3 @@ def _everywhere(session: Session) -> Mapping[str, bool]:
     else:
         more = []
     return found | {f"{user}@{host}": True for user, host in more}
-
-
-def _roles(session: Session) -> Mapping[str, set[str]]:
-    """The roles that each account, or role, has."""
-    roles: dict[str, set[str]] = {}
-    if session.version.mariadb:
-        for role, user, host in session.execute("SELECT Role, User, Host FROM mysql.roles_mapping"):
-            roles.setdefault(f"{user}@{host}", set()).add(f"{role}@")
-    elif session.version.mysql_from(8, 0):
-        for role, role_host, user, host in session.execute(
-            "SELECT FROM_USER, FROM_HOST, TO_USER, TO_HOST FROM mysql.role_edges"
-        ):
-            roles.setdefault(f"{user}@{host}", set()).add(f"{role}@{role_host}")
-    return roles

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from env_sync.engines.mysql.connecting import REFUSED, code_of
 from env_sync.engines.mysql.patterns import covers, has_wildcards
+from env_sync.engines.mysql.roles import read_roles
 from env_sync.engines.mysql.session import Session
 from env_sync.errors import AccessRefused, EnvSyncError
 
@@ -59,9 +60,7 @@ class Access:
 def accesses(session: Session, database: str) -> tuple[Access, ...]:
     """Every account but the session's own that could get at a database. Raises AccessRefused, MySQLError."""
     try:
-        ours = str(session.value("SELECT CURRENT_USER()"))
-        own = {f"{name}@localhost" for name in OF_THE_SERVER} | {ours}
-        own |= _roles_of(session, own | _administrators(session))
+        own = own_accounts(session)
         return tuple(one for one in _found(session, database) if one.account not in own)
     except pymysql.err.MySQLError as error:
         if code_of(error) in REFUSED:
@@ -71,6 +70,16 @@ def accesses(session: Session, database: str) -> tuple[Access, ...]:
                 "mysql.* TO it. Live is untouched."
             ) from None
         raise
+
+
+def own_accounts(session: Session) -> frozenset[str]:
+    """The session's own account, the server's, and roles that none but these and administrators have.
+
+    Raises MySQLError.
+    """
+    ours = str(session.value("SELECT CURRENT_USER()"))
+    own = frozenset({ours, *(f"{name}@localhost" for name in OF_THE_SERVER)})
+    return own | _roles_of(session, own | _administrators(session))
 
 
 def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> tuple[str, ...]:
@@ -178,15 +187,14 @@ def _roles_of(session: Session, accounts: Collection[str]) -> frozenset[str]:
     """The roles that these accounts have, nobody else has, and as which nobody can log in."""
     if session.version.mariadb:
         closed = "SELECT User, Host FROM mysql.user WHERE is_role = 'Y'"
-        edges = "SELECT Role, '', User, Host FROM mysql.roles_mapping"
-    elif session.version.mysql_from(8, 0) and not session.value("SELECT @@GLOBAL.mandatory_roles"):
+    elif session.version.mysql_from(8, 0):
         closed = "SELECT User, Host FROM mysql.user WHERE account_locked = 'Y'"
-        edges = "SELECT FROM_USER, FROM_HOST, TO_USER, TO_HOST FROM mysql.role_edges"
     else:
         return frozenset()
-    having: dict[str, set[str]] = {}
-    for role, role_host, user, host in session.execute(edges):
-        having.setdefault(f"{role}@{role_host}", set()).add(f"{user}@{host}")
+    roles = read_roles(session)
+    if roles.everybody_has_some:
+        return frozenset()
+    having = roles.having()
     locked = {f"{user}@{host}" for user, host in session.execute(closed)}
     found: frozenset[str] = frozenset()
     while True:
