@@ -13,6 +13,7 @@ import pytest
 
 from env_sync.engines.contract import CopyState
 from env_sync.engines.mysql import engine as engine_module
+from env_sync.engines.mysql import promotion as promotion_module
 from env_sync.engines.mysql.client_tools import known_dump_tools
 from env_sync.engines.mysql.incoming import make_closed
 from env_sync.engines.mysql.names import copies_of
@@ -100,6 +101,64 @@ def test_undo_brings_everything_back_and_forth(stage: Stage) -> None:
             "BASE TABLE env_sync_stamp"
         }
     assert stage.run("SELECT COUNT(*) FROM emails") == [(2,)]
+
+
+KEYED = b"""
+CREATE TABLE `users` (`id` int PRIMARY KEY, `boss` int, `age` int,
+    CONSTRAINT `of_age` CHECK (`age` > 17),
+    CONSTRAINT `boss` FOREIGN KEY (`boss`) REFERENCES `users` (`id`)) ENGINE=InnoDB;
+CREATE TABLE `accounts` (`whose` int, CONSTRAINT `whose` FOREIGN KEY (`whose`) REFERENCES `users` (`id`))
+    ENGINE=InnoDB;
+INSERT INTO `users` VALUES (%d,NULL,18);
+"""
+
+
+def foreign_keys(stage: Stage) -> list[tuple[str, ...]]:
+    return stage.server.execute(
+        "SELECT CONSTRAINT_SCHEMA, UNIQUE_CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME "
+        "FROM information_schema.REFERENTIAL_CONSTRAINTS ORDER BY 1, 2, 3, 4"
+    )
+
+
+@pytest.mark.parametrize("undo", ["whole", "after a kill"])
+def test_undo_keeps_foreign_keys_that_both_copies_call_the_same(
+    stage: Stage, undo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has each name of one once in a database, also for the moment of a RENAME."""
+    for generation in (1, 2):
+        stage.pull(stage.dump(KEYED % generation))
+    both = [
+        (database, database, table, key)
+        for database in (stage.database, stage.previous)
+        for table, key in (("accounts", "whose"), ("users", "boss"))
+    ]
+    assert foreign_keys(stage) == both
+    for run, generation in (("undo", 1), ("redo", 2)):
+        engine = stage.engine(run=run)
+        if undo == "after a kill":
+            with monkeypatch.context() as patched, working(engine):
+                patched.setattr(promotion_module, "rename", killed)
+                with pytest.raises(KilledHere):
+                    engine.restore_previous(lambda: None)
+        with working(engine):
+            assert engine.restore_previous(lambda: None).previous_kept
+        engine.release_lease()
+        assert stage.run("SELECT id FROM users") == [(generation,)]
+        assert foreign_keys(stage) == both
+        assert stage.server.databases() == {"env_sync", stage.database, stage.previous}
+        for refused in ("INSERT INTO accounts VALUES (9)", "INSERT INTO users VALUES (9, NULL, 17)"):
+            with pytest.raises(pymysql.err.MySQLError):
+                stage.run(refused)
+    stage.pull(stage.dump(KEYED % 3))
+    assert foreign_keys(stage) == both
+
+
+class KilledHere(Exception):
+    """In the place of SIGKILL."""
+
+
+def killed(*_: object) -> float:
+    raise KilledHere
 
 
 def problems_of(stage: Stage) -> str:
@@ -234,6 +293,23 @@ def test_a_step_that_ends_before_the_swap_leaves_previous_to_the_clean_up(stage:
     with working(engine):
         engine.restore_previous(lambda: None)
     assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
+
+
+def test_what_was_never_previous_is_not_dropped_in_its_place(stage: Stage) -> None:
+    """A server without atomic RENAMEs that is killed in an undo may leave live's tables there."""
+    stage.pull(stage.dump(NEW))
+    replaced = f"{stage.database}__replaced"
+    tables = ("added", "env_sync_stamp")
+    stage.server.execute(f"CREATE DATABASE `{replaced}`")
+    stage.server.run([f"RENAME TABLE `{stage.database}`.{one} TO `{replaced}`.{one}" for one in tables])
+    engine = stage.engine(run="next")
+    with working(engine):
+        engine.clean_up()
+        with pytest.raises(NameRefused, match=replaced):
+            engine.restore_previous(lambda: None)
+        with pytest.raises(NameRefused, match=replaced):
+            engine.restore(stage.dump(NEW))
+    assert objects(stage, replaced) == {f"BASE TABLE {one}" for one in tables}
 
 
 def test_keys_of_other_databases_that_would_follow_live_to_previous_stop_a_pull(stage: Stage) -> None:

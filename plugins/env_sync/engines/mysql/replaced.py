@@ -1,5 +1,7 @@
 """Previous goes aside before a swap that replaces it, and is put back where that was not done.
 
+An undo has it empty: live's tables pass through it, in the one RENAME.
+
 So no failed swap costs it, and the swap itself has no more to move. The stamp goes first and comes back last:
 previous lacks its stamp as long as it lacks tables, and nobody makes it live.
 """
@@ -12,7 +14,7 @@ from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.session import Session, exists
 from env_sync.engines.mysql.stamp import TABLE, has_table
 from env_sync.engines.mysql.swap import make_like, tables_of
-from env_sync.engines.mysql.whose import is_ours
+from env_sync.engines.mysql.whose import was_previous
 
 
 def put_aside(session: Session, copies: Copies) -> None:
@@ -28,14 +30,15 @@ def put_aside(session: Session, copies: Copies) -> None:
 def put_back(session: Session, copies: Copies) -> str:
     """Settle what a step left in `replaced`; gives what was done, or "". Raises MySQLError.
 
-    Where previous has a stamp the swap was done, and it is dropped; else it is previous again.
+    Where previous has a stamp the swap was done, and it is dropped; else it is previous again. What does not
+    say that it was live, and is not empty, was never previous: it is left alone.
     """
-    if not exists(session, copies.replaced) or not is_ours(session, copies.replaced):
+    if not exists(session, copies.replaced) or not was_previous(session, copies.replaced):
         return ""
+    tables = tables_of(session, copies.replaced)
     if has_table(session, copies.previous):
         drop_copy(session, copies.replaced)
-        return f"dropped {copies.replaced}, which was {copies.previous} before the swap"
-    tables = tables_of(session, copies.replaced)
+        return f"dropped {copies.replaced}, which was {copies.previous} before the swap" if tables else ""
     if tables and not exists(session, copies.previous):
         make_like(session, copies.previous, copies.replaced)
     _move(session, copies.replaced, copies.previous, sorted(tables, key=lambda name: name == TABLE))

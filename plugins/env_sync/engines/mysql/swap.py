@@ -21,7 +21,7 @@ from env_sync.engines.history import Promoted, Returned
 from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server_is_gone
 from env_sync.engines.mysql.definers import cannot_be_made_again, decide, drop_ours, some
 from env_sync.engines.mysql.identifiers import qualified, quoted
-from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
 from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists
 from env_sync.engines.mysql.stamp import (
@@ -42,8 +42,6 @@ LOCK_WAIT = 1
 """Seconds for which a RENAME may wait for others, and so make those that come after it wait as well."""
 BETWEEN_TRIES = 1.0
 """Seconds in which those go on before it is tried again."""
-BETWEEN = "env_sync_swap_"
-"""Begins what a table is called while two of one name change places; nobody sees it."""
 _NOT_TABLES = ("VIEW", "SYSTEM VIEW")
 
 
@@ -243,11 +241,12 @@ def _statement(session: Session, plan: Plan) -> str:
         moves = [(qualified(plan.live, name), qualified(plan.previous, name)) for name in old]
         moves += [(qualified(plan.other, name), qualified(plan.live, name)) for name in new]
     else:
-        # Names that both have go round by a third; the server takes the moves one after another.
-        between = {name: f"{BETWEEN}{number}" for number, name in enumerate(old)}
-        moves = [(qualified(plan.live, name), qualified(plan.previous, between[name])) for name in old]
+        # The server takes the moves one after another. Both have tables of the same names, and their foreign
+        # keys and checks have names that a database can have only once: so live goes round by a third.
+        third = copies_of(plan.live).replaced
+        moves = [(qualified(plan.live, name), qualified(third, name)) for name in old]
         moves += [(qualified(plan.previous, name), qualified(plan.live, name)) for name in new]
-        moves += [(qualified(plan.previous, between[name]), qualified(plan.previous, name)) for name in old]
+        moves += [(qualified(third, name), qualified(plan.previous, name)) for name in old]
     return "RENAME TABLE " + ", ".join(f"{before} TO {after}" for before, after in moves)
 
 

@@ -17,6 +17,11 @@ def is_ours(session: Session, name: str) -> bool:
     return read_told(session, name) != Told() or is_empty(session, name, but=TABLE)
 
 
+def was_previous(session: Session, name: str) -> bool:
+    """Whether a database says that it was live once, as previous does; or is empty, but for a stamp."""
+    return read_told(session, name).was_live is not None or is_empty(session, name, but=TABLE)
+
+
 def is_copy(session: Session, name: str) -> bool:
     """The same for incoming and outgoing, which never were live; others may hold a copy of live's stamp."""
     told = read_told(session, name)
