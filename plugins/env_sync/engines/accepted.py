@@ -10,6 +10,8 @@ SET_USER = "accept_set_user"
 """That the account may make objects as others, and does so for definers that have rights on live alone."""
 DEFINER = "definer"
 """The account, `user@host`, as which what live has no definer for is made, where that is accepted."""
+RAW_LOG = "accept_raw_log"
+"""That the binary log keeps rows as they were before they were sanitised."""
 
 
 def accepts(connection: ServerConnection, name: str) -> bool:

@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 from sandbox.mariadb import MariaDBServer
+from sandbox.mysql import server_class
+from tests.conftest import run_server
 from tests.integration.mysql.stage import Stage, set_up, tear_down
+
+LOG = {"log-bin": "binlog", "server-id": "1", "log-bin-trust-function-creators": "1", "expire-logs-days": "3"}
+"""So MariaDB writes what MySQL writes by itself."""
+
+
+@pytest.fixture(scope="session")
+def logging_server(server_folder: Path) -> Iterator[MariaDBServer]:
+    """One that writes a binary log, as those with replicas do, and that keeps names in lower case."""
+    settings = {"lower-case-table-names": "1", **(LOG if server_class().family == "MariaDB" else {})}
+    yield from run_server(lambda: server_class()(server_folder / "logging", settings=settings))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from sandbox.mysql import series
 LOG = logging.getLogger("env_sync.test")
 APPLICATION = "app"
 SECRET = "sync secret"  # of accounts on a server of this test alone
-ACCEPTED: Mapping[str, object] = {"accept_set_user": True}
+ACCEPTED: Mapping[str, object] = {"accept_set_user": True, "accept_raw_log": True}
 """What the extra of a connection says."""
 HEADER = b"-- MySQL dump 10.13  Distrib 8.0.36\n--\n-- Host: db    Database: %s\n"
 END = b"\n-- Dump completed on 2026-11-24  1:00:00\n"

@@ -13,8 +13,8 @@ from env_sync.engines.mysql import loading
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.session import Session
 from env_sync.errors import RestoreFailed
-from sandbox.mysql import series, server_class
-from tests.conftest import run_server
+from sandbox.mariadb import MariaDBServer
+from sandbox.mysql import series
 from tests.integration.mysql.stage import Stage, set_up, tear_down, working
 
 SOURCE = """
@@ -166,13 +166,11 @@ def test_whatever_has_an_odd_name_comes_down(stage: Stage, name: str) -> None:
 
 
 @pytest.fixture
-def lower_stage(server_folder: Path, tmp_path: Path) -> Iterator[Stage]:
+def lower_stage(logging_server: MariaDBServer, tmp_path: Path) -> Iterator[Stage]:
     """A live database on a server that keeps names of databases and tables in lower case."""
-    lower = {"lower-case-table-names": "1"}
-    for server in run_server(lambda: server_class()(server_folder / "lower_case", settings=lower)):
-        stage = set_up(server, tmp_path, "Signon_Production")
-        yield stage
-        tear_down(stage)
+    stage = set_up(logging_server, tmp_path, "Signon_Production")
+    yield stage
+    tear_down(stage)
 
 
 def test_a_server_that_keeps_names_in_lower_case(lower_stage: Stage) -> None:

@@ -58,6 +58,7 @@ from env_sync.engines.mysql.stamp import (
 )
 from env_sync.engines.mysql.swap import recover
 from env_sync.engines.mysql.verify import verify_dump
+from env_sync.engines.mysql.watchers import check_watchers, raw_log
 from env_sync.engines.mysql.whose import check_no_strangers
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
 from env_sync.errors import (
@@ -157,10 +158,13 @@ class MySQLEngine(DumpEngine):
         copies, session = self._copies, self._held.session
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
-            accepted = check_power(session, self._server)
+            warnings = check_power(session, self._server)
             self._drop_leftovers(session, copies)
             # What would stop the swap in the end had better stop it now.
             check_replaceable(session, self._server, copies, RestoreFailed)
+            warnings += check_watchers(session, self._server, RestoreFailed)
+            if self.work.sync.transformation or self.work.sync.postprocess:
+                warnings += raw_log(session, self._server)
         with self._making(copies.incoming), self._errors(RestoreFailed):
             stamp = first_stamp(self.work, dump, clock(session))
             make_closed(session, copies.incoming, copies.live, stamp, RestoreFailed)
@@ -184,7 +188,7 @@ class MySQLEngine(DumpEngine):
                 write_objects(session, copies.incoming, restored.waiting)
                 check_closed(session, copies.incoming, RestoreFailed)
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
-        return self._held.warnings + accepted + restored.left_out + restored.put_off
+        return self._held.warnings + warnings + restored.left_out + restored.put_off
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming and write the proof. See the contract."""
@@ -213,6 +217,7 @@ class MySQLEngine(DumpEngine):
                     now, before = (read_columns(session, each) for each in (copies.incoming, copies.live))
                     self.work.changed_rows.warn(not_named(before, now, [one.text for one in scripts]))
             check_closed(session, copies.incoming, TransformationFailed)
+            check_watchers(session, self._server, TransformationFailed)
             with self._server.session(copies.incoming) as inside:
                 return set_aside(
                     inside,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterator
 
@@ -34,8 +35,8 @@ ADMINISTRATORS = ("Super", "Create_user", "Grant")
 """Who has one of these on everything can give itself whatever it wants."""
 MIGHTY = ("ROLE_ADMIN", "SET_ANY_DEFINER", "SET_USER_ID", "BACKUP_ADMIN", "CLONE_ADMIN")
 """Privileges of MySQL 8 to take any role, to make objects as any account, or to copy the whole server."""
-LOG = "Repl_slave"
-"""Who has it reads the binary log, which holds whatever is put into any database."""
+IS_ADMINISTRATOR = " OR ".join(f"{name}_priv = 'Y'" for name in ADMINISTRATORS)
+"""Whether a row of mysql.user is of one."""
 OF_THE_SERVER = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "rdsadmin")
 """Accounts that servers make for themselves, as whom nobody can log in but whoever runs the server."""
 
@@ -59,15 +60,22 @@ class Access:
 
 def accesses(session: Session, database: str) -> tuple[Access, ...]:
     """Every account but the session's own that could get at a database. Raises AccessRefused, MySQLError."""
-    try:
+    with asking_for_grants(f"get at {database}"):
         own = own_accounts(session)
         return tuple(one for one in _found(session, database) if one.account not in own)
+
+
+@contextlib.contextmanager
+def asking_for_grants(what: str) -> Iterator[None]:
+    """Raises AccessRefused where the block may not read them; `what` ends "who could"."""
+    try:
+        yield
     except pymysql.err.MySQLError as error:
         if code_of(error) in REFUSED:
             raise AccessRefused(
                 "The account may not read the grants of others (tables user, db and tables_priv of mysql), "
-                f"so it cannot be told who could get at {database}. As an administrator: GRANT SELECT ON "
-                "mysql.* TO it. Live is untouched."
+                f"so it cannot be told who could {what}. As an administrator: GRANT SELECT ON mysql.* TO it. "
+                "Live is untouched."
             ) from None
         raise
 
@@ -107,7 +115,7 @@ def _found(session: Session, database: str) -> Iterator[Access]:
             "TABLE_NAME = 'user'"
         )
     }
-    wanted = [name for name in (*READING, *MORE, *ADMINISTRATORS, LOG) if f"{name}_priv" in columns]
+    wanted = [name for name in (*READING, *MORE, *ADMINISTRATORS) if f"{name}_priv" in columns]
     administrators: set[str] = set()
     select = ", ".join(f"{name}_priv" for name in wanted)
     attributes = "User_attributes" if "User_attributes" in columns else "NULL"
@@ -124,10 +132,7 @@ def _found(session: Session, database: str) -> Iterator[Access]:
         administrator = any(name in ADMINISTRATORS for name in given)
         if administrator:
             administrators.add(account)
-        if LOG in given:
-            # Nobody can be kept out of it who may read it.
-            yield Access(account=account, grant=_grant(["REPLICATION SLAVE"], "*.*"), administrator=True)
-        if reading := [name for name in given if name not in (*ADMINISTRATORS, LOG)]:
+        if reading := [name for name in given if name not in ADMINISTRATORS]:
             yield Access(
                 account=account,
                 grant=_grant(reading, "*.*"),
@@ -178,8 +183,7 @@ def revoked_on(database: str, attributes: str | None) -> frozenset[str]:
 
 def _administrators(session: Session) -> set[str]:
     # Who makes a role of MariaDB has it, too.
-    rights = " OR ".join(f"{name}_priv = 'Y'" for name in ADMINISTRATORS)
-    rows = session.execute(f"SELECT User, Host FROM mysql.user WHERE {rights}")
+    rows = session.execute(f"SELECT User, Host FROM mysql.user WHERE {IS_ADMINISTRATOR}")
     return {f"{user}@{host}" for user, host in rows}
 
 

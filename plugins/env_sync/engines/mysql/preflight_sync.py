@@ -23,8 +23,9 @@ from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, clock, exists
 from env_sync.engines.mysql.stamp import read_told
+from env_sync.engines.mysql.watchers import check_watchers, raw_log, watchers
 from env_sync.engines.mysql.whose import check_no_strangers, is_copy
-from env_sync.errors import DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
+from env_sync.errors import AccessRefused, DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
 from env_sync.finding import Finding, note, problem
 from env_sync.postprocess.postprocess import Postprocess
 from env_sync.redact import names_in
@@ -145,6 +146,7 @@ def look_at_pull(
             findings.append(problem(str(failed)))
         findings += _head(head, copies.live)
         findings += _readers(session, copies.incoming, "pull")
+        findings += _watchers(session, server, transformed=bool(scripts))
         findings += look_at_needed(
             session, server, (copies.live, copies.incoming, copies.previous, copies.replaced)
         )
@@ -207,6 +209,18 @@ def _readers(session: Session, copy: str, action: str) -> Iterator[Finding]:
                 "refuses to start.",
                 "Let the grant name the databases that it is for, with a backslash before each _ and %.",
             )
+
+
+def _watchers(session: Session, server: Server, *, transformed: bool) -> Iterator[Finding]:
+    try:
+        warnings = check_watchers(session, server, PromoteFailed)
+        yield from watchers(session, server).readers.findings(server.connection)
+    except (AccessRefused, PromoteFailed) as refused:
+        yield problem(str(refused))
+        return
+    if transformed:
+        warnings += raw_log(session, server)
+    yield from map(note, warnings)
 
 
 def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterator[Finding]:

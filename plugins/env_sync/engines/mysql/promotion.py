@@ -21,6 +21,7 @@ from env_sync.engines.mysql.replaced import put_aside, put_back
 from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
 from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
+from env_sync.engines.mysql.watchers import check_watchers
 from env_sync.engines.mysql.whose import is_empty
 from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import (
@@ -58,6 +59,7 @@ def promote(
         return done
     check_proof(work, transformations)
     check_closed(session, copies.incoming, PromoteFailed)
+    check_watchers(session, work.server, PromoteFailed)
     check_replaceable(session, work.server, copies, PromoteFailed)
     first = not exists(session, copies.live)
     # A pull that was paused meanwhile prepares nothing.

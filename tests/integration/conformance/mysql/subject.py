@@ -65,7 +65,9 @@ class MySQLSubject(Subject):
     # Servers
 
     def connection(self, environment: str) -> dict[str, object]:
-        return self.servers[environment].airflow_connection(SYNC_ACCOUNT, SECRET, accept_set_user=True)
+        return self.servers[environment].airflow_connection(
+            SYNC_ACCOUNT, SECRET, accept_set_user=True, accept_raw_log=True
+        )
 
     def connection_without_rights(self, environment: str, database: str) -> dict[str, object]:
         return self.servers[environment].airflow_connection(POWERLESS, SECRET)

@@ -1,0 +1,207 @@
+"""Who could see rows of a copy without a right on it, above all in the binary log."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from env_sync.engines.mysql.engine import MySQLEngine
+from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed, TransformationFailed
+from env_sync.finding import Level
+from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
+from sandbox.mysql import server_class
+from tests.integration.mysql.stage import (
+    ACCEPTED,
+    APPLICATION,
+    SECRET,
+    Stage,
+    said,
+    set_up,
+    tear_down,
+    working,
+)
+
+USERS = (
+    b"CREATE TABLE `users` (`email` varchar(99) PRIMARY KEY) ENGINE=InnoDB;\n"
+    b"INSERT INTO `users` VALUES ('alice@home.example');\n"
+)
+NAMED = {**ACCEPTED, "accepted_readers": ["replica@10.%", "watcher@%"]}
+MARIADB = server_class().family == "MariaDB"
+
+
+@pytest.fixture
+def logging_stage(logging_server: MariaDBServer, tmp_path: Path) -> Iterator[Stage]:
+    """A live database on a server that writes a binary log."""
+    stage = set_up(logging_server, tmp_path)
+    yield stage
+    tear_down(stage)
+
+
+@contextlib.contextmanager
+def watcher(stage: Stage, *grants: str) -> Iterator[None]:
+    """An account with these grants, for the length of a block."""
+    stage.server.create_account("watcher", SECRET, *grants)
+    try:
+        yield
+    finally:
+        stage.server.run(["DROP USER watcher", "DELETE FROM mysql.proxies_priv WHERE User = 'watcher'"])
+
+
+def found(stage: Stage, level: Level, **extra: object) -> str:
+    """What a look before the night says of it."""
+    findings = stage.engine(extra={**ACCEPTED, **extra}).preflight((), None).findings
+    return "\n".join(each.what for each in findings if each.level is level)
+
+
+def restored(stage: Stage, engine: MySQLEngine) -> tuple[str, ...]:
+    """The warnings of a restore."""
+    try:
+        with working(engine):
+            return engine.restore(stage.dump(USERS))
+    finally:
+        engine.release_lease()
+
+
+def stops_a_pull_unless_named(stage: Stage, privilege: str) -> None:
+    assert f"watcher@% (by {privilege})" in found(stage, Level.PROBLEM)
+    with pytest.raises(RestoreFailed, match=rf"watcher@% \(by {privilege}\).*`accepted_readers`"):
+        restored(stage, stage.engine())
+    assert stage.incoming not in stage.server.databases()
+    assert found(stage, Level.PROBLEM, **NAMED) == ""
+    assert "watcher@%" in found(stage, Level.NOTE, **NAMED)
+    assert restored(stage, stage.engine(extra=NAMED)) == ()
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.parametrize("privilege", ["REPLICATION SLAVE", *(["REPLICATION CLIENT"] if MARIADB else [])])
+def test_who_reads_the_binary_log_stops_a_pull_unless_it_is_named(
+    logging_stage: Stage, privilege: str
+) -> None:
+    stage = logging_stage
+    # To MariaDB the second is BINLOG MONITOR by an older name.
+    with watcher(stage, f"{privilege} ON *.*"):
+        stops_a_pull_unless_named(stage, privilege)
+        if MARIADB:
+            assert "alice@home.example" in statements_in_log(stage, privilege)
+
+
+def statements_in_log(stage: Stage, privilege: str) -> str:
+    """What `watcher` sees of the log, by SHOW BINLOG EVENTS where that is enough."""
+    user, password = ("watcher", SECRET) if privilege == "REPLICATION CLIENT" else (None, None)
+    with (
+        contextlib.closing(
+            stage.server.connect(None, user, password) if user else stage.server.connect()
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SHOW BINARY LOGS")
+        *_, (file, *_) = cursor.fetchall()
+        cursor.execute("SHOW BINLOG EVENTS IN %s", [file])
+        return "\n".join(str(row[-1]) for row in cursor.fetchall())
+
+
+@pytest.mark.probe("a right that is given during a pull")
+def test_who_may_read_the_log_meanwhile_stops_proof_and_promote(logging_stage: Stage) -> None:
+    stage = logging_stage
+    redact = stage.transformation("UPDATE users SET email = 'x';")
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(USERS))
+        with (
+            watcher(stage, "REPLICATION SLAVE ON *.*"),
+            pytest.raises(TransformationFailed, match="watcher@%"),
+        ):
+            engine.sanitise([redact])
+        assert stage.incoming not in stage.server.databases()
+        engine.restore(stage.dump(USERS))
+        engine.sanitise([redact])
+        with watcher(stage, "REPLICATION SLAVE ON *.*"), pytest.raises(PromoteFailed, match="watcher@%"):
+            engine.promote(said(redact), lambda: None)
+        # The proof still holds, where the right is taken away.
+        engine.promote(said(redact), lambda: None)
+    engine.release_lease()
+    assert stage.run("SELECT email FROM users") == [("x",)]
+
+
+def test_raw_rows_in_the_log_are_a_warning_until_that_is_accepted(logging_stage: Stage) -> None:
+    stage = logging_stage
+    redact = stage.transformation("DELETE FROM users;")
+
+    def warnings(*, sanitises: bool = True, **extra: object) -> list[str]:
+        work = stage.engine(extra=extra).work
+        sync = evolve(work.sync, transformation=redact) if sanitises else work.sync
+        told = restored(stage, MySQLEngine(evolve(work, sync=sync)))
+        noted = stage.engine(extra=extra).preflight((redact,) if sanitises else (), None).findings
+        assert [each.what for each in noted if "binary log" in each.what] == list(told)
+        return list(told)
+
+    [warning] = warnings()
+    kept = "for 3 days" if MARIADB else "for 30 days"
+    assert f"keeps the rows as they were before they were sanitised, {kept}" in warning
+    assert warnings(accept_raw_log=True) == []
+    # What is not sanitised is in live as it is in the log.
+    assert warnings(sanitises=False) == []
+    if MARIADB:
+        stage.server.execute("SET GLOBAL expire_logs_days = 0")
+        try:
+            [warning] = warnings()
+        finally:
+            stage.server.execute("SET GLOBAL expire_logs_days = 3")
+        assert "until somebody purges it" in warning
+    # It is written all the same, for replicas need what becomes live.
+    assert stage.server.execute("SELECT @@GLOBAL.log_bin") == [(1,)]
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.skipif(not MARIADB, reason="privileges of MariaDB")
+@pytest.mark.parametrize("privilege", ["SET USER", "BINLOG REPLAY"])
+def test_who_may_act_as_anybody_stops_a_pull_unless_it_is_named(stage: Stage, privilege: str) -> None:
+    with watcher(stage, f"{privilege} ON *.*"):
+        stops_a_pull_unless_named(stage, privilege)
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.parametrize("proxied", [SYNC_ACCOUNT, "env%", "admin", ""])
+def test_who_may_log_in_for_us_or_an_administrator_stops_a_pull(stage: Stage, proxied: str) -> None:
+    with watcher(stage):
+        for name in (APPLICATION, proxied):
+            stage.server.execute(
+                "REPLACE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, Grantor) "
+                "VALUES ('%%', 'watcher', '%%', %s, '')",
+                [name],
+            )
+            if name == APPLICATION:
+                assert "watcher" not in found(stage, Level.PROBLEM)
+        stops_a_pull_unless_named(stage, "PROXY")
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.parametrize("privilege", ["PROCESS", "FILE", "REPLICATION CLIENT"])
+def test_who_might_see_rows_is_a_warning_of_each_night_until_it_is_named(
+    stage: Stage, privilege: str
+) -> None:
+    with watcher(stage, f"{privilege} ON *.*"):
+        assert f"watcher@% (by {privilege})" in found(stage, Level.NOTE)
+        [warning] = restored(stage, stage.engine())
+        assert f"watcher@% (by {privilege}) may see rows" in warning
+        assert restored(stage, stage.engine(extra=NAMED)) == ()
+        with pytest.raises(AccessRefused, match="is no list of names"):
+            restored(stage, stage.engine(extra={**ACCEPTED, "accepted_readers": "watcher@%"}))
+
+
+def test_a_role_that_only_the_sync_has_is_its_own(stage: Stage) -> None:
+    stage.server.run(
+        ["CREATE ROLE watching", "GRANT PROCESS ON *.* TO watching", f"GRANT watching TO {SYNC_ACCOUNT}"]
+    )
+    try:
+        assert restored(stage, stage.engine()) == ()
+        with watcher(stage):
+            stage.server.execute("GRANT watching TO watcher")
+            [warning] = restored(stage, stage.engine())
+            assert "watching@" in warning
+    finally:
+        stage.server.execute("DROP ROLE watching")
