@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from env_sync.engines.mysql import client_settings
 from env_sync.engines.mysql.session import Session
@@ -28,13 +29,15 @@ LEFT_BEHIND = {
     "limit": "SET sql_select_limit = 0;",
     "a variable": "SET @left_behind = 'there';",
     "a temporary table in the place of ours": "CREATE TEMPORARY TABLE users (id int, email varchar(100));",
-    "a statement": "PREPARE left_behind FROM 'SELECT 1';",
 }
 NOTHING_LEFT = """
 CREATE TABLE seen AS SELECT @@sql_safe_updates AS safe, @@sql_mode = @@GLOBAL.sql_mode AS mode,
     @@foreign_key_checks AS checked, @@time_zone AS zone, @@character_set_client AS names,
     @@sql_select_limit > 1000 AS no_limit, @left_behind AS variable;
 """
+
+LOOK = "SELECT safe, mode, checked, zone, names, no_limit, variable FROM seen"
+UNTOUCHED = [(0, 1, 1, "+00:00", "utf8mb4", 1, None)]
 
 
 def sanitise(stage: Stage, *texts: str) -> None:
@@ -53,10 +56,14 @@ def sanitise(stage: Stage, *texts: str) -> None:
 @pytest.mark.parametrize("left", LEFT_BEHIND.values(), ids=LEFT_BEHIND)
 def test_what_one_file_leaves_the_next_does_not_find(stage: Stage, left: str) -> None:
     sanitise(stage, left, f"{NOTHING_LEFT}{REDACT}")
-    assert stage.run("SELECT safe, mode, checked, zone, names, no_limit, variable FROM seen") == [
-        (0, 1, 1, "+00:00", "utf8mb4", 1, None)
-    ]
+    assert stage.run(LOOK) == UNTOUCHED
     assert stage.run("SELECT email FROM users ORDER BY id") == [("user-1",), ("user-2",)]
+
+
+def test_a_statement_that_one_file_prepares_is_not_there_for_the_next(stage: Stage) -> None:
+    """It could be prepared for what nobody reads in the file that runs it."""
+    with pytest.raises(TransformationFailed, match=r"file_2\.sql, line 1: .*unknown_stmt_handler"):
+        sanitise(stage, "PREPARE left_behind FROM 'SELECT 1';", "EXECUTE left_behind;")
 
 
 def test_a_file_may_set_what_it_needs_for_itself(stage: Stage) -> None:
@@ -66,13 +73,19 @@ def test_a_file_may_set_what_it_needs_for_itself(stage: Stage) -> None:
     assert stage.run("SELECT id FROM users") == [(2,)]
 
 
-def test_what_the_server_is_set_to_does_not_count(stage: Stage) -> None:
-    """A server that refuses updates without a key, for people at its console."""
-    stage.server.execute("SET GLOBAL sql_safe_updates = 1")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    # The first refuses updates without a key, for people at a console.
+    [("sql_safe_updates", 1), ("foreign_key_checks", 0), ("time_zone", "+05:00")],
+)
+def test_what_the_server_is_set_to_does_not_count(stage: Stage, name: str, value: object) -> None:
+    [(before,)] = stage.server.execute(f"SELECT @@GLOBAL.{name}")
+    stage.server.execute(f"SET GLOBAL {name} = %s", [value])
     try:
-        sanitise(stage, REDACT)
+        sanitise(stage, f"{NOTHING_LEFT}{REDACT}")
     finally:
-        stage.server.execute("SET GLOBAL sql_safe_updates = 0")
+        stage.server.execute(f"SET GLOBAL {name} = %s", [before])
+    assert stage.run(LOOK) == UNTOUCHED
     assert stage.run("SELECT email FROM users ORDER BY id") == [("user-1",), ("user-2",)]
 
 
@@ -122,3 +135,31 @@ def test_a_session_that_is_not_kept_together_fails_it(stage: Stage, monkeypatch:
         monkeypatch.setattr(Session, "execute", execute)
     assert stage.incoming not in stage.server.databases()
     assert client_settings.SETTINGS["sql_safe_updates"] == "0"
+
+
+@pytest.mark.parametrize("when", ["before the first statement", "after the last one"])
+def test_a_session_of_another_account_fails_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """As a proxy has it that gives a session back to the wrong client, for a moment."""
+    read, execute = client_settings.read_beginning, Session.execute
+    begun: list[str] = []
+
+    def watched(session: Session, statement: str, *rest: object) -> object:
+        begun.extend([statement] if statement == "START TRANSACTION" else [])
+        return execute(session, statement, *rest)  # type: ignore[arg-type]
+
+    def read_by_check(session: Session) -> client_settings.Beginning:
+        wrong = bool(begun) == (when == "after the last one")
+        return evolve(read(session), account="another@%") if wrong else read(session)
+
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(DUMP))
+        # Only the look before the first statement and the one at the proof read it there.
+        monkeypatch.setattr(client_settings, "read_beginning", read_by_check)
+        monkeypatch.setattr(Session, "execute", watched)
+        with pytest.raises(TransformationFailed, match=r"that began as env_sync@% .* is another@%"):
+            engine.sanitise((stage.transformation(REDACT),))
+        monkeypatch.undo()
+    assert stage.incoming not in stage.server.databases()
