@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import gzip
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,11 +16,14 @@ import pytest
 from attrs import evolve
 
 from env_sync.engines.mysql.engine import MySQLEngine
+from env_sync.engines.mysql.own_grants import read_grant
+from env_sync.engines.mysql.patterns import as_pattern
+from env_sync.errors import PromoteFailed
 from env_sync.finding import Level
 from env_sync.hieradata.sync import Action
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
 from sandbox.postgresql import PostgreSQLServer
-from tests.integration.mysql.stage import SECRET, Stage, set_up, tear_down, working
+from tests.integration.mysql.stage import APPLICATION, SECRET, Stage, set_up, tear_down, working
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = 'a\'password \\ with "everything" in it'
@@ -121,6 +126,46 @@ def may_not(stage: Stage, *statements: str) -> None:
             )
 
 
+ON_COPIES = frozenset(
+    {
+        *("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER"),
+        *("EXECUTE", "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER"),
+        *("LOCK TABLES", "CREATE TEMPORARY TABLES"),
+    }
+)
+
+
+def granted(stage: Stage) -> dict[str, frozenset[str]]:
+    """What the account has on whole databases, by their names in grants; `*` are all."""
+    found: dict[str, frozenset[str]] = {}
+    for (text,) in stage.server.execute(f"SHOW GRANTS FOR {SYNC_ACCOUNT}"):
+        if (grant := read_grant(str(text))) is not None and grant.privileges != {"USAGE"}:
+            assert not grant.grantable, text
+            # MariaDB has no more than that on a database, and says so.
+            all_of_them = grant.privileges == {"ALL PRIVILEGES"} and grant.on != "*"
+            found[grant.on] = ON_COPIES | {"DELETE HISTORY"} if all_of_them else grant.privileges
+    return found
+
+
+def test_its_grants_name_its_databases_alone(stage: Stage) -> None:
+    """Whatever these are called: in a grant _ and % stand for other characters."""
+    mariadb = stage.server.family == "MariaDB"
+    odd = "odd_na%me\\with ` in it"
+    account_for(stage, "pull", stage.database, odd)
+    copies = ON_COPIES | ({"DELETE HISTORY"} if mariadb else set())
+    assert granted(stage) == {
+        "*": {"PROCESS", "SHOW DATABASES"} | (set() if mariadb else {"SHOW_ROUTINE"}),
+        "mysql": {"SELECT"},
+        as_pattern("env_sync"): ON_COPIES,
+        **{as_pattern(name): ON_COPIES for name in (stage.database, odd)},
+        **{as_pattern(f"{name}__") + "%": copies for name in (stage.database, odd)},
+    }
+    stage.server.execute(f"DROP USER {SYNC_ACCOUNT}")
+    account_for(stage, "push", odd)
+    everywhere = {} if mariadb else {"*": {"SHOW_ROUTINE"}}
+    assert granted(stage) == {as_pattern(odd): {"SELECT", "SHOW VIEW", "TRIGGER", "EVENT"}, **everywhere}
+
+
 VERSIONED = b"CREATE TABLE `kept` (`id` int PRIMARY KEY, `said` text) WITH SYSTEM VERSIONING;\n"
 PULLED = b"""
 CREATE TABLE `users` (`id` int NOT NULL AUTO_INCREMENT, `email` varchar(100), PRIMARY KEY (`id`));
@@ -144,6 +189,9 @@ def test_the_account_of_a_pull_can_pull_and_nothing_else(stage: Stage) -> None:
     engine = stage.engine(extra={})
     assert [one for one in engine.preflight_server() if one.level is Level.PROBLEM] == []
     assert [one for one in engine.preflight((), None).findings if one.level is Level.PROBLEM] == []
+    outside = stage.transformation("DELETE FROM other.t;", "outside.sql")
+    told = [one.what for one in engine.preflight((outside,), None).findings if one.level is Level.PROBLEM]
+    assert any("line 1: it names database other" in one for one in told)
     redact = stage.transformation(
         "CREATE TEMPORARY TABLE t (id int); UPDATE users SET email = CONCAT('user-', id);"
     )
@@ -166,6 +214,8 @@ def test_the_account_of_a_pull_can_pull_and_nothing_else(stage: Stage) -> None:
         "SELECT * FROM other.t",
         "CREATE DATABASE another",
         "CREATE DATABASE signon_productionX__incoming",
+        "CREATE DATABASE signonXproduction",
+        "CREATE DATABASE envXsync",
         "UPDATE mysql.user SET User = 'x'",
         "SET PASSWORD FOR app@'%' = 'x'",
         "CREATE USER another",
@@ -173,6 +223,36 @@ def test_the_account_of_a_pull_can_pull_and_nothing_else(stage: Stage) -> None:
         f"CREATE DEFINER=admin@'%' PROCEDURE `{stage.incoming}`.p() SELECT 1",
         "SET GLOBAL max_connections = 1",
     )
+
+
+def test_it_is_told_who_holds_a_lock_of_its_own(stage: Stage) -> None:
+    account_for(stage, "pull", stage.database)
+    engine = stage.engine(extra={})
+    with (
+        contextlib.closing(stage.server.connect(None, APPLICATION, SECRET)) as session,
+        session.cursor() as cursor,
+    ):
+        cursor.execute("SELECT GET_LOCK(%s, 0)", [engine._leases.key])
+        with working(engine):
+            told = engine.restore(stage.dump(b"CREATE TABLE `users` (`id` int) ENGINE=InnoDB;\n"))
+        engine.release_lease()
+    assert any(one.startswith(f"{APPLICATION} (session") for one in told)
+
+
+def test_a_swap_that_others_stop_costs_live_no_trigger(stage: Stage) -> None:
+    """The account could not make them again as whose they are; so it looks first whether live is free."""
+    account_for(stage, "pull", stage.database)
+    engine = stage.engine(extra={}, promote_wait=dt.timedelta(seconds=0))
+    with contextlib.closing(stage.server.connect(stage.database)) as busy, working(engine):
+        engine.restore(stage.dump(b"CREATE TABLE `users` (`id` int) ENGINE=InnoDB;\n"))
+        engine.sanitise(())
+        busy.query("BEGIN")
+        # Not the table that has the trigger: nobody could drop that meanwhile.
+        busy.query("SELECT * FROM log FOR UPDATE")
+        with pytest.raises(PromoteFailed, match="Live is as it was"):
+            engine.promote((), lambda: None)
+    engine.release_lease()
+    assert [name for name, *_ in stage.run("SHOW TRIGGERS")] == ["logged"]
 
 
 def test_it_can_push_a_copy_that_it_transforms(stage: Stage) -> None:
@@ -189,11 +269,18 @@ def test_it_can_push_a_copy_that_it_transforms(stage: Stage) -> None:
 
 def test_the_account_of_a_push_can_dump_and_write_nothing(stage: Stage) -> None:
     account_for(stage, "push", stage.database)
+    stage.run_as_application("CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM log")
     work = stage.engine(run="push", extra={}).work
     engine = MySQLEngine(evolve(work, sync=evolve(work.sync, action=Action.PUSH)))
     assert [one for one in engine.preflight_server() if one.level is Level.PROBLEM] == []
     with working(engine):
         engine.dump(stage.folder / "pushed")
+    engine.release_lease()
+    # mysqldump leaves out without a word what an account may not see.
+    text = gzip.decompress((stage.folder / "pushed").read_bytes())
+    for made in (b"TABLE `users`", b"TRIGGER", b"PROCEDURE `old_one`", b"VIEW `emails`", b"EVENT `nightly`"):
+        assert made in text, made
+    assert b"INSERT INTO `users`" in text
     may_not(
         stage,
         f"DELETE FROM `{stage.database}`.users",

@@ -28,7 +28,7 @@ from sandbox.mysql import server_class
 from tests.conftest import run_server
 from tests.integration.mysql.stage import SECRET, Stage, set_up, tear_down, working
 
-PUSHING = "SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON `signon_production`.*"
+PUSHING = "SELECT, SHOW VIEW, TRIGGER, EVENT ON `signon_production`.*"
 PART = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, EXECUTE, CREATE VIEW, "
     "SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, LOCK TABLES, CREATE TEMPORARY TABLES"
