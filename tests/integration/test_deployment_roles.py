@@ -18,7 +18,7 @@ from attrs import evolve
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.own_grants import read_grant
 from env_sync.engines.mysql.patterns import as_pattern
-from env_sync.errors import PromoteFailed
+from env_sync.errors import PromoteFailed, RestoreFailed
 from env_sync.finding import Level
 from env_sync.hieradata.sync import Action
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
@@ -253,6 +253,22 @@ def test_a_swap_that_others_stop_costs_live_no_trigger(stage: Stage) -> None:
             engine.promote((), lambda: None)
     engine.release_lease()
     assert [name for name, *_ in stage.run("SHOW TRIGGERS")] == ["logged"]
+
+
+def test_it_is_told_of_keys_of_databases_on_which_it_has_no_right(stage: Stage) -> None:
+    """They would follow live's tables to previous, and then refer to what is dropped."""
+    account_for(stage, "pull", stage.database)
+    key = f"CONSTRAINT `of/users` FOREIGN KEY (whose) REFERENCES `{stage.database}`.users (id)"
+    stage.server.run(["CREATE DATABASE `oth-er`", f"CREATE TABLE `oth-er`.`not.es` (whose int, {key})"])
+    try:
+        engine = stage.engine(extra={})
+        named = f"of/users of oth-er.not.es to {stage.database}"
+        assert any(named in one.what for one in engine.preflight((), None).findings)
+        with working(engine), pytest.raises(RestoreFailed, match=named):
+            engine.restore(stage.dump(b"CREATE TABLE `users` (`id` int) ENGINE=InnoDB;\n"))
+        engine.release_lease()
+    finally:
+        stage.server.execute("DROP DATABASE `oth-er`")
 
 
 def test_it_can_push_a_copy_that_it_transforms(stage: Stage) -> None:

@@ -322,6 +322,13 @@ def test_keys_of_other_databases_that_would_follow_live_to_previous_stop_a_pull(
             engine.restore(stage.dump(NEW))
         stage.server.execute("DROP TABLE other.notes")
         assert problems_of(stage) == ""
+        # An undo would take live's tables to previous as well.
+        stage.pull(stage.dump(KEYED % 1), engine)
+        stage.server.execute(f"CREATE TABLE other.notes (whose int, {key})")
+        undo = stage.engine(run="undo")
+        with working(undo), pytest.raises(PromoteFailed, match=r"of_users of other\.notes"):
+            undo.restore_previous(lambda: None)
+        assert stage.run("SELECT id FROM users") == [(1,)]
     finally:
         stage.server.execute("DROP DATABASE other")
 

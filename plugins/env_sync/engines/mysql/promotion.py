@@ -16,7 +16,7 @@ from env_sync.engines.mysql.incoming import drop_copy
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Object
-from env_sync.engines.mysql.replaceable import check_replaceable, check_replaced
+from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.replaced import put_aside, put_back
 from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
 from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
@@ -110,7 +110,7 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
     old = objects_of(work.server, copies.live)
     if not has_table(session, copies.live):
         make_table(session, copies.live)
-    check_replaced(session, work.server, copies)
+    check_replaceable(session, work.server, copies, PromoteFailed)
     last_look()
     make_like(session, copies.replaced, copies.live)
     plan = _plan(work, copies.previous, old, undo=True)

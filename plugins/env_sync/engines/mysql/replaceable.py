@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import pymysql
+
+from env_sync.engines.mysql.connecting import REFUSED, code_of
 from env_sync.engines.mysql.names import Copies
-from env_sync.engines.mysql.session import Server, Session, exists
+from env_sync.engines.mysql.session import Row, Server, Session, exists
 from env_sync.engines.mysql.whose import is_ours, was_previous
 from env_sync.errors import EnvSyncError, NameRefused
 
 NAMED = 3
 """How many keys a message names."""
+_OF_SCHEMA = (
+    "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA "
+    "FROM information_schema.REFERENTIAL_CONSTRAINTS "
+    "WHERE UNIQUE_CONSTRAINT_SCHEMA IN %s AND CONSTRAINT_SCHEMA NOT IN %s ORDER BY 1, 2, 3"
+)
 
 
-def check_replaced(session: Session, server: Server, copies: Copies) -> None:
-    """Raises NameRefused where what has the name of replaced was never previous; MySQLError."""
-    if exists(session, copies.replaced) and not was_previous(session, copies.replaced):
-        raise _refused(server, copies.replaced)
+def _part(column: str, number: int) -> str:
+    """SQL for a part of `database/table`, as InnoDB has it: in the letters of names of files."""
+    part = f"SUBSTRING_INDEX({column}, '/', {number})"
+    return f"CONVERT(CONVERT(CAST({part} AS BINARY) USING filename) USING utf8mb4)"
+
+
+_OF_INNODB = (
+    f"SELECT {_part('FOR_NAME', 1)}, {_part('FOR_NAME', -1)}, SUBSTRING(ID, LOCATE('/', ID) + 1), "
+    f"{_part('REF_NAME', 1)} FROM information_schema.INNODB_SYS_FOREIGN "
+    f"WHERE {_part('REF_NAME', 1)} IN %s AND {_part('FOR_NAME', 1)} NOT IN %s ORDER BY 1, 2, 3"
+)
 
 
 def check_replaceable(session: Session, server: Server, copies: Copies, error: type[EnvSyncError]) -> None:
@@ -25,14 +40,10 @@ def check_replaceable(session: Session, server: Server, copies: Copies, error: t
     """
     if exists(session, copies.previous) and not is_ours(session, copies.previous):
         raise _refused(server, copies.previous)
-    check_replaced(session, server, copies)
+    if exists(session, copies.replaced) and not was_previous(session, copies.replaced):
+        raise _refused(server, copies.replaced)
     # A key follows the table that it refers to: to previous, which the next pull could then not drop.
-    keys = session.execute(
-        "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA "
-        "FROM information_schema.REFERENTIAL_CONSTRAINTS "
-        "WHERE UNIQUE_CONSTRAINT_SCHEMA IN %s AND CONSTRAINT_SCHEMA NOT IN %s ORDER BY 1, 2, 3",
-        [(copies.live, copies.previous), copies.all],
-    )
+    keys = _keys_of_others(session, copies)
     if keys:
         named = "; ".join(f"{key} of {schema}.{table} to {to}" for schema, table, key, to in keys[:NAMED])
         more = f"; and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
@@ -41,6 +52,19 @@ def check_replaceable(session: Session, server: Server, copies: Copies, error: t
             f"them to {copies.previous}: {named}{more}. Drop them, or keep those tables in {copies.live} "
             "itself. Live is untouched."
         )
+
+
+def _keys_of_others(session: Session, copies: Copies) -> list[Row]:
+    """Keys that refer to live or previous from elsewhere: database, table, name, and to which of the two."""
+    to, ours = (copies.live, copies.previous), copies.all
+    if session.version.mariadb:
+        # Keys of tables on which the account has no right are told here alone, to who has PROCESS.
+        try:
+            return session.execute(_OF_INNODB, [to, ours])
+        except pymysql.err.MySQLError as error:
+            if code_of(error) not in REFUSED:
+                raise
+    return session.execute(_OF_SCHEMA, [to, ours])
 
 
 def _refused(server: Server, name: str) -> NameRefused:
