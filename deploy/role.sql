@@ -18,4 +18,5 @@ GRANT pg_signal_backend TO env_sync;
 --   GRANT <owner> TO env_sync;
 --
 -- Never the other way round: who is a member of env_sync could read what is not sanitised yet. The engine
--- looks, and refuses to restore then.
+-- looks, and refuses to restore then. From PostgreSQL 16 on, whoever runs this and is no superuser has ADMIN
+-- OPTION on env_sync: each pull warns of that until `accepted_readers` in the connection's extra names the role.

@@ -220,6 +220,7 @@ class PostgreSQLServer(Server):
     def grant(self, role: str, to: str) -> None:
         """Makes `to` a member of the role."""
         self.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(to)))
+        self._count_changes()
 
     def create_database(self, name: str, owner: str | None = None, *, template: str = "template0") -> None:
         """Makes an empty database."""
@@ -268,6 +269,7 @@ class PostgreSQLServer(Server):
                 self.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)), None, database)
         for role in self.roles():
             self.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+        self._count_changes()
 
     @contextlib.contextmanager
     def temporary_database(self, owner: str | None = None, prefix: str = "test") -> Iterator[str]:
@@ -278,6 +280,13 @@ class PostgreSQLServer(Server):
             yield name
         finally:
             self.drop_database(name)
+
+    def _count_changes(self) -> None:
+        """Have the server count now what was changed: an idle session tells its statistics late."""
+        if self.version >= 15:
+            self.execute("SELECT pg_stat_force_next_flush()")
+        else:
+            self._kept.close()
 
     def _programs(self) -> Path:
         """The programs where the server's user can run them."""

@@ -175,7 +175,10 @@ def make_report(
     for left in outcome.results.values():
         facts.update({name: value for name, value in left.items() if value is not None})
     data_time = _moment(facts.get("data_time"))
-    warnings = [str(warning) for left in outcome.results.values() for warning in left.get("warnings", ())]
+    # What several steps saw is told once.
+    warnings = list(
+        dict.fromkeys(str(each) for left in outcome.results.values() for each in left.get("warnings", ()))
+    )
     result, what, why = _judge(action, outcome)
     if not outcome.skip and result is not Result.CRITICAL:
         # Whoever makes previous live again wants the older data.

@@ -36,7 +36,7 @@ from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.stamp import Told
 from env_sync.engines.mysql.stamp import WasLive as MySQLWasLive
 from env_sync.engines.mysql.swap import Plan as MySQLPlan
-from env_sync.engines.postgresql.stamp import Comment
+from env_sync.engines.postgresql.stamp import Closed, Comment
 from env_sync.engines.postgresql.stamp import WasLive as PostgreSQLWasLive
 from env_sync.leftovers import Leftover, Swept
 from env_sync.manifest import Manifest, Parent, Transformation
@@ -291,6 +291,7 @@ VALUES: Mapping[str, Any] = {
         promoted=PROMOTED,
         returned=RETURNED,
         was_live=PostgreSQLWasLive(**WAS_LIVE, oid=16_384),
+        closed=Closed(row="742", memberships=9),
     ),
     "stamp of MySQL": Told(
         stamp=STAMP, promoted=PROMOTED, returned=RETURNED, was_live=MySQLWasLive(**WAS_LIVE, token="9d")

@@ -5,7 +5,7 @@ from attrs import evolve
 
 from env_sync.engines.contract import CopyState, Holder, Stamp
 from env_sync.engines.history import Promoted, Returned
-from env_sync.engines.postgresql.stamp import MARK, Comment, WasLive, take_apart, understood
+from env_sync.engines.postgresql.stamp import MARK, Closed, Comment, WasLive, take_apart, understood
 from env_sync.manifest import Transformation
 from tests.unit.values import moment
 
@@ -35,6 +35,7 @@ RETURNED = Returned(holder=HOLDER, at=moment("2026-11-24 09:00"), unavailable=0.
     [
         Comment(person="", stamp=None),
         Comment(person="", stamp=STAMP),
+        Comment(person="", stamp=STAMP, closed=Closed(row="742", memberships=9)),
         Comment(person="", stamp=STAMP, promoted=PROMOTED),
         Comment(person="", stamp=STAMP, promoted=PROMOTED, returned=RETURNED),
         Comment(person="", stamp=STAMP, promoted=PROMOTED, was_live=WAS_LIVE),

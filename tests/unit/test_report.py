@@ -158,8 +158,8 @@ def test_warnings_of_every_step_and_what_was_put_right_are_told() -> None:
     made = report(
         results={
             "download": {**DOWNLOAD, "warnings": ["an upload was abandoned"]},
-            "restore": {"warnings": ["role x is not here"]},
-            "promote": {**PROMOTE, "warnings": ["previous was in use"]},
+            "restore": {"warnings": ["role x is not here", "ann could let herself in"]},
+            "promote": {**PROMOTE, "warnings": ["ann could let herself in", "previous was in use"]},
         },
         notes=("live was reopened",),
     )
@@ -167,6 +167,7 @@ def test_warnings_of_every_step_and_what_was_put_right_are_told() -> None:
     assert made.why == (
         "an upload was abandoned",
         "role x is not here",
+        "ann could let herself in",
         "previous was in use",
         "live was reopened",
     )

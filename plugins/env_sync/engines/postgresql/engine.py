@@ -31,7 +31,6 @@ from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.in_place import transform_in_place
 from env_sync.engines.postgresql.incoming import (
     Storage,
-    check_closed,
     drop_after_failure,
     drop_copy,
     make_closed,
@@ -51,6 +50,7 @@ from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
 from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
+from env_sync.engines.postgresql.readers import check_closed
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.replication import check_not_replicated
@@ -199,7 +199,7 @@ class PostgreSQLEngine(DumpEngine):
             with self._errors(RestoreFailed):
                 warnings = self._make_incoming(session, copies, archive)
                 stamp = first_stamp(self.work, dump, session.value("SELECT pg_catalog.clock_timestamp()"))
-                open_for_us(session, copies.incoming, stamp, RestoreFailed)
+                warnings += open_for_us(session, self._server, copies.incoming, stamp, RestoreFailed)
             warnings += restore_archive(
                 archive,
                 self.work.connection,
@@ -213,7 +213,7 @@ class PostgreSQLEngine(DumpEngine):
                 application_name=self._server.application_name,
             )
             with self._errors(RestoreFailed):
-                check_closed(session, copies.incoming, RestoreFailed)
+                check_closed(session, self._server, copies.incoming, RestoreFailed)
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
         return accepted + warnings
 
@@ -243,6 +243,7 @@ class PostgreSQLEngine(DumpEngine):
                             read,
                             lambda: prove(
                                 inside,
+                                self._server,
                                 copies.incoming,
                                 evolve(
                                     self._now(inside, started, state),

@@ -12,9 +12,9 @@ from psycopg import errors, sql
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.archive import Locale
 from env_sync.engines.postgresql.ownership import is_our_copy
-from env_sync.engines.postgresql.roles import members
-from env_sync.engines.postgresql.session import Session
-from env_sync.engines.postgresql.stamp import write_stamp
+from env_sync.engines.postgresql.readers import check_closed
+from env_sync.engines.postgresql.session import Server, Session
+from env_sync.engines.postgresql.stamp import Comment, write_comment
 from env_sync.errors import EnvSyncError
 from env_sync.redact import describe_database_error
 
@@ -82,46 +82,21 @@ def make_closed(session: Session, database: str, storage: Storage, *, exact: boo
     return (warning,) if warning else ()
 
 
-def open_for_us(session: Session, database: str, stamp: Stamp, error: type[EnvSyncError]) -> None:
+def open_for_us(
+    session: Session, server: Server, database: str, stamp: Stamp, error: type[EnvSyncError]
+) -> tuple[str, ...]:
     """Stamp a database that was just made, and let its owner, and no other role, connect to it.
 
-    Raises psycopg.Error; `error` where another role could connect.
+    Gives warnings of who could let himself in. Raises psycopg.Error; `error` where another role could
+    connect.
     """
     name = sql.Identifier(database)
     with session.transaction():
         session.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
-        write_stamp(session, database, stamp)
-        check_closed(session, database, error)
         session.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
-
-
-def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> None:
-    """Raises `error` where any role but ours and superusers could connect to a database, or let itself in."""
-    rows = session.execute(
-        "SELECT d.datdba::bigint, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.datdba)), "
-        "EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(d.datacl, "
-        "pg_catalog.acldefault('d', d.datdba))) a WHERE a.grantee = 0), "
-        "ARRAY(SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_roles r "
-        "WHERE r.rolcanlogin AND NOT r.rolsuper AND r.oid <> d.datdba "
-        "AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT') ORDER BY r.rolname) "
-        "FROM pg_catalog.pg_database d WHERE d.datname = %s",
-        [database],
-    )
-    if not rows:
-        return
-    oid, owner, public, connecting = rows[0]
-    of_owner = members(session, oid)
-    said = [f"{role} (it is a member of {owner})" for role in of_owner]
-    said += [f"{role} (by a grant)" for role in connecting if role not in of_owner]
-    if public:
-        said.append("everybody (a grant to PUBLIC)")
-    if not said:
-        return
-    raise error(
-        f"Database {database} holds data that nobody else may read, but could be connected to by "
-        f"{', '.join(said)}. Take those memberships of role {owner} and those grants away (REVOKE {owner} "
-        "FROM ..., or a role of its own for Env Sync) and run the group again. Live is untouched."
-    )
+        look = check_closed(session, server, database, error)
+        write_comment(session, database, Comment(person="", stamp=stamp, closed=look.closed))
+    return look.warnings
 
 
 def drop_database(session: Session, database: str) -> bool:

@@ -15,13 +15,13 @@ from env_sync.engines.postgresql.archive_name import name_as_live
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.incoming import (
     Storage,
-    check_closed,
     drop_copy,
     make_closed,
     open_for_us,
     storage_of,
 )
 from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.readers import check_closed
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.sanitising import Read, run_transformations
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
@@ -73,7 +73,7 @@ def dump_outgoing(outgoing: Outgoing, transformations: Sequence[Read], to: Path)
                 outgoing.server.session(copies.outgoing) as inside,
                 plain_errors(f"Database {outgoing.where}", TransformationFailed),
             ):
-                stamp = _transform(inside, copies.outgoing, transformations, made, work.changed_rows)
+                stamp = _transform(outgoing, inside, transformations, made, work.changed_rows)
             with work.stopwatch.part("dump"):
                 facts = _dump(
                     outgoing,
@@ -142,7 +142,8 @@ def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp,
             transformations=(),
             changed=session.value("SELECT pg_catalog.clock_timestamp()"),
         )
-        open_for_us(session, copies.outgoing, stamp, RestoreFailed)
+        # Live, beside it, is as raw: who could let himself in is no news.
+        open_for_us(session, outgoing.server, copies.outgoing, stamp, RestoreFailed)
     warnings += restore_archive(
         archive,
         work.connection,
@@ -158,8 +159,8 @@ def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp,
 
 
 def _transform(
-    session: Session,
-    database: str,
+    outgoing: Outgoing,
+    inside: Session,
     transformations: Sequence[Read],
     made: Stamp,
     changed_rows: ChangedRows,
@@ -168,18 +169,18 @@ def _transform(
 
     def finish() -> Stamp:
         # The dump would carry down what keeps autovacuum away.
-        let_autovacuum_go(session)
-        check_closed(session, database, TransformationFailed)
+        let_autovacuum_go(inside)
+        check_closed(inside, outgoing.server, outgoing.copies.outgoing, TransformationFailed)
         stamp = evolve(
             made,
             state=CopyState.SANITISED,
             transformations=tuple(one.said for one in transformations),
-            changed=session.value("SELECT pg_catalog.clock_timestamp()"),
+            changed=inside.value("SELECT pg_catalog.clock_timestamp()"),
         )
-        write_stamp(session, database, stamp)
+        write_stamp(inside, outgoing.copies.outgoing, stamp)
         return stamp
 
-    return run_transformations(session, transformations, finish, changed_rows, aftermath=AFTERMATH)
+    return run_transformations(inside, transformations, finish, changed_rows, aftermath=AFTERMATH)
 
 
 def _check_copy(outgoing: Outgoing, stamp: Stamp) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from env_sync.engines.postgresql.client_tools import check_server_version, known_client_tools, tools_to_dump
 from env_sync.engines.postgresql.lease_place import against_database, against_table, refused
 from env_sync.engines.postgresql.own_power import check_power
+from env_sync.engines.postgresql.readers import findings
 from env_sync.engines.postgresql.reading import reading
-from env_sync.engines.postgresql.roles import members
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.errors import AccessRefused, ToolMissing
 from env_sync.finding import Finding, note, problem
@@ -32,7 +32,7 @@ def look_at_server(server: Server, action: Action) -> Iterator[Finding]:
             yield from _power(session, server)
             yield from _rights(session, server, may_make=may_make)
             if not superuser:
-                yield from _members(session, server)
+                yield from findings(session, server)
         yield from _lease(session, server, may_make=may_make)
 
 
@@ -74,21 +74,6 @@ def _rights(session: Session, server: Server, *, may_make: bool) -> Iterator[Fin
             f"Role {ours} may not end the sessions of other roles on {server}, so live cannot be swapped "
             "while anybody is in it.",
             f"As an administrator: GRANT pg_signal_backend TO {ours};",
-        )
-
-
-def _members(session: Session, server: Server) -> Iterator[Finding]:
-    """Who is a member of our role could read incoming, or give itself the right to."""
-    oid, ours = session.execute(
-        "SELECT oid::bigint, pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles "
-        "WHERE rolname = current_user"
-    )[0]
-    for member in members(session, oid):
-        yield problem(
-            f"Role {member} is a member of {ours} on {server}: it could read what is not sanitised yet, "
-            "so a pull refuses to start.",
-            f"As an administrator: REVOKE {ours} FROM {member}; (or from the role between), or a role for "
-            "Env Sync alone.",
         )
 
 

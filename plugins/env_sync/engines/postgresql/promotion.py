@@ -13,12 +13,13 @@ from psycopg import sql
 from env_sync.engines.contract import Holder, Promotion, Stamp
 from env_sync.engines.history import Promoted
 from env_sync.engines.postgresql.database import INVALID, Database, give_place, give_settings, read_database
-from env_sync.engines.postgresql.incoming import check_closed, drop_database
+from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.owners import check_nothing_is_ours, owner_of_live
 from env_sync.engines.postgresql.ownership import check_made_by_us, look_up
 from env_sync.engines.postgresql.privileges import carry_over, read_privileges
+from env_sync.engines.postgresql.readers import check_closed
 from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.replication import check_not_replicated, publications
 from env_sync.engines.postgresql.roles import Roles, read_roles
@@ -75,12 +76,14 @@ def promote(
     stamp = check_proof(work, transformations)
     if incoming is None:
         raise ProofMissing(f"There is no database {copies.incoming}: run the group again from restore.")
-    check_closed(session, copies.incoming, PromoteFailed)
+    check_closed(session, work.server, copies.incoming, PromoteFailed)
     check_not_replicated(session, work.server, copies)
     live = read_database(session, copies.live)
     roles, owner, warnings = _prepare(work, incoming, live)
     if live is None:
         last_look()
+        # Looked at again: preparing takes a while.
+        warnings += check_closed(session, work.server, copies.incoming, PromoteFailed).warnings
         _name_first(work, incoming, stamp, roles, owner)
         return Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=warnings)
     # A pull that was paused meanwhile need not wait for anybody.
@@ -88,7 +91,8 @@ def promote(
     previous = _previous(work, roles)
     wait_for_those_that_stay(work.swap_with(copies.incoming, copies.previous))
     last_look()
-    # Read again: preparing takes a while, and this is what the new live is given.
+    # Looked at again: preparing takes a while, and this is what the new live is given.
+    warnings += check_closed(session, work.server, copies.incoming, PromoteFailed).warnings
     live = still_there(work, live)
     unavailable = _swap(work, live, incoming, previous, stamp, roles, owner)
     work.log.info("%s was unavailable for %.3f s.", work.leases.where, unavailable)

@@ -47,7 +47,7 @@ def read_roles(session: Session) -> Roles:
         "SELECT r.oid::bigint, r.rolname, r.rolname = current_user, r.rolsuper, "
         f"pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.pg_has_role(r.oid, %s), {MIGHTY} "
         "FROM pg_catalog.pg_roles r",
-        [_becoming(session), list(ADMINISTRATORS), list(ADMINISTRATORS)],
+        [becoming(session), list(ADMINISTRATORS), list(ADMINISTRATORS)],
     )
     ours = next((oid, superuser) for oid, _, is_ours, superuser, *_ in rows if is_ours)
     return Roles(
@@ -59,19 +59,7 @@ def read_roles(session: Session) -> Roles:
     )
 
 
-def members(session: Session, role: int) -> tuple[str, ...]:
-    """The roles, quoted, that log in and have the rights of a role or can take them; without superusers."""
-    rows = session.execute(
-        "SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_roles r "
-        "WHERE r.oid <> %(role)s::oid AND NOT r.rolsuper AND r.rolcanlogin "
-        "AND (pg_catalog.pg_has_role(r.oid, %(role)s::oid, 'USAGE') "
-        "OR pg_catalog.pg_has_role(r.oid, %(role)s::oid, %(become)s)) ORDER BY r.rolname",
-        {"role": role, "become": _becoming(session)},
-    )
-    return tuple(name for (name,) in rows)
-
-
-def _becoming(session: Session) -> str:
+def becoming(session: Session) -> str:
     """What pg_has_role() calls the right to SET ROLE.
 
     Since 16 a membership says apart whether its rights are inherited and whether SET ROLE works.

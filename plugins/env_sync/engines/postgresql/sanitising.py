@@ -15,10 +15,10 @@ from psycopg import errors, pq
 from env_sync.changed_rows import Changed, ChangedRows, statement_name, temporary_tables
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.identifiers import unquoted
-from env_sync.engines.postgresql.incoming import check_closed
 from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
 from env_sync.engines.postgresql.meanwhile import Built
+from env_sync.engines.postgresql.readers import check_closed
 from env_sync.engines.postgresql.script import LITERALS, Script, read_script, tokens
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
@@ -131,7 +131,7 @@ def run_transformations(
         raise TransformationFailed(f"{where} failed: {said}. {aftermath}") from None
 
 
-def prove(session: Session, database: str, proof: Stamp) -> Stamp:
+def prove(session: Session, server: Server, database: str, proof: Stamp) -> Stamp:
     """Within the transaction of the transformations, at its end: write the proof into a closed copy.
 
     Materialised views are filled anew before it. Raises TransformationFailed where one cannot be, others
@@ -140,7 +140,7 @@ def prove(session: Session, database: str, proof: Stamp) -> Stamp:
     if proof.transformations:
         refresh_materialized_views(session)
     renew_statistics(session)
-    check_closed(session, database, TransformationFailed)
+    check_closed(session, server, database, TransformationFailed)
     write_stamp(session, database, proof)
     return proof
 

@@ -32,6 +32,16 @@ class WasLive(history.WasLive):
 
 
 @frozen(kw_only=True)
+class Closed:
+    """How a copy was when it was opened for us alone: by this it is seen whether others were let in since."""
+
+    row: str
+    """Which version its row in pg_database was; "" where that cannot tell."""
+    memberships: int
+    """How often memberships of roles had been changed on the server."""
+
+
+@frozen(kw_only=True)
 class Comment:
     """The comment on a database, taken apart; `person` is what somebody else wrote, "" for nothing."""
 
@@ -40,6 +50,7 @@ class Comment:
     promoted: Promoted | None = None
     returned: Returned | None = None
     was_live: WasLive | None = None
+    closed: Closed | None = None
 
     def text(self) -> str:
         """The comment as one text."""
@@ -51,7 +62,12 @@ class Comment:
         return "\n".join(lines)
 
 
-ADDED: Mapping[str, type[Any]] = {"promoted": Promoted, "returned": Returned, "was_live": WasLive}
+ADDED: Mapping[str, type[Any]] = {
+    "promoted": Promoted,
+    "returned": Returned,
+    "was_live": WasLive,
+    "closed": Closed,
+}
 """What may stand beside a stamp, by the name of its field."""
 
 
@@ -121,6 +137,6 @@ def write_comment(session: Session, database: str, comment: Comment) -> None:
 
 
 def write_stamp(session: Session, database: str, stamp: Stamp) -> None:
-    """Replace the stamp of a database, and keep a person's comment."""
-    before = read_comment(session, database)
-    write_comment(session, database, Comment(person=before.person if before else "", stamp=stamp))
+    """Replace the stamp of a database, and keep a person's comment and how it was closed."""
+    before = read_comment(session, database) or Comment(person="", stamp=None)
+    write_comment(session, database, Comment(person=before.person, stamp=stamp, closed=before.closed))

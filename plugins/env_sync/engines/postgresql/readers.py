@@ -1,0 +1,159 @@
+"""Who else could read a copy before it is sanitised: now, by giving himself the right, or for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from env_sync.engines.postgresql.own_power import ADMINISTRATORS
+from env_sync.engines.postgresql.roles import becoming
+from env_sync.engines.postgresql.session import Server, Session
+from env_sync.engines.postgresql.stamp import Closed, take_apart
+from env_sync.engines.readers import Reader, Readers, accepted_by, advice, listed
+from env_sync.errors import EnvSyncError, NoSuchDatabase
+from env_sync.finding import Finding, note, problem
+
+# GRANT and REVOKE on a database, as whatever else changes its row, leave another version of the row; COMMENT,
+# settings and VACUUM do not. An event trigger of logins does: only an administrator can have restored one.
+# Of memberships only the statistics tell, of all roles together.
+_DATABASE = """
+SELECT d.datdba::bigint, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.datdba)),
+    EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(d.datacl,
+        pg_catalog.acldefault('d', d.datdba))) a WHERE a.grantee = 0),
+    ARRAY(SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_roles r
+        WHERE r.rolcanlogin AND NOT r.rolsuper AND r.oid <> d.datdba
+        AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT') ORDER BY r.rolname),
+    ARRAY(SELECT DISTINCT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_stat_activity s
+        JOIN pg_catalog.pg_roles r ON r.oid = s.usesysid
+        WHERE s.datid = d.oid AND NOT r.rolsuper AND r.oid <> d.datdba ORDER BY 1),
+    CASE pg_catalog.to_jsonb(d) ->> 'dathasloginevt' WHEN 'true' THEN '' ELSE d.xmin::text END,
+    pg_catalog.pg_stat_get_tuples_inserted(m.oid) + pg_catalog.pg_stat_get_tuples_updated(m.oid)
+        + pg_catalog.pg_stat_get_tuples_deleted(m.oid),
+    pg_catalog.shobj_description(d.oid, 'pg_database')
+FROM pg_catalog.pg_database d, pg_catalog.pg_class m
+WHERE d.datname = %s AND m.oid = 'pg_catalog.pg_auth_members'::pg_catalog.regclass
+"""
+# Members by whatever path, whether or not they inherit anything. Since 16 CREATEROLE alone makes nobody a
+# member of a role of somebody else.
+_ROLES = """
+SELECT pg_catalog.quote_ident(r.rolname),
+    pg_catalog.pg_has_role(r.oid, o.oid, 'USAGE') OR pg_catalog.pg_has_role(r.oid, o.oid, %(become)s),
+    ARRAY(
+        SELECT 'REPLICATION' WHERE r.rolreplication
+        UNION ALL SELECT CASE WHEN k.oid = r.oid THEN 'CREATEROLE'
+            WHEN k.oid = o.oid AND pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER WITH ADMIN OPTION')
+            THEN 'ADMIN OPTION on ' || pg_catalog.quote_ident(k.rolname)
+            ELSE 'membership in ' || pg_catalog.quote_ident(k.rolname) END
+        FROM pg_catalog.pg_roles k WHERE pg_catalog.pg_has_role(r.oid, k.oid, 'MEMBER')
+        AND (k.oid = o.oid OR k.rolsuper OR k.rolname = ANY (%(mighty)s) OR k.rolcreaterole AND %(makes)s)
+        ORDER BY 1)
+FROM pg_catalog.pg_roles r, pg_catalog.pg_roles o
+WHERE o.oid = %(role)s AND r.oid <> o.oid AND r.rolcanlogin AND NOT r.rolsuper ORDER BY 1
+"""
+
+
+@frozen(kw_only=True)
+class Look:
+    """What a look at a copy found that stops nothing."""
+
+    closed: Closed
+    warnings: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Others:
+    """Roles that log in and have something to do with ours, quoted; without superusers."""
+
+    members: tuple[str, ...]
+    """Those that have its rights, or can take them."""
+    readers: Readers
+    """Those that could give themselves its rights, or read what the server holds."""
+
+
+def others(session: Session, server: Server, role: int) -> Others:
+    """Who has something to do with the role that owns the copies."""
+    rows = session.execute(
+        _ROLES,
+        {
+            "role": role,
+            "become": becoming(session),
+            "mighty": list(ADMINISTRATORS),
+            "makes": session.version < 16,
+        },
+    )
+    return Others(
+        members=tuple(name for name, member, _ in rows if member),
+        readers=Readers(
+            found=tuple(
+                Reader(name=name, by=", ".join(by)) for name, member, by in rows if by and not member
+            ),
+            accepted=accepted_by(server.connection),
+        ),
+    )
+
+
+def check_closed(session: Session, server: Server, database: str, error: type[EnvSyncError]) -> Look:
+    """See that nobody but our role and superusers can read a copy, and warn of who could let himself in.
+
+    Raises `error` where another role could connect to it, is in it, or may have been let in since it was
+    opened.
+    """
+    rows = session.execute(_DATABASE, [database])
+    if not rows:
+        raise NoSuchDatabase(f"Database {database} on {server} is gone: somebody dropped it.")
+    oid, owner, public, connecting, inside, row, memberships, comment = rows[0]
+    found = others(session, server, oid)
+    said = [f"{role} (it is a member of {owner})" for role in found.members]
+    said += [f"{role} (by a grant)" for role in connecting if role not in found.members]
+    said += [f"{role} (it is connected now)" for role in inside if role not in (*found.members, *connecting)]
+    if public:
+        said.append("everybody (a grant to PUBLIC)")
+    if said:
+        raise error(
+            f"Database {database} holds data that nobody else may read, but could be connected to by "
+            f"{', '.join(said)}. Take those memberships of role {owner} and those grants away (REVOKE "
+            f"{owner} FROM ..., or a role of its own for Env Sync) and run the group again. Live is "
+            "untouched."
+        )
+    opened = take_apart(comment).closed
+    if opened is not None and row and row != opened.row:
+        raise error(
+            f"The rights on database {database} on {server}, or its properties, were changed since it was "
+            "opened for us alone: somebody may have been let in for a while. Find out who it was, and run "
+            "the group again. Live is untouched."
+        )
+    warnings = _warnings(found.readers, server)
+    if opened is not None and memberships != opened.memberships:
+        told = f"Memberships of roles were given or taken away on {server} since {database} was made."
+        warnings += (
+            f"{told} Whoever was a member of {owner} meanwhile could have read it: find out who was.",
+        )
+    return Look(closed=Closed(row=row, memberships=memberships), warnings=warnings)
+
+
+def findings(session: Session, server: Server) -> Iterator[Finding]:
+    """The same before the night: members are problems, who could let himself in is a note."""
+    oid, ours = session.execute(
+        "SELECT oid::bigint, pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles "
+        "WHERE rolname = current_user"
+    )[0]
+    found = others(session, server, oid)
+    for member in found.members:
+        yield problem(
+            f"Role {member} is a member of {ours} on {server}: it could read what is not sanitised yet, "
+            "so a pull refuses to start.",
+            f"As an administrator: REVOKE {ours} FROM {member}; (or from the role between), or a role for "
+            "Env Sync alone.",
+        )
+    for warning in _warnings(found.readers, server):
+        yield note(warning)
+    yield from found.readers.findings(server.connection)
+
+
+def _warnings(readers: Readers, server: Server) -> tuple[str, ...]:
+    refused = readers.refused
+    if not refused:
+        return ()
+    told = f"can read what is not sanitised yet on {server}, or give themselves the right to"
+    return (f"These roles {told}: {listed(refused, len(refused))}. {advice(server.connection)}",)
