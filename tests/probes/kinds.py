@@ -209,6 +209,18 @@ KINDS = (
         not_applicable={FILES: NO_ROWS},
     ),
     Kind(
+        name="a function that shadows the server's",
+        tries="A dump brings a function or operator that is called like the server's and fits the arguments "
+        "of a transformation better, so that it runs in place of it.",
+        must_hold="The report is a WARNING that names the statement and the function.",
+        not_applicable={
+            MYSQL: "the server's own functions are always taken first",
+            MONGODB: ONLY_DOCUMENTS,
+            ELASTICSEARCH: "an update by query holds its own script",
+            FILES: NO_ROWS,
+        },
+    ),
+    Kind(
         name="a transformation that breaks out",
         tries="A transformation commits, rolls back, ends its own session, or never ends.",
         must_hold="There is no proof, so incoming is dropped and live stays as it was.",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field, frozen
 from psycopg import Error, errors, pq
 
-from env_sync.engines.postgresql.script import Script, Token, tokens
+from env_sync.engines.postgresql.script import Script, Token, sets_search_path, tokens
 from env_sync.engines.postgresql.session import Session
 from env_sync.finding import Finding, note, problem
 from env_sync.redact import describe_database_error, names_in
@@ -135,7 +135,7 @@ class _Rehearsal:
         if (wrong := _cannot_run(statement.words)) is not None:
             yield problem(f"{where}: {wrong}.", "Take it out of the transformation.")
             return
-        if _sets_search_path(statement.words):
+        if sets_search_path(statement.words):
             result = self.session.single(statement.text)
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 error = errors.error_from_result(result)
@@ -250,11 +250,6 @@ def _cannot_run(words: Sequence[str]) -> str | None:
     if first == "COPY" and ("STDOUT" in words or "STDIN" in words):
         return "COPY to or from the client cannot be run here"
     return None
-
-
-def _sets_search_path(words: Sequence[str]) -> bool:
-    rest = [word for word in words[:3] if word not in ("LOCAL", "SESSION")]
-    return rest[:1] == ["SET"] and rest[1:2] in (["SEARCH_PATH"], ["SCHEMA"])
 
 
 def _tables_named(statement: _Statement) -> Iterator[tuple[int, str]]:

@@ -21,6 +21,7 @@ from env_sync.engines.postgresql.meanwhile import Built
 from env_sync.engines.postgresql.readers import check_closed
 from env_sync.engines.postgresql.script import LITERALS, Script, read_script, tokens
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
+from env_sync.engines.postgresql.shadowing import shadowed_calls, shadows
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
 from env_sync.engines.postgresql.stamp import write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
@@ -116,8 +117,12 @@ def run_transformations(
     try:
         with session.transaction():
             number = session.value("SELECT pg_catalog.txid_current()")
+            shadowing = shadows(session) if transformations else ()
             for transformation in transformations:
                 file = transformation.said.name
+                # What one file sets, the next must not inherit.
+                session.set_anew(*SETTINGS, SEARCH_PATH)
+                changed_rows.warn(shadowed_calls(session, transformation.script, shadowing))
                 for changed in _run(session, transformation, number, aftermath):
                     changed_rows.add(changed)
             file = ""
@@ -148,8 +153,6 @@ def prove(session: Session, server: Server, database: str, proof: Stamp) -> Stam
 def _run(session: Session, transformation: Read, number: int, aftermath: str) -> tuple[Changed, ...]:
     """What each of its statements changed, of those that change rows."""
     script = transformation.script
-    # What one file sets, the next must not inherit.
-    session.set_anew(*SETTINGS, SEARCH_PATH)
     results = session.script(script.text)
     last = results[-1] if results else None
     name = script.file.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -166,6 +166,12 @@ def tokens(text: str) -> Iterator[Token]:
             end = text.find(match.group(), position)
             position = len(text) if end < 0 else end + len(match.group())
         yield Token(kind=kind, text=text[start:position], start=start, end=position)
+
+
+def sets_search_path(words: Sequence[str]) -> bool:
+    """Whether a statement, by its words in capitals, sets where names are looked up."""
+    rest = [word for word in words[:3] if word not in ("LOCAL", "SESSION")]
+    return rest[:1] == ["SET"] and rest[1:2] in (["SEARCH_PATH"], ["SCHEMA"])
 
 
 def _statements(file: Path, text: str) -> list[int]:

@@ -1,0 +1,98 @@
+"""A function or operator of a dump that a transformation calls in place of the server's is told by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from env_sync.engines.contract import CopyState
+from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage, working
+
+PROBE = pytest.mark.probe("a function that shadows the server's")
+OF_EACH_VERSION = pytest.mark.parametrize(
+    "any_stage", [(name, False) for name in VERSIONS], indirect=True, ids=VERSIONS
+)
+SHADOWS = f"""
+{SOURCE}
+ALTER TABLE app.people ADD phone varchar DEFAULT '1';
+CREATE FUNCTION public.md5(varchar) RETURNS text LANGUAGE sql AS 'SELECT $1::text';
+CREATE FUNCTION app.upper(varchar) RETURNS text LANGUAGE sql AS 'SELECT $1::text';
+CREATE FUNCTION public.not_the_servers(varchar) RETURNS text LANGUAGE sql AS 'SELECT $1::text';
+"""
+OPERATOR = """
+CREATE FUNCTION public.keep(varchar, text) RETURNS text LANGUAGE sql AS 'SELECT $1::text';
+CREATE OPERATOR public.|| (LEFTARG = varchar, RIGHTARG = text, PROCEDURE = public.keep);
+"""
+MD5 = "public.md5(character varying)"
+UPPER = "app.upper(character varying)"
+# Each is a statement of one line, and what is told of it.
+CALLS = [
+    ("UPDATE app.people SET phone = md5(phone);", f"calls {MD5}"),
+    ("UPDATE app.people SET phone = MD5 (phone) -- upper(;", f"may call {MD5}"),
+    (" WHERE id > 0 RETURNING phone;", ""),
+    ('UPDATE app.people SET phone = "md5"(phone);', f"calls {MD5}"),
+    ("WITH hashed AS (SELECT id, md5(phone) FROM app.people) SELECT count(*) FROM hashed;", f"calls {MD5}"),
+    ("UPDATE app.people SET email = md5(email), name = md5(name);", ""),
+    ("UPDATE app.people SET phone = pg_catalog.md5(phone);", ""),
+    ("UPDATE app.people SET phone = public.md5(phone);", ""),
+    ("UPDATE app.people SET phone = not_the_servers(phone) || ' md5(phone)';", ""),
+    ("UPDATE app.people SET phone = upper(phone);", ""),
+    ("SET search_path = app;", ""),
+    ("UPDATE people SET phone = upper(phone);", f"calls {UPPER}"),
+    ("UPDATE people SET phone = md5(phone);", ""),
+    ("SET LOCAL SCHEMA 'public';", ""),
+    ("DO $$ BEGIN UPDATE app.people SET phone = md5(phone); END $$;", f"may call {MD5}"),
+    ("ALTER TABLE app.people ALTER phone TYPE text USING md5(phone);", f"may call {MD5}"),
+    ("CREATE TABLE made AS SELECT 'x'::varchar AS phone;", ""),
+    ("UPDATE made SET phone = md5(phone);", f"may call {MD5}"),
+]
+
+
+def told(stage: Stage, *texts: str) -> list[str]:
+    """The warnings of transformations on what the stage's dump holds."""
+    assert stage.dump
+    engine = stage.engine()
+    files = [stage.transformation(text, f"file{number}.sql") for number, text in enumerate(texts)]
+    with working(engine):
+        engine.restore(stage.dump)
+        assert engine.sanitise(files).state is CopyState.SANITISED
+    return [one.partition(", which came")[0] for one in engine.work.changed_rows.take().warnings]
+
+
+@PROBE
+@OF_EACH_VERSION
+def test_only_a_call_that_resolves_to_it_is_told(any_stage: Stage) -> None:
+    stage = any_stage.with_dump(SHADOWS)
+    text = "\n".join(statement for statement, _ in CALLS)
+    expected = [f"file0.sql:{line} {said}" for line, (_, said) in enumerate(CALLS, 1) if said]
+    assert told(stage, text) == expected
+
+
+@PROBE
+def test_an_operator_is_told_as_well(stage: Stage) -> None:
+    text = "UPDATE app.people SET phone = phone || '@example.com';"
+    other = "UPDATE app.people SET email = email || '', phone = phone OPERATOR(pg_catalog.||) '';"
+    assert told(stage.with_dump(SHADOWS + OPERATOR), text, other) == [
+        "file0.sql:1 calls public.||(character varying,text)"
+    ]
+
+
+def test_it_says_what_to_do(stage: Stage) -> None:
+    stage = stage.with_dump(SHADOWS)
+    assert stage.dump
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump)
+        engine.sanitise([stage.transformation(CALLS[0][0])])
+    [warning] = engine.work.changed_rows.take().warnings
+    assert warning == (
+        f"redact.sql:1 calls {MD5}, which came with the data, in place of the server's own: see what it "
+        "does, or write pg_catalog.md5 where the server's is meant"
+    )
+
+
+@pytest.mark.parametrize("any_stage", [("postgresql15", False)], indirect=True, ids=["postgresql15"])
+def test_those_of_extensions_are_the_servers(any_stage: Stage) -> None:
+    """`citext` has its own `replace`."""
+    source = f"{SOURCE} CREATE EXTENSION citext; ALTER TABLE app.people ALTER email TYPE citext;"
+    text = "UPDATE app.people SET email = replace(email, 'home', 'away');"
+    assert told(any_stage.with_dump(source), text) == []
