@@ -76,13 +76,11 @@ def promote(
     stamp = check_proof(work, transformations)
     if incoming is None:
         raise ProofMissing(f"There is no database {copies.incoming}: run the group again from restore.")
-    check_closed(session, work.server, copies.incoming, PromoteFailed)
     check_not_replicated(session, work.server, copies)
     live = read_database(session, copies.live)
     roles, owner, warnings = _prepare(work, incoming, live)
     if live is None:
         last_look()
-        # Looked at again: preparing takes a while.
         warnings += check_closed(session, work.server, copies.incoming, PromoteFailed).warnings
         _name_first(work, incoming, stamp, roles, owner)
         return Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=warnings)
@@ -91,8 +89,8 @@ def promote(
     previous = _previous(work, roles)
     wait_for_those_that_stay(work.swap_with(copies.incoming, copies.previous))
     last_look()
-    # Looked at again: preparing takes a while, and this is what the new live is given.
     warnings += check_closed(session, work.server, copies.incoming, PromoteFailed).warnings
+    # Read again: preparing takes a while, and this is what the new live is given.
     live = still_there(work, live)
     unavailable = _swap(work, live, incoming, previous, stamp, roles, owner)
     work.log.info("%s was unavailable for %.3f s.", work.leases.where, unavailable)
