@@ -14,7 +14,8 @@ POWERS = {
     "superuser": ("ALTER ROLE env_sync SUPERUSER", "SUPERUSER"),
     "creates roles": ("ALTER ROLE env_sync CREATEROLE", "CREATEROLE"),
     "of rds_superuser": ("CREATE ROLE rds_superuser; GRANT rds_superuser TO env_sync", "rds_superuser"),
-    "of a superuser": ("GRANT postgres TO env_sync", "member of postgres"),
+    # The first superuser creates roles as well.
+    "of a superuser": ("CREATE ROLE boss SUPERUSER; GRANT boss TO env_sync", "member of boss"),
     "by a role between": (
         "CREATE ROLE between; GRANT pg_execute_server_program TO between; GRANT between TO env_sync",
         "member of pg_execute_server_program",

@@ -68,7 +68,8 @@ def is_refused(stage: Stage, says: str) -> None:
 @pytest.mark.parametrize("owner", [None, "", "env_sync", STRANGER, "nobody"])
 def test_a_first_pull_without_an_owner_is_refused(stage: Stage, owner: str | None) -> None:
     stage = evolve(stage.with_dump(SOURCE + DEFINER), extra={"owner": owner} if owner is not None else {})
-    is_refused(stage, "There is no database app yet on .* must not be")
+    what = f"new databases belong to {owner}, but .* no such other role" if owner else "name it as `owner` in"
+    is_refused(stage, f"There is no database app yet on .* must not be.*{what}")
 
 
 @PROBE
