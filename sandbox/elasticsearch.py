@@ -19,6 +19,7 @@ from attrs import frozen
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
+from env_sync.engines.elasticsearch.quiet_node import QuietNode
 from sandbox import process
 from sandbox.process import Process, SandboxError, ServerMissing
 from sandbox.server import Server
@@ -130,7 +131,7 @@ class ElasticsearchServer(Server):
 
     def client(self) -> Elasticsearch:
         """A client, for the caller to close."""
-        return Elasticsearch(self.url, request_timeout=30, max_retries=0)
+        return Elasticsearch(self.url, node_class=QuietNode, request_timeout=30, max_retries=0)
 
     def airflow_connection(self, **extra: object) -> dict[str, object]:
         """An Airflow connection to this server, as Airflow reads it from JSON."""

@@ -16,6 +16,7 @@ from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import ServerConnection
+from env_sync.engines.elasticsearch.quiet_node import QuietNode
 from env_sync.engines.elasticsearch.server_errors import translated
 from env_sync.engines.elasticsearch.version import Version, judge_server
 from env_sync.errors import AccessRefused, EnvSyncError, RequestRefused
@@ -214,7 +215,9 @@ class Cluster:
             logging.getLogger("elastic_transport").setLevel(logging.WARNING)
             try:
                 timeout = float(self._timeout or self.connection.extra.get("timeout") or TIMEOUT)
-                self._client = Elasticsearch(self.url, request_timeout=timeout, max_retries=0, **options)
+                self._client = Elasticsearch(
+                    self.url, node_class=QuietNode, request_timeout=timeout, max_retries=0, **options
+                )
             except ValueError:
                 raise EnvSyncError(
                     f"Connection {self.connection.connection_id} cannot be used: look at its host, its port, "
