@@ -17,6 +17,7 @@ from tests.integration.compatibility.workers import Code
 from tests.integration.conformance.conftest import SUBJECTS, Servers, servers_in
 from tests.integration.conformance.subject import Subject
 from tests.sweep import exhaustive
+from tests.swept_tests import sweep_over
 
 HERE = Path(__file__).parent
 
@@ -25,7 +26,8 @@ ENGINES = ("PostgreSQL 18", mysql.server_class().family, "MongoDB", "Files")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A sweep that is tried whole takes as long as it takes."""
+    """An ordinary run has one of the codes begin; a sweep that is tried whole takes as long as it takes."""
+    sweep_over([item for item in items if item.path.is_relative_to(HERE)], "prepared", at_most=1)
     if exhaustive():
         for item in items:
             if item.path.is_relative_to(HERE):

@@ -175,8 +175,9 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 """Subjects that differ from another by their server alone, and what this can change: modules and tests."""
 
 SOME_VARIANTS: Mapping[str, tuple[tuple[str, ...], int]] = {
-    "versions of PostgreSQL": (tuple(name for name in VARIANTS if name.startswith("PostgreSQL")), 3),
+    "versions of PostgreSQL": (tuple(name for name in VARIANTS if name.startswith("PostgreSQL")), 2),
     "versions of Elasticsearch": (("Elasticsearch 8.19 (copy)", "Elasticsearch 7.17 to 8.19"), 1),
+    "another way to the same engine": (("DocumentDB", "Elasticsearch 7.17 (copy)"), 1),
 }
 """Sweeps over such servers: which, and how many an ordinary run starts."""
 

@@ -17,6 +17,7 @@ from tests.integration.conformance.stage import (
     Stage,
 )
 from tests.integration.conformance.subject import SOURCE, TARGET, Reading
+from tests.sweep import sample
 
 OTHER = "somebody_elses"
 IN_A_BUCKET = ("postgresql", "mysql", "mongo", "files")
@@ -55,7 +56,8 @@ def other(stage: Stage) -> bytes:
 def test_dumps_that_are_wrong(stage: Stage, good: bytes, other: bytes) -> None:
     dumps = stage.subject.bad_dumps(good, other)
     assert len(dumps) > 15
-    for name, bad in dumps.items():
+    for name in sample(f"wrong dumps, {stage.subject.name}", list(dumps), 8):
+        bad = dumps[name]
         stage.put_dump(bad.content)
         report = stage.do(PULL)
         assert report.result is Result.CRITICAL, name

@@ -77,7 +77,7 @@ def test_a_connection_of_another_environment(pushed: Stage) -> None:
     pushed.settled(OLD_LIVE)
 
 
-@pytest.mark.sweep("name", "step", at_most=2)
+@pytest.mark.sweep("name", "step", at_most=1)
 @pytest.mark.parametrize(
     ("name", "step"),
     [(PUSH, "dump"), (PULL, "restore"), (PULL, "sanitise"), (PULL, "promote")],

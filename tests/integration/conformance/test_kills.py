@@ -34,7 +34,7 @@ STEPS = (
     *((PULL, step) for step in ("start_gate", "download", "restore", "sanitise")),
 )
 OF_EACH_STEP = pytest.mark.parametrize(("name", "step"), STEPS)
-SOME_STEPS = pytest.mark.sweep("name", "step", at_most=4)
+SOME_STEPS = pytest.mark.sweep("name", "step", at_most=3)
 MANY_ROWS = 20_000
 GUARDED = re.compile(r"runs, guarded by process (\d+)$")
 MOMENTS = 3

@@ -8,15 +8,7 @@ import pytest
 from env_sync.engines.postgresql.archive import Locale
 from env_sync.errors import DumpDamaged
 from sandbox.postgresql import PostgreSQLServer
-from tests.integration.postgresql.stage import VERSIONS
 from tests.integration.postgresql.tools import Steps, dump, read, verify
-
-
-@pytest.fixture(params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQLServer]:
-    server: PostgreSQLServer = request.getfixturevalue(request.param)
-    yield server
-    server.clear()
 
 
 @pytest.fixture

@@ -23,17 +23,9 @@ from env_sync.errors import (
 from env_sync.secret import Secret
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
-from tests.integration.postgresql.stage import VERSIONS
 from tests.integration.postgresql.tools import Steps, connection, dump, read, verify
 
 SECRET_ROW = "alice@secret.example"
-
-
-@pytest.fixture(params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQLServer]:
-    server: PostgreSQLServer = request.getfixturevalue(request.param)
-    yield server
-    server.clear()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from psycopg import sql
 
 from env_sync.redact import describe_database_error, names_in
 from sandbox.postgresql import PostgreSQLServer
-from tests.integration.postgresql.stage import VERSIONS
 
 # Each holds the word that is looked for in any case, and what is special.
 VALUES = (
@@ -24,13 +23,6 @@ VALUES = (
     "relation carol",
     "<carol",
 )
-
-
-@pytest.fixture(params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQLServer]:
-    server: PostgreSQLServer = request.getfixturevalue(request.param)
-    yield server
-    server.clear()
 
 
 @pytest.fixture

@@ -18,17 +18,9 @@ from env_sync.secret import Secret
 from env_sync.stopwatch import Stopwatch
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
-from tests.integration.postgresql.stage import VERSIONS
 from tests.integration.postgresql.tools import Steps, connection, dump, restore
 
 PLANTED = "carol@secret.example"
-
-
-@pytest.fixture(params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQLServer]:
-    server: PostgreSQLServer = request.getfixturevalue(request.param)
-    yield server
-    server.clear()
 
 
 @pytest.fixture
