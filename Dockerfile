@@ -12,8 +12,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 COPY requirements.txt /tmp/requirements.txt
-# A full lock of wheels: nothing is resolved, and nothing is compiled.
-RUN pip install --no-cache-dir --no-deps --only-binary :all: --requirement /tmp/requirements.txt \
+# A full lock of wheels with their hashes: nothing is resolved or compiled, and no other file is taken for one.
+RUN pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: --requirement /tmp/requirements.txt \
     && rm /tmp/requirements.txt
 
 # What is written to belongs to the user of Airflow; the code belongs to root, so no task can change it.

@@ -47,17 +47,19 @@ _new_venv() { # PYTHON VENV
     return 1
 }
 
-# The lock files hold every package that is needed, so none is looked for: --no-deps. uv does in seconds
-# what takes pip minutes, but pip will do; it also knows proxies that uv was not told of.
+# The lock files hold every package that is needed, so none is looked for: --no-deps; and the hashes of its files,
+# so that nothing else is installed: --require-hashes. uv does in seconds what takes pip minutes, but pip will do;
+# it also knows proxies that uv was not told of.
 _install() { # VENV LOCKFILE ...
     local venv=$1 uv files=() file
-    local options=(--quiet --no-deps --only-binary :all:)
+    local options=(--quiet --no-deps --require-hashes --only-binary :all:)
     shift
     for file in "$@"; do
         files+=(-r "$file")
     done
-    uv=$(cat -- "$@" | grep '^uv==') || uv=uv
-    if "$venv/bin/python" -m pip install --disable-pip-version-check "${options[@]}" "$uv" &&
+    uv=$venv/uv.txt
+    awk '/^[^ #]/ { wanted = /^uv==/ } wanted' "$@" >"$uv"
+    if [[ -s $uv ]] && "$venv/bin/python" -m pip install --disable-pip-version-check "${options[@]}" -r "$uv" &&
         "$venv/bin/uv" pip install --python "$venv/bin/python" "${options[@]}" "${files[@]}"; then
         return
     fi

@@ -356,7 +356,33 @@ def test_the_image_has_the_python_and_the_packages_of_the_lock() -> None:
     installs = [value for name, value in instructions if name == "RUN" and "pip install" in value]
     assert len(installs) == 1
     assert "--no-deps" in installs[0]
+    assert "--require-hashes" in installs[0]
     assert "--only-binary :all:" in installs[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", *(f"requirements/{each}.txt" for each in ("demo", "test", "go"))]
+)
+def test_every_package_is_pinned_with_the_hashes_of_its_files(name: str) -> None:
+    """So that whoever can put another file under that name and version installs nothing of it here."""
+    packages = re.split(r"\n(?=\S)", (ROOT / name).read_text().strip())
+    assert packages
+    for package in packages:
+        first, *hashes = [line.strip() for line in package.removesuffix("\n").split("\\\n")]
+        assert re.fullmatch(r"[a-z0-9.-]+==[\w.!+-]+", first)
+        assert hashes
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes)
+
+
+@pytest.mark.parametrize("script", ["sandbox/venv.sh", "bin/setup-servers"])
+def test_scripts_install_nothing_without_its_hash(script: str) -> None:
+    text = (ROOT / script).read_text().replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if "pip install" in line]
+    assert installs
+    for line in installs:
+        assert "--require-hashes" in line or '"${options[@]}"' in line
+    if "options=" in text:
+        assert re.search(r"options=\(.*--require-hashes.*\)", text)
 
 
 def test_folders_of_the_image_are_those_that_are_mounted() -> None:
