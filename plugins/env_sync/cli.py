@@ -170,7 +170,11 @@ def restore_previous(
     environment: EnvironmentName,
     database: Annotated[str, typer.Argument(metavar="DATABASE")],
     confirm: Annotated[
-        str, typer.Option(help="The database's name, where the environment is protected.")
+        str,
+        typer.Option(
+            help="The database's name, where the environment is protected. '<name> NOT SANITISED' makes "
+            "previous live also where it should have been sanitised and was not."
+        ),
     ] = "",
 ) -> None:
     """Undo the last pull of a database: previous is live again, live becomes previous. No pause stops it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pendulum
@@ -14,6 +14,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict
 
 from env_sync import timestamps
+from env_sync.hieradata.settings import Sanitise
 from env_sync.hieradata.sync import BucketSync, Sync
 from env_sync.operators.announce import AnnounceOperator
 from env_sync.operators.bucket_sync import BucketSyncOperator
@@ -32,7 +33,7 @@ from env_sync.operators.start_gate import StartGateOperator
 from env_sync.operators.step import StepOperator
 from env_sync.operators.upload import UploadOperator
 from env_sync.plan import Group, Plan, in_cell
-from env_sync.request import ALL, LONGEST
+from env_sync.request import ALL, LONGEST, RAW
 from env_sync.sanitising import badge_text
 from env_sync.schedule import opening_cron
 from env_sync.steps.announce import Event
@@ -215,15 +216,14 @@ def _params(plan: Plan) -> dict[str, Param]:
             "pull is live again, and what is live now becomes previous. It takes a second.",
             enum=[None, *plan.undo],
         )
-    if any(isinstance(group.sync, Sync) and group.sync.recovery for group in plan.groups):
+    if confirmed := _confirmations(plan):
         params["confirm"] = Param(
             None,
             type=["string", "null"],
             title="Confirm a recovery sync, or an undo",
-            description=f"Either replaces a database of {plan.environment}, which is protected: type the "
-            "database's name.",
+            description=" ".join(_why_confirmed(plan)),
             maxLength=LONGEST,
-            pattern=_either("|".join(map(_literal, _databases(plan)))),
+            pattern=_either("|".join(map(_literal, confirmed))),
         )
     return params
 
@@ -238,12 +238,30 @@ def _literal(text: str) -> str:
     return re.sub(r"[\\^$.*+?()\[\]{}|/]", lambda special: f"\\{special[0]}", text)
 
 
-def _databases(plan: Plan) -> list[str]:
-    """What may have to be confirmed."""
-    groups = {group.id: group for group in plan.groups}
-    undone = [groups[group] for group in plan.undo.values()]
-    recovered = [group for group in plan.groups if isinstance(group.sync, Sync) and group.sync.recovery]
-    return sorted({group.sync.database for group in (*undone, *recovered)})
+def _confirmations(plan: Plan) -> list[str]:
+    """What may have to be typed in `confirm`."""
+    groups = {group.id: group.sync for group in plan.groups}
+    undone = {groups[group].database for group in plan.undo.values()}
+    recovered = {each.database for each in groups.values() if isinstance(each, Sync) and each.recovery}
+    names = undone | recovered if recovered else set()
+    raw = {RAW.format(name) for name in undone} if _must_sanitise(plan) else set()
+    return sorted(names | raw)
+
+
+def _why_confirmed(plan: Plan) -> Iterator[str]:
+    if plan.settings.protected:
+        yield (
+            f"Either replaces a database of {plan.environment}, which is protected: type the database's name."
+        )
+    if _must_sanitise(plan):
+        yield (
+            f"Where previous was not sanitised, and {plan.environment} must sanitise, an undo is refused "
+            f"unless this is {RAW.format('<the database>')}."
+        )
+
+
+def _must_sanitise(plan: Plan) -> bool:
+    return plan.settings.sanitise is Sanitise.REQUIRED
 
 
 def _tooltip(group: Group) -> str:

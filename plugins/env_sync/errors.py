@@ -177,7 +177,7 @@ class TransformationFailed(EnvSyncError):
 
 
 class NotSanitised(EnvSyncError):
-    """Nothing says any more that this data is to be sanitised; nothing was restored or uploaded."""
+    """Nothing says that this data is or will be sanitised; nothing was restored, uploaded or made live."""
 
 
 class StampUnreadable(EnvSyncError):

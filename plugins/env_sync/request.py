@@ -20,6 +20,8 @@ LONGEST = 200
 """Characters of a text in a request."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FIELDS = ("only", "timestamp", "ignore_pauses", "confirm", "restore_previous")
+RAW = "{} NOT SANITISED"
+"""What is typed in `confirm`, with the database's name, where an undo may make raw data live."""
 UNDO_STEPS = ("start_gate", "promote", "report")
 """The steps of a pull that have something to do where previous is made live again."""
 
@@ -150,7 +152,7 @@ def _check_undo(request: Request, plan: Plan) -> None:
             f"are: {', '.join(plan.undo) or 'none'}. Nothing was started."
         )
     sync = next(group.sync for group in plan.groups if group.id == plan.undo[name])
-    if plan.settings.protected and request.confirm != sync.database:
+    if plan.settings.protected and request.confirm not in (sync.database, RAW.format(sync.database)):
         raise InvalidRequest(
             f"Making previous live again replaces {sync.database} in {plan.environment}, which is protected. "
             f"Type the database's name, {sync.database}, in `confirm`. Nothing was started."

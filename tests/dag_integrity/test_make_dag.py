@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from env_sync.dag_factory import make_dag
-from env_sync.hieradata.settings import Options, Window
+from env_sync.hieradata.settings import Options, Sanitise, Window
 from env_sync.hieradata.sync import Action, Ensure
 from env_sync.plan import Plan
 from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
@@ -213,6 +213,14 @@ def test_only_an_environment_with_a_recovery_sync_asks_to_confirm(dag: Any) -> N
     recovery = as_scheduled(a_plan(a_recovery(), environment="production", protected=True))
     assert set(recovery.params) == {"only", "timestamp", "ignore_pauses", "restore_previous", "confirm"}
     assert recovery.tags == {"env_sync", "production", "protected"}
+
+
+def test_where_sanitising_is_required_it_takes_what_confirms_an_undo_to_raw_data() -> None:
+    dag = as_scheduled(a_plan(a_sync(), sanitise=Sanitise.REQUIRED))
+    assert "signon NOT SANITISED" not in str(as_scheduled(a_plan(a_sync())).params)
+    dag.params.deep_merge({"confirm": "signon NOT SANITISED"}).validate()
+    with pytest.raises(ParamValidationError, match="confirm"):
+        dag.params.deep_merge({"confirm": "other NOT SANITISED"}).validate()
 
 
 def test_queues_by_node_class_before_that_of_the_environment() -> None:

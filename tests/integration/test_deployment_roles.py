@@ -207,7 +207,7 @@ def test_the_account_of_a_pull_can_pull_and_nothing_else(stage: Stage) -> None:
     assert stage.run("SELECT f()") == [(1,)]
     undo = stage.engine(run="undo", extra={})
     with working(undo):
-        undo.restore_previous(lambda: None)
+        undo.restore_previous(lambda _: None)
     undo.release_lease()
     may_not(
         stage,

@@ -232,6 +232,15 @@ KINDS = (
         must_hold="Either is CRITICAL, and nothing is restored or uploaded, until somebody says why.",
     ),
     Kind(
+        name="an undo to raw rows",
+        tries="Previous holds rows that nobody sanitised, and an undo would make it live again.",
+        must_hold="Where sanitising is required it is refused, until somebody types that they know.",
+        not_applicable={
+            MONGODB: "keeps no previous",
+            ELASTICSEARCH: "the aliases are moved back by hand",
+        },
+    ),
+    Kind(
         name="settings that a transformation, live or a role changes",
         tries="What the database, our role or an earlier transformation is set to changes as whom a session "
         "is at work, or which rows it sees; a transformation changes other databases, roles or the server.",

@@ -244,7 +244,7 @@ class MemoryEngine(DumpEngine):
             return None
         return live.returned_by or (live.stamp.holder if live.stamp else None)
 
-    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+    def restore_previous(self, last_look: Callable[[Stamp | None], None]) -> Promotion:
         self._does("restore_previous")
         live, previous, holder = self.world.live, self.world.previous, self.work.holder
         assert live is not None
@@ -256,7 +256,7 @@ class MemoryEngine(DumpEngine):
                 raise NoPrevious
             if not previous.was_live:
                 raise PreviousRefused
-            last_look()
+            last_look(previous.stamp)
             previous.open, previous.was_live, previous.returned_by = True, False, holder
             live.open, live.was_live, live.returned_by = False, True, None
             self.world.live, self.world.previous = previous, live

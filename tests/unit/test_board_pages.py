@@ -11,6 +11,7 @@ from attrs import evolve
 from env_sync.board.pages import TEMPLATES
 from env_sync.board.view import View
 from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.settings import Sanitise, Settings
 from env_sync.hieradata.sync import Ensure, Place
 from env_sync.pause import Pause
 from env_sync.report import Result
@@ -98,6 +99,13 @@ def test_an_undo_in_a_protected_environment_asks_for_the_name() -> None:
     text = page(status(plan))
     assert text.count('data-confirm="signon"') == 2
     assert 'data-confirm="' not in page(status())
+
+
+def test_an_undo_where_sanitising_is_required_tells_how_raw_data_is_confirmed() -> None:
+    required = Settings(sanitise=Sanitise.REQUIRED)
+    text = page(status(evolve(PLAN, settings=required)))
+    assert 'data-raw="signon NOT SANITISED"' in text
+    assert "data-raw" not in page(status())
 
 
 def test_what_failed_in_the_night_can_be_rerun_as_a_whole() -> None:

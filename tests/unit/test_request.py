@@ -251,5 +251,6 @@ def test_an_undo_in_a_protected_environment_is_confirmed_by_the_databases_name(c
     plan = a_plan(a_recovery(), environment="production", protected=True)
     with pytest.raises(InvalidRequest, match="Type the database's name, signon,"):
         read_request({"restore_previous": "signon", "confirm": confirm}, plan)
-    request = read_request({"restore_previous": "signon", "confirm": "signon"}, plan)
-    assert runs(request, plan) == ["recover_signon"]
+    for confirm in ("signon", "signon NOT SANITISED"):
+        request = read_request({"restore_previous": "signon", "confirm": confirm}, plan)
+        assert runs(request, plan) == ["recover_signon"]

@@ -15,6 +15,7 @@ from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Transformation
 from env_sync.postprocess.redact_last_part import RedactLastPart
 from env_sync.report import Report, Result
+from env_sync.request import Request
 from env_sync.steps.download import download
 from env_sync.steps.dump import dump
 from env_sync.steps.restore import restore
@@ -241,3 +242,87 @@ class TestPush:
         with pytest.raises(NotSanitised):
             upload(open_memory_session(world, self.filled, settings=REQUIRED), dumped)
         assert world.objects == {}
+
+
+class TestUndo:
+    """Of a pull that sanitises, where what was live before it is previous."""
+
+    @pytest.fixture
+    def pull(self, sql: Path) -> Sync:
+        return a_sync(transformation=sql)
+
+    def undo(self, world: World, pull: Sync, settings: Settings = REQUIRED, confirm: str = "") -> Report:
+        request = Request(nightly=False, restore_previous="signon", ignore_pauses=True, confirm=confirm)
+        session = open_memory_session(world, pull, run="undo", settings=settings, request=request)
+        return run_group(session, lambda step: None)
+
+    def is_live_again(self, world: World, pull: Sync, **how: Any) -> None:
+        before = world.live
+        run(world, pull)
+        report = self.undo(world, pull, **how)
+        assert report.what == "previous is live again", report.line()
+        assert world.live is before
+
+    @pytest.mark.parametrize("was", [(), (BY_REWRITE,), (BY_UNKNOWN,)])
+    def test_what_was_not_sanitised_is_not_made_live_again(
+        self, was: tuple[Transformation, ...], pull: Sync
+    ) -> None:
+        world = stamped(*was)
+        run(world, pull)
+        live, previous = world.live, world.previous
+        for confirm in ("", "signon", "NOT SANITISED", "other NOT SANITISED", "signon not sanitised"):
+            report = self.undo(world, pull, confirm=confirm)
+            assert (report.result, report.what) == (
+                Result.CRITICAL,
+                "promote failed, live was not replaced",
+            )
+            assert "NotSanitised: NOT SANITISED: pull_signon filled signon from signon-post" in report.line()
+            assert "Live is untouched" in report.line()
+            assert "an older dump by its `timestamp`" in report.line()
+            assert "type 'signon NOT SANITISED' in `confirm`" in report.line()
+            assert (world.live, world.previous) == (live, previous)
+
+    def test_nobody_knows_what_was_live_before_the_first_pull(self, pull: Sync) -> None:
+        world = World(live=Database(content="by hand;"))
+        run(world, pull)
+        live = world.live
+        assert "before the first pull, and may well not be sanitised" in self.undo(world, pull).line()
+        assert world.live is live
+
+    @pytest.mark.parametrize("world", [stamped(), World(live=Database(content="by hand;"))])
+    def test_it_is_made_live_again_where_that_is_confirmed(self, world: World, pull: Sync) -> None:
+        self.is_live_again(world, pull, confirm="signon NOT SANITISED")
+
+    def test_what_is_confirmed_so_does_not_go_out(self, pull: Sync) -> None:
+        world = stamped()
+        self.is_live_again(world, pull, confirm="signon NOT SANITISED")
+        world.journal.clear()
+        stopped(world, a_push(), REQUIRED)
+
+    def test_it_is_made_live_again_where_nobody_asks(self, pull: Sync) -> None:
+        self.is_live_again(stamped(), pull, settings=Settings())
+
+    @pytest.mark.parametrize(
+        "world",
+        [
+            stamped(BY_FILE),
+            stamped(BY_RULE),
+            stamped(reason="public"),
+            stamped(born_in="integration", source_environment="integration"),
+        ],
+        ids=["a file", "a rule", "none was said", "its own"],
+    )
+    def test_what_is_sanitised_or_need_not_be_is_made_live_again(self, world: World, sql: Path) -> None:
+        self.is_live_again(world, a_sync(transformation=sql, postprocess=(REDACT,)))
+
+    def test_a_pull_that_says_none_today_asks_nobody(self) -> None:
+        self.is_live_again(stamped(), a_sync(**SAID))
+
+    def test_a_rerun_of_one_that_is_done_is_not_refused(self, pull: Sync) -> None:
+        world = stamped(BY_FILE)
+        self.is_live_again(world, pull)
+        live, previous = world.live, world.previous
+        assert previous is not None
+        previous.stamp = None
+        assert self.undo(world, pull).what == "previous is live again"
+        assert world.live is live

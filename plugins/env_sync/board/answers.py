@@ -275,7 +275,12 @@ class RunAsked(_Asked):
     timestamp: Annotated[str | None, Field(description="Restore exactly this dump, of the one pull")] = None
     ignore_pauses: bool = False
     confirm: Annotated[
-        str, Field(max_length=500, description="The database's name, where the environment is protected")
+        str,
+        Field(
+            max_length=500,
+            description="The database's name, where the environment is protected; '<name> NOT SANITISED' for "
+            "an undo that makes raw data live where it should have been sanitised",
+        ),
     ] = ""
     restore_previous: Annotated[str | None, Field(description="Undo the last pull of this database")] = None
 

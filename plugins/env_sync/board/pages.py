@@ -20,6 +20,7 @@ from env_sync.board.reference import endpoints
 from env_sync.board.view import View, length, size
 from env_sync.errors import EnvSyncError
 from env_sync.report import Result
+from env_sync.request import RAW
 from env_sync.status.values import Phase
 
 pages = APIRouter(include_in_schema=False)
@@ -32,7 +33,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.filters.update(lasted=length, size=size)
-TEMPLATES.globals.update(Phase=Phase, Result=Result)
+TEMPLATES.globals.update(Phase=Phase, RAW=RAW, Result=Result)
 
 
 @pages.get("/")

@@ -321,13 +321,14 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+    def restore_previous(self, last_look: Callable[[Stamp | None], None]) -> Promotion:
         """Swap live and previous back: what was live before is live again, what is live becomes previous.
 
         Only a previous that was live here, in this environment, is made live again; owners, grants and
-        settings are those that each copy has. `last_look` as for `promote`. A run and group does this
-        once: a rerun, in whatever attempt, tells what was done. Offered where the capability `previous`
-        is. Raises NoPrevious, PreviousRefused, NoSuchDatabase, PromoteFailed.
+        settings are those that each copy has. `last_look` as for `promote`, but it is given what previous
+        says about itself; None where no pull filled it. A run and group does this once: a rerun, in whatever
+        attempt, tells what was done. Offered where the capability `previous` is. Raises NoPrevious,
+        PreviousRefused, NoSuchDatabase, PromoteFailed.
         """
 
     @abstractmethod

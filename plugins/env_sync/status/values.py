@@ -166,6 +166,8 @@ class EnvironmentStatus:
     environment: str
     at: dt.datetime
     protected: bool
+    must_sanitise: bool
+    """Whether what comes down into it has to be sanitised, or to say why not."""
     switched_off: bool | None
     """Whether its DAG is; None where Airflow has none."""
     notes: tuple[str, ...]

@@ -12,13 +12,23 @@ from env_sync.sanitising import badge_of_data
 from env_sync.steps.results import LiveAgain
 from env_sync.steps.sanitise import transformations_of
 from env_sync.steps.session import Session
+from env_sync.steps.unsanitised import check_undo
 
 
 def restore_previous(session: Session, last_look: Callable[[], None]) -> LiveAgain:
-    """Swap live and previous back, and tell what live holds now. `last_look` as for the engine."""
+    """Swap live and previous back, and tell what live holds now.
+
+    `last_look` is called right before, and what it raises stops that. Raises NotSanitised where previous was
+    not sanitised, and has to be.
+    """
+
+    def look(previous: Stamp | None) -> None:
+        check_undo(session, previous)
+        last_look()
+
     sync = session.sync
     with session.engine.at_work():
-        promotion = session.engine.restore_previous(last_look)
+        promotion = session.engine.restore_previous(look)
         stamp = session.engine.live_stamp()
     how_clean = _how_clean(sync, stamp)
     warnings = (*promotion.warnings, *([how_clean] if how_clean else []))

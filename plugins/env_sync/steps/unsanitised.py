@@ -1,4 +1,4 @@
-"""Stops what would come down raw, or go out raw, because nothing says any more that it is to be sanitised."""
+"""Stops what would come down, go out, or be live again raw, because nothing says that it is sanitised."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from env_sync.hieradata.settings import Sanitise, Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NONE
 from env_sync.manifest import Transformation
+from env_sync.request import RAW
 from env_sync.sanitising import FILE, Badge, ways_in, ways_of
 from env_sync.steps.session import Session
 
@@ -44,6 +45,19 @@ def check_push(session: Session) -> None:
         return
     if found := raw_in_push(session.sync, session.settings, session.engine.live_stamps()):
         raise NotSanitised(f"{found} Nothing was uploaded.")
+
+
+def check_undo(session: Session, previous: Stamp | None) -> None:
+    """Raises NotSanitised where an undo would make a `previous` live that, as it says itself, is raw.
+
+    Only where the environment must sanitise and the run does not confirm it. Called with the lease, right
+    before the swap.
+    """
+    sync = session.sync
+    if session.request.confirm == RAW.format(sync.database):
+        return
+    if found := raw_in_undo(sync, session.settings, previous):
+        raise NotSanitised(f"{found} Live is untouched.")
 
 
 def asks_live(sync: Sync) -> bool:
@@ -85,15 +99,38 @@ def raw_in_push(sync: Sync, settings: Settings, stamps: Sequence[Stamp]) -> str 
             f"nobody knows whether it is sanitised, and {_required(sync)} {_PULL_FIRST}"
         )
     for stamp in stamps:
-        own = stamp.born_in == stamp.source_environment == sync.environment
-        clean = stamp.state is CopyState.SANITISED and (ways_in(stamp.transformations) or stamp.reason)
-        if not own and not clean:
-            return (
-                f"{Badge.NOT}: {stamp.sync} filled {sync.database} from {stamp.dump_key} of "
-                f"{stamp.source_environment} without a transformation and without saying why, and "
-                f"{_required(sync)} {_PULL_FIRST}"
-            )
+        if raw := _raw(stamp, sync):
+            return f"{Badge.NOT}: {raw}, and {_required(sync)} {_PULL_FIRST}"
     return None
+
+
+def raw_in_undo(sync: Sync, settings: Settings, previous: Stamp | None) -> str | None:
+    """Why a previous with this stamp may not be live again, and what to do; None where it may.
+
+    One without a stamp is what live was before the first pull: nobody knows what that was.
+    """
+    if settings.sanitise is not Sanitise.REQUIRED or not asks_live(sync):
+        return None
+    before = f"previous is what {sync.database} was before the first pull, and may well not be sanitised"
+    raw = before if previous is None else _raw(previous, sync)
+    if not raw:
+        return None
+    return (
+        f"{Badge.NOT}: {raw}, and {_required(sync)} To go back, pull an older dump by its `timestamp`, which "
+        f"sanitises it. To make previous live all the same, type {RAW.format(sync.database)!r} in `confirm`."
+    )
+
+
+def _raw(stamp: Stamp, sync: Sync) -> str | None:
+    """What filled a copy with this stamp, where that is raw data that came down; None where it is not."""
+    own = stamp.born_in == stamp.source_environment == sync.environment
+    clean = stamp.state is CopyState.SANITISED and (ways_in(stamp.transformations) or stamp.reason)
+    if own or clean:
+        return None
+    return (
+        f"{stamp.sync} filled {sync.database} from {stamp.dump_key} of {stamp.source_environment} without a "
+        "transformation and without saying why"
+    )
 
 
 _PULL_FIRST = f"See that the pull has a transformation, or says {SAY_NONE}; run the pull, then the push."

@@ -142,7 +142,7 @@ def test_a_pull_that_a_pause_stops_leaves_previous(pushed: Stage) -> None:
         undo = pushed.attempt(PULL)
         undo.run_until("download")
         with undo.session.engine.at_work():
-            undo.session.engine.restore_previous(lambda: None)
+            undo.session.engine.restore_previous(lambda _: None)
         undo.end()
         pushed.settled(OLD_LIVE)
 

@@ -7,11 +7,13 @@ import uuid
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.engines.contract import Holder
 from env_sync.errors import StampUnreadable
+from env_sync.hieradata.settings import Sanitise
 from env_sync.installation import read_plan
 from env_sync.report import Report, Result
 from env_sync.request import Request
@@ -41,6 +43,13 @@ def transforming(subject: Subject) -> None:
     """Skip what cannot be, before anything is made for it."""
     if not CAPABILITIES[subject.dbms].transformation:
         pytest.skip(f"{subject.name} has no transformations that a pull could lose")
+
+
+@pytest.fixture
+def undoing(subject: Subject) -> None:
+    """The same."""
+    if not CAPABILITIES[subject.dbms].previous:
+        pytest.skip(f"{subject.name} has no undo")
 
 
 def pull_without(stage: Stage, **said: object) -> None:
@@ -159,3 +168,41 @@ def test_what_was_sanitised_is_pushed(transforming: None, pushed: Stage) -> None
     pushed.wait_for_another_second()
     assert_goes_out(pushed, push_below(pushed), before)
     pushed.is_settled = False
+
+
+@pytest.mark.probe("an undo to raw rows", engines=["postgresql", "mysql", "files"])
+def test_an_undo_makes_no_raw_rows_live_again(undoing: None, pushed: Stage) -> None:
+    transforms = CAPABILITIES[pushed.subject.dbms].transformation
+    pull_without(pushed)
+    pushed.pull()
+    raw = pushed.read()
+    if transforms:
+        pushed.transformation = None
+        pushed.configure()
+    pushed.pull()
+    now = pushed.read()
+    refused = undo(pushed)
+    assert refused.result is Result.CRITICAL
+    assert "NotSanitised: NOT SANITISED: " in refused.why[0]
+    assert pushed.settled(now)
+    assert undo(pushed, confirm=f"{pushed.database} NOT SANITISED").result is not Result.CRITICAL
+    assert pushed.settled(raw)
+    # What is previous now was sanitised, where it could be: nobody has to be asked.
+    if transforms:
+        assert undo(pushed).result is not Result.CRITICAL
+        assert pushed.settled(now)
+
+
+def undo(stage: Stage, confirm: str = "") -> Report:
+    """An undo in an environment that must sanitise."""
+    session = stage.attempt(PULL).session
+    request = Request(nightly=False, restore_previous=stage.database, ignore_pauses=True, confirm=confirm)
+    session = evolve(
+        session,
+        settings=evolve(session.settings, sanitise=Sanitise.REQUIRED),
+        request=request,
+        group=evolve(session.group, steps=request.steps(session.group)),
+    )
+    attempt = Attempt(stage, session)
+    attempt.run_rest("start_gate")
+    return attempt.end()

@@ -80,7 +80,7 @@ def test_undo_and_undo_again(stage: Stage, dump: Path) -> None:
             engine = stage.engine(run=run, attempt=attempt)
             engine.take_lease(at_most=1)
             with engine.at_work():
-                engine.restore_previous(lambda: None)
+                engine.restore_previous(lambda _: None)
                 made = engine.made_live_by()
             assert made == engine.work.holder
             assert text_of(stage.live) == wanted
@@ -97,10 +97,10 @@ def test_what_was_never_live_is_not_made_live(stage: Stage, dump: Path) -> None:
     shutil.rmtree(stage.previous)
     shutil.move(stage.folder / "copy", stage.previous)
     with engine.at_work(), pytest.raises(PreviousRefused, match="nothing says that it was ever live"):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     shutil.rmtree(stage.previous)
     with engine.at_work(), pytest.raises(NoPrevious, match="no pull has replaced live yet"):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     assert text_of(stage.live) == "new"
 
 
@@ -137,12 +137,12 @@ def test_what_was_not_live_here_is_not_made_live(stage: Stage, dump: Path, why: 
     engine.take_lease(at_most=1)
     before = kernel.identity(stage.live)
     with engine.at_work(), pytest.raises(PreviousRefused, match=f"{why}.*Live is untouched"):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     assert kernel.identity(stage.live) == before
     # As it was, it may.
     write_record(place, place.previous, record)
     with engine.at_work():
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     assert kernel.identity(stage.live) != before
 
 
@@ -280,7 +280,7 @@ def test_killed_anywhere_in_undo(
         killed_at(moment)
         try:
             with engine.at_work():
-                engine.restore_previous(lambda: None)
+                engine.restore_previous(lambda _: None)
         except Killed:
             died = True
         else:

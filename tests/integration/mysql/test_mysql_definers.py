@@ -213,7 +213,7 @@ def test_an_undo_gives_back_what_live_had(stage: Stage) -> None:
     stage.pull(stage.dump(USERS))
     engine = stage.engine(run="undo")
     with working(engine):
-        assert engine.restore_previous(lambda: None).warnings == ()
+        assert engine.restore_previous(lambda _: None).warnings == ()
     stage.run("UPDATE users SET email = 'x'")
     assert stage.run("SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()") == [
         ("app@%",)

@@ -91,10 +91,10 @@ def test_undo_brings_everything_back_and_forth(stage: Stage) -> None:
     for run, expected in (("undo", OLD_OBJECTS), ("redo", NEW_OBJECTS)):
         engine = stage.engine(run=run)
         with working(engine):
-            undone = engine.restore_previous(lambda: None)
+            undone = engine.restore_previous(lambda _: None)
             assert undone.previous_kept
             # A rerun does not change them back.
-            assert engine.restore_previous(lambda: None).unavailable == undone.unavailable
+            assert engine.restore_previous(lambda _: None).unavailable == undone.unavailable
             assert engine.made_live_by() == engine.work.holder
         engine.release_lease()
         assert objects(stage, stage.database) - {"BASE TABLE env_sync_stamp"} == expected - {
@@ -268,7 +268,7 @@ def test_a_swap_that_cannot_be_done_does_not_cost_previous(stage: Stage) -> None
     assert objects(stage, stage.previous) == before
     assert {stage.incoming, f"{stage.database}__replaced"}.isdisjoint(stage.server.databases())
     with working(engine):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
 
 
@@ -291,7 +291,7 @@ def test_a_step_that_ends_before_the_swap_leaves_previous_to_the_clean_up(stage:
     assert objects(stage, stage.previous) == before
     assert replaced not in stage.server.databases()
     with working(engine):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
 
 
@@ -338,15 +338,15 @@ def test_undo_refuses_what_was_not_live(stage: Stage) -> None:
     engine = stage.engine(run="undo")
     with working(engine):
         with pytest.raises(NoPrevious):
-            engine.restore_previous(lambda: None)
+            engine.restore_previous(lambda _: None)
         stage.server.execute(f"CREATE DATABASE `{stage.previous}`")
         with pytest.raises(PreviousRefused, match="does not say that it was ever live"):
-            engine.restore_previous(lambda: None)
+            engine.restore_previous(lambda _: None)
     engine.release_lease()
     stage.pull(stage.dump(NEW))
     stage.server.execute("UPDATE env_sync.was_live SET token = 'another'")
     with working(engine), pytest.raises(PreviousRefused, match="another database"):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     assert objects(stage, stage.database) == NEW_OBJECTS
 
 

@@ -191,7 +191,7 @@ def test_a_server_that_keeps_names_in_lower_case(lower_stage: Stage) -> None:
     assert stage.run("SELECT COUNT(*) FROM users", database=stage.previous) == [(20,)]
     engine = stage.engine(run="undo")
     with working(engine):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     engine.release_lease()
     assert stage.run("SELECT COUNT(*) FROM users") == [(20,)]
     # What it dumps is a dump of the same database.

@@ -59,7 +59,7 @@ def undo(stage: Stage, run: str = UNDO, attempt: str = "1", **options: Any) -> P
     engine = stage.engine(run, attempt=attempt, **options)
     engine.take_lease(at_most=9)
     with engine.at_work():
-        promotion = engine.restore_previous(lambda: None)
+        promotion = engine.restore_previous(lambda _: None)
     with engine.at_work():
         assert not engine.clean_up().live_reopened
         made_by = engine.made_live_by()
@@ -188,7 +188,7 @@ def test_two_at_once_change_them_once(pulled: Stage) -> None:
         barrier.wait()
         try:
             with engines[number].at_work():
-                engines[number].restore_previous(lambda: None)
+                engines[number].restore_previous(lambda _: None)
         except BaseException as error:  # noqa: BLE001 - looked at below
             raised.append(error)
 
@@ -208,14 +208,14 @@ def test_another_run_waits_for_the_lease(pulled: Stage) -> None:
             pulled.engine("env_sync_integration/second").take_lease(at_most=9)
         with pytest.raises(LeaseLost), pulled.engine("env_sync_integration/second").at_work():
             pytest.fail("it went to work without the lease")
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     assert rows(pulled) == 1
 
 
 def test_the_lease_no_longer_says_that_live_is_closed(pulled: Stage) -> None:
     """Else whoever comes next would reopen a live that somebody else closed since."""
     with working(pulled.engine(run=UNDO)) as engine:
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
         assert pulled.query("SELECT live_closed_at FROM lease", "env_sync") == [(None,)]
 
 
@@ -229,7 +229,7 @@ def test_a_lease_that_was_taken_meanwhile_stops_it(pulled: Stage, monkeypatch: p
 
     monkeypatch.setattr(Leases, "close_live", close_and_lose)
     with pytest.raises(LeaseLost), working(pulled.engine(run=UNDO)) as engine:
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     is_as_before(pulled)
 
 
@@ -243,7 +243,7 @@ def undo_and_die(stage: Stage, number: int, *, from_closing: bool = False) -> bo
         engine = stage.engine(run=UNDO)
         with engine.at_work():
             Killer(number, from_closing=from_closing).install()
-            engine.restore_previous(lambda: None)
+            engine.restore_previous(lambda _: None)
             os._exit(0)
 
     child = FORK.Process(target=work)
@@ -300,7 +300,7 @@ def test_live_is_reopened_whatever_is_raised(
 
     monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", fail)
     with working(pulled.engine(run=UNDO)) as engine, pytest.raises(error):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     is_as_before(pulled)
 
 
@@ -311,7 +311,7 @@ def test_live_is_reopened_when_the_session_is_lost(pulled: Stage, monkeypatch: p
 
     monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", lose)
     with pytest.raises(EnvSyncError), working(pulled.engine(run=UNDO)) as engine:
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     is_as_before(pulled)
 
 
@@ -322,13 +322,13 @@ def test_a_crash_of_the_server_leaves_live_whole(pulled: Stage, monkeypatch: pyt
 
     monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", crash)
     with pytest.raises(EnvSyncError), working(pulled.engine(run=UNDO)) as engine:
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     monkeypatch.undo()
     pulled.server.start()
     if is_open(pulled):
         assert rows(pulled) == 500
     with working(pulled.engine(run=UNDO)) as engine:
-        assert engine.restore_previous(lambda: None).previous_kept
+        assert engine.restore_previous(lambda _: None).previous_kept
     assert rows(pulled) == 1
 
 
@@ -429,7 +429,7 @@ def test_one_that_is_replaced_while_live_is_closed_is_refused_and_live_reopened(
 ) -> None:
     comment = comment_on(pulled, "app__previous")
 
-    def replace() -> None:
+    def replace(_: Stamp | None) -> None:
         pulled.server.execute("DROP DATABASE app__previous")
         pulled.server.create_database("app__previous", OWNER)
         put_comment(pulled, "app__previous", comment.text())
@@ -440,7 +440,7 @@ def test_one_that_is_replaced_while_live_is_closed_is_refused_and_live_reopened(
 
 
 def test_last_look_stops_it(pulled: Stage) -> None:
-    def paused() -> None:
+    def paused(_: Stamp | None) -> None:
         raise PauseActive
 
     with working(pulled.engine(run=UNDO)) as engine, pytest.raises(PauseActive):
@@ -452,7 +452,7 @@ def test_a_connection_of_another_environment_is_refused(pulled: Stage) -> None:
     engine = pulled.engine(run=UNDO)
     engine.work = evolve(engine.work, connection=evolve(engine.work.connection, environment="production"))
     with working(engine), pytest.raises(WrongEnvironment, match="belongs to production"):
-        engine.restore_previous(lambda: None)
+        engine.restore_previous(lambda _: None)
     is_as_before(pulled)
 
 

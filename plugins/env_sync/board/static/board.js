@@ -108,7 +108,8 @@ const ACTIONS = {
   },
   undo: async (of, form) => {
     const asked = { restore_previous: of.database };
-    if (form.confirm.value) asked.confirm = form.confirm.value;
+    const confirm = form.raw.value || form.confirm.value;
+    if (confirm) asked.confirm = confirm;
     await call("POST", part(of.environment) + "/runs", asked);
     return "Previous of " + of.database + " is being restored.";
   },

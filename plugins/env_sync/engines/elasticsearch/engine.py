@@ -290,7 +290,7 @@ class ElasticsearchEngine(ClusterEngine):
         self._held.note_step("promote")
         return promote(self._promoting, transformations, last_look)
 
-    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+    def restore_previous(self, last_look: Callable[[Stamp | None], None]) -> Promotion:
         """Not offered: see the capability `previous`."""
         raise NoPrevious(
             f"{self._sync} cannot make previous live again by itself: docs/elasticsearch.md says how the "

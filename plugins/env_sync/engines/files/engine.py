@@ -195,7 +195,7 @@ class FilesEngine(DumpEngine):
         with self._errors(PromoteFailed):
             return promote(self._promoting, transformations, last_look)
 
-    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+    def restore_previous(self, last_look: Callable[[Stamp | None], None]) -> Promotion:
         """Swap live and previous back. See the contract."""
         self.work.check_environment()
         self._held.note_step("restore_previous")

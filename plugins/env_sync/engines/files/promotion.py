@@ -91,7 +91,7 @@ def promote(
     return _finish(work, Promotion(unavailable=0.0, first=False, previous_kept=True, warnings=()))
 
 
-def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotion:
+def restore_previous(work: Promoting, last_look: Callable[[Stamp | None], None]) -> Promotion:
     """Swap live and previous. See `Engine.restore_previous`. Raises OSError for what nobody foresaw."""
     place = work.place
     if (done := _returned_before(work)) is not None:
@@ -104,7 +104,7 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
         )
     before = (identity(place.live), identity(place.previous))
     work.check()
-    last_look()
+    last_look(record.stamp)
     work.hold.check()
     if before != (identity(place.live), identity(place.previous)) or not check_live(place):
         raise PromoteFailed(

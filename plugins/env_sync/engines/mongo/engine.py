@@ -220,7 +220,7 @@ class MongoEngine(DumpEngine):
             self._held.note_step("promote")
             return promote(self._promoting(self._copies), transformations, last_look)
 
-    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+    def restore_previous(self, last_look: Callable[[Stamp | None], None]) -> Promotion:
         """Not offered: see the capability `previous`."""
         raise NoPrevious(
             f"{self._leases.where} has no previous: {self._server.features.product} cannot keep one beside "

@@ -234,7 +234,7 @@ class MySQLEngine(DumpEngine):
             promotion = promote(self._promoting, transformations, last_look)
         return evolve(promotion, warnings=self._held.warnings + promotion.warnings)
 
-    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+    def restore_previous(self, last_look: Callable[[Stamp | None], None]) -> Promotion:
         """Swap live and previous back. See the contract."""
         self.work.check_environment()
         with self._errors(PromoteFailed):

@@ -95,13 +95,13 @@ def promote(
     )
 
 
-def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotion:
+def restore_previous(work: Promoting, last_look: Callable[[Stamp | None], None]) -> Promotion:
     """Swap live and previous. See `Engine.restore_previous`. Raises MySQLError for what nobody foresaw."""
     session, copies = work.hold.session, work.copies
     if (done := _returned_before(work)) is not None:
         return done
     put_back(session, copies)
-    check_previous(work)
+    told = check_previous(work)
     if not exists(session, copies.live):
         raise NoSuchDatabase(
             f"There is no database {work.leases.where}, so {copies.previous} cannot change places with it. "
@@ -111,7 +111,7 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
     if not has_table(session, copies.live):
         make_table(session, copies.live)
     check_replaceable(session, work.server, copies, PromoteFailed)
-    last_look()
+    last_look(told.stamp)
     make_like(session, copies.replaced, copies.live)
     plan = _plan(work, copies.previous, old, undo=True)
     begin(session, plan)

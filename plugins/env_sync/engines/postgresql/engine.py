@@ -290,7 +290,7 @@ class PostgreSQLEngine(DumpEngine):
             self._held.note_step("promote")
             return promote(self._promoting, transformations, last_look)
 
-    def restore_previous(self, last_look: Callable[[], None]) -> Promotion:
+    def restore_previous(self, last_look: Callable[[Stamp | None], None]) -> Promotion:
         """Swap live and previous back. See the contract."""
         self.work.check_environment()
         with self._errors(PromoteFailed):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import evolve
 from psycopg import sql
 
-from env_sync.engines.contract import Promotion
+from env_sync.engines.contract import Promotion, Stamp
 from env_sync.engines.history import Returned, check_was_live, no_previous
 from env_sync.engines.postgresql.database import INVALID, Database, read_database
 from env_sync.engines.postgresql.promotion import (
@@ -27,12 +27,12 @@ BETWEEN = "__swapping"
 """What is live is called so while the two change names; nobody sees it, outside the transaction."""
 
 
-def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotion:
+def restore_previous(work: Promoting, last_look: Callable[[Stamp | None], None]) -> Promotion:
     """Swap live and previous. See `Engine.restore_previous`. Raises psycopg.Error for what nobody foresaw."""
     session, copies = work.hold.session, work.copies
     if (done := _done_before(work)) is not None:
         return done
-    previous, _ = check_previous(work, copies.previous)
+    previous, comment = check_previous(work, copies.previous)
     live = read_database(session, copies.live)
     if live is None:
         raise NoSuchDatabase(
@@ -45,7 +45,7 @@ def restore_previous(work: Promoting, last_look: Callable[[], None]) -> Promotio
     required_role(session, live, roles, work.leases.where)
     required_role(session, previous, roles, f"{copies.previous} on {work.server}")
     wait_for_those_that_stay(work.swap_with(copies.previous))
-    last_look()
+    last_look(comment.stamp)
     unavailable = _swap(work, still_there(work, live), previous)
     work.log.info(
         "%s is what %s was; it was unavailable for %.3f s.", work.leases.where, copies.previous, unavailable
