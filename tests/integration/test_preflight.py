@@ -20,9 +20,11 @@ from attrs import frozen
 from typer.testing import CliRunner
 
 from env_sync.cli import app
+from env_sync.finding import Finding, Level
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import Account, VersityGW
 from tests.integration.postgresql.stage import OWNER, REDACT, SOURCE
+from tests.integration.weaknesses import are_named
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = 'role\'s "secret"'  # of a role on a server of this test alone
@@ -323,6 +325,76 @@ def test_each_thing_that_is_missing_is_found_and_named(
     for problem, wanted in zip(problems, expected, strict=True):
         assert wanted in problem
     assert f"{len(expected)} problems" in said.splitlines()[-1]
+
+
+LEASE_OF_SOMEBODY = """
+REVOKE ALL ON DATABASE env_sync FROM PUBLIC;
+SET ROLE env_sync;
+CREATE TABLE public.lease (database text PRIMARY KEY, run text DEFAULT 'x' CHECK (run <> ''));
+CREATE INDEX ON public.lease (run);
+CREATE FUNCTION public.code() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER code BEFORE INSERT ON public.lease FOR EACH ROW EXECUTE FUNCTION public.code();
+CREATE RULE nothing AS ON DELETE TO public.lease DO INSTEAD NOTHING;
+CREATE TABLE public.below () INHERITS (public.lease);
+ALTER TABLE public.lease ENABLE ROW LEVEL SECURITY;
+GRANT UPDATE (run) ON public.lease TO PUBLIC;
+"""
+
+
+@NEWEST
+def test_each_of_all_weaknesses_is_named(world: World) -> None:
+    """All at once: none hides another."""
+    staging, integration = world.servers["staging"], world.servers["integration"]
+    staging.execute("CREATE DATABASE env_sync OWNER env_sync")
+    staging.execute(LEASE_OF_SOMEBODY, database="env_sync")
+    for statement in (
+        "ALTER ROLE env_sync CREATEROLE",
+        "GRANT pg_read_server_files, pg_execute_server_program TO env_sync",
+        "CREATE ROLE other LOGIN IN ROLE env_sync",
+        "CREATE ROLE between IN ROLE env_sync",
+        "CREATE ROLE hidden LOGIN IN ROLE between",
+        *(
+            f"CREATE DATABASE {name} OWNER other"
+            for name in ("env_sync", "shop__incoming", "shop__previous", "shop__replaced")
+        ),
+        "ALTER DATABASE shop OWNER TO env_sync",
+    ):
+        integration.execute(statement)
+    world.transformation.write_text("ALTER SYSTEM SET log_statement = 'all';")
+    code, problems, _ = world.check()
+    assert code == 1
+    power, lease = "env_sync is an administrator of .*", "env_sync on .*says who may touch which .*"
+    are_named(
+        {
+            "CREATEROLE": f"{power}CREATEROLE",
+            "the server's files": f"{power}member of pg_read_server_files",
+            "the server's programs": f"{power}member of pg_execute_server_program",
+            "a member": "Role other is a member of env_sync",
+            "a member by another": "Role hidden is a member of env_sync",
+            "leases of somebody": f"{lease}The database belongs to other",
+            "incoming in the way": "shop__incoming .*that Env Sync did not make",
+            "previous in the way": "shop__previous .*does not say that it was ever live",
+            "replaced in the way": "shop__replaced .*does not say that it was ever live",
+            "live is our own": "Database shop is env_sync's own",
+            "a transformation of the server": "redact.sql.*ALTER SYSTEM",
+            "a grant on the leases": f"{lease}Rights on the table lease in it are granted to everybody",
+            **{
+                what: f"{lease}Table lease in it has {what}"
+                for what in (
+                    "other columns",
+                    "defaults",
+                    "triggers",
+                    "rules",
+                    "row security",
+                    "a parent, or children",
+                    "constraints",
+                    "other indexes",
+                )
+            },
+        },
+        # Of one server push and pull are told the same.
+        [Finding(Level.PROBLEM, each) for each in dict.fromkeys(problems)],
+    )
 
 
 @NEWEST

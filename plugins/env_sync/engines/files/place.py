@@ -141,38 +141,45 @@ def check_folder(place: Place) -> None:
     Raises ServerUnreachable where there is no root, AccessRefused.
     """
     _check_root(place)
-    for folder in (place.hidden, place.folder, place.records):
-        try:
-            status = folder.lstat()
-        except FileNotFoundError:
-            return
-        except OSError as problem:
-            raise AccessRefused(f"{folder} cannot be looked at: {problem.strerror}.") from None
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            raise AccessRefused(
-                f"{folder} must be a directory of the user of this worker (number {os.geteuid()}) with mode "
-                "0700, for data that is not sanitised yet is kept in it, and it is not. Run all workers of "
-                "this root as one user; if nothing of it is needed, move it away. Nothing was touched."
-            )
-    for file in (place.lock, place.lease, place.at_work):
-        _check_file(file)
+    folders, files = (place.hidden, place.folder, place.records), (place.lock, place.lease, place.at_work)
+    against = (*map(_against_folder, folders), *map(_against_file, files))
+    if found := [each for each in against if each]:
+        raise AccessRefused(" ".join(found))
 
 
-def _check_file(file: Path) -> None:
-    """Raises AccessRefused where a file that says who may touch live is not ours alone."""
+def _against_folder(folder: Path) -> str | None:
+    """Why raw data must not be kept below a folder; None where it may, or where there is none."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        return f"{folder} cannot be looked at: {problem.strerror}."
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+        return None
+    return (
+        f"{folder} must be a directory of the user of this worker (number {os.geteuid()}) with mode "
+        "0700, for data that is not sanitised yet is kept in it, and it is not. Run all workers of "
+        "this root as one user; if nothing of it is needed, move it away. Nothing was touched."
+    )
+
+
+def _against_file(file: Path) -> str | None:
+    """Why a file that says who may touch live is not used; None where it is ours alone, or not there."""
     try:
         status = file.lstat()
     except FileNotFoundError:
-        return
+        return None
     except OSError as problem:
-        raise AccessRefused(f"{file} cannot be looked at: {problem.strerror}.") from None
+        return f"{file} cannot be looked at: {problem.strerror}."
     plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-    if not plain or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise AccessRefused(
-            f"{file} must be a file of the user of this worker (number {os.geteuid()}) that nobody else may "
-            "write to and that has one name, for it says who may touch live, and it is not. It was neither "
-            "read nor written. Find out who made it; while no sync runs, remove it."
-        )
+    if plain and status.st_uid == os.geteuid() and not status.st_mode & 0o022:
+        return None
+    return (
+        f"{file} must be a file of the user of this worker (number {os.geteuid()}) that nobody else may "
+        "write to and that has one name, for it says who may touch live, and it is not. It was neither "
+        "read nor written. Find out who made it; while no sync runs, remove it."
+    )
 
 
 def check_live(place: Place) -> bool:

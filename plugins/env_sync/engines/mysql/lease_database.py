@@ -48,12 +48,12 @@ def check_ours(session: Session, database: str) -> None:
         raise NameRefused(refusal(session, database, found))
 
 
-def refusal(session: Session, database: str, found: Sequence[str]) -> str:
-    """What to say where something speaks against it."""
-    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+def refusal(session: Session, database: str, found: Sequence[str], shown: int = SHOWN) -> str:
+    """What to say where something speaks against it; `shown` is of how much at most."""
+    more = f"; and {len(found) - shown} more" if len(found) > shown else ""
     return (
         f"Database {database} on {session.where}, in which Env Sync keeps who may touch which database, is "
-        f"not Env Sync's alone: {'; '.join(found[:SHOWN])}{more}. It was neither read nor written. Take "
+        f"not Env Sync's alone: {'; '.join(found[:shown])}{more}. It was neither read nor written. Take "
         "those rights away. Where Env Sync did not make what is there, drop it as well, while no sync runs "
         f"(DROP DATABASE {quoted(database)}): it is made anew. Or name another in lease_database of the "
         "connection's extra."

@@ -56,7 +56,7 @@ def look_at_leases(session: Session, server: Server) -> Iterator[Finding]:
     """Whether the database of the leases is ours alone."""
     try:
         if found := tuple(strangers(session, server.lease_database)):
-            yield problem(refusal(session, server.lease_database, found))
+            yield problem(refusal(session, server.lease_database, found, len(found)))
     except AccessRefused as refused:
         yield problem(str(refused))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pymysql
@@ -19,7 +19,7 @@ from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_withou
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.preflight import look_at_needed, look_at_rights
 from env_sync.engines.mysql.reading import reading
-from env_sync.engines.mysql.replaceable import check_replaceable
+from env_sync.engines.mysql.replaceable import check_not_referred_to, check_whose
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, clock, exists
 from env_sync.engines.mysql.stamp import read_told
@@ -153,10 +153,7 @@ def look_at_pull(
         for copy in (copies.incoming, copies.outgoing):
             findings += _strangers(session, server, copies.live, copy)
         findings += _leftovers(session, server, copies)
-        try:
-            check_replaceable(session, server, copies, PromoteFailed)
-        except (NameRefused, PromoteFailed) as refused:
-            findings.append(problem(str(refused)))
+        findings += _replaceable(session, server, copies)
         there = exists(session, copies.live)
         if there:
             size = int(session.value(_SIZE, [copies.live]) or 0)
@@ -228,6 +225,20 @@ def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterat
         check_no_strangers(session, server, live, (copy,))
     except NameRefused as refused:
         yield problem(str(refused))
+
+
+def _replaceable(session: Session, server: Server, copies: Copies) -> Iterator[Finding]:
+    """What would stop the swap, each by itself: one that is found hides no other."""
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: check_whose(session, server, copies, copies.previous),
+        lambda: check_whose(session, server, copies, copies.replaced),
+        lambda: check_not_referred_to(session, server, copies, PromoteFailed),
+    )
+    for look in looks:
+        try:
+            look()
+        except (NameRefused, PromoteFailed) as refused:
+            yield problem(str(refused))
 
 
 def _leftovers(session: Session, server: Server, copies: Copies) -> Iterator[Finding]:

@@ -38,10 +38,27 @@ def check_replaceable(session: Session, server: Server, copies: Copies, error: t
     Raises NameRefused where previous, or where it would go, is not ours; `error` where other databases refer
     to live; MySQLError.
     """
+    check_previous(session, server, copies)
+    check_replaced(session, server, copies)
+    check_not_referred_to(session, server, copies, error)
+
+
+def check_previous(session: Session, server: Server, copies: Copies) -> None:
+    """Raises NameRefused where what has the name of previous is not ours; MySQLError."""
     if exists(session, copies.previous) and not is_ours(session, copies.previous):
         raise _refused(server, copies.previous)
+
+
+def check_replaced(session: Session, server: Server, copies: Copies) -> None:
+    """Raises NameRefused where what has the name of replaced was never previous; MySQLError."""
     if exists(session, copies.replaced) and not was_previous(session, copies.replaced):
         raise _refused(server, copies.replaced)
+
+
+def check_not_referred_to(
+    session: Session, server: Server, copies: Copies, error: type[EnvSyncError]
+) -> None:
+    """Raises `error` where other databases refer to live; MySQLError."""
     # A key follows the table that it refers to: to previous, which the next pull could then not drop.
     keys = _keys_of_others(session, copies)
     if keys:

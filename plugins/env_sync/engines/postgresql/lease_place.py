@@ -105,9 +105,9 @@ def table_is_there(session: Session) -> bool:
 
 
 def against_table(session: Session) -> str | None:
-    """Why the table is not used; None where it is as we make it, or where there is none."""
+    """Why the table is not used, all of it; None where it is as we make it, or where there is none."""
     rows = session.execute(_TABLE)
-    return next(_differences(*rows[0]), None) if rows else None
+    return " ".join(_differences(*rows[0])) or None if rows else None
 
 
 def _granted(what: str, roles: list[str]) -> str:

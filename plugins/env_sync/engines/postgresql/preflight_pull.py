@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -21,7 +21,6 @@ from env_sync.engines.postgresql.privileges import read_privileges
 from env_sync.engines.postgresql.promotion import required_role
 from env_sync.engines.postgresql.reading import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
-from env_sync.engines.postgresql.replaced import check_replaceable_previous
 from env_sync.engines.postgresql.replication import check_not_replicated, publications
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.sanitising import as_transformations, read_transformations
@@ -127,12 +126,19 @@ def _owner(pulling: Pulling, live: Database | None, roles: Roles) -> Iterator[Fi
 
 
 def _live(pulling: Pulling, session: Session, live: Database, roles: Roles) -> Iterator[Finding]:
-    try:
-        required_role(session, live, roles, pulling.where)
-        check_replaceable_previous(session, pulling.server, pulling.copies)
-        check_not_replicated(session, pulling.server, pulling.copies)
-    except (AccessRefused, ContentRefused, NameRefused) as refused:
-        yield problem(str(refused))
+    server, copies = pulling.server, pulling.copies
+    # Each by itself: one that is found hides no other.
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: required_role(session, live, roles, pulling.where),
+        lambda: check_names(session, server, copies, (copies.replaced,)),
+        lambda: check_names(session, server, copies, (copies.previous,)),
+        lambda: check_not_replicated(session, server, copies),
+    )
+    for look in looks:
+        try:
+            look()
+        except (AccessRefused, ContentRefused, NameRefused) as refused:
+            yield problem(str(refused))
     if live.connection_limit == INVALID:
         yield problem(f"{pulling.where} is the rest of a DROP DATABASE that did not end.", "Drop it.")
     elif not live.open and _closed_by_us(pulling):
