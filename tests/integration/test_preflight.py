@@ -353,6 +353,10 @@ def test_each_of_all_weaknesses_is_named(world: World) -> None:
         "CREATE ROLE other LOGIN IN ROLE env_sync",
         "CREATE ROLE between IN ROLE env_sync",
         "CREATE ROLE hidden LOGIN IN ROLE between",
+        "CREATE ROLE replicates LOGIN REPLICATION",
+        "CREATE ROLE runs LOGIN IN ROLE pg_execute_server_program",
+        "CREATE ROLE gives LOGIN",
+        "GRANT env_sync TO gives WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
         *(
             f"CREATE DATABASE {name} OWNER other"
             for name in ("env_sync", "shop__incoming", "shop__previous", "shop__replaced")
@@ -361,8 +365,15 @@ def test_each_of_all_weaknesses_is_named(world: World) -> None:
     ):
         integration.execute(statement)
     world.transformation.write_text("ALTER SYSTEM SET log_statement = 'all';")
-    code, problems, _ = world.check()
+    code, problems, said = world.check()
     assert code == 1
+    [could] = re.findall(r"note: These roles can read what is not sanitised yet .*", said)
+    for name, by in (
+        ("replicates", "REPLICATION"),
+        ("runs", "membership in pg_execute_server_program"),
+        ("gives", "ADMIN OPTION on env_sync"),
+    ):
+        assert f"{name} (by {by}" in could
     power, lease = "env_sync is an administrator of .*", "env_sync on .*says who may touch which .*"
     are_named(
         {

@@ -139,9 +139,9 @@ def test_undo_keeps_foreign_keys_that_both_copies_call_the_same(
             with monkeypatch.context() as patched, working(engine):
                 patched.setattr(promotion_module, "rename", killed)
                 with pytest.raises(KilledHere):
-                    engine.restore_previous(lambda: None)
+                    engine.restore_previous(lambda _: None)
         with working(engine):
-            assert engine.restore_previous(lambda: None).previous_kept
+            assert engine.restore_previous(lambda _: None).previous_kept
         engine.release_lease()
         assert stage.run("SELECT id FROM users") == [(generation,)]
         assert foreign_keys(stage) == both
@@ -306,7 +306,7 @@ def test_what_was_never_previous_is_not_dropped_in_its_place(stage: Stage) -> No
     with working(engine):
         engine.clean_up()
         with pytest.raises(NameRefused, match=replaced):
-            engine.restore_previous(lambda: None)
+            engine.restore_previous(lambda _: None)
         with pytest.raises(NameRefused, match=replaced):
             engine.restore(stage.dump(NEW))
     assert objects(stage, replaced) == {f"BASE TABLE {one}" for one in tables}
@@ -327,7 +327,7 @@ def test_keys_of_other_databases_that_would_follow_live_to_previous_stop_a_pull(
         stage.server.execute(f"CREATE TABLE other.notes (whose int, {key})")
         undo = stage.engine(run="undo")
         with working(undo), pytest.raises(PromoteFailed, match=r"of_users of other\.notes"):
-            undo.restore_previous(lambda: None)
+            undo.restore_previous(lambda _: None)
         assert stage.run("SELECT id FROM users") == [(1,)]
     finally:
         stage.server.execute("DROP DATABASE other")

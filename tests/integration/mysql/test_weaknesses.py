@@ -30,6 +30,13 @@ GRANTS = {
     "guesses": "INDEX ON `%`.*",
 }
 
+WATCHING = {
+    "acts": "SET USER ON *.*",
+    "proxy": "USAGE ON *.*",
+    "sees": "PROCESS ON *.*",
+    "files": "FILE ON *.*",
+}
+
 
 @pytest.mark.probe("a right that reaches the copies")
 @pytest.mark.probe("leases that somebody else made or may change")
@@ -49,6 +56,12 @@ def test_each_of_all_weaknesses_is_named(stage: Stage) -> None:
         f"CREATE TABLE more (id int, FOREIGN KEY refer (id) REFERENCES `{live}`.users (id))",
         database="refers",
     )
+    for name, grant in WATCHING.items():
+        server.create_account(name, SECRET, grant)
+    server.execute(
+        "REPLACE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, Grantor) "
+        "VALUES ('%', 'proxy', '%', 'env_sync', '')"
+    )
     for name, grant in GRANTS.items():
         server.create_account(name, SECRET, grant.format(live))
     elsewhere = stage.transformation("DELETE FROM refers.more;", "elsewhere.sql")
@@ -66,6 +79,10 @@ def test_each_of_all_weaknesses_is_named(stage: Stage) -> None:
         {
             "CREATE USER": r"problem: .*env_sync is an administrator of .*\(CREATE USER ON",
             **{name: reader(name) for name in GRANTS if name != "dev"},
+            "acts as anybody": r"problem: .*acts@% \(by SET USER\).*can read what is put into a copy",
+            "logs in for us": r"problem: .*proxy@% \(by PROXY\).*can read what is put into a copy",
+            "sees statements": r"note: .*sees@% \(by PROCESS\).*may see rows",
+            "reads files": r"note: .*files@% \(by FILE\).*may see rows",
             "dev writes leases": rf"{lease}dev@% by a grant ON `env%`",
             "guesses writes leases": rf"{lease}guesses@% by a grant ON `%`",
             "a trigger": f"{lease}trigger on_lease on lease is there",
@@ -88,6 +105,8 @@ def test_each_of_all_weaknesses_is_named(stage: Stage) -> None:
         },
         looked,
     )
+    # Dropping the account leaves this.
+    server.execute("DELETE FROM mysql.proxies_priv WHERE User = 'proxy'")
 
 
 def found(stage: Stage, file: Path) -> list[Finding]:

@@ -19,11 +19,11 @@ from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_withou
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.preflight import look_at_needed, look_at_rights
 from env_sync.engines.mysql.reading import reading
-from env_sync.engines.mysql.replaceable import check_not_referred_to, check_whose
+from env_sync.engines.mysql.replaceable import check_not_referred_to, check_previous, check_replaced
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, clock, exists
 from env_sync.engines.mysql.stamp import read_told
-from env_sync.engines.mysql.watchers import check_watchers, raw_log, watchers
+from env_sync.engines.mysql.watchers import raw_log, told_of_onlookers, told_of_readers, watchers
 from env_sync.engines.mysql.whose import check_no_strangers, is_copy
 from env_sync.errors import AccessRefused, DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
 from env_sync.finding import Finding, note, problem
@@ -209,15 +209,19 @@ def _readers(session: Session, copy: str, action: str) -> Iterator[Finding]:
 
 
 def _watchers(session: Session, server: Server, *, transformed: bool) -> Iterator[Finding]:
+    """All who could see rows of a copy: those who stop a pull hide none of those who are a warning."""
     try:
-        warnings = check_watchers(session, server, PromoteFailed)
-        yield from watchers(session, server).readers.findings(server.connection)
-    except (AccessRefused, PromoteFailed) as refused:
+        found = watchers(session, server)
+    except AccessRefused as refused:
         yield problem(str(refused))
         return
+    if readers := found.readers.refused:
+        yield problem(told_of_readers(found.readers, server, len(readers)))
+    yield from found.readers.findings(server.connection)
+    if onlookers := found.onlookers.refused:
+        yield note(told_of_onlookers(found.onlookers, server, len(onlookers)))
     if transformed:
-        warnings += raw_log(session, server)
-    yield from map(note, warnings)
+        yield from map(note, raw_log(session, server))
 
 
 def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterator[Finding]:
@@ -230,8 +234,8 @@ def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterat
 def _replaceable(session: Session, server: Server, copies: Copies) -> Iterator[Finding]:
     """What would stop the swap, each by itself: one that is found hides no other."""
     looks: tuple[Callable[[], object], ...] = (
-        lambda: check_whose(session, server, copies, copies.previous),
-        lambda: check_whose(session, server, copies, copies.replaced),
+        lambda: check_previous(session, server, copies),
+        lambda: check_replaced(session, server, copies),
         lambda: check_not_referred_to(session, server, copies, PromoteFailed),
     )
     for look in looks:

@@ -14,7 +14,7 @@ from env_sync.engines.accepted import RAW_LOG, accepts
 from env_sync.engines.mysql.grants import IS_ADMINISTRATOR, asking_for_grants, own_accounts
 from env_sync.engines.mysql.patterns import covers
 from env_sync.engines.mysql.session import Server, Session
-from env_sync.engines.readers import Reader, Readers, accepted_by, advice, listed
+from env_sync.engines.readers import SHOWN, Reader, Readers, accepted_by, advice, listed
 from env_sync.errors import EnvSyncError
 
 COLUMNS: Mapping[str, str] = {
@@ -64,18 +64,25 @@ def check_watchers(session: Session, server: Server, error: type[EnvSyncError]) 
     """
     found = watchers(session, server)
     if found.readers.refused:
-        raise error(
-            f"{listed(found.readers.refused)} can read what is put into a copy on {server} before it is "
-            f"sanitised, in the binary log or as somebody else. {advice(server.connection)} A replica's "
-            "account may. Live is untouched."
-        )
-    if not found.onlookers.refused:
-        return ()
-    warning = (
-        f"{listed(found.onlookers.refused)} may see rows on {server} before they are sanitised, in "
+        raise error(f"{told_of_readers(found.readers, server, SHOWN)} Live is untouched.")
+    return (told_of_onlookers(found.onlookers, server, SHOWN),) if found.onlookers.refused else ()
+
+
+def told_of_readers(readers: Readers, server: Server, shown: int) -> str:
+    """Who reads what is put into a copy; at most so many of them."""
+    return (
+        f"{listed(readers.refused, shown)} can read what is put into a copy on {server} before it is "
+        f"sanitised, in the binary log or as somebody else. {advice(server.connection)} A replica's "
+        "account may."
+    )
+
+
+def told_of_onlookers(onlookers: Readers, server: Server, shown: int) -> str:
+    """Who may see some of it by chance."""
+    return (
+        f"{listed(onlookers.refused, shown)} may see rows on {server} before they are sanitised, in "
         f"statements or files. {advice(server.connection)}"
     )
-    return (warning,)
 
 
 def raw_log(session: Session, server: Server) -> tuple[str, ...]:
