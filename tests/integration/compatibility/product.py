@@ -52,6 +52,8 @@ from env_sync.store.requests import Requests, Tuning
 
 ENGINES = (postgresql_engine, mysql_engine, mongo_engine, files_engine, elasticsearch_engine)
 """Imported once for all jobs: a step that imports its engine by itself takes a second more."""
+TABLE_WAIT = 5.0
+"""Seconds for which a step waits for the lock of a root's leases, which a step that waits itself may hold."""
 BETWEEN_ATTEMPTS = 0.2
 """Seconds between two tries of a clean-up, which is tried again while a server still ends killed sessions."""
 
@@ -81,6 +83,7 @@ def prepare(job: Mapping[str, Any]) -> None:
 def _warm_up(job: Mapping[str, Any]) -> None:
     """Have imported, compiled and generated what every step would by itself: half a second each time."""
     finish.BETWEEN_ATTEMPTS = BETWEEN_ATTEMPTS
+    files_lease.TABLE_WAIT = TABLE_WAIT
     s3._requests = _kept_requests
     for group in read_plan(job["environment"]).groups:
         if isinstance(group.sync, Sync):

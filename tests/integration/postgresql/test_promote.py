@@ -25,6 +25,7 @@ from env_sync.errors import (
     WrongEnvironment,
 )
 from env_sync.finding import Level
+from tests.integration.postgresql.kept_incoming import keep_incoming
 from tests.integration.postgresql.stage import (
     OWNER,
     READER,
@@ -186,11 +187,7 @@ def rows_if_open(stage: Stage) -> int:
 
 def test_clean_up_reopens_live_after_a_kill_at_any_statement(sanitised: Stage) -> None:
     server = sanitised.server
-    [(stamp,)] = sanitised.query(
-        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'app__incoming'",
-        "postgres",
-    )
-    server.execute("CREATE DATABASE kept TEMPLATE app__incoming")
+    kept = keep_incoming(sanitised)
     reopened = 0
     for number in strides("promote and a clean-up", STRIDE):
         sanitised.engine().take_lease(at_most=9)
@@ -209,13 +206,7 @@ def test_clean_up_reopens_live_after_a_kill_at_any_statement(sanitised: Stage) -
             break
         assert rows(sanitised) == 1
         assert done.incoming_dropped
-        server.execute("CREATE DATABASE app__incoming TEMPLATE kept OWNER env_sync")
-        server.execute("REVOKE ALL ON DATABASE app__incoming FROM PUBLIC")
-        with server.connect() as connection:
-            text = psycopg.sql.SQL("COMMENT ON DATABASE app__incoming IS {}").format(
-                psycopg.sql.Literal(stamp)
-            )
-            connection.execute(text)
+        kept.put_back()
     assert reopened >= 3
 
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from env_sync.cancellation import Cancellation
@@ -19,6 +18,7 @@ from env_sync.engines.postgresql.session import Session
 from env_sync.errors import Cancelled, EnvSyncError, ProofMissing, ServerUnreachable, TransformationFailed
 from env_sync.hieradata.settings import IndexesAfterTransformation
 from sandbox.process import wait_for
+from tests.integration.postgresql.kept_incoming import keep_incoming
 from tests.integration.postgresql.stage import OWNER, SECRET, SOURCE, Stage, said, working
 from tests.sweep import strides
 
@@ -341,25 +341,12 @@ def die_at(stage: Stage, number: int) -> bool:
     return child.exitcode != 0
 
 
-def put_back(stage: Stage, stamp: str) -> None:
-    """A raw incoming once more, as it was when `kept` was made of it."""
-    stage.server.drop_database(stage.incoming)
-    stage.server.execute(f"CREATE DATABASE {stage.incoming} TEMPLATE kept OWNER env_sync")
-    stage.server.execute(f"REVOKE ALL ON DATABASE {stage.incoming} FROM PUBLIC")
-    comment = psycopg.sql.SQL("COMMENT ON DATABASE app__incoming IS {}").format(psycopg.sql.Literal(stamp))
-    stage.server.execute(comment)
-
-
 @pytest.mark.slow
 def test_after_a_kill_at_any_statement_a_proof_means_all_indexes_and_a_rerun_is_whole(stage: Stage) -> None:
     wanted, everything = made(stage)
     stage = restored(stage)
     file = stage.folder / "redact.sql"
-    [(stamp,)] = stage.query(
-        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'app__incoming'",
-        "postgres",
-    )
-    stage.server.execute(f"CREATE DATABASE kept TEMPLATE {stage.incoming}")
+    kept = keep_incoming(stage)
     states: list[CopyState] = []
     for number in strides("sanitise with waiting indexes", STRIDE):
         if not die_at(stage, number):
@@ -385,7 +372,7 @@ def test_after_a_kill_at_any_statement_a_proof_means_all_indexes_and_a_rerun_is_
                 engine.restore(stage.dump)
                 assert engine.sanitise([file]).state is CopyState.SANITISED
                 assert stage.query(INDEXES, stage.incoming) == wanted
-        put_back(stage, stamp)
+        kept.put_back()
     assert set(states) == set(CopyState) - {CopyState.RESTORING}
     assert states == sorted(states, key=list(CopyState).index)
     assert names(stage) == everything
