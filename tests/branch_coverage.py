@@ -23,7 +23,9 @@ from coverage import Coverage
 BASELINE = Path(__file__).with_suffix(".json")
 ROOT = Path(__file__).parents[1]
 PACKAGE = "plugins/env_sync"
-SLACK = 0.5
+BY_SERVERS = ("engines/", "store", "board")
+"""How packages begin whose tests need servers: without those, what they take of them says nothing."""
+SLACK = 1.0
 """Percentage points by which two runs of the same code may differ: which of two ends a wait is chance."""
 
 
@@ -57,6 +59,11 @@ def by_package(files: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Branches]
             taken=sums[name].taken + summary["covered_branches"],
         )
     return dict(sorted(sums.items()))
+
+
+def has_bound(package: str, suites: str) -> bool:
+    """Whether a package may take no less of its branches in these suites than before."""
+    return "integration" in suites.split() or not package.startswith(BY_SERVERS)
 
 
 def too_low(found: Mapping[str, Branches], baseline: Mapping[str, float]) -> list[str]:
@@ -93,7 +100,9 @@ def main(arguments: list[str]) -> int:
     found = measured()
     baselines = json.loads(BASELINE.read_text())
     if "--update" in arguments:
-        baselines[suites] = {name: round(each.percent, 1) for name, each in found.items()}
+        baselines[suites] = {
+            name: round(each.percent, 1) for name, each in found.items() if has_bound(name, suites)
+        }
         BASELINE.write_text(json.dumps(baselines, indent=2) + "\n")
     baseline = baselines.get(suites, {})
     sys.stdout.write("\n".join(table(found, baseline)) + "\n")

@@ -17,6 +17,7 @@ from tests.branch_coverage import (
     SLACK,
     Branches,
     by_package,
+    has_bound,
     package_of,
     table,
     too_low,
@@ -60,6 +61,13 @@ def test_less_than_before_is_told() -> None:
         "b             100     80   80.0",
         "new            10      0    0.0",
     ]
+
+
+def test_what_servers_test_has_no_bound_without_them() -> None:
+    assert has_bound("steps", "unit")
+    assert has_bound("engines", "unit")
+    assert not has_bound("engines/mysql", "unit dags")
+    assert has_bound("engines/mysql", "unit dags integration")
 
 
 def without_coverage(file: Path) -> dict[str, str]:
