@@ -7,7 +7,7 @@ import pytest
 from env_sync.report import Result
 from tests.integration.compatibility.scene import Scene
 from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, PUSH
-from tests.sweep import sample
+from tests.sweep import draw
 
 GROUPS = (PUSH, PULL)
 KILLS, KILLS_OF_PROMOTE = 3, 5
@@ -44,7 +44,7 @@ def test_a_killed_step_is_run_again_by_the_other(scene: Scene, name: str) -> Non
 def test_a_killed_step_is_put_right_by_the_report_of_the_other(scene: Scene, name: str) -> None:
     scene.count(name)
     moments = [(step, moment) for step in scene.steps(name) for moment in scene.moments(name, step)]
-    for step, moment in sample(f"{scene.prepared.name}, reports of {name}", moments, REPORTS[name]):
+    for step, moment in draw(f"{scene.prepared.name}, reports of {name}", moments, REPORTS[name]):
         relay = scene.relay(name)
         relay.until(scene.first, step)
         relay.kill(scene.first, step, moment)

@@ -8,7 +8,7 @@ from env_sync.report import Result
 from tests.integration.compatibility.scene import UNDO, Relay, Scene
 from tests.integration.conformance.stage import BUCKET, NEW_LIVE, OLD_LIVE, PULL
 from tests.integration.conformance.subject import SOURCE, TARGET
-from tests.sweep import sample
+from tests.sweep import draw
 
 KILLS = 3
 """At how many moments an undo is killed before it is done."""
@@ -50,7 +50,7 @@ def what_was_live_comes_back(scene: Scene) -> None:
     undo.rest(scene.first, "start_gate")
     undo.ends_well(scene.first)
     scene.stage.settled(OLD_LIVE)
-    moments = sample(f"{scene.prepared.name}, reports of an undo", scene.moments(UNDO, "promote"), REPORTS)
+    moments = draw(f"{scene.prepared.name}, reports of an undo", scene.moments(UNDO, "promote"), REPORTS)
     for moment in moments:
         undo = scene.undo()
         undo.must(scene.first, "start_gate")

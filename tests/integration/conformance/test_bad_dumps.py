@@ -19,6 +19,8 @@ from tests.integration.conformance.stage import (
 from tests.integration.conformance.subject import SOURCE, TARGET, Reading
 from tests.sweep import sample
 
+SOMEWHERE = ("cut at ", "flipped at ", "a tar cut at ")
+"""How the names of dumps begin that differ by the place of their damage alone."""
 OTHER = "somebody_elses"
 IN_A_BUCKET = ("postgresql", "mysql", "mongo", "files")
 """The engines whose dumps are files in a bucket."""
@@ -56,8 +58,11 @@ def other(stage: Stage) -> bytes:
 def test_dumps_that_are_wrong(stage: Stage, good: bytes, other: bytes) -> None:
     dumps = stage.subject.bad_dumps(good, other)
     assert len(dumps) > 15
-    for name in sample(f"wrong dumps, {stage.subject.name}", list(dumps), 8):
-        bad = dumps[name]
+    damaged = [name for name in dumps if name.startswith(SOMEWHERE)]
+    left_out = {*damaged} - {*sample(f"damaged dumps, {stage.subject.name}", damaged, 5)}
+    for name, bad in dumps.items():
+        if name in left_out:
+            continue
         stage.put_dump(bad.content)
         report = stage.do(PULL)
         assert report.result is Result.CRITICAL, name
