@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from attrs import frozen
+
+from env_sync.errors import EnvSyncError
 
 
 class Level(StrEnum):
@@ -48,3 +51,12 @@ def problem(what: str, fix: str = "") -> Finding:
 def note(what: str, fix: str = "") -> Finding:
     """A finding that would stop nothing."""
     return Finding(Level.NOTE, what, fix)
+
+
+def problems(*looks: Callable[[], object], refusals: tuple[type[EnvSyncError], ...]) -> Iterator[Finding]:
+    """A problem for each look that raises one of `refusals`: one that is found hides no other."""
+    for look in looks:
+        try:
+            look()
+        except refusals as refused:
+            yield problem(str(refused))

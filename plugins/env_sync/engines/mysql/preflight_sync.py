@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pymysql
@@ -26,7 +26,7 @@ from env_sync.engines.mysql.stamp import read_told
 from env_sync.engines.mysql.watchers import raw_log, told_of_onlookers, told_of_readers, watchers
 from env_sync.engines.mysql.whose import check_no_strangers, is_copy
 from env_sync.errors import AccessRefused, DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
-from env_sync.finding import Finding, note, problem
+from env_sync.finding import Finding, note, problem, problems
 from env_sync.postprocess.postprocess import Postprocess
 from env_sync.redact import names_in
 
@@ -153,7 +153,12 @@ def look_at_pull(
         for copy in (copies.incoming, copies.outgoing):
             findings += _strangers(session, server, copies.live, copy)
         findings += _leftovers(session, server, copies)
-        findings += _replaceable(session, server, copies)
+        findings += problems(
+            lambda: check_previous(session, server, copies),
+            lambda: check_replaced(session, server, copies),
+            lambda: check_not_referred_to(session, server, copies, PromoteFailed),
+            refusals=(NameRefused, PromoteFailed),
+        )
         there = exists(session, copies.live)
         if there:
             size = int(session.value(_SIZE, [copies.live]) or 0)
@@ -229,20 +234,6 @@ def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterat
         check_no_strangers(session, server, live, (copy,))
     except NameRefused as refused:
         yield problem(str(refused))
-
-
-def _replaceable(session: Session, server: Server, copies: Copies) -> Iterator[Finding]:
-    """What would stop the swap, each by itself: one that is found hides no other."""
-    looks: tuple[Callable[[], object], ...] = (
-        lambda: check_previous(session, server, copies),
-        lambda: check_replaced(session, server, copies),
-        lambda: check_not_referred_to(session, server, copies, PromoteFailed),
-    )
-    for look in looks:
-        try:
-            look()
-        except (NameRefused, PromoteFailed) as refused:
-            yield problem(str(refused))
 
 
 def _leftovers(session: Session, server: Server, copies: Copies) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -37,7 +37,7 @@ from env_sync.errors import (
     ToolMissing,
     TransformationFailed,
 )
-from env_sync.finding import Finding, note, problem
+from env_sync.finding import Finding, note, problem, problems
 from env_sync.postprocess.postprocess import Postprocess
 
 
@@ -127,18 +127,13 @@ def _owner(pulling: Pulling, live: Database | None, roles: Roles) -> Iterator[Fi
 
 def _live(pulling: Pulling, session: Session, live: Database, roles: Roles) -> Iterator[Finding]:
     server, copies = pulling.server, pulling.copies
-    # Each by itself: one that is found hides no other.
-    looks: tuple[Callable[[], object], ...] = (
+    yield from problems(
         lambda: required_role(session, live, roles, pulling.where),
         lambda: check_names(session, server, copies, (copies.replaced,)),
         lambda: check_names(session, server, copies, (copies.previous,)),
         lambda: check_not_replicated(session, server, copies),
+        refusals=(AccessRefused, ContentRefused, NameRefused),
     )
-    for look in looks:
-        try:
-            look()
-        except (AccessRefused, ContentRefused, NameRefused) as refused:
-            yield problem(str(refused))
     if live.connection_limit == INVALID:
         yield problem(f"{pulling.where} is the rest of a DROP DATABASE that did not end.", "Drop it.")
     elif not live.open and _closed_by_us(pulling):
