@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.imports import imported, strings
+from tests.parameters import parameters_of
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED_FROM = (ROOT, ROOT / "plugins")
@@ -56,7 +57,7 @@ def changed_files(since: str) -> frozenset[Path]:
 def select(items: Iterable[pytest.Item], changed: frozenset[Path]) -> Iterator[pytest.Item]:
     """The tests that a change of these files can affect."""
     for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
+        params = parameters_of(item)
         if is_affected(item.path, engine_of(item.path, str(params.get("subject", ""))), changed):
             yield item
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
+from tests.parameters import parameters_of
+
 FIXTURES: Mapping[str, str] = {
     "postgresql15": "postgresql-15",
     "mariadb": "mariadb",
@@ -34,7 +36,7 @@ def servers_needed(items: Iterable[pytest.Item]) -> list[str]:
     for item in items:
         if item.nodeid.startswith(WHOLE):
             return list(EVERYTHING)
-        subject = str(getattr(getattr(item, "callspec", None), "params", {}).get("subject", ""))
+        subject = str(parameters_of(item).get("subject", ""))
         needed |= {part for name, part in FIXTURES.items() if name in getattr(item, "fixturenames", ())}
         needed |= {part for name, part in SUBJECTS.items() if subject.startswith(name)}
     return [part for part in EVERYTHING if part in needed]

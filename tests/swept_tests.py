@@ -8,12 +8,12 @@ together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any
 
 import pytest
 
+from tests.parameters import parameters_of
 from tests.sweep import draw
 
 MARK = "sweep"
@@ -23,7 +23,7 @@ PLAIN = (str, int, float, Enum, type(None))
 def sweep_over(items: Sequence[pytest.Item], fixture: str, at_most: int) -> None:
     """Make a sweep of each test that a fixture of this name is a parameter of, over its values."""
     for item in items:
-        if fixture in _parameters(item):
+        if fixture in parameters_of(item):
             item.add_marker(pytest.mark.sweep(fixture, at_most=at_most))
 
 
@@ -51,7 +51,7 @@ def drawn(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 def _sweep_of(item: pytest.Item, swept: Sequence[str]) -> str:
     """What all items of a sweep have in common: the function, and the values of its other parameters."""
-    params = _parameters(item)
+    params = parameters_of(item)
     if not {*swept} <= {*params}:
         raise pytest.UsageError(f"{item.nodeid} has no parameter {' and '.join(swept)} to sweep over")
     others = {name: value for name, value in params.items() if name not in swept}
@@ -59,8 +59,3 @@ def _sweep_of(item: pytest.Item, swept: Sequence[str]) -> str:
         # Each worker must draw the same, and what is printed of an object may be another in each.
         raise pytest.UsageError(f"{item.nodeid} has parameters without a plain value: {', '.join(unclear)}")
     return f"{item.nodeid.partition('[')[0]} {sorted((name, str(value)) for name, value in others.items())}"
-
-
-def _parameters(item: pytest.Item) -> Mapping[str, Any]:
-    params: Mapping[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-    return params

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import pytest
 from attrs import define, field, frozen
 
+from tests.parameters import parameters_of
+
 MARK = "lane"
 
 T = TypeVar("T")
@@ -114,6 +116,6 @@ def lane_tests(items: Iterable[pytest.Item], fixtures: Mapping[str, object]) -> 
     for item in items:
         lane = lane_of(item)
         if lane is not None and isinstance(item, pytest.Function):
-            values = {**fixtures, **getattr(getattr(item, "callspec", None), "params", {})}
+            values = {**fixtures, **parameters_of(item)}
             arguments = {name: values[name] for name in inspect.signature(item.obj).parameters}
             yield LaneTest(item.nodeid, lane, functools.partial(item.obj, **arguments))

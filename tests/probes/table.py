@@ -9,6 +9,7 @@ from pathlib import PurePath
 import pytest
 
 from tests.changed import engine_of
+from tests.parameters import parameters_of
 from tests.probes.kinds import ENGINES, KINDS, Kind
 from tests.result_table import ResultTable, put_into
 
@@ -106,4 +107,4 @@ def _declared(kind: Kind, engine: str) -> str:
 
 
 def _subject(item: pytest.Item) -> str:
-    return str(getattr(getattr(item, "callspec", None), "params", {}).get("subject", ""))
+    return str(parameters_of(item).get("subject", ""))

@@ -34,6 +34,7 @@ from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.scenarios import ALL, NOT_RECORDED, is_recorded
 from tests.integration.conformance.stage import Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
+from tests.parameters import parameters_of
 from tests.result_table import CONFORMANCE, put_into
 from tests.sweep import draw
 
@@ -254,7 +255,7 @@ def database_name(seed: str) -> str:
 def applicable(subject: Subject, request: pytest.FixtureRequest) -> None:
     """Skip what cannot be for this subject, before anything is made for it."""
     name = getattr(request.node, "originalname", "")
-    step = getattr(request.node, "callspec", _NONE).params.get("step", "")
+    step = parameters_of(request.node).get("step", "")
     if reason := subject.not_applicable.get(name) or subject.lacks_steps.get(step):
         pytest.skip(reason)
 
@@ -345,18 +346,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let each report say for itself which scenario it is of: it may come from another process."""
     items[:] = [item for item in items if not _same_as_another(item)]
     for item in items:
-        if isinstance(item, pytest.Function) and "subject" in getattr(item, "callspec", _NONE).params:
+        if isinstance(item, pytest.Function) and "subject" in parameters_of(item):
             parts = [str(value) for name, value in item.callspec.params.items() if name != "subject"]
             scenario = item.originalname.removeprefix("test_").replace("_", " ")
             put_into(CONFORMANCE, item, ": ".join([scenario, *parts]), str(item.callspec.params["subject"]))
 
 
 def _same_as_another(item: pytest.Item) -> bool:
-    subject = getattr(item, "callspec", _NONE).params.get("subject", "")
+    subject = parameters_of(item).get("subject", "")
     name = getattr(item, "originalname", "")
     if ONCE.get(name, subject) != subject:
         return True
-    if (recorded := getattr(item, "callspec", _NONE).params.get("recorded")) is not None:
+    if (recorded := parameters_of(item).get("recorded")) is not None:
         # Where nothing is recorded, one test is left to say so.
         return not is_recorded(subject, recorded) and (subject not in NOT_RECORDED or recorded != ALL[0])
     wanted = VARIANTS.get(subject)
@@ -370,10 +371,3 @@ def _not_tried() -> frozenset[str]:
         for name, (subjects, at_most) in SOME_VARIANTS.items()
         for subject in {*subjects} - {*draw(name, subjects, at_most)}
     )
-
-
-class _None:
-    params: Mapping[str, Any] = {}
-
-
-_NONE = _None()
