@@ -80,6 +80,24 @@ class ByServers(LoadScopeScheduling):  # type: ignore[misc]  # xdist comes witho
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
 
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Hand on what a worker that ended had left; the test that it ended in, None without one, has failed.
+
+        xdist would hand on that test as well, which would end one worker after the other.
+        """
+        work = self.assigned_work.pop(node)
+        left: list[tuple[dict[str, bool], str]] = [
+            (tests, test) for tests in work.values() for test, done in tests.items() if not done
+        ]
+        if not left:
+            return None
+        tests, ended_in = left[0]
+        tests[ended_in] = True
+        self.workqueue.update({unit: tests for unit, tests in work.items() if not all(tests.values())})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return ended_in
+
     def _assign_work_unit(self, node: WorkerController) -> None:
         waiting = {unit: len(tests) for unit, tests in self.workqueue.items()}
         begun = {

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.integration.scheduling import next_unit, servers_of, unit_of
@@ -75,3 +80,39 @@ def test_no_worker_comes_back_to_subjects_after_a_folder_has_cleared_their_serve
     of_subjects = ["conformance" in each for each in taken]
     # One that is taken from another worker comes first: nothing is shared on this worker's servers yet.
     assert of_subjects == ([False, True, True, False] if thief else [True, True, False, False])
+
+
+ENDS_ITS_WORKER = """
+import os, pytest
+
+@pytest.mark.parametrize("number", range(8))
+def test_some(number):
+    if number == 2:
+        os._exit(1)
+"""
+BY_SERVERS = """
+from tests.integration.scheduling import ByServers
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByServers(config, log)
+"""
+
+
+def test_a_test_that_ends_its_worker_fails_and_all_others_run(tmp_path: Path) -> None:
+    folder = tmp_path / "tests/integration/some"
+    folder.mkdir(parents=True)
+    (tmp_path / "conftest.py").write_text(BY_SERVERS)
+    (folder / "test_some.py").write_text(ENDS_ITS_WORKER)
+    (folder / "test_other.py").write_text(ENDS_ITS_WORKER.replace("number == 2", "False"))
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", ".", "-n", "2", "tests"]
+    run = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "1 failed, 15 passed" in run.stdout, run.stdout
+    assert "crashed while running" in run.stdout
