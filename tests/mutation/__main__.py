@@ -2,8 +2,9 @@
 
     python -m tests.mutation [--write] [--jobs N] [--keep FOLDER] [MODULE ...]
 
-Exits with 1 where a module's score is lower than in baseline.json, where a mutant survives that
-survivors.yaml does not explain, and where that explains what does not survive. --write puts the scores that
+Exits with 1 where a module's score is lower than in baseline.json, where a module that this names has no
+mutant (it may be called otherwise now), where a mutant survives that survivors.yaml does not explain, and
+where that explains what does not survive. --write puts the scores that
 were reached into the baseline. MODULE is a file below plugins/env_sync or a pattern of such; without any,
 all that pyproject.toml names. --keep has mutmut's copy of the project made there, and leaves it for
 `mutmut show` and `mutmut browse`.
@@ -21,7 +22,14 @@ from tempfile import TemporaryDirectory
 
 from tests.mutation.mutants import Change, Judged, read_judged
 from tests.mutation.project import make_project, mutant_pattern
-from tests.mutation.scores import lower_scores, read_baseline, score, table, write_baseline
+from tests.mutation.scores import (
+    lower_scores,
+    read_baseline,
+    score,
+    table,
+    without_mutants,
+    write_baseline,
+)
 from tests.mutation.survivors import explained_in_vain, read_survivors, unexplained
 
 MUTMUT = Path(sys.executable).with_name("mutmut")
@@ -32,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parse(arguments)
     with TemporaryDirectory(prefix="env-sync-mutation-") as temporary:
         judged = judge(asked.keep or Path(temporary), asked.modules, asked.jobs)
-    return report(judged, read_survivors(), write=asked.write)
+    return report(judged, read_survivors(), whole=not asked.modules, write=asked.write)
 
 
 def judge(folder: Path, modules: Sequence[str], jobs: int) -> list[Judged]:
@@ -51,13 +59,15 @@ def judge(folder: Path, modules: Sequence[str], jobs: int) -> list[Judged]:
     return read_judged(folder)
 
 
-def report(judged: Sequence[Judged], explained: Mapping[Change, Sequence[str]], *, write: bool) -> int:
-    """Print the scores and what is wrong; gives the exit code."""
+def report(
+    judged: Sequence[Judged], explained: Mapping[Change, Sequence[str]], *, whole: bool, write: bool
+) -> int:
+    """Print the scores and what is wrong, of all modules (`whole`) or of some; gives the exit code."""
     scores = score(judged)
     print(table(scores))
     baseline = read_baseline()
     if write:
-        baseline = {**baseline, **scores}
+        baseline = scores if whole else {**baseline, **scores}
         write_baseline(baseline)
     problems = [f"It survives: {one}" for one in unexplained(judged, explained)]
     problems += [
@@ -65,6 +75,8 @@ def report(judged: Sequence[Judged], explained: Mapping[Change, Sequence[str]], 
         for one in explained_in_vain(judged, explained)
     ]
     problems += lower_scores(scores, baseline)
+    if whole:
+        problems += without_mutants(scores, baseline)
     for problem in problems:
         print(f"\n{problem}")
     return 1 if problems else 0

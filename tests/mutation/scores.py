@@ -48,6 +48,15 @@ def lower_scores(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> 
     ]
 
 
+def without_mutants(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> list[str]:
+    """Modules of the baseline of which a run of all modules judged nothing."""
+    return [
+        f"{module} is in baseline.json, and has no mutant: name it in pyproject.toml as it is called now."
+        for module in baseline
+        if module not in scores
+    ]
+
+
 def read_baseline(file: Path = BASELINE) -> dict[str, Score]:
     """The scores by module that are to be reached."""
     return {module: Score(**one) for module, one in json.loads(file.read_text()).items()}

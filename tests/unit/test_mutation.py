@@ -10,10 +10,19 @@ import pytest
 from tests.mutation.__main__ import report
 from tests.mutation.mutants import Change, Judged, change_in
 from tests.mutation.project import mutant_pattern, without_decorators
-from tests.mutation.scores import Score, lower_scores, read_baseline, score, table, write_baseline
+from tests.mutation.scores import (
+    Score,
+    lower_scores,
+    read_baseline,
+    score,
+    table,
+    without_mutants,
+    write_baseline,
+)
 from tests.mutation.survivors import explained_in_vain, read_survivors, unexplained
 
 CHANGE = Change("some/module.py", "Lease.take", "- go(1)\n+ go(2)")
+ANY = Score(mutants=1, killed=1)
 OTHER = Change("some/module.py", "Lease.take", "- return rows\n+ return None")
 
 
@@ -142,5 +151,11 @@ def test_a_run_fails_for_a_survivor_that_is_not_explained(
     said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert report(judged, explained, write=False) == code
+    assert report(judged, explained, whole=False, write=False) == code
     assert said in capsys.readouterr().out
+
+
+def test_a_run_of_all_modules_fails_for_one_that_has_no_mutant() -> None:
+    assert report(killed(CHANGE), {}, whole=True, write=False) == 1
+    named = without_mutants({"a.py": ANY}, {"a.py": ANY, "b.py": ANY})
+    assert [line.split()[0] for line in named] == ["b.py"]
