@@ -2,8 +2,10 @@
 
 A test depends on the files that its module imports, directly or not, on each `conftest.py` above it, and on
 the files and top-level folders that any of those names in a string: tests read `docs/` or `deploy/role.sql`,
-an Airflow of the acceptance tests is given `plugins`. Engines are imported by name, so a test of one engine
-does not depend on the files of another. What nothing names, and what all tests are run with, affects all.
+an Airflow of the acceptance tests is given `plugins`. It also depends on what lies beside or below one of
+these modules and is no module, such as a template or a recording: that is often named by a pattern. Engines
+are imported by name, so a test of one engine does not depend on the files of another. What nothing names, and
+what all tests are run with, affects all.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ def is_affected(test: Path, engine: str | None, changed: frozenset[Path]) -> boo
     code = _closure(test, engine).union(*(_closure(each, engine) for each in _conftests(test)))
     return any(
         file in code
+        or _is_beside(file, code)
         or OF_EVERY_TEST.fullmatch(_name(file))
         or (_is_named_by(file, code) if _is_named(file) else not ONLY_READ.search(_name(file)))
         for file in relevant
@@ -137,6 +140,15 @@ def _file_of(module: str) -> Path | None:
             if file.exists():
                 return file
     return None
+
+
+def _is_beside(file: Path, code: Iterable[Path]) -> bool:
+    """Whether this is no module, and the first modules in its folder or above are among these."""
+    if file.suffix == ".py":
+        return False
+    folders = (each for each in file.parents if ROOT in each.parents)
+    folder = next((each for each in folders if any(each.glob("*.py"))), None)
+    return any(each.parent == folder for each in code)
 
 
 def _is_named(file: Path) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.changed import ROOT, engine_of, is_affected
 
+RECORDINGS = "tests/integration/conformance/recordings"
 KILLS = "tests/integration/conformance/test_kills.py"
 
 
@@ -33,6 +34,15 @@ def affected(test: str, *changed: str, subject: str = "") -> bool:
         ("tests/integration/test_deployment_roles.py", "deploy/role.sql"),
         ("tests/dag_integrity/test_dags.py", "plugins/env_sync/operators/report.py"),
         ("tests/acceptance/test_undo.py", "plugins/env_sync/engines/postgresql/swap.py"),
+        # What lies beside the modules that read it, by a pattern or by names that they make.
+        ("tests/integration/conformance/test_recordings.py", f"{RECORDINGS}/mariadb/promote.txt"),
+        ("tests/unit/test_recording.py", f"{RECORDINGS}/mariadb/promote.txt"),
+        ("tests/unit/test_stored_values.py", "tests/unit/stored/734d67c.json"),
+        (
+            "tests/integration/conformance/test_round_trip.py",
+            "tests/integration/conformance/mysql/rich_mariadb.sql",
+        ),
+        ("tests/unit/test_board_pages.py", "plugins/env_sync/board/templates/parts.html"),
         # What all tests are run with.
         ("tests/unit/test_pause.py", "requirements/test.txt"),
         ("tests/unit/test_pause.py", "bin/test"),
@@ -50,6 +60,8 @@ def test_what_a_change_affects(test: str, changed: str) -> None:
         ("tests/unit/test_pause.py", "CHANGELOG.md"),
         ("tests/unit/test_pause.py", "tests/unit/test_plan.py"),
         ("tests/integration/mysql/test_mysql_pull.py", "plugins/env_sync/engines/postgresql/swap.py"),
+        ("tests/unit/hieradata/test_hieradata_files.py", f"{RECORDINGS}/mariadb/promote.txt"),
+        ("tests/integration/mysql/test_mysql_pull.py", "plugins/env_sync/board/templates/parts.html"),
     ],
 )
 def test_what_it_does_not(test: str, changed: str) -> None:
