@@ -88,9 +88,12 @@ def _check_out(base: Base, folder: Path) -> None:
         archive = _git("archive", "--format=tar", base.commit, *wanted)
         archive.check_returncode()
         subprocess.run(["tar", "-x", "-C", making], input=archive.stdout, check=True)
-        # Another process may have been quicker; its copy is as good.
-        if not folder.exists():
+        try:
             making.rename(folder)
+        except OSError:
+            # Another process may have been quicker; its copy is as good.
+            if not folder.exists():
+                raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
