@@ -49,16 +49,19 @@ PROMOTE_KILLS = 12
 @OF_EACH_STEP
 def test_a_task_that_is_killed_is_put_right_by_the_report(pushed: Stage, name: str, step: str) -> None:
     step = pushed.subject.step(step)
+    killed = 0
     for moment in pushed.moments(name, step, MOMENTS):
         attempt = pushed.attempt(name)
         attempt.run_until(step)
         if attempt.kill_at(step, moment):
+            killed += 1
             report = attempt.end()
             assert report.result is Result.CRITICAL
             assert step in report.line()
         else:
             attempt.end()
         pushed.settled(OLD_LIVE)
+    assert killed
 
 
 @SOME_STEPS
@@ -176,17 +179,22 @@ def kill_program(guard: int, tools: frozenset[str]) -> bool:
 @OF_EACH_STEP
 def test_a_step_that_is_cancelled(pushed: Stage, name: str, step: str) -> None:
     step = pushed.subject.step(step)
+    cancelled = 0
     for moment in pushed.moments(name, step, MOMENTS):
         attempt = pushed.attempt(name)
         attempt.run_until(step)
         attempt.cancel_at(step, moment)
         report = attempt.end()
         if attempt.states[step] == "failed":
+            cancelled += 1
             assert "cancelled" in report.line()
         pushed.settled(OLD_LIVE)
+    # The gate of files asks no server, and is over at once.
+    assert cancelled or (pushed.subject.name == "Files" and step == "start_gate")
 
 
 def test_promote_that_is_cancelled(pushed: Stage) -> None:
+    cancelled = 0
     for moment in pushed.moments(PULL, "promote", PROMOTE_MOMENTS):
         pushed.bring_target_back()
         attempt = pushed.attempt(PULL)
@@ -195,10 +203,12 @@ def test_promote_that_is_cancelled(pushed: Stage) -> None:
         report = attempt.end()
         live = pushed.settled(OLD_LIVE, NEW_LIVE)
         if attempt.states["promote"] == "failed":
+            cancelled += 1
             assert "cancelled" in report.line()
             assert ("live holds the new" in report.what) == (live == NEW_LIVE)
         else:
             assert live == NEW_LIVE
+    assert cancelled
 
 
 @pytest.mark.probe("a step that is marked successful by hand")

@@ -101,17 +101,20 @@ def test_any_statement_that_fails_stops_the_push(pushing: Stage) -> None:
 
 
 def test_a_push_that_is_killed_while_it_transforms(pushing: Stage) -> None:
+    killed = 0
     for moment in pushing.moments(PUSH, "dump", MOMENTS):
         pushing.empty_bucket()
         attempt = pushing.attempt(PUSH)
         attempt.run_until("dump")
         if attempt.kill_at("dump", moment):
+            killed += 1
             assert attempt.end().result is Result.CRITICAL
             assert pushing.keys() == []
         else:
             attempt.end()
         pushing.settled(OLD_LIVE)
         source_untouched(pushing)
+    assert killed
 
 
 def test_a_push_that_was_killed_while_it_transformed_is_run_again(pushing: Stage) -> None:
@@ -130,6 +133,7 @@ def test_a_push_that_was_killed_while_it_transformed_is_run_again(pushing: Stage
 
 
 def test_a_push_that_is_cancelled_while_it_transforms(pushing: Stage) -> None:
+    cancelled = 0
     for moment in pushing.moments(PUSH, "dump", MOMENTS):
         pushing.empty_bucket()
         attempt = pushing.attempt(PUSH)
@@ -137,10 +141,12 @@ def test_a_push_that_is_cancelled_while_it_transforms(pushing: Stage) -> None:
         attempt.cancel_at("dump", moment)
         report = attempt.end()
         if attempt.states["dump"] == "failed":
+            cancelled += 1
             assert "cancelled" in report.line()
         assert pushing.keys() == []
         pushing.settled(OLD_LIVE)
         source_untouched(pushing)
+    assert cancelled
 
 
 @pytest.mark.probe("reading the copies during a sync")
