@@ -498,7 +498,9 @@ class Stage:
         Looked at once for all scenarios; an engine that does not close it is not asked.
         """
         told = (self.subject.name, name, step, repr(self.options), repr(self.push_options))
-        key = (*told, self.pre_dump, self.transformation)
+        # Where there is a previous, promote has to make room for the next.
+        copies = repr(sorted(self.subject.copies(TARGET, self.database)))
+        key = (*told, self.pre_dump, self.transformation, copies)
         if key not in UNDISTURBED:
             UNDISTURBED[key] = self._watch_undisturbed(name, step)
         return UNDISTURBED[key]

@@ -15,6 +15,7 @@ from env_sync.report import Result
 from tests.integration.conformance.stage import (
     NEW,
     NEW_LIVE,
+    NEW_ROWS,
     OLD,
     OLD_LIVE,
     OLD_ROWS,
@@ -41,6 +42,8 @@ MOMENTS = 3
 """At how many of its moments a step is killed or cancelled."""
 PROMOTE_MOMENTS = 5
 """The same of promote, which needs a pull before it."""
+PREVIOUS_MOMENTS = 3
+"""The same of promote where there is a previous, which needs two pulls before it."""
 PROMOTE_KILLS = 12
 """The same where it is killed again and again in one attempt."""
 
@@ -121,6 +124,48 @@ def test_promote_is_killed_and_not_run_again(pushed: Stage) -> None:
             assert ("live holds the new" in report.what) == (live == NEW_LIVE)
         found.add(live)
     assert found == {OLD_LIVE, NEW_LIVE}
+
+
+def test_promote_that_finds_a_previous_is_killed(bare_stage: Stage) -> None:
+    stage, subject, database = bare_stage, bare_stage.subject, bare_stage.database
+    if not subject.keeps_previous:
+        pytest.skip(f"{subject.name} keeps no previous")
+    subject.fill(TARGET, database, OLD, OLD_ROWS, private=False)
+    for marker, rows in ((OLD, OLD_ROWS), (NEW, NEW_ROWS)):
+        subject.drop(SOURCE, database)
+        subject.fill(SOURCE, database, marker, rows, private=True)
+        stage.push_in_another_second() if stage.keys() else stage.push()
+    before, after = stage.timestamps()
+
+    def come_to_promote() -> Attempt:
+        """The second night's, where a previous has been kept by the first."""
+        stage.pull(timestamp=before)
+        assert stage.settled(OLD_LIVE)
+        assert "previous" in subject.copies(TARGET, database)
+        attempt = stage.attempt(PULL, timestamp=after)
+        attempt.run_until("promote")
+        return attempt
+
+    # Indices that were made by hand cannot be kept.
+    stage.pull(timestamp=before)
+    come_to_promote().end()
+    [*early, last] = stage.moments(PULL, "promote", PREVIOUS_MOMENTS)
+    found = set()
+    for moment in (early[0], last):
+        attempt = come_to_promote()
+        attempt.kill_at("promote", moment)
+        report = attempt.end()
+        live = stage.settled(OLD_LIVE, NEW_LIVE)
+        if attempt.states["promote"] == "failed":
+            assert ("live holds the new" in report.what) == (live == NEW_LIVE)
+        found.add(live)
+    assert found == {OLD_LIVE, NEW_LIVE}
+    for moment in early[1:]:
+        attempt = come_to_promote()
+        assert attempt.kill_at("promote", moment)
+        assert attempt.run("promote"), attempt.errors
+        assert attempt.end().result is not Result.CRITICAL
+        stage.settled(NEW_LIVE)
 
 
 @pytest.mark.parametrize(("name", "step"), [(PUSH, "dump"), (PULL, "download"), (PULL, "restore")])
