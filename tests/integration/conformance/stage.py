@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import json
 import logging
 import multiprocessing
@@ -41,6 +42,7 @@ from sandbox.faulty_proxy import Fault, FaultyProxy
 from sandbox.s3 import S3Server
 from tests.integration.conformance.dumps import BucketDumps, Dumps
 from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET, Reading, Subject
+from tests.patience import awaited
 from tests.sweep import sample
 
 FORK = multiprocessing.get_context("fork")
@@ -593,13 +595,26 @@ class Stage:
             assert found in expected
         else:
             assert copies == set()
+        # A server takes a moment to see that a client is gone, and a guard to end its program.
         for environment in (SOURCE, TARGET):
-            assert subject.sessions(environment, database) == []
-        assert programs() == []
+            assert awaited(functools.partial(subject.sessions, environment, database), []) == []
+        assert awaited(self.programs, []) == []
         assert files_in(self.work_folder) == []
         self.lease_is_free()
         self.nothing_was_told()
         self.is_settled = True
+        return found
+
+    def programs(self) -> list[str]:
+        """The command lines of the guards that a step left behind, also one in a process that was killed."""
+        found = []
+        for pid in pids():
+            with contextlib.suppress(OSError):
+                command = (
+                    Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+                if GUARD in command and any(each in command for each in (self.database, str(self.folder))):
+                    found.append(command)
         return found
 
     def lease_is_free(self) -> None:
@@ -619,6 +634,9 @@ class Stage:
         assert self.s3.root.secret_key not in told
 
 
+GUARD = "env_sync/guard.py"
+"""Of the command line of each program that a step runs: who guards it."""
+
 OLD_LIVE = Reading(OLD, OLD_ROWS, 0)
 NEW_LIVE = Reading(NEW, NEW_ROWS, 0)
 
@@ -635,29 +653,6 @@ def parent_of(pid: int) -> int:
 def pids() -> set[int]:
     """The pids of all processes of this machine."""
     return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-
-
-def descendants() -> list[int]:
-    """The pids of the living descendants of this process."""
-    below: dict[int, list[int]] = {}
-    for pid in pids():
-        below.setdefault(parent_of(pid), []).append(pid)
-    found, waiting = [], list(below.get(os.getpid(), []))
-    while waiting:
-        found.append(pid := waiting.pop())
-        waiting += below.get(pid, [])
-    return found
-
-
-def programs() -> list[str]:
-    """The command lines of the outside programs that steps of this process started and that still run."""
-    found = []
-    for pid in descendants():
-        with contextlib.suppress(OSError):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if "env_sync/guard.py" in command:
-                found.append(command)
-    return found
 
 
 def files_in(folder: Path) -> list[Path]:

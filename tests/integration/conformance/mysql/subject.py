@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -292,13 +291,6 @@ class MySQLSubject(Subject):
         return True
 
     def sessions(self, environment: str, database: str) -> list[str]:
-        deadline = time.monotonic() + 5
-        # A server takes a moment to see that a client is gone.
-        while (found := self.statements(environment, database)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return found
-
-    def statements(self, environment: str, database: str) -> list[str]:
         rows = self.servers[environment].execute(
             "SELECT CONCAT(DB, ': ', COALESCE(LEFT(INFO, 100), COMMAND)) FROM information_schema.PROCESSLIST "
             "WHERE USER = %s AND DB IN %s",
