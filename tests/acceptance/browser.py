@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from attrs import field, frozen
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from sandbox.airflow import Airflow
+from tests.lacking import lacks
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE = 300_000
@@ -24,9 +23,7 @@ MISSING = f"{CHROMIUM} is missing: on Debian, as root, apt-get install chromium"
 def chromium() -> Iterator[Browser]:
     """The browser; without it the test is skipped, or failed in CI."""
     if not CHROMIUM.exists():
-        if os.environ.get("CI"):
-            pytest.fail(MISSING, pytrace=False)
-        pytest.skip(MISSING)
+        lacks(MISSING)
     with sync_playwright() as playwright:
         # Root, which CI is, cannot use Chromium's own sandbox.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 from sandbox.elasticsearch import NEWER, OLDER, ElasticsearchServer
 from sandbox.process import ServerMissing
+from tests.lacking import lacks
 
 SETTINGS = {"reindex.remote.whitelist": '"127.0.0.1:*"'}
 
@@ -51,9 +49,7 @@ class Clusters:
                 settings=SETTINGS if name == "7b" else None,
             )
         except ServerMissing as missing:
-            if os.environ.get("CI"):
-                pytest.fail(str(missing), pytrace=False)
-            pytest.skip(str(missing))
+            lacks(str(missing))
 
 
 @functools.cache

@@ -20,6 +20,7 @@ import pytest
 from env_sync import command
 from env_sync.cancellation import Cancellation
 from env_sync.errors import Cancelled, ToolFailed, ToolMissing
+from tests.lacking import lacks
 
 LOG = logging.getLogger(__name__)
 
@@ -409,7 +410,7 @@ def test_disk_priority_is_low_where_it_can_be() -> None:
     out: list[str] = []
     run("sh", "-c", "command -v ionice && ionice -p $$", stdout=out.append, check=False)
     if not out:
-        pytest.skip("ionice is not installed")
+        lacks("ionice is not installed")
     assert out[-1] == "best-effort: prio 7"
 
 

@@ -34,6 +34,7 @@ from tests.integration.conformance.postgresql.subject import PostgreSQLSubject
 from tests.integration.conformance.scenarios import ALL, NOT_RECORDED, is_recorded
 from tests.integration.conformance.stage import Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject
+from tests.lacking import lacks
 from tests.parameters import parameters_of
 from tests.result_table import CONFORMANCE, put_into
 from tests.sweep import draw
@@ -74,7 +75,7 @@ def _postgresql(source: str, target: str) -> Callable[[str, Servers], Subject]:
 
 def _files(name: str, servers: Servers) -> Subject:
     if not can_be_others():
-        pytest.skip("only root can be an application and the sync's user at the same time")
+        lacks("only root can be an application and the sync's user at the same time")
     return FilesSubject(name, servers.get("files", Roots))
 
 

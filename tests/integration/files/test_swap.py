@@ -40,6 +40,7 @@ from env_sync.errors import (
 from env_sync.finding import Level
 from env_sync.hieradata.settings import Options
 from tests.integration.files.stage import NAME, Stage
+from tests.lacking import lacks
 
 
 @pytest.fixture
@@ -326,7 +327,7 @@ def test_a_live_that_is_a_mount_point(stage: Stage, dump: Path) -> None:
         mounted.mkdir(exist_ok=True)
         done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mounted], capture_output=True, check=False)
         if done.returncode:
-            pytest.skip("this user may not mount anything")
+            lacks("this user may not mount anything")
         try:
             engine = stage.engine()
             engine.take_lease(at_most=1)
@@ -446,7 +447,7 @@ def test_who_could_enter_is_told(stage: Stage) -> None:
     except OSError as problem:
         if problem.errno != errno.EOPNOTSUPP:
             raise
-        pytest.skip("this file system has no access control lists")
+        lacks("this file system has no access control lists")
     [found] = [one for one in engine.preflight((), None).findings if one.level is Level.PROBLEM]
     assert "has an access control list (system.posix_acl_default)" in found.what
 

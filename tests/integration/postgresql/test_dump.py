@@ -24,6 +24,7 @@ from env_sync.secret import Secret
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
 from tests.integration.postgresql.tools import Steps, connection, dump, read, verify
+from tests.lacking import lacks
 
 SECRET_ROW = "alice@secret.example"
 
@@ -261,7 +262,7 @@ def test_a_full_disk_is_told_with_its_folder_and_nothing_stays(
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("only root can make a small disk")
+        lacks("only root can make a small disk")
     try:
         server18.create_database("app")
         server18.execute(
