@@ -21,7 +21,7 @@ from tests.swept_tests import sweep_over
 
 HERE = Path(__file__).parent
 
-ENGINES = ("PostgreSQL 18", mysql.server_class().family, "MongoDB", "Files")
+ENGINES = ("PostgreSQL 18", mysql.server_class().family, "MongoDB", "Elasticsearch 7.17", "Files")
 """One subject of the conformance suite for each engine."""
 
 

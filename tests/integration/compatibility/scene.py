@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field, frozen
 
+from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.installation import HIERADATA
 from env_sync.plain import from_plain
 from env_sync.report import Report, Result
@@ -215,6 +216,11 @@ class Scene:
         """The code that goes on."""
         return self.prepared.second
 
+    @property
+    def can_undo(self) -> bool:
+        """Whether what was live before can be made live again."""
+        return CAPABILITIES[self.stage.subject.dbms].previous
+
     def steps(self, name: str) -> Sequence[str]:
         """The steps of a push or pull but for its report."""
         return self.stage.attempt(name).steps()
@@ -342,7 +348,9 @@ class Scene:
         """No other role can read what is not live."""
         subject = self.stage.subject
         got_in = []
-        for environment in (SOURCE, TARGET):
+        # Live above is raw, and everybody's who may read it; not so a copy of it.
+        above = [SOURCE] if "outgoing" in subject.copies(SOURCE, self.stage.database) else []
+        for environment in (*above, TARGET):
             for name, attempt in subject.intruders(environment, self.stage.database).items():
                 with contextlib.suppress(*subject.refusals):
                     attempt()

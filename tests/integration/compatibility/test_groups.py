@@ -35,7 +35,7 @@ def test_a_killed_step_is_run_again_by_the_other(scene: Scene, name: str) -> Non
         relay.must(code, step)
     relay.ends_well(scene.second)
     scene.stage.settled(NEW_LIVE if name == PULL else OLD_LIVE)
-    if name == PUSH:
+    if name == PUSH and scene.stage.subject.has_store:
         # An upload that was killed at its very end has removed its dump, and the next one makes another.
         chosen_by_both(scene, relay.results["upload"]["dump_key"])
 

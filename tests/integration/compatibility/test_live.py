@@ -19,8 +19,9 @@ REPORTS = 2
 def test_what_the_other_made_live_is_known(scene: Scene) -> None:
     pull = scene.whole(PULL, scene.first)
     scene.stage.settled(NEW_LIVE)
-    the_life_story_goes_on(scene, pull)
-    if scene.stage.subject.keeps_previous:
+    if scene.stage.subject.has_store:
+        the_life_story_goes_on(scene, pull)
+    if scene.can_undo:
         what_was_live_comes_back(scene)
     scene.whole(PULL, scene.second)
     scene.stage.settled(NEW_LIVE)

@@ -65,7 +65,7 @@ def test_what_is_not_understood_does_no_harm(scene: Scene) -> None:
 
 def undo_of_a_stranger(scene: Scene) -> None:
     """What a stranger made live, and what it kept, is made live again only where it proves what it was."""
-    if not scene.stage.subject.keeps_previous:
+    if not scene.can_undo:
         return
     scene.stage.fill_target_anew()
     scene.whole(PULL, scene.first)
@@ -82,7 +82,9 @@ def results_of_a_stranger(scene: Scene) -> None:
     relay = scene.relay(PULL)
     relay.until(scene.first, "restore")
     assert not relay.do(scene.second, "restore")
-    assert relay.errors["restore"].startswith("NotUnderstood: ")
+    # The gate of a cluster reads the stranger's lease before it reads a result.
+    known = re.compile("NotUnderstood: ") if scene.stage.subject.has_store else KNOWN
+    assert known.match(relay.errors["restore"]), relay.errors["restore"]
     assert "incoming" not in scene.stage.subject.copies(TARGET, scene.stage.database)
     relay.end(scene.second)
     relay.end(scene.first)
