@@ -106,6 +106,11 @@ def main(arguments: list[str]) -> int:
         BASELINE.write_text(json.dumps(baselines, indent=2) + "\n")
     baseline = baselines.get(suites, {})
     sys.stdout.write("\n".join(table(found, baseline)) + "\n")
+    if suites not in baselines:
+        sys.stdout.write(
+            f"\n{BASELINE.name} says nothing of {suites} together: bin/test --coverage-baseline writes it.\n"
+        )
+        return 1
     low = too_low(found, baseline)
     if low:
         sys.stdout.write(

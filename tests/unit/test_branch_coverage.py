@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from coverage import CoverageData
 
 from sandbox import process
+from tests import branch_coverage
 from tests.branch_coverage import (
     PACKAGE,
     ROOT,
@@ -84,7 +86,7 @@ def test_only_the_package_of_this_checkout_counts(tmp_path: Path) -> None:
         data = CoverageData(basename=str(tmp_path / f"coverage.{number}"))
         data.add_arcs({str(file): [(-1, 1), (1, 2), (2, 1)]})
         data.write()
-    command = [sys.executable, "-m", "tests.branch_coverage", "of_a_test"]
+    command = [sys.executable, "-m", "tests.branch_coverage", "unit"]
     printed = process.run(command, cwd=ROOT, env=without_coverage(tmp_path / "coverage"))
     assert [line.split()[0] for line in printed.splitlines()] == ["package", "store"]
 
@@ -100,3 +102,16 @@ def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> 
     data = CoverageData(basename=str(part))
     data.read()
     assert str(ROOT / PACKAGE / "redact.py") in data.measured_files()
+
+
+def test_suites_without_a_baseline_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "baseline.json"
+    file.write_text(json.dumps({"unit": {"steps": 50.0}}))
+    monkeypatch.setattr(branch_coverage, "BASELINE", file)
+    monkeypatch.setattr(branch_coverage, "measured", lambda: {"steps": Branches(all=4, taken=2)})
+    assert branch_coverage.main(["unit"]) == 0
+    assert branch_coverage.main(["unit", "dags"]) == 1
+    assert "bin/test --coverage-baseline" in capsys.readouterr().out
+    assert branch_coverage.main(["unit", "dags", "--update"]) == branch_coverage.main(["unit", "dags"]) == 0
