@@ -28,7 +28,7 @@ from tests.integration.conformance.stage import (
     pids,
 )
 from tests.integration.conformance.subject import SOURCE, TARGET, Reading
-from tests.sweep import sample
+from tests.sweep import draw, sample
 
 STEPS = (
     *((PUSH, step) for step in ("start_gate", "dump", "upload")),
@@ -108,6 +108,19 @@ def test_promote_is_killed_at_each_moment_and_run_again(pushed: Stage) -> None:
     report = attempt.end()
     assert report.result is not Result.CRITICAL, report.line()
     pushed.settled(NEW_LIVE)
+
+
+def test_promote_is_killed_at_a_moment_and_run_again(pushed: Stage) -> None:
+    # Each moment in an attempt of its own: after a swap there is another rest to do each time.
+    for moment in draw(pushed.scenario, range(len(pushed.undisturbed(PULL, "promote"))), 1):
+        pushed.bring_target_back()
+        attempt = pushed.attempt(PULL)
+        attempt.run_until("promote")
+        assert attempt.kill_at("promote", moment)
+        assert attempt.run("promote"), attempt.errors
+        report = attempt.end()
+        assert report.result is not Result.CRITICAL, report.line()
+        pushed.settled(NEW_LIVE)
 
 
 def test_promote_is_killed_and_not_run_again(pushed: Stage) -> None:
