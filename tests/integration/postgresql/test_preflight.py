@@ -46,6 +46,12 @@ def with_live(stage: Stage, text: str = SOURCE) -> Stage:
     """Live with everything in it owned by its owner."""
     stage.server.create_database(stage.database, OWNER)
     stage.query(f"SET ROLE {OWNER}; {text}")
+    # The server ends a session a moment after its client closed it; until then a superuser is in live.
+    at_work = (
+        f"SELECT pg_sleep(0.01) FROM pg_stat_activity WHERE datname = '{stage.database}' AND usesysid > 0"
+    )
+    while stage.query(at_work, "postgres"):
+        pass
     return stage
 
 
