@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import functools
 import json
 import logging
 import multiprocessing
@@ -39,10 +38,10 @@ from env_sync.steps.session import WORK_FOLDER, Session, open_session
 from env_sync.steps.whole_group import CLUSTER_STEP_WORK, STEP_WORK
 from env_sync.store.keys import timestamp_text
 from sandbox.faulty_proxy import Fault, FaultyProxy
+from sandbox.process import wait_for
 from sandbox.s3 import S3Server
 from tests.integration.conformance.dumps import BucketDumps, Dumps
 from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET, Reading, Subject
-from tests.patience import awaited
 from tests.sweep import sample
 
 FORK = multiprocessing.get_context("fork")
@@ -596,14 +595,21 @@ class Stage:
         else:
             assert copies == set()
         # A server takes a moment to see that a client is gone, and a guard to end its program.
-        for environment in (SOURCE, TARGET):
-            assert awaited(functools.partial(subject.sessions, environment, database), []) == []
-        assert awaited(self.programs, []) == []
+        wait_for(lambda: not self.sessions(), "the sessions of all steps to end", every=0.02)
+        wait_for(lambda: not self.programs(), "the programs of all steps to end", every=0.02)
         assert files_in(self.work_folder) == []
         self.lease_is_free()
         self.nothing_was_told()
         self.is_settled = True
         return found
+
+    def sessions(self) -> list[str]:
+        """What the sync's role is doing in both environments, as the servers see it."""
+        return [
+            each
+            for environment in (SOURCE, TARGET)
+            for each in self.subject.sessions(environment, self.database)
+        ]
 
     def programs(self) -> list[str]:
         """The command lines of the guards that a step left behind, also one in a process that was killed."""

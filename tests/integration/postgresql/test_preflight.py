@@ -18,6 +18,7 @@ from env_sync.engines.postgresql.reading import reading
 from env_sync.errors import AccessRefused, ServerUnreachable
 from env_sync.finding import Finding, Level
 from env_sync.hieradata.sync import Action
+from sandbox.process import wait_for
 from tests.integration.postgresql.stage import (
     OWNER,
     READER,
@@ -47,11 +48,8 @@ def with_live(stage: Stage, text: str = SOURCE) -> Stage:
     stage.server.create_database(stage.database, OWNER)
     stage.query(f"SET ROLE {OWNER}; {text}")
     # The server ends a session a moment after its client closed it; until then a superuser is in live.
-    at_work = (
-        f"SELECT pg_sleep(0.01) FROM pg_stat_activity WHERE datname = '{stage.database}' AND usesysid > 0"
-    )
-    while stage.query(at_work, "postgres"):
-        pass
+    there = f"SELECT pid FROM pg_stat_activity WHERE datname = '{stage.database}' AND usesysid > 0"
+    wait_for(lambda: not stage.query(there, "postgres"), "the session in live to end")
     return stage
 
 
