@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field, frozen
 
-from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.installation import HIERADATA
 from env_sync.plain import from_plain
 from env_sync.report import Report, Result
@@ -215,11 +214,6 @@ class Scene:
     def second(self) -> Code:
         """The code that goes on."""
         return self.prepared.second
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether what was live before can be made live again."""
-        return CAPABILITIES[self.stage.subject.dbms].previous
 
     def steps(self, name: str) -> Sequence[str]:
         """The steps of a push or pull but for its report."""

@@ -21,7 +21,7 @@ def test_what_the_other_made_live_is_known(scene: Scene) -> None:
     scene.stage.settled(NEW_LIVE)
     if scene.stage.subject.has_store:
         the_life_story_goes_on(scene, pull)
-    if scene.can_undo:
+    if scene.stage.subject.can_undo:
         what_was_live_comes_back(scene)
     scene.whole(PULL, scene.second)
     scene.stage.settled(NEW_LIVE)

@@ -65,7 +65,7 @@ def test_what_is_not_understood_does_no_harm(scene: Scene) -> None:
 
 def undo_of_a_stranger(scene: Scene) -> None:
     """What a stranger made live, and what it kept, is made live again only where it proves what it was."""
-    if not scene.can_undo:
+    if not scene.stage.subject.can_undo:
         return
     scene.stage.fill_target_anew()
     scene.whole(PULL, scene.first)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
+from env_sync.engines.capabilities import CAPABILITIES
 from tests.integration.conformance.drivers.watching import Driver, watch_statements
 from tests.integration.conformance.dumps import Dumps
 
@@ -108,6 +109,11 @@ class Subject(ABC):
         return None
 
     # Servers
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether what was live before can be made live again."""
+        return CAPABILITIES[self.dbms].previous
 
     @abstractmethod
     def connection(self, environment: str) -> dict[str, object]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.pause import Pause
 from env_sync.report import Result
 from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, Stage
@@ -138,7 +137,7 @@ def test_a_pull_that_a_pause_stops_leaves_previous(pushed: Stage) -> None:
     attempt.end()
     assert pushed.subject.copies(TARGET, pushed.database) == copies_after_a_pull(pushed)
     pushed.settled(NEW_LIVE)
-    if CAPABILITIES[pushed.subject.dbms].previous:
+    if pushed.subject.can_undo:
         undo = pushed.attempt(PULL)
         undo.run_until("download")
         with undo.session.engine.at_work():

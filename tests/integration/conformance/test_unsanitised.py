@@ -48,7 +48,7 @@ def transforming(subject: Subject) -> None:
 @pytest.fixture
 def undoing(subject: Subject) -> None:
     """The same."""
-    if not CAPABILITIES[subject.dbms].previous:
+    if not subject.can_undo:
         pytest.skip(f"{subject.name} has no undo")
 
 
