@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     sys.stdout.write("\n".join(table(found, baseline)) + "\n")
     if suites not in baselines:
         sys.stdout.write(
-            f"\n{BASELINE.name} says nothing of {suites} together: bin/test --coverage-baseline writes it.\n"
+            f"\n{BASELINE.name} has no baseline for {suites}: bin/test --coverage-baseline writes one.\n"
         )
         return 1
     low = too_low(found, baseline)

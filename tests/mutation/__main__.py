@@ -2,12 +2,11 @@
 
     python -m tests.mutation [--write] [--jobs N] [--keep FOLDER] [MODULE ...]
 
-Exits with 1 where a module's score is lower than in baseline.json, where a module that this names has no
-mutant (it may be called otherwise now), where a mutant survives that survivors.yaml does not explain, and
-where that explains what does not survive. --write puts the scores that
-were reached into the baseline. MODULE is a file below plugins/env_sync or a pattern of such; without any,
-all that pyproject.toml names. --keep has mutmut's copy of the project made there, and leaves it for
-`mutmut show` and `mutmut browse`.
+Exits with 1 where a module's score is lower than in baseline.json, where a module named there has no mutant
+(it may have been renamed), where a mutant survives that survivors.yaml does not explain, and where that
+explains what does not survive. --write puts the scores that were reached into the baseline. MODULE is a file
+below plugins/env_sync or a pattern of such; without any, all that pyproject.toml names. --keep has mutmut's
+copy of the project made there, and leaves it for `mutmut show` and `mutmut browse`.
 """
 
 from __future__ import annotations

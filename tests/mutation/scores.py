@@ -51,7 +51,7 @@ def lower_scores(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> 
 def without_mutants(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> list[str]:
     """Modules of the baseline of which a run of all modules judged nothing."""
     return [
-        f"{module} is in baseline.json, and has no mutant: name it in pyproject.toml as it is called now."
+        f"{module} is in baseline.json but has no mutant: if it was renamed, name it in pyproject.toml."
         for module in baseline
         if module not in scores
     ]

@@ -641,7 +641,7 @@ class Stage:
 
 
 GUARD = "env_sync/guard.py"
-"""Of the command line of each program that a step runs: who guards it."""
+"""The script that guards a program of a step, as its command line names it."""
 
 OLD_LIVE = Reading(OLD, OLD_ROWS, 0)
 NEW_LIVE = Reading(NEW, NEW_ROWS, 0)
