@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Self
 
 from attrs import frozen
 
@@ -15,7 +17,12 @@ BEFORE_NAMES = frozenset(
     {"ONLY", "FROM", "INTO", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"}
 )
 """Words between a verb of SQL and the name of its table."""
+DEFAULT_SCHEMA = "public"
+"""That of a table whose schema is not told."""
+_PATH = frozenset({"search_path", "schema"})
+"""Words of statements that set in which schemas names are looked up."""
 _WORD = re.compile(r"\w+")
+_DOT = re.compile(r"\s*\.\s*")
 _TEMPORARY = re.compile(
     r"\bCREATE\s+(?:(?:GLOBAL|LOCAL|OR\s+REPLACE)\s+)?TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"
     r"[\"`]?(\w+)",
@@ -117,26 +124,69 @@ Columns = Collection[tuple[str, str]]
 def not_named(before: Columns, now: Columns, texts: Sequence[str]) -> Iterator[str]:
     """Warnings of tables and columns that live has not, and that no transformation names.
 
-    `before` are those of live; without any there is nothing to compare with.
+    `before` are those of live; without any there is nothing to compare with. A table whose schema is not
+    told is in that where transformations look first.
     """
     if not before:
         return
-    named = {word.casefold() for text in texts for word in _WORD.findall(text)}
+    names = _Names.of(texts, {table for table, _ in now})
     tables = {table for table, _ in before}
     new_tables = sorted({table for table, _ in now} - tables)
     new_columns = sorted(each for each in {*now} - {*before} if each[0] in tables)
     for table in new_tables:
-        if not _is_named(table, named):
+        if not names.name_table(table):
             yield f"table {table} is new, and no transformation names it: see whether it holds personal data"
     for table, column in new_columns:
-        if not (_is_named(table, named) and _is_named(column, named)):
+        if not (names.name_table(table) and names.have(column)):
             yield (
                 f"column {table}.{column} is new, and no transformation names it: see whether it holds "
                 "personal data"
             )
 
 
-def _is_named(name: str, named: Collection[str]) -> bool:
-    """Whether all words of a name, its last part if there is a schema, stand in the transformations."""
-    words = _WORD.findall(name.rpartition(".")[2]) or [name]
-    return all(word.casefold() in named for word in words)
+@frozen(kw_only=True)
+class _Names:
+    """What transformations name."""
+
+    text: str
+    words: frozenset[str]
+    ambiguous: frozenset[str]
+    """Last parts of names that tables of several schemas have."""
+
+    @classmethod
+    def of(cls, texts: Sequence[str], tables: Iterable[str]) -> Self:
+        text = _DOT.sub(".", "\n".join(texts).casefold())
+        lasts = Counter(_last(table).casefold() for table in tables)
+        return cls(
+            text=text,
+            words=frozenset(_WORD.findall(text)),
+            ambiguous=frozenset(last for last, count in lasts.items() if count > 1),
+        )
+
+    def have(self, name: str) -> bool:
+        """Whether all words of a name, its last part if there is a schema, stand there."""
+        words = _WORD.findall(_last(name)) or [name]
+        return all(word.casefold() in self.words for word in words)
+
+    def name_table(self, table: str) -> bool:
+        """Whether a table is named: by its last part, if no other schema has one that is called so.
+
+        Else with its schema, or where its schema is one in which names are looked up.
+        """
+        if not self.have(table):
+            return False
+        last = _last(table).casefold()
+        if last not in self.ambiguous:
+            return True
+        schema = table.rpartition(".")[0].casefold() or DEFAULT_SCHEMA
+        dotted = rf"(?<!\w){re.escape(schema)}[\"`]?\.[\"`]?{re.escape(last)}(?!\w)"
+        if re.search(dotted, self.text):
+            return True
+        looked_up = self.words if _PATH & self.words else {DEFAULT_SCHEMA}
+        bare = rf"(?<![\w.\"`])[\"`]?{re.escape(last)}(?!\w)"
+        return schema in looked_up and re.search(bare, self.text) is not None
+
+
+def _last(name: str) -> str:
+    """The last part of a name that may have a schema."""
+    return name.rpartition(".")[2]

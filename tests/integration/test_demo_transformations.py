@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.engines.postgresql.script import SEARCH_PATH
 from sandbox.demo.databases import DATABASES, make_database, make_roles
 from sandbox.demo.invented import Kind
 from sandbox.demo.search import search_server
@@ -40,7 +41,7 @@ def autovacuum(server: PostgreSQLServer, what: str) -> None:
 def transform(server: PostgreSQLServer, database: str) -> None:
     """As a pull does: one transaction, as a role that is no superuser."""
     with contextlib.closing(server.connect(database, autocommit=False)) as connection:
-        connection.execute('SET ROLE env_sync; SET LOCAL search_path = "$user", public')
+        connection.execute(f"SET ROLE env_sync; {SEARCH_PATH}".encode())
         connection.execute((TRANSFORMATIONS / f"sanitise_{database.replace('-', '_')}.sql").read_bytes())
         connection.commit()
 

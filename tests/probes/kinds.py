@@ -221,6 +221,18 @@ KINDS = (
         },
     ),
     Kind(
+        name="a table in the place of another",
+        tries="A dump brings a schema that is called like the sync's role, with tables that are called like "
+        "those that a transformation means.",
+        must_hold="The transformation changes those that it means, and the others are told as new.",
+        not_applicable={
+            MYSQL: "a transformation works in one database, whose tables have names of their own",
+            MONGODB: "a transformation works in one database, whose collections have names of their own",
+            ELASTICSEARCH: "an update by query names its index",
+            FILES: NO_ROWS,
+        },
+    ),
+    Kind(
         name="a transformation that breaks out",
         tries="A transformation commits, rolls back, ends its own session, or never ends.",
         must_hold="There is no proof, so incoming is dropped and live stays as it was.",

@@ -91,6 +91,46 @@ def test_a_column_is_not_named_where_only_its_table_is() -> None:
     assert "users.phone" in warning
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("UPDATE users SET email = NULL", True),
+        ("UPDATE public.users SET email = NULL; DELETE FROM other.app_users", True),
+        ("UPDATE pages SET app = id; UPDATE users SET email = NULL", True),
+        ("SET search_path = other, public; UPDATE users SET email = NULL", True),
+        ("UPDATE users SET email = NULL; DELETE FROM app.users", False),
+        ('UPDATE users SET email = NULL; DELETE FROM "App" . "users"', False),
+        ("UPDATE users SET email = NULL; SET search_path = app; UPDATE users SET email = NULL", False),
+        ("UPDATE users SET email = NULL; SET SCHEMA 'app'; UPDATE users SET email = NULL", False),
+    ],
+)
+def test_a_table_that_has_the_name_of_another_is_named_with_its_schema(text: str, told: bool) -> None:
+    warnings = list(not_named(BEFORE, {*BEFORE, ("app.users", "email")}, [text]))
+    assert [warning.partition(" is new")[0] for warning in warnings] == ["table app.users"] * told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("UPDATE pages SET text = NULL", False),
+        ("UPDATE public.pages SET text = NULL", False),
+        ("UPDATE app.pages SET text = NULL", True),
+        ('UPDATE app . "pages" SET text = NULL', True),
+        ("SET search_path = app; UPDATE pages SET text = NULL", True),
+    ],
+)
+def test_a_name_without_a_schema_is_of_the_one_that_is_looked_at(text: str, told: bool) -> None:
+    warnings = list(not_named(BEFORE, {*BEFORE, ("pages", "text")}, [text]))
+    assert [warning.partition(" is new")[0] for warning in warnings] == ["table pages"] * told
+
+
+def test_columns_of_tables_of_one_name_are_told_apart() -> None:
+    before = {*BEFORE, ("app.users", "id")}
+    now = {*before, ("users", "phone"), ("app.users", "phone")}
+    [warning] = not_named(before, now, ["UPDATE users SET phone = NULL"])
+    assert warning.startswith("column app.users.phone is new")
+
+
 def test_there_is_nothing_to_compare_with_before_the_first_pull() -> None:
     assert list(not_named(set(), BEFORE, ["UPDATE x SET y = 1"])) == []
 

@@ -83,3 +83,20 @@ def test_a_table_that_a_comment_calls_temporary_is_none(stage: Stage) -> None:
     )
     changes = sanitised(stage.with_dump(), text)
     assert [why for why in changes.warnings if why.startswith("redact.sql:2 DELETE people changed no row")]
+
+
+@pytest.mark.probe("a table in the place of another")
+def test_a_schema_that_is_called_like_our_role_takes_no_transformation(stage: Stage) -> None:
+    """Whoever may make schemas above makes one, with tables in it that are called like others."""
+    source = "CREATE TABLE people (id int PRIMARY KEY, email text); INSERT INTO people VALUES (1, 'a@home');"
+    decoy = f"""
+    {source} CREATE SCHEMA {stage.login}; CREATE TABLE {stage.login}.people (LIKE public.people);
+    INSERT INTO {stage.login}.people SELECT * FROM public.people;
+    """
+    first, later = stage.with_dump(source), stage.with_dump(decoy)
+    text = "UPDATE people SET email = 'x' || id;"
+    stage.server.create_database("app", OWNER)
+    pull(first, first.engine(attempt="0"), first.transformation(text))
+    changes = sanitised(later, text)
+    assert stage.query("SELECT email FROM public.people", stage.incoming) == [("x1",)]
+    assert [warning.partition(" is new")[0] for warning in changes.warnings] == ["table env_sync.people"]

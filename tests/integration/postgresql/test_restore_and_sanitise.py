@@ -465,7 +465,7 @@ def test_the_next_file_inherits_no_setting(restored: Stage) -> None:
     with working(restored.engine()) as engine:
         engine.sanitise([first, second])
     assert restored.query("SELECT * FROM public.seen", "app__incoming") == [
-        (restored.login, "0", "0", '"$user", public', "ISO, MDY", "off", "UTF8", "on")
+        (restored.login, "0", "0", "public", "ISO, MDY", "off", "UTF8", "on")
     ]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field, frozen
 from psycopg import Error, errors, pq
 
-from env_sync.engines.postgresql.script import Script, Token, sets_search_path, tokens
+from env_sync.engines.postgresql.script import SEARCH_PATH, Script, Token, sets_search_path, tokens
 from env_sync.engines.postgresql.session import Session
 from env_sync.finding import Finding, note, problem
 from env_sync.redact import describe_database_error, names_in
@@ -108,7 +108,7 @@ class _Rehearsal:
         self.session.execute("BEGIN READ ONLY")
         try:
             # As sanitise sets it before each transformation.
-            self.session.execute('SET LOCAL search_path = "$user", public')
+            self.session.execute(SEARCH_PATH)
             for statement in _statements(self.script):
                 found += self._try(statement)
         finally:

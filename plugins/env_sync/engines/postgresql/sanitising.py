@@ -19,7 +19,7 @@ from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
 from env_sync.engines.postgresql.meanwhile import Built
 from env_sync.engines.postgresql.readers import check_closed
-from env_sync.engines.postgresql.script import LITERALS, Script, read_script, tokens
+from env_sync.engines.postgresql.script import LITERALS, SEARCH_PATH, Script, read_script, tokens
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.shadowing import shadowed_calls, shadows
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
@@ -33,8 +33,6 @@ from env_sync.redact import describe_database_error, names_in
 
 SETTINGS = ("SET work_mem = '64MB'", f"SET maintenance_work_mem = '{MEMORY}'")
 """Of the session of the transformations, which may set others."""
-SEARCH_PATH = 'SET LOCAL search_path = "$user", public'
-"""Where a transformation looks for names, as an ordinary session does."""
 DROPPED = "Incoming is dropped, live is untouched."
 """What becomes of the copies where the transformations of a pull fail."""
 COUNTED = ("INSERT", "UPDATE", "DELETE", "MERGE")

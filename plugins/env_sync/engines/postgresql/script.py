@@ -31,6 +31,12 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+SEARCH_PATH = "SET LOCAL search_path = public"
+"""Where a transformation looks for names, until it says otherwise.
+
+No `"$user"`: whoever may make schemas could make one that is called like the sync's role, with tables in it
+that would be taken for those that are meant.
+"""
 _OUTSIDE = "it reaches out of the copy that it is to change"
 _KEPT_OFF = "row_security stays off, so that no policy hides a row from a transformation"
 NEVER: Mapping[tuple[str, ...], str] = {
