@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from env_sync.engines.contract import CopyState, Promotion
 from env_sync.engines.postgresql.lease import Leases
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.stamp import Comment, take_apart
+from env_sync.engines.postgresql.swap import blockers
 from env_sync.errors import (
     AccessRefused,
     NameRefused,
@@ -29,6 +32,7 @@ from tests.integration.postgresql.kept_incoming import keep_incoming
 from tests.integration.postgresql.stage import (
     OWNER,
     READER,
+    SECRET,
     STRANGER,
     Stage,
     clients,
@@ -262,6 +266,18 @@ def test_a_session_that_may_not_be_ended_is_named_and_live_never_closed(sanitise
     assert is_open(sanitised)
     assert rows(sanitised) == 1
     assert oid_of(sanitised, "app__previous") == previous
+
+
+def test_a_session_of_a_role_that_was_dropped_is_named_and_ended(sanitised: Stage) -> None:
+    with contextlib.closing(sanitised.server.connect("app", STRANGER, SECRET)) as theirs:
+        sanitised.server.execute("DROP ROLE stranger")
+        with working(sanitised.engine()) as engine, engine._server.session("postgres") as session:
+            assert blockers(session, ["app"], only_staying=True) == []
+            [named] = blockers(session, ["app"], only_staying=False)
+        assert re.match(r"server process \d+ of a role that was dropped in app ", named)
+        assert not promote(sanitised).first
+        with pytest.raises(psycopg.OperationalError):
+            theirs.execute("SELECT 1")
 
 
 def test_live_is_reopened_when_it_cannot_be_swapped(

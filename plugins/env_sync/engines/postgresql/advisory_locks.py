@@ -7,11 +7,12 @@ from enum import Enum, auto
 from attrs import frozen
 from psycopg import errors, sql
 
+from env_sync.engines.postgresql.roles import DROPPED
 from env_sync.engines.postgresql.session import Session
 
 # A session that is ending loses its place in pg_stat_activity before its locks; it is nobody's.
-_HOLDERS = """
-SELECT l.pid, a.usename, a.application_name, coalesce(a.usename = current_user, false)
+_HOLDERS = f"""
+SELECT l.pid, coalesce(a.usename, '{DROPPED}'), a.application_name, coalesce(a.usename = current_user, false)
 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 AND (l.classid::bigint << 32 | l.objid::bigint) = %s AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()

@@ -7,26 +7,27 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from env_sync.engines.postgresql.own_power import ADMINISTRATORS
-from env_sync.engines.postgresql.roles import becoming
+from env_sync.engines.postgresql.roles import DROPPED, becoming
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.engines.postgresql.stamp import Closed, take_apart
 from env_sync.engines.readers import Reader, Readers, accepted_by, advice, listed
 from env_sync.errors import EnvSyncError, NoSuchDatabase
 from env_sync.finding import Finding, note, problem
 
+# Sessions of a role that was dropped go on.
 # GRANT and REVOKE on a database, as whatever else changes its row, leave another version of the row; COMMENT,
 # settings and VACUUM do not. An event trigger of logins does: only an administrator can have restored one.
 # Of memberships only the statistics tell, of all roles together.
-_DATABASE = """
+_DATABASE = f"""
 SELECT d.datdba::bigint, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.datdba)),
     EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(d.datacl,
         pg_catalog.acldefault('d', d.datdba))) a WHERE a.grantee = 0),
     ARRAY(SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_roles r
         WHERE r.rolcanlogin AND NOT r.rolsuper AND r.oid <> d.datdba
         AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT') ORDER BY r.rolname),
-    ARRAY(SELECT DISTINCT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_stat_activity s
-        JOIN pg_catalog.pg_roles r ON r.oid = s.usesysid
-        WHERE s.datid = d.oid AND NOT r.rolsuper AND r.oid <> d.datdba ORDER BY 1),
+    ARRAY(SELECT DISTINCT coalesce(pg_catalog.quote_ident(r.rolname), '{DROPPED}')
+        FROM pg_catalog.pg_stat_activity s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.usesysid
+        WHERE s.datid = d.oid AND s.usesysid <> d.datdba AND r.rolsuper IS NOT TRUE ORDER BY 1),
     CASE pg_catalog.to_jsonb(d) ->> 'dathasloginevt' WHEN 'true' THEN '' ELSE d.xmin::text END,
     pg_catalog.pg_stat_get_tuples_inserted(m.oid) + pg_catalog.pg_stat_get_tuples_updated(m.oid)
         + pg_catalog.pg_stat_get_tuples_deleted(m.oid),
@@ -113,8 +114,8 @@ def check_closed(session: Session, server: Server, database: str, error: type[En
         raise error(
             f"Database {database} holds data that nobody else may read, but could be connected to by "
             f"{', '.join(said)}. Take those memberships of role {owner} and those grants away (REVOKE "
-            f"{owner} FROM ..., or a role of its own for Env Sync) and run the group again. Live is "
-            "untouched."
+            f"{owner} FROM ..., or a role of its own for Env Sync), end the sessions of those who are in it, "
+            "and run the group again. Live is untouched."
         )
     opened = take_apart(comment).closed
     if opened is not None and row and row != opened.row:

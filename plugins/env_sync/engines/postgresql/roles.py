@@ -9,6 +9,8 @@ from attrs import frozen
 from env_sync.engines.postgresql.own_power import ADMINISTRATORS, MIGHTY
 from env_sync.engines.postgresql.session import Session
 
+DROPPED = "a role that was dropped"
+"""The name of a role that is no more: sessions outlive it."""
 PUBLIC = 0
 """Stands for everybody where a grant names a role."""
 

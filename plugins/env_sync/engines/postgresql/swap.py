@@ -12,6 +12,7 @@ from attrs import frozen
 from psycopg import errors, sql
 
 from env_sync.engines.postgresql.lease import Hold, Leases
+from env_sync.engines.postgresql.roles import DROPPED
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.errors import EnvSyncError, PromoteFailed
 from env_sync.redact import describe_database_error
@@ -135,21 +136,22 @@ def blockers(session: Session, databases: Sequence[str], *, only_staying: bool) 
         f"server process {pid} of {user} in {database} ({application or 'no application name'})"
         for pid, user, database, application, endable in session.execute(
             # Without a user they are the server's own, and end by themselves when a rename wants them to.
-            "SELECT a.pid, a.usename, a.datname, a.application_name, "
-            "me.rolsuper OR (NOT r.rolsuper AND (pg_catalog.pg_has_role(r.oid, 'USAGE') "
-            "OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))) "
-            "FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid "
+            "SELECT a.pid, coalesce(r.rolname, %s), a.datname, a.application_name, "
+            "me.rolsuper OR (r.rolsuper IS NOT TRUE AND (coalesce(pg_catalog.pg_has_role(r.oid, 'USAGE'), "
+            "false) OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))) "
+            "FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid "
             "CROSS JOIN pg_catalog.pg_roles me WHERE me.rolname = current_user "
-            "AND a.datname = ANY(%s) ORDER BY a.pid",
-            [list(databases)],
+            "AND a.datname = ANY(%s) AND a.usesysid IS NOT NULL ORDER BY a.pid",
+            [DROPPED, list(databases)],
         )
         if not (only_staying and endable)
     ]
     found += [
         f"prepared transaction {gid} of {owner} in {database}"
         for gid, owner, database in session.execute(
-            "SELECT gid, owner, database FROM pg_catalog.pg_prepared_xacts WHERE database = ANY(%s)",
-            [list(databases)],
+            "SELECT gid, coalesce(owner, %s), database FROM pg_catalog.pg_prepared_xacts "
+            "WHERE database = ANY(%s)",
+            [DROPPED, list(databases)],
         )
     ]
     return found
