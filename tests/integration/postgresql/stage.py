@@ -13,12 +13,13 @@ from typing import Any
 
 import psycopg
 from attrs import evolve, field, frozen
+from psycopg import sql
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import Dump, Holder, Promotion, ServerConnection, Work
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
-from env_sync.engines.postgresql.stamp import Comment, WasLive
+from env_sync.engines.postgresql.stamp import Comment, WasLive, take_apart
 from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
 from env_sync.manifest import Transformation
@@ -181,6 +182,17 @@ class Stage:
     def live(self, database: str | None = None) -> contextlib.closing[psycopg.Connection[tuple[Any, ...]]]:
         return contextlib.closing(self.server.connect(database or self.database))
 
+    def comment(self, database: str) -> Comment:
+        """The comment on a database, taken apart."""
+        statement = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = "
+        [(text,)] = self.query(f"{statement}'{database}'", "postgres")
+        return take_apart(text)
+
+    def put_comment(self, database: str, comment: Comment | str) -> None:
+        """Write the comment on a database."""
+        text = sql.Literal(comment if isinstance(comment, str) else comment.text())
+        self.server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), text))
+
     def query(self, statement: str, database: str | None = None) -> list[tuple[Any, ...]]:
         return self.server.execute(statement, None, database or self.database)
 
@@ -234,10 +246,7 @@ def say_it_was_live(stage: Stage, database: str) -> None:
     """Mark a database as one that a pull made previous."""
     [(oid,)] = stage.query(f"SELECT oid::bigint FROM pg_database WHERE datname = '{database}'", "postgres")
     was_live = WasLive(database=stage.database, oid=oid, environment="integration", until=DATA_TIME)
-    text = Comment(person="", stamp=None, was_live=was_live).text()
-    statement = psycopg.sql.SQL("COMMENT ON DATABASE {} IS {}")
-    with stage.server.connect() as connection:
-        connection.execute(statement.format(psycopg.sql.Identifier(database), psycopg.sql.Literal(text)))
+    stage.put_comment(database, Comment(person="", stamp=None, was_live=was_live))
 
 
 def said(*files: Path) -> tuple[Transformation, ...]:

@@ -66,12 +66,6 @@ def stamp_of(stage: Stage, state: CopyState) -> Stamp:
     )
 
 
-def say(stage: Stage, database: str, comment: Comment) -> None:
-    stage.server.execute(
-        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(database), sql.Literal(comment.text()))
-    )
-
-
 def engine_for(stage: Stage, copy: str) -> PostgreSQLEngine:
     """The engine of a sync that would drop this copy."""
     if copy != stage.outgoing:
@@ -115,7 +109,7 @@ def test_one_of_another_role_is_left_alone_whatever_it_says(
 ) -> None:
     make_as(developed, DEV, copy)
     if state is not None:
-        say(developed, copy, Comment(person="", stamp=stamp_of(developed, state)))
+        developed.put_comment(copy, Comment(person="", stamp=stamp_of(developed, state)))
     if not is_open:
         developed.server.execute(f"ALTER DATABASE {copy} ALLOW_CONNECTIONS false")
     is_left_alone(developed, copy, "Env Sync did not make. It belongs to dev")
@@ -144,10 +138,12 @@ def test_one_of_another_role_is_neither_transformed_nor_promoted(developed: Stag
     make_as(developed, DEV, "app__incoming", RAN)
     developed.server.execute("REVOKE ALL ON DATABASE app__incoming FROM PUBLIC")
     with working(developed.engine()) as engine:
-        say(developed, "app__incoming", Comment(person="", stamp=stamp_of(developed, CopyState.RAW)))
+        developed.put_comment("app__incoming", Comment(person="", stamp=stamp_of(developed, CopyState.RAW)))
         with pytest.raises(ProofMissing, match=r"app__incoming on .* belongs to dev"):
             engine.sanitise([developed.transformation("UPDATE people SET id = 2")])
-        say(developed, "app__incoming", Comment(person="", stamp=stamp_of(developed, CopyState.SANITISED)))
+        developed.put_comment(
+            "app__incoming", Comment(person="", stamp=stamp_of(developed, CopyState.SANITISED))
+        )
         with pytest.raises(ProofMissing, match=r"app__incoming on .* belongs to dev"):
             engine.promote((), lambda: None)
     assert developed.query("SELECT who FROM ran", "app__incoming") == []
@@ -187,7 +183,7 @@ def test_a_previous_that_was_never_ours_is_left_alone(developed: Stage, name: st
         "of another OID": Comment(person="", stamp=stamp, was_live=evolve(was, oid=oid + 1)),
         "stranger's": Comment(person="", stamp=stamp, was_live=was),
     }
-    say(developed, name, comments[what])
+    developed.put_comment(name, comments[what])
     if what == "stranger's":
         developed.server.execute("REVOKE dev FROM env_sync")
     is_left_alone(developed, name, "does not say that it was ever live here. It belongs to dev")

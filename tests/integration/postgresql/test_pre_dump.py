@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from attrs import evolve
-from psycopg import sql
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import CopyState, DumpFacts, Holder, Stamp
@@ -379,10 +378,7 @@ def stamp_the_copy(stage: Stage, run: str) -> None:
         transformations=(),
         changed=DATA_TIME,
     )
-    comment = sql.Literal(Comment(person="", stamp=stamp).text())
-    stage.server.execute(
-        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(stage.outgoing), comment)
-    )
+    stage.put_comment(stage.outgoing, Comment(person="", stamp=stamp))
 
 
 def test_a_copy_that_was_replaced_is_not_pushed(live: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

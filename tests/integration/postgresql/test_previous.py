@@ -17,7 +17,7 @@ from env_sync.engines.contract import CopyState, Promotion, Stamp
 from env_sync.engines.postgresql.lease import Leases
 from env_sync.engines.postgresql.promotion import Promoting
 from env_sync.engines.postgresql.session import Session
-from env_sync.engines.postgresql.stamp import Comment, WasLive, take_apart
+from env_sync.engines.postgresql.stamp import Comment, WasLive
 from env_sync.errors import (
     AccessRefused,
     Cancelled,
@@ -68,23 +68,6 @@ def undo(stage: Stage, run: str = UNDO, attempt: str = "1", **options: Any) -> P
     return promotion
 
 
-def comment_on(stage: Stage, database: str) -> Comment:
-    [(text,)] = stage.query(
-        f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{database}'",
-        "postgres",
-    )
-    return take_apart(text)
-
-
-def put_comment(stage: Stage, database: str, text: str) -> None:
-    with stage.server.connect() as connection:
-        connection.execute(
-            psycopg.sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                psycopg.sql.Identifier(database), psycopg.sql.Literal(text)
-            )
-        )
-
-
 def is_as_before(stage: Stage) -> None:
     """Live is the pulled data, open; previous is there, and nothing else."""
     assert is_open(stage)
@@ -98,7 +81,7 @@ def is_as_before(stage: Stage) -> None:
 
 def everything(stage: Stage) -> tuple[Any, ...]:
     """What a client can see of live: who owns it and may do what, its settings, its content, its comment."""
-    comment = comment_on(stage, "app")
+    comment = stage.comment("app")
     return (
         stage.query(WHO_MAY),
         stage.query("SELECT * FROM app.people ORDER BY id"),
@@ -126,7 +109,7 @@ def test_there_and_back_with_all_that_each_has(any_stage: Stage) -> None:
     assert promotion.unavailable > 0
     assert (promotion.first, promotion.previous_kept) == (False, True)
     assert everything(stage) == before
-    assert comment_on(stage, "app__previous").stamp == after[4]
+    assert stage.comment("app__previous").stamp == after[4]
     undo(stage, "env_sync_integration/redo")
     assert everything(stage) == after
     assert stage.server.databases() == {"app", "app__previous", "env_sync"}
@@ -403,11 +386,11 @@ PULLED: list[Stamp] = []
 def test_what_does_not_prove_that_it_was_live_here_is_refused(
     pulled: Stage, change: Change, message: str
 ) -> None:
-    stamp = comment_on(pulled, "app").stamp
+    stamp = pulled.comment("app").stamp
     assert stamp
     PULLED[:] = [stamp]
-    changed = change(comment_on(pulled, "app__previous"))
-    put_comment(pulled, "app__previous", changed if isinstance(changed, str) else changed.text())
+    changed = change(pulled.comment("app__previous"))
+    pulled.put_comment("app__previous", changed)
     with pytest.raises(PreviousRefused, match=message):
         undo(pulled)
     is_as_before(pulled)
@@ -415,10 +398,10 @@ def test_what_does_not_prove_that_it_was_live_here_is_refused(
 
 @pytest.mark.probe("a previous that somebody else made")
 def test_a_copy_of_what_was_live_with_its_comment_is_refused(pulled: Stage) -> None:
-    comment = comment_on(pulled, "app__previous").text()
+    comment = pulled.comment("app__previous")
     pulled.server.execute("DROP DATABASE app__previous")
     pulled.server.create_database("app__previous", OWNER)
-    put_comment(pulled, "app__previous", comment)
+    pulled.put_comment("app__previous", comment)
     with pytest.raises(PreviousRefused, match="another database than the one that was live"):
         undo(pulled)
     is_as_before(pulled)
@@ -427,12 +410,12 @@ def test_a_copy_of_what_was_live_with_its_comment_is_refused(pulled: Stage) -> N
 def test_one_that_is_replaced_while_live_is_closed_is_refused_and_live_reopened(
     pulled: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comment = comment_on(pulled, "app__previous")
+    comment = pulled.comment("app__previous")
 
     def replace(_: Stamp | None) -> None:
         pulled.server.execute("DROP DATABASE app__previous")
         pulled.server.create_database("app__previous", OWNER)
-        put_comment(pulled, "app__previous", comment.text())
+        pulled.put_comment("app__previous", comment)
 
     with working(pulled.engine(run=UNDO)) as engine, pytest.raises(PreviousRefused):
         engine.restore_previous(replace)
@@ -495,12 +478,12 @@ def test_nobody_else_can_connect_to_previous_at_any_time(pulled: Stage) -> None:
 
 def test_what_is_written_when_live_becomes_previous(pulled: Stage) -> None:
     [(oid,)] = pulled.query("SELECT oid::bigint FROM pg_database WHERE datname = 'app__previous'", "postgres")
-    comment = comment_on(pulled, "app__previous")
+    comment = pulled.comment("app__previous")
     assert comment.was_live
     assert comment.was_live == WasLive(
         database="app", oid=oid, environment="integration", until=comment.was_live.until
     )
-    promoted = comment_on(pulled, "app").promoted
+    promoted = pulled.comment("app").promoted
     assert promoted
     assert comment.was_live.until <= promoted.at
     assert comment.stamp is None

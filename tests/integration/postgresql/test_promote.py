@@ -17,7 +17,7 @@ from attrs import evolve
 from env_sync.engines.contract import CopyState, Promotion
 from env_sync.engines.postgresql.lease import Leases
 from env_sync.engines.postgresql.session import Session
-from env_sync.engines.postgresql.stamp import Comment, take_apart
+from env_sync.engines.postgresql.stamp import Comment
 from env_sync.engines.postgresql.swap import blockers
 from env_sync.errors import (
     AccessRefused,
@@ -377,21 +377,8 @@ def test_a_role_that_may_not_rename_live_is_told_before_anything_is_done(stage: 
 # The proof
 
 
-def read(stage: Stage) -> Comment:
-    [(text,)] = stage.query(
-        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'app__incoming'",
-        "postgres",
-    )
-    return take_apart(text)
-
-
 def forge(stage: Stage, change: Callable[[Comment], Comment | str]) -> None:
-    changed = change(read(stage))
-    text = changed if isinstance(changed, str) else changed.text()
-    with stage.server.connect() as connection:
-        connection.execute(
-            psycopg.sql.SQL("COMMENT ON DATABASE app__incoming IS {}").format(psycopg.sql.Literal(text))
-        )
+    stage.put_comment(stage.incoming, change(stage.comment(stage.incoming)))
 
 
 def stamped(**changes: Any) -> Callable[[Comment], Comment]:
