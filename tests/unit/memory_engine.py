@@ -39,6 +39,7 @@ from env_sync.errors import (
     LeaseLost,
     NoPrevious,
     PreviousRefused,
+    PromoteFailed,
     ProofMissing,
     TransformationFailed,
 )
@@ -83,6 +84,8 @@ class World:
 
     live: Database | None = None
     incoming: Database | None = None
+    made: int = 0
+    """How often incoming was made."""
     previous: Database | None = None
     lease: Holder | None = None
     objects: dict[str, bytes] = field(factory=dict)
@@ -178,7 +181,8 @@ class MemoryEngine(DumpEngine):
         return self.live_stamps()
 
     def incoming_stamp(self) -> Stamp | None:
-        return self.world.incoming.stamp if self.world.incoming else None
+        another = self.closed and self.closed != str(self.world.made)
+        return self.world.incoming.stamp if self.world.incoming and not another else None
 
     def restore(self, dump: Dump) -> tuple[str, ...]:
         self._does("restore")
@@ -199,6 +203,8 @@ class MemoryEngine(DumpEngine):
             reason=self.work.sync.reason if self.work.sync.none_said else "",
         )
         self.world.incoming = Database(content=dump.file.read_text(), stamp=stamp, open=False)
+        self.world.made += 1
+        self.closed = str(self.world.made)
         return ()
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
@@ -226,6 +232,8 @@ class MemoryEngine(DumpEngine):
         self._does("promote")
         incoming, live = self.world.incoming, self.world.live
         proof = incoming.stamp if incoming else None
+        if self.closed and self.closed != str(self.world.made):
+            raise PromoteFailed
         expected = (CopyState.SANITISED, self.work.holder, tuple(transformations))
         if proof is None or (proof.state, proof.holder, proof.transformations) != expected:
             raise ProofMissing

@@ -213,13 +213,16 @@ VALUES: Mapping[str, Any] = {
         data_time=BORN,
         warnings=("an older one has no manifest",),
     ),
-    "restored": Restored(dump_sha256=STAMP.dump_sha256, warnings=("a role is missing",)),
+    "restored": Restored(
+        dump_sha256=STAMP.dump_sha256, warnings=("a role is missing",), closed='{"row": "742"}'
+    ),
     "sanitised": Sanitised(
         transformations=(SANITISE, REWRITE),
         badge="SANITISED",
         reason="nothing in it is personal",
         statements=(CHANGED,),
         warnings=("a column is new",),
+        closed='{"row": "742"}',
     ),
     "promoted": Promoted(unavailable=0.25, first=True, previous_kept=True, warnings=("a grant is lost",)),
     "live again": LiveAgain(
@@ -291,7 +294,7 @@ VALUES: Mapping[str, Any] = {
         promoted=PROMOTED,
         returned=RETURNED,
         was_live=PostgreSQLWasLive(**WAS_LIVE, oid=16_384),
-        closed=Closed(row="742", memberships=9),
+        closed=Closed(row="742", memberships=9, taken_away=4, members=1, database=16_385),
     ),
     "stamp of MySQL": Told(
         stamp=STAMP, promoted=PROMOTED, returned=RETURNED, was_live=MySQLWasLive(**WAS_LIVE, token="9d")

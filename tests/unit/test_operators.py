@@ -220,6 +220,35 @@ def test_a_pull_from_gate_to_report(run: Run) -> None:
     assert {"download", "reading through"} <= report["spent"]["download"]["parts"].keys()
 
 
+def test_how_incoming_was_closed_is_kept_outside_of_it(run: Run) -> None:
+    """Whoever was let in may have changed what incoming itself says."""
+    pull(run, *PULL[:-1])
+    assert run.xcom["pull_signon.restore", "return_value"]["closed"] == "1"
+    assert run.xcom["pull_signon.sanitise", "return_value"]["closed"] == "1"
+    # Somebody makes another in its place, with the same proof.
+    run.world.made += 1
+    with pytest.raises(EnvSyncError, match="PromoteFailed"):
+        run.do("promote")
+    assert run.world.live == Database("yesterday;")
+    # It is restored again, and known by that from then on; also where it was sanitised before.
+    for _ in range(2):
+        run.do("sanitise")
+        assert run.xcom["pull_signon.sanitise", "return_value"]["closed"] == str(run.world.made)
+    run.do("promote")
+    assert run.world.live is not None
+    assert run.world.live.content == "raw;clean;"
+
+
+def test_results_of_an_earlier_version_keep_nothing_of_how_incoming_was_closed(run: Run) -> None:
+    pull(run, *PULL[:3])
+    del run.xcom["pull_signon.restore", "return_value"]["closed"]
+    assert run.do("sanitise")["closed"] == ""
+    del run.xcom["pull_signon.sanitise", "return_value"]["closed"]
+    run.do("promote")
+    assert run.world.live is not None
+    assert run.world.live.content == "raw;clean;"
+
+
 def test_every_result_is_small_and_plain(run: Run) -> None:
     pull(run)
     run.do("report")

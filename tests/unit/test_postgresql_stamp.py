@@ -25,6 +25,7 @@ STAMP = Stamp(
     changed=moment("2026-11-24 03:05"),
 )
 WAS_LIVE = WasLive(database="signon", oid=16384, environment="integration", until=moment("2026-11-24 03:06"))
+CLOSED = Closed(row="742", memberships=9, taken_away=4, members=0, database=16385)
 PROMOTED = Promoted(at=moment("2026-11-24 03:06"), unavailable=0.2, first=False)
 RETURNED = Returned(holder=HOLDER, at=moment("2026-11-24 09:00"), unavailable=0.1)
 
@@ -36,6 +37,7 @@ RETURNED = Returned(holder=HOLDER, at=moment("2026-11-24 09:00"), unavailable=0.
         Comment(person="", stamp=None),
         Comment(person="", stamp=STAMP),
         Comment(person="", stamp=STAMP, closed=Closed(row="742", memberships=9)),
+        Comment(person="", stamp=STAMP, closed=CLOSED),
         Comment(person="", stamp=STAMP, promoted=PROMOTED),
         Comment(person="", stamp=STAMP, promoted=PROMOTED, returned=RETURNED),
         Comment(person="", stamp=STAMP, promoted=PROMOTED, was_live=WAS_LIVE),
@@ -73,3 +75,9 @@ def test_a_mark_beside_a_broken_stamp_is_none() -> None:
     plain = json.loads(Comment(person="", stamp=STAMP, was_live=WAS_LIVE).text().removeprefix(MARK))
     del plain["dump_key"]
     assert take_apart(MARK + json.dumps(plain)) == Comment(person="", stamp=None)
+
+
+def test_how_an_earlier_version_closed_a_copy_is_read() -> None:
+    plain = json.loads(Comment(person="", stamp=STAMP, closed=CLOSED).text().removeprefix(MARK))
+    plain["closed"] = {"row": "742", "memberships": 9}
+    assert take_apart(MARK + json.dumps(plain)).closed == Closed(row="742", memberships=9)

@@ -13,6 +13,9 @@ DEFINER = "definer"
 RAW_LOG = "accept_raw_log"
 """That the binary log keeps rows as they were before they were sanitised."""
 
+MEMBERSHIPS = "accept_memberships"
+"""That memberships of roles come and go, so that nobody sees who was a member of ours for a while."""
+
 
 def accepts(connection: ServerConnection, name: str) -> bool:
     """Whether the extra says `true` to it; a form of Airflow makes text of that."""

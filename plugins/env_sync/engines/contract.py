@@ -246,6 +246,13 @@ class Engine(ABC):
     Every method may raise ServerUnreachable, AccessRefused, Cancelled.
     """
 
+    closed: str = ""
+    """How incoming was when it was opened for us alone, by which it is seen whether others were let in since.
+
+    `restore` sets it; a later step sets it to what an earlier one kept, for who was let in may have changed
+    what incoming says itself. "" where nothing is known.
+    """
+
     def __init__(self, work: Work) -> None:
         self.work = work
 
@@ -296,7 +303,7 @@ class Engine(ABC):
 
     @abstractmethod
     def incoming_stamp(self) -> Stamp | None:
-        """What incoming says about itself; None where there is none."""
+        """What incoming says about itself; None where there is none, or not the one that `closed` is of."""
 
     @abstractmethod
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:

@@ -6,7 +6,7 @@ from airflow.sdk import Context
 
 from env_sync.operators.step import StepOperator
 from env_sync.steps.promote import make_live
-from env_sync.steps.results import LiveAgain, Promoted
+from env_sync.steps.results import LiveAgain, Promoted, Sanitised
 from env_sync.steps.session import Session
 
 
@@ -18,4 +18,4 @@ class PromoteOperator(StepOperator):
 
     def work(self, session: Session, context: Context) -> Promoted | LiveAgain:
         """Swap incoming, or previous, and live."""
-        return make_live(session)
+        return make_live(session, self.left_by(context, "sanitise", Sanitised))

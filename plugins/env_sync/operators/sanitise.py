@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Context
 
 from env_sync.operators.step import StepOperator
-from env_sync.steps.results import Downloaded, Sanitised
+from env_sync.steps.results import Downloaded, Restored, Sanitised
 from env_sync.steps.sanitise import sanitise
 from env_sync.steps.session import Session
 
@@ -15,4 +15,5 @@ class SanitiseOperator(StepOperator):
 
     def work(self, session: Session, context: Context) -> Sanitised:
         """Run the transformation."""
-        return sanitise(session, self.result_of(context, "download", Downloaded))
+        downloaded = self.result_of(context, "download", Downloaded)
+        return sanitise(session, downloaded, self.left_by(context, "restore", Restored))

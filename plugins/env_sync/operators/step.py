@@ -160,12 +160,17 @@ class StepOperator(BaseOperator):
 
     def result_of(self, context: Context, step: str, kind: type[T]) -> T:
         """The result of an earlier step of this group. Raises EnvSyncError where it left none."""
-        result = context["ti"].xcom_pull(task_ids=task_id(self._group, step))
+        result = self.left_by(context, step, kind)
         if result is None:
             raise EnvSyncError(
                 f"{step} left no result (it was marked by hand?), so nothing is done. Clear {step} to run it."
             )
-        return from_plain(kind, result)
+        return result
+
+    def left_by(self, context: Context, step: str, kind: type[T]) -> T | None:
+        """The same; None where it left none."""
+        result = context["ti"].xcom_pull(task_ids=task_id(self._group, step))
+        return None if result is None else from_plain(kind, result)
 
     @property
     def _step(self) -> str:

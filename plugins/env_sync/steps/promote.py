@@ -7,23 +7,25 @@ import datetime as dt
 from env_sync.errors import PauseActive
 from env_sync.steps.private_folder import leave
 from env_sync.steps.restore_previous import restore_previous
-from env_sync.steps.results import LiveAgain, Promoted
+from env_sync.steps.results import LiveAgain, Promoted, Sanitised
 from env_sync.steps.sanitise import transformations_of
 from env_sync.steps.session import Session
 
 
-def make_live(session: Session) -> Promoted | LiveAgain:
+def make_live(session: Session, sanitised: Sanitised | None = None) -> Promoted | LiveAgain:
     """Make another copy live: previous, where the run was asked for that, else incoming. See each."""
     if session.request.restore_previous is not None:
         return restore_previous(session, lambda: _last_look(session))
-    return promote(session)
+    return promote(session, sanitised)
 
 
-def promote(session: Session) -> Promoted:
+def promote(session: Session, sanitised: Sanitised | None = None) -> Promoted:
     """Make incoming live, if it proves that it was sanitised; looks at the pause once more right before.
 
+    What `sanitised` tells is never believed in place of the proof: only how incoming was closed is compared.
     Raises PauseActive where the sync was paused meanwhile; live is untouched then.
     """
+    session.engine.closed = sanitised.closed if sanitised else ""
     with session.engine.at_work():
         promotion = session.engine.promote(transformations_of(session.sync), lambda: _last_look(session))
     leave(session)

@@ -16,4 +16,4 @@ def restore(session: Session, downloaded: Downloaded) -> Restored:
         warnings = session.dump_engine.restore(obtain(session, downloaded))
     for warning in warnings:
         session.log.warning(warning)
-    return Restored(dump_sha256=downloaded.sha256, warnings=warnings)
+    return Restored(dump_sha256=downloaded.sha256, warnings=warnings, closed=session.engine.closed)

@@ -49,10 +49,11 @@ class Downloaded:
 
 @frozen(kw_only=True)
 class Restored:
-    """Incoming holds the dump, raw."""
+    """Incoming holds the dump, raw. `closed` is the engine's."""
 
     dump_sha256: str
     warnings: tuple[str, ...]
+    closed: str = ""
 
 
 @frozen(kw_only=True)
@@ -65,6 +66,8 @@ class Sanitised:
     """Why nothing had to be sanitised, where that was said."""
     statements: tuple[Changed, ...] = ()
     warnings: tuple[str, ...] = ()
+    closed: str = ""
+    """The engine's: of the restore, or of the one that had to be done again."""
 
 
 @frozen(kw_only=True)

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import evolve
+
 from env_sync.changed_rows import Changes
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.errors import TransformationFailed
@@ -15,7 +17,7 @@ from env_sync.sanitising import badge_of_data
 from env_sync.steps.changes import changes_of
 from env_sync.steps.dump_file import obtain
 from env_sync.steps.private_folder import leave, using_up
-from env_sync.steps.results import Downloaded, Sanitised
+from env_sync.steps.results import Downloaded, Restored, Sanitised
 from env_sync.steps.session import Session
 from env_sync.steps.unsanitised import check_pull
 
@@ -51,8 +53,12 @@ def _hash(file: Path) -> str:
         ) from None
 
 
-def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
-    """Run the transformations on incoming; a copy that was touched before is restored first."""
+def sanitise(session: Session, downloaded: Downloaded, restored: Restored | None = None) -> Sanitised:
+    """Run the transformations on incoming; a copy that was touched before is restored first.
+
+    Without `restored`, as where that step was marked by hand, only incoming itself tells how it was made.
+    """
+    session.engine.closed = restored.closed if restored else ""
     with session.engine.at_work():
         # Once more, for the configuration may be another than when it was restored.
         check_pull(session)
@@ -60,7 +66,7 @@ def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
         state = stamp.state if stamp else None
         if stamp and state is CopyState.SANITISED:
             session.log.info("Incoming already proves that it was sanitised in this attempt")
-            return told_of(stamp)
+            return evolve(told_of(stamp), closed=session.engine.closed)
         if state is not CopyState.RAW:
             session.log.info(
                 "Incoming is not this attempt's raw copy of %s: restoring it again", downloaded.dump_key
@@ -70,7 +76,7 @@ def sanitise(session: Session, downloaded: Downloaded) -> Sanitised:
         stamp = session.engine.sanitise(transformation_files(session.sync), session.sync.postprocess)
     # What a restore left that failed here, and was done again elsewhere.
     leave(session)
-    return told_of(stamp, changes_of(session))
+    return evolve(told_of(stamp, changes_of(session)), closed=session.engine.closed)
 
 
 def told_of(stamp: Stamp, changes: Changes = NOTHING_CHANGED) -> Sanitised:

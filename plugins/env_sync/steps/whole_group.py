@@ -34,8 +34,8 @@ STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {
     "upload": lambda session, results: upload(session, results["dump"]),
     "download": lambda session, results: download(session),
     "restore": lambda session, results: restore(session, results["download"]),
-    "sanitise": lambda session, results: sanitise(session, results["download"]),
-    "promote": lambda session, results: make_live(session),
+    "sanitise": lambda session, results: sanitise(session, results["download"], results.get("restore")),
+    "promote": lambda session, results: make_live(session, results.get("sanitise")),
     "bucket_sync": lambda session, results: bucket_sync(session),
 }
 CLUSTER_STEP_WORK: Mapping[str, Callable[[Session, Results], object]] = {

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
+from env_sync.cancellation import Cancellation
+from env_sync.engines.postgresql.readers import check_closed
+from env_sync.engines.postgresql.session import Server
 from env_sync.engines.postgresql.stamp import Comment
+from env_sync.errors import RestoreFailed
 from tests.integration.postgresql.stage import Stage
 
 KEPT = "kept"
@@ -23,10 +27,13 @@ class KeptIncoming:
         server.drop_database(name)
         server.execute(f"CREATE DATABASE {name} TEMPLATE {KEPT} OWNER env_sync")
         server.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-        self.stage.put_comment(name, self.comment)
+        at = Server(connection=self.stage.connection(), group="kept", cancellation=Cancellation())
+        with at.session("postgres") as session:
+            closed = check_closed(session, at, name, RestoreFailed, new=True).closed
+        self.stage.put_comment(name, evolve(self.comment, closed=closed))
 
 
 def keep_incoming(stage: Stage) -> KeptIncoming:
-    """Copy it. What it says of how it was closed holds for that database alone, and is left out."""
+    """Copy it. How it was closed holds for that database alone."""
     stage.server.execute(f"CREATE DATABASE {KEPT} TEMPLATE {stage.incoming}")
-    return KeptIncoming(stage, evolve(stage.comment(stage.incoming), closed=None))
+    return KeptIncoming(stage, stage.comment(stage.incoming))

@@ -229,8 +229,147 @@ def test_a_membership_that_was_taken_away_again_is_told(with_live: Stage) -> Non
         do(with_live, "GRANT env_sync TO stranger", "REVOKE env_sync FROM stranger")
         engine.sanitise([file])
         [warning] = engine.promote(said(file), lambda: None).warnings
-    assert warning.startswith("Memberships of roles were given or taken away on ")
+    assert warning.startswith(
+        "Memberships of roles were taken away or altered on the server of app__incoming "
+    )
     assert "Whoever was a member of env_sync meanwhile could have read it" in warning
+    assert '"accept_memberships": true' in warning
+
+
+@GIVEN
+def test_who_is_a_member_and_cannot_log_in_any_more_is_told(ready: Stage) -> None:
+    accepting = evolve(ready, extra={**ready.extra, "accept_memberships": True})
+    assert ready.dump
+    with working(accepting.engine()) as engine:
+        engine.restore(ready.dump)
+        do(ready, "GRANT env_sync TO stranger", "ALTER ROLE stranger NOLOGIN")
+        engine.sanitise([])
+        [warning] = engine.promote((), lambda: None).warnings
+    assert warning.startswith("Who is a member of env_sync on the server of app__incoming ")
+
+
+@OF_EACH_VERSION
+def test_logins_that_come_are_no_news_and_those_that_go_can_be_accepted(with_live: Stage) -> None:
+    """As Vault makes them, and the administrator's own role."""
+    accepting = evolve(with_live, extra={**with_live.extra, "accept_memberships": "true"})
+    assert with_live.dump
+    with working(with_live.engine()) as engine:
+        engine.restore(with_live.dump)
+        do(with_live, "CREATE ROLE hourly LOGIN IN ROLE app_owner", "GRANT app_owner TO stranger")
+        engine.sanitise([])
+        assert engine.promote((), lambda: None).warnings == ()
+    with working(accepting.engine(attempt="2")) as engine:
+        engine.restore(with_live.dump)
+        do(with_live, "DROP ROLE hourly")
+        engine.sanitise([])
+        assert engine.promote((), lambda: None).warnings == ()
+    assert told(with_live) == []
+    assert told(accepting)[0].startswith("accept_memberships of connection ")
+
+
+def test_what_an_earlier_version_wrote_is_compared_as_it_meant_it(ready: Stage) -> None:
+    """It counted all that was done to memberships, and told neither members nor the database."""
+    assert ready.dump
+    with working(ready.engine()) as engine:
+        for grants in ([], ["GRANT app_owner TO stranger"]):
+            engine.restore(ready.dump)
+            closed = ready.comment(ready.incoming).closed
+            assert closed
+            earlier = evolve(closed, taken_away=None, members=None, database=None)
+            ready.put_comment(ready.incoming, evolve(ready.comment(ready.incoming), closed=earlier))
+            # As in the steps after it, of a restore that kept nothing.
+            engine.closed = ""
+            do(ready, *grants)
+            engine.sanitise([])
+            warnings = engine.promote((), lambda: None).warnings
+            assert [warning[:22] for warning in warnings] == ["Memberships of roles w"] * len(grants)
+
+
+def test_where_nothing_tells_how_it_was_opened_that_is_said(ready: Stage) -> None:
+    """As a version leaves it that did not keep that, neither in the comment nor in its results."""
+    assert ready.dump
+    with working(ready.engine()) as engine:
+        engine.restore(ready.dump)
+        engine.sanitise([])
+        ready.put_comment(ready.incoming, evolve(ready.comment(ready.incoming), closed=None))
+        engine.closed = ""
+        [warning] = engine.promote((), lambda: None).warnings
+    assert "does not say how it was when it was opened for us alone" in warning
+
+
+def test_lost_statistics_are_called_that(ready: Stage) -> None:
+    assert ready.dump
+    with working(ready.engine()) as engine:
+        engine.restore(ready.dump)
+        comment = ready.comment(ready.incoming)
+        assert comment.closed
+        # As a crash leaves it, of which they began anew.
+        before = evolve(comment.closed, memberships=comment.closed.memberships + 1000)
+        ready.put_comment(ready.incoming, evolve(comment, closed=before))
+        engine.closed = ""
+        engine.sanitise([])
+        [warning] = engine.promote((), lambda: None).warnings
+    assert "lost its statistics" in warning
+
+
+@GIVEN
+@pytest.mark.parametrize("step", ["sanitise", "promote"])
+@pytest.mark.parametrize("how", ["taken away", "rewritten"])
+def test_who_changes_what_shows_that_he_was_let_in_is_stopped(ready: Stage, how: str, step: str) -> None:
+    """A member for a while may write the comment as our role."""
+    assert ready.dump
+    file = ready.transformation()
+
+    def let_in() -> None:
+        do(ready, "GRANT env_sync TO stranger", *LET_IN, "REVOKE env_sync FROM stranger")
+        comment, closed = ready.comment(ready.incoming), None
+        if how == "rewritten":
+            [(row,)] = ready.query(f"SELECT xmin::text FROM pg_database WHERE datname = '{ready.incoming}'")
+            assert comment.closed
+            assert comment.closed.taken_away is not None
+            closed = evolve(comment.closed, row=row, taken_away=comment.closed.taken_away + 1)
+        ready.put_comment(ready.incoming, evolve(comment, closed=closed))
+
+    says = "no longer says how it was when it was opened" if how == "taken away" else "that was changed"
+    with working(ready.engine()) as engine:
+        engine.restore(ready.dump)
+    # Each step is another process, which has what the one before kept.
+    kept = engine.closed
+    with working(ready.engine()) as engine:
+        engine.closed = kept
+        if step == "sanitise":
+            let_in()
+            with pytest.raises(TransformationFailed, match=says):
+                engine.sanitise([file])
+            assert ready.incoming not in ready.server.databases()
+            return
+        engine.sanitise([file])
+        let_in()
+        with pytest.raises(PromoteFailed, match=says):
+            engine.promote(said(file), lambda: None)
+
+
+@GIVEN
+def test_a_copy_of_incoming_in_its_place_is_stopped(ready: Stage) -> None:
+    """A member for a while may make databases as our role."""
+    assert ready.dump
+    file = ready.transformation()
+    with working(ready.engine()) as engine:
+        engine.restore(ready.dump)
+        engine.sanitise([file])
+        comment = ready.comment(ready.incoming)
+        ready.server.execute(f"CREATE DATABASE taken TEMPLATE {ready.incoming} OWNER env_sync")
+        ready.server.execute("REVOKE ALL ON DATABASE taken FROM PUBLIC")
+        ready.server.drop_database(ready.incoming)
+        ready.server.execute(f"ALTER DATABASE taken RENAME TO {ready.incoming}")
+        ready.put_comment(ready.incoming, comment)
+        assert engine.incoming_stamp() is None
+        [warning] = engine.work.changed_rows.take().warnings
+        assert "was another database than the one that the restore of this group made" in warning
+        for kept in (engine.closed, ""):
+            engine.closed = kept
+            with pytest.raises(PromoteFailed, match="is not the one that was opened for us alone"):
+                engine.promote(said(file), lambda: None)
 
 
 @GIVEN

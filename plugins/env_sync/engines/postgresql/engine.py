@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -66,7 +67,7 @@ from env_sync.engines.postgresql.sanitising import (
     settle,
 )
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Comment, read_comment, read_or_refuse, write_stamp
+from env_sync.engines.postgresql.stamp import Closed, Comment, read_comment, read_or_refuse, write_stamp
 from env_sync.engines.postgresql.verify import verify_archive
 from env_sync.engines.postgresql.waiting_indexes import named_in, waiting_indexes
 from env_sync.engines.proof import AGAIN, check_raw, first_stamp
@@ -83,6 +84,7 @@ from env_sync.errors import (
 from env_sync.finding import Finding, problem
 from env_sync.hieradata.sync import Action
 from env_sync.manifest import Transformation
+from env_sync.plain import from_plain, to_plain
 from env_sync.postprocess.postprocess import Postprocess
 
 
@@ -173,7 +175,19 @@ class PostgreSQLEngine(DumpEngine):
 
     def incoming_stamp(self) -> Stamp | None:
         """What incoming says about itself. See the contract."""
-        return self._stamp(self._copies.incoming)
+        with self._errors(), self._asked() as session:
+            found = look_up(session, self._copies.incoming)
+        if found is None:
+            return None
+        if self._kept is not None and self._kept.database not in (None, found.oid):
+            warning = (
+                f"{self._copies.incoming} on {self._server} was another database than the one that the "
+                "restore of this group made: a step that made it anew was killed, or somebody else did. "
+                "It was not used"
+            )
+            self.work.changed_rows.warn([warning])
+            return None
+        return found.comment.stamp
 
     def restore(self, dump: Dump) -> tuple[str, ...]:
         """Make incoming anew from a dump. See the contract."""
@@ -199,7 +213,9 @@ class PostgreSQLEngine(DumpEngine):
             with self._errors(RestoreFailed):
                 warnings = self._make_incoming(session, copies, archive)
                 stamp = first_stamp(self.work, dump, session.value("SELECT pg_catalog.clock_timestamp()"))
-                warnings += open_for_us(session, self._server, copies.incoming, stamp, RestoreFailed)
+                look = open_for_us(session, self._server, copies.incoming, stamp, RestoreFailed)
+                warnings += look.warnings
+                self.closed = json.dumps(to_plain(look.closed))
             warnings += restore_archive(
                 archive,
                 self.work.connection,
@@ -213,7 +229,7 @@ class PostgreSQLEngine(DumpEngine):
                 application_name=self._server.application_name,
             )
             with self._errors(RestoreFailed):
-                check_closed(session, self._server, copies.incoming, RestoreFailed)
+                check_closed(session, self._server, copies.incoming, RestoreFailed, kept=look.closed)
                 write_stamp(session, copies.incoming, self._now(session, stamp, CopyState.RAW))
         return accepted + warnings
 
@@ -249,6 +265,7 @@ class PostgreSQLEngine(DumpEngine):
                                     self._now(inside, started, state),
                                     transformations=tuple(one.said for one in read),
                                 ),
+                                self._kept,
                             ),
                             self.work.changed_rows,
                         )
@@ -362,7 +379,12 @@ class PostgreSQLEngine(DumpEngine):
             keep_previous=self.work.sync.options.keep_previous,
             wait=self.work.sync.options.promote_wait,
             log=self.work.log,
+            closed=self._kept,
         )
+
+    @property
+    def _kept(self) -> Closed | None:
+        return from_plain(Closed, json.loads(self.closed)) if self.closed else None
 
     @property
     def _copies(self) -> Copies:
@@ -502,10 +524,6 @@ class PostgreSQLEngine(DumpEngine):
             sanitised = self._now(session, stamp, CopyState.SANITISED)
             write_stamp(session, incoming, sanitised)
         return sanitised
-
-    def _stamp(self, database: str) -> Stamp | None:
-        comment = self._comment(database)
-        return comment.stamp if comment else None
 
     def _comment(self, database: str) -> Comment | None:
         with self._errors(), self._asked() as session:

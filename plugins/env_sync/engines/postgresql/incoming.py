@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.archive import Locale
 from env_sync.engines.postgresql.ownership import is_our_copy
-from env_sync.engines.postgresql.readers import check_closed
+from env_sync.engines.postgresql.readers import Look, check_closed
 from env_sync.engines.postgresql.session import Server, Session
 from env_sync.engines.postgresql.stamp import Comment, write_comment
 from env_sync.errors import EnvSyncError
@@ -84,19 +84,19 @@ def make_closed(session: Session, database: str, storage: Storage, *, exact: boo
 
 def open_for_us(
     session: Session, server: Server, database: str, stamp: Stamp, error: type[EnvSyncError]
-) -> tuple[str, ...]:
+) -> Look:
     """Stamp a database that was just made, and let its owner, and no other role, connect to it.
 
-    Gives warnings of who could let himself in. Raises psycopg.Error; `error` where another role could
-    connect.
+    Gives how it is then, with warnings of who could let himself in. Raises psycopg.Error; `error` where
+    another role could connect.
     """
     name = sql.Identifier(database)
     with session.transaction():
         session.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         session.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
-        look = check_closed(session, server, database, error)
+        look = check_closed(session, server, database, error, new=True)
         write_comment(session, database, Comment(person="", stamp=stamp, closed=look.closed))
-    return look.warnings
+    return look
 
 
 def drop_database(session: Session, database: str) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from env_sync.changed_rows import ChangedRows
 from env_sync.engines.contract import CopyState, DumpFacts, Stamp, Work
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.archive_name import name_as_live
@@ -25,7 +24,7 @@ from env_sync.engines.postgresql.readers import check_closed
 from env_sync.engines.postgresql.restore_data import restore_archive
 from env_sync.engines.postgresql.sanitising import Read, run_transformations
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import read_comment, write_stamp
+from env_sync.engines.postgresql.stamp import Closed, read_comment, write_stamp
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
 from env_sync.errors import DumpDamaged, ProofMissing, RestoreFailed, TransformationFailed
 
@@ -66,14 +65,14 @@ def dump_outgoing(outgoing: Outgoing, transformations: Sequence[Read], to: Path)
             live = _dump(outgoing, copies.live, raw)
         archive = read_archive(raw, cancellation=work.cancellation, log=work.log)
         with outgoing.dropping():
-            made, warnings = _make(outgoing, archive, live)
+            made, closed, warnings = _make(outgoing, archive, live)
             raw.unlink()
             with (
                 work.stopwatch.part("transformations"),
                 outgoing.server.session(copies.outgoing) as inside,
                 plain_errors(f"Database {outgoing.where}", TransformationFailed),
             ):
-                stamp = _transform(outgoing, inside, transformations, made, work.changed_rows)
+                stamp = _transform(outgoing, inside, transformations, made, closed)
             with work.stopwatch.part("dump"):
                 facts = _dump(
                     outgoing,
@@ -119,8 +118,8 @@ def _dump(
     )
 
 
-def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp, tuple[str, ...]]:
-    """Make the copy, closed, out of an archive of live; its stamp, and warnings of what it lacks."""
+def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp, Closed, tuple[str, ...]]:
+    """Make the copy, closed, out of an archive of live; its stamp, how it is closed, and what it lacks."""
     work, session, copies = outgoing.work, outgoing.session, outgoing.copies
     sync = work.sync
     with plain_errors(f"Database {outgoing.where}", RestoreFailed):
@@ -143,7 +142,7 @@ def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp,
             changed=session.value("SELECT pg_catalog.clock_timestamp()"),
         )
         # Live, beside it, is as raw: who could let himself in is no news.
-        open_for_us(session, outgoing.server, copies.outgoing, stamp, RestoreFailed)
+        look = open_for_us(session, outgoing.server, copies.outgoing, stamp, RestoreFailed)
     warnings += restore_archive(
         archive,
         work.connection,
@@ -155,7 +154,7 @@ def _make(outgoing: Outgoing, archive: Archive, live: DumpFacts) -> tuple[Stamp,
         log=work.log,
         application_name=outgoing.server.application_name,
     )
-    return stamp, warnings
+    return stamp, look.closed, warnings
 
 
 def _transform(
@@ -163,24 +162,27 @@ def _transform(
     inside: Session,
     transformations: Sequence[Read],
     made: Stamp,
-    changed_rows: ChangedRows,
+    closed: Closed,
 ) -> Stamp:
     """Run the transformations, and have the copy say so itself."""
 
     def finish() -> Stamp:
         # The dump would carry down what keeps autovacuum away.
         let_autovacuum_go(inside)
-        check_closed(inside, outgoing.server, outgoing.copies.outgoing, TransformationFailed)
+        copy = outgoing.copies.outgoing
+        check_closed(inside, outgoing.server, copy, TransformationFailed, kept=closed)
         stamp = evolve(
             made,
             state=CopyState.SANITISED,
             transformations=tuple(one.said for one in transformations),
             changed=inside.value("SELECT pg_catalog.clock_timestamp()"),
         )
-        write_stamp(inside, outgoing.copies.outgoing, stamp)
+        write_stamp(inside, copy, stamp)
         return stamp
 
-    return run_transformations(inside, transformations, finish, changed_rows, aftermath=AFTERMATH)
+    return run_transformations(
+        inside, transformations, finish, outgoing.work.changed_rows, aftermath=AFTERMATH
+    )
 
 
 def _check_copy(outgoing: Outgoing, stamp: Stamp) -> None:

@@ -25,7 +25,7 @@ from env_sync.engines.postgresql.replication import check_not_replicated, public
 from env_sync.engines.postgresql.roles import Roles, read_roles
 from env_sync.engines.postgresql.server_grants import lost_server_grants
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Comment, WasLive, read_comment, write_comment
+from env_sync.engines.postgresql.stamp import Closed, Comment, WasLive, read_comment, write_comment
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
 from env_sync.engines.postgresql.swap import (
     Swap,
@@ -52,6 +52,8 @@ class Promoting:
     keep_previous: bool
     wait: dt.timedelta
     log: logging.Logger
+    closed: Closed | None = None
+    """How incoming was when it was opened for us alone, where an earlier step kept that."""
 
     def swap_with(self, *others: str) -> Swap:
         """What swapping live works with, where these are renamed as well."""
@@ -81,7 +83,7 @@ def promote(
     roles, owner, warnings = _prepare(work, incoming, live)
     if live is None:
         last_look()
-        warnings += check_closed(session, work.server, copies.incoming, PromoteFailed).warnings
+        warnings += _check_closed(work)
         _name_first(work, incoming, stamp, roles, owner)
         return Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=warnings)
     # A pull that was paused meanwhile need not wait for anybody.
@@ -89,7 +91,7 @@ def promote(
     previous = _previous(work, roles)
     wait_for_those_that_stay(work.swap_with(copies.incoming, copies.previous))
     last_look()
-    warnings += check_closed(session, work.server, copies.incoming, PromoteFailed).warnings
+    warnings += _check_closed(work)
     # Read again: preparing takes a while, and this is what the new live is given.
     live = still_there(work, live)
     unavailable = _swap(work, live, incoming, previous, stamp, roles, owner)
@@ -97,6 +99,12 @@ def promote(
     return _finish(
         work, Promotion(unavailable=unavailable, first=False, previous_kept=True, warnings=warnings)
     )
+
+
+def _check_closed(work: Promoting) -> tuple[str, ...]:
+    """The last look at who else could read incoming; gives warnings."""
+    session, incoming = work.hold.session, work.copies.incoming
+    return check_closed(session, work.server, incoming, PromoteFailed, kept=work.closed).warnings
 
 
 def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> Stamp:

@@ -23,7 +23,7 @@ from env_sync.engines.postgresql.script import LITERALS, SEARCH_PATH, Script, re
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.shadowing import shadowed_calls, shadows
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
-from env_sync.engines.postgresql.stamp import write_stamp
+from env_sync.engines.postgresql.stamp import Closed, write_stamp
 from env_sync.engines.postgresql.statistics import renew_statistics
 from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
@@ -134,16 +134,17 @@ def run_transformations(
         raise TransformationFailed(f"{where} failed: {said}. {aftermath}") from None
 
 
-def prove(session: Session, server: Server, database: str, proof: Stamp) -> Stamp:
+def prove(session: Session, server: Server, database: str, proof: Stamp, kept: Closed | None) -> Stamp:
     """Within the transaction of the transformations, at its end: write the proof into a closed copy.
 
-    Materialised views are filled anew before it. Raises TransformationFailed where one cannot be, others
-    could connect to the copy, or its statistics tell of raw rows, and psycopg.Error.
+    `kept` is how it was when it was opened. Materialised views are filled anew before it. Raises
+    TransformationFailed where one cannot be, others could connect to the copy, or its statistics tell of raw
+    rows, and psycopg.Error.
     """
     if proof.transformations:
         refresh_materialized_views(session)
     renew_statistics(session)
-    check_closed(session, server, database, TransformationFailed)
+    check_closed(session, server, database, TransformationFailed, kept=kept)
     write_stamp(session, database, proof)
     return proof
 

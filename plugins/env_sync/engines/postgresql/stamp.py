@@ -39,6 +39,12 @@ class Closed:
     """Which version its row in pg_database was; "" where that cannot tell."""
     memberships: int
     """How often memberships of roles had been changed on the server."""
+    taken_away: int | None = None
+    """How often one had been taken away or altered; None where an earlier version wrote this."""
+    members: int | None = None
+    """How many roles were members of the owner by whatever path, without superusers; None as well."""
+    database: int | None = None
+    """Its OID; None as well."""
 
 
 @frozen(kw_only=True)
