@@ -9,6 +9,8 @@ from typing import Self
 
 from attrs import frozen
 
+from env_sync.redact import shown_name
+
 MOST = 200
 """Statements that are told one by one; of the others there is a count."""
 CHANGING = ("update", "delete", "merge")
@@ -135,13 +137,14 @@ def not_named(before: Columns, now: Columns, texts: Sequence[str]) -> Iterator[s
     new_columns = sorted(each for each in {*now} - {*before} if each[0] in tables)
     for table in new_tables:
         if not names.name_table(table):
-            yield f"table {table} is new, and no transformation names it: see whether it holds personal data"
-    for table, column in new_columns:
-        if not (names.name_table(table) and names.have(column)):
             yield (
-                f"column {table}.{column} is new, and no transformation names it: see whether it holds "
+                f"table {shown_name(table)} is new, and no transformation names it: see whether it holds "
                 "personal data"
             )
+    for table, column in new_columns:
+        if not (names.name_table(table) and names.have(column)):
+            name = f"{shown_name(table)}.{shown_name(column)}"
+            yield f"column {name} is new, and no transformation names it: see whether it holds personal data"
 
 
 @frozen(kw_only=True)

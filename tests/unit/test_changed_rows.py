@@ -141,3 +141,11 @@ def test_temporary_tables_are_no_data_of_the_database() -> None:
         'CREATE LOCAL TEMPORARY TABLE "c" (id int); CREATE TABLE d (id int);'
     )
     assert temporary_tables(text) == {"a", "b", "c"}
+
+
+def test_a_name_that_may_be_a_value_is_withheld() -> None:
+    now = {*BEFORE, ("ann@home.example", "id"), ("users", "bob@home.example")}
+    assert [warning.partition(" is new")[0] for warning in not_named(BEFORE, now, ["SELECT 1"])] == [
+        "table [name withheld: may be a value]",
+        "column users.[name withheld: may be a value]",
+    ]

@@ -23,6 +23,7 @@ CREATE FUNCTION public.keep(varchar, text) RETURNS text LANGUAGE sql AS 'SELECT 
 CREATE OPERATOR public.|| (LEFTARG = varchar, RIGHTARG = text, PROCEDURE = public.keep);
 """
 MD5 = "public.md5(character varying)"
+KEEP = "public.||(character varying, text)"
 UPPER = "app.upper(character varying)"
 # Each is a statement of one line, and what is told of it.
 CALLS = [
@@ -42,6 +43,11 @@ CALLS = [
     ("SET LOCAL SCHEMA 'public';", ""),
     ("DO $$ BEGIN UPDATE app.people SET phone = md5(phone); END $$;", f"may call {MD5}"),
     ("ALTER TABLE app.people ALTER phone TYPE text USING md5(phone);", f"may call {MD5}"),
+    ("SELECT set_config('search_path', 'app', true);", ""),
+    ("UPDATE app.people SET phone = upper(phone);", f"may call {UPPER}"),
+    ("RESET search_path;", ""),
+    ("UPDATE app.people SET phone = upper(phone);", ""),
+    ("SET search_path = public;", ""),
     ("CREATE TABLE made AS SELECT 'x'::varchar AS phone;", ""),
     ("UPDATE made SET phone = md5(phone);", f"may call {MD5}"),
 ]
@@ -71,9 +77,65 @@ def test_only_a_call_that_resolves_to_it_is_told(any_stage: Stage) -> None:
 def test_an_operator_is_told_as_well(stage: Stage) -> None:
     text = "UPDATE app.people SET phone = phone || '@example.com';"
     other = "UPDATE app.people SET email = email || '', phone = phone OPERATOR(pg_catalog.||) '';"
-    assert told(stage.with_dump(SHADOWS + OPERATOR), text, other) == [
-        "file0.sql:1 calls public.||(character varying,text)"
+    assert told(stage.with_dump(SHADOWS + OPERATOR), text, other) == [f"file0.sql:1 calls {KEEP}"]
+
+
+@PROBE
+def test_of_what_the_server_does_not_tell_an_operator_is_compared_by_its_signs(stage: Stage) -> None:
+    others = """
+    CREATE FUNCTION public.alike(varchar, text) RETURNS bool LANGUAGE sql AS 'SELECT false';
+    CREATE OPERATOR public.~~ (LEFTARG = varchar, RIGHTARG = text, PROCEDURE = public.alike);
+    """
+    text = """
+DO $$ BEGIN UPDATE app.people SET phone = phone || 'x'; END $$;
+CREATE TABLE made AS SELECT phone||'x' AS phone FROM app.people;
+MERGE INTO app.people p USING made m ON m.phone = 'none' WHEN MATCHED THEN UPDATE SET phone = p.phone || 'x';
+DO $$ BEGIN UPDATE app.people SET phone = phone OPERATOR(pg_catalog.||) 'x|'; END $$;
+DO $$ BEGIN DELETE FROM app.people WHERE phone LIKE 'x'; END $$;
+DO $$ BEGIN DELETE FROM app.people WHERE phone OPERATOR(pg_catalog.~~) 'x' OR id < -1; END $$;
+"""
+    warnings = told(stage.with_dump(SHADOWS + OPERATOR + others), text)
+    assert [one for one in warnings if " call " in one] == [
+        *(f"file0.sql:{line} may call {KEEP}" for line in (2, 3, 4)),
+        "file0.sql:6 may call public.~~(character varying, text)",
     ]
+
+
+@PROBE
+def test_a_name_that_may_be_a_value_is_withheld(stage: Stage) -> None:
+    source = f"""
+    {SOURCE} ALTER TABLE app.people ADD phone varchar;
+    CREATE SCHEMA "ann@home.example"; CREATE DOMAIN "ann@home.example"."bob@home.example" AS text;
+    CREATE FUNCTION "ann@home.example".md5(varchar, "ann@home.example"."bob@home.example" DEFAULT '')
+    RETURNS text LANGUAGE sql AS 'SELECT $1::text';
+    """
+    text = 'SET search_path = "ann@home.example"; UPDATE app.people SET phone = md5(phone);'
+    hidden = "[name withheld: may be a value]"
+    assert told(stage.with_dump(source), text) == [
+        f"file0.sql:1 calls {hidden}.md5(character varying, {hidden}.{hidden})"
+    ]
+
+
+@PROBE
+@pytest.mark.parametrize("any_stage", [("postgresql15", False)], indirect=True, ids=["postgresql15"])
+def test_what_a_dump_adds_to_an_extension_is_the_dumps(any_stage: Stage) -> None:
+    """The sync's role owns a trusted extension that it makes, and may add to it."""
+    stage = any_stage.with_dump(f"{SOURCE} ALTER TABLE app.people ADD phone varchar;")
+    assert stage.dump
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump)
+        stage.query(
+            """
+            SET ROLE env_sync; CREATE EXTENSION citext SCHEMA public;
+            CREATE FUNCTION public.md5(varchar) RETURNS text LANGUAGE sql AS 'SELECT $1::text';
+            ALTER EXTENSION citext ADD FUNCTION public.md5(varchar);
+            """,
+            stage.incoming,
+        )
+        engine.sanitise([stage.transformation(CALLS[0][0])])
+    [warning] = engine.work.changed_rows.take().warnings
+    assert f"calls {MD5}, which came with the data" in warning
 
 
 def test_it_says_what_to_do(stage: Stage) -> None:

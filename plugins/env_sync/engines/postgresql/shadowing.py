@@ -6,6 +6,7 @@ The server looks for its own first only among those whose arguments are of the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from attrs import frozen
@@ -14,29 +15,58 @@ from psycopg import pq
 from env_sync.engines.postgresql.identifiers import unquoted
 from env_sync.engines.postgresql.script import LITERAL_EDGE, LITERALS, Script, sets_search_path, tokens
 from env_sync.engines.postgresql.session import Session
+from env_sync.redact import shown_name
 
-# Those of extensions come with the server.
+# Those of extensions come with the server: theirs are in C, or a superuser's. The sync's role can make
+# extensions, and add to them what the dump brought; that is its own.
 _SHADOWS = """
 WITH called AS (
-    SELECT tableoid AS catalog, oid, proname::text AS name, pronamespace AS schema, true AS function
-    FROM pg_catalog.pg_proc
-    UNION ALL SELECT tableoid, oid, oprname::text, oprnamespace, false FROM pg_catalog.pg_operator
+    SELECT p.tableoid AS catalog, p.oid, p.proname::text AS name, p.pronamespace AS schema, true AS function,
+        p.proowner AS owner, p.prolang AS language, ARRAY(SELECT pg_catalog.unnest(p.proargtypes)) AS takes
+    FROM pg_catalog.pg_proc p
+    UNION ALL SELECT o.tableoid, o.oid, o.oprname::text, o.oprnamespace, false,
+        o.oprowner, c.prolang, pg_catalog.array_remove(ARRAY[o.oprleft, o.oprright], 0::pg_catalog.oid)
+    FROM pg_catalog.pg_operator o LEFT JOIN pg_catalog.pg_proc c ON c.oid = o.oprcode
 )
-SELECT c.catalog::bigint, c.oid::bigint, c.name, c.function, CASE WHEN c.function
-    THEN c.oid::pg_catalog.regprocedure::text ELSE c.oid::pg_catalog.regoperator::text END
+SELECT c.catalog::bigint, c.oid::bigint, c.name, c.function, n.nspname,
+    ARRAY(SELECT CASE WHEN t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace THEN tn.nspname END
+        FROM pg_catalog.unnest(c.takes) WITH ORDINALITY AS a (type, place)
+        JOIN pg_catalog.pg_type t ON t.oid = a.type
+        JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace ORDER BY a.place),
+    ARRAY(SELECT CASE WHEN t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace THEN t.typname::text
+        ELSE pg_catalog.format_type(t.oid, NULL) END
+        FROM pg_catalog.unnest(c.takes) WITH ORDINALITY AS a (type, place)
+        JOIN pg_catalog.pg_type t ON t.oid = a.type ORDER BY a.place)
 FROM called c JOIN pg_catalog.pg_namespace n ON n.oid = c.schema
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND EXISTS (
     SELECT FROM called s WHERE s.function = c.function AND s.name = c.name
     AND s.schema = 'pg_catalog'::pg_catalog.regnamespace)
 AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = c.catalog AND d.objid = c.oid AND d.deptype = 'e')
-ORDER BY 5
+    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = c.catalog AND d.objid = c.oid AND d.deptype = 'e'
+    AND (EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = c.owner AND r.rolsuper)
+        OR EXISTS (SELECT FROM pg_catalog.pg_language l
+            WHERE l.oid = c.language AND l.lanname IN ('c', 'internal'))))
+ORDER BY n.nspname, c.name, c.oid
 """
 _DEPENDS_ON = """
 SELECT d.refclassid::bigint, d.refobjid::bigint FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.tableoid = d.classid
 WHERE r.ev_class = 'pg_temp.env_sync_calls'::pg_catalog.regclass
 """
+_SETS_PATH = re.compile(r"search_path|set_config|\bset\s+(?:(?:local|session)\s+)?schema\b", re.IGNORECASE)
+"""In a statement that may set where names are looked up."""
+_SIGNS = frozenset("+-*/<>=~!@#%^&|`?")
+_MAY_END = frozenset("~!@#%^&|`?")
+"""With one of these an operator may end with a plus or a minus."""
+_STANDS_FOR = {
+    "LIKE": ("~~", "!~~"),
+    "ILIKE": ("~~*", "!~~*"),
+    "SIMILAR": ("~", "!~"),
+    "IN": ("=", "<>"),
+    "BETWEEN": ("<", "<=", ">=", ">"),
+    **dict.fromkeys(("CASE", "DISTINCT", "NULLIF", "USING"), ("=",)),
+}
+"""Words for operators that the server looks up as if they were written."""
 
 
 @frozen(kw_only=True)
@@ -47,7 +77,7 @@ class Shadow:
     oid: int
     name: str
     signature: str
-    """Its schema, its name and its arguments."""
+    """Its schema, its name and its arguments, without what may be a value."""
     function: bool
 
     @property
@@ -59,9 +89,20 @@ class Shadow:
 def shadows(session: Session) -> tuple[Shadow, ...]:
     """All in the session's database. Raises psycopg.Error."""
     return tuple(
-        Shadow(catalog=catalog, oid=oid, name=name, signature=signature, function=function)
-        for catalog, oid, name, function, signature in session.execute(_SHADOWS)
+        Shadow(
+            catalog=catalog,
+            oid=oid,
+            name=name,
+            signature=f"{shown_name(schema)}.{name}({', '.join(map(_type, schemas, types))})",
+            function=function,
+        )
+        for catalog, oid, name, function, schema, schemas, types in session.execute(_SHADOWS)
     )
+
+
+def _type(schema: str | None, name: str) -> str:
+    """The name of a type; without a schema it is the server's own."""
+    return name if schema is None else f"{shown_name(schema)}.{shown_name(name)}"
 
 
 def shadowed_calls(session: Session, script: Script, found: Sequence[Shadow]) -> Iterator[str]:
@@ -72,30 +113,32 @@ def shadowed_calls(session: Session, script: Script, found: Sequence[Shadow]) ->
     if not found:
         return
     session.execute("SAVEPOINT shadowed_calls")
+    path_known = True
     for begin, text in script.parts():
-        if sets_search_path([token.text.upper() for token in tokens(text)]):
+        words = [token.text.upper() for token in tokens(text)]
+        if sets_search_path(words) or words[:2] in (["RESET", "SEARCH_PATH"], ["RESET", "ALL"]):
             session.execute("SAVEPOINT one_setting")
-            if not _done(session, text):
+            if _done(session, text):
+                path_known = True
+            else:
                 # The run itself tells what is wrong with it.
                 session.execute("ROLLBACK TO SAVEPOINT one_setting")
             continue
-        names = frozenset(_called(text))
-        meant = [each for each in found if not each.function or each.name in names]
-        if not meant:
-            continue
-        resolved = _resolved(session, text)
+        called, operators = frozenset(_called(text)), frozenset(_operators(text))
+        meant = [each for each in found if each.name in (called if each.function else operators)]
+        resolved = _resolved(session, text) if meant and path_known else None
         for each in meant:
-            if resolved is None:
-                # Of an operator there is nothing to go by.
-                verb = "may call" if each.function else ""
-            else:
-                verb = "calls" if (each.catalog, each.oid) in resolved else ""
+            verb = "may call" if resolved is None else ""
+            if resolved is not None and (each.catalog, each.oid) in resolved:
+                verb = "calls"
             if verb:
                 where = f"{script.file.name}:{script.line_at(begin)}"
                 yield (
                     f"{where} {verb} {each.signature}, which came with the data, in place of the server's "
                     f"own: see what it does, or write {each.qualified} where the server's is meant"
                 )
+        # Such a statement is not run here: a function may set the path, and a block.
+        path_known = path_known and not _SETS_PATH.search(text)
     session.execute("ROLLBACK TO SAVEPOINT shadowed_calls")
     session.execute("RELEASE SAVEPOINT shadowed_calls")
 
@@ -134,3 +177,35 @@ def _called(text: str) -> Iterator[str]:
         if token.kind in ("word", "identifier") and before != ".":
             name = token.text.lower() if token.kind == "word" else unquoted(token.text)
         before = token.text
+
+
+def _operators(text: str) -> Iterator[str]:
+    """The operators in SQL that are written without their schema, or that its words stand for.
+
+    Those in blocks and other literals as well. The server divides signs as this does:
+    https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-OPERATORS
+    """
+    signs, end, before = "", 0, ""
+    for token in tokens(text):
+        is_sign = token.text in _SIGNS
+        if signs and not (is_sign and token.start == end):
+            yield from _divided(signs) if before != "." else ()
+            before, signs = signs, ""
+        if is_sign:
+            signs, end = signs + token.text, token.end
+            continue
+        if token.kind in LITERALS:
+            yield from _operators(LITERAL_EDGE.sub("", token.text))
+        if token.kind == "word":
+            yield from _STANDS_FOR.get(token.text.upper(), ())
+        before = token.text
+    yield from _divided(signs) if before != "." else ()
+
+
+def _divided(signs: str) -> Iterator[str]:
+    """The operators in signs that stand side by side: only some may end with a plus or a minus."""
+    while len(signs) > 1 and signs[-1] in "+-" and not _MAY_END & {*signs}:
+        yield signs[-1]
+        signs = signs[:-1]
+    if signs:
+        yield signs
