@@ -42,6 +42,14 @@ class Request:
     confirm: str = ""
     restore_previous: str | None = None
 
+    def confirms(self, database: str) -> bool:
+        """Whether this run may replace this database of a protected environment.
+
+        Whoever types of an undo that it may make raw data live has typed the name as well.
+        """
+        undo = self.restore_previous is not None
+        return self.confirm == database or (undo and self.confirm == RAW.format(database))
+
     def steps(self, group: Group) -> tuple[str, ...]:
         """The steps of a group that have something to do in this run."""
         if self.restore_previous is None:
@@ -152,7 +160,7 @@ def _check_undo(request: Request, plan: Plan) -> None:
             f"are: {', '.join(plan.undo) or 'none'}. Nothing was started."
         )
     sync = next(group.sync for group in plan.groups if group.id == plan.undo[name])
-    if plan.settings.protected and request.confirm not in (sync.database, RAW.format(sync.database)):
+    if plan.settings.protected and not request.confirms(sync.database):
         raise InvalidRequest(
             f"Making previous live again replaces {sync.database} in {plan.environment}, which is protected. "
             f"Type the database's name, {sync.database}, in `confirm`. Nothing was started."
@@ -165,7 +173,7 @@ def _check_confirmed(request: Request, plan: Plan) -> None:
             isinstance(sync, Sync)
             and sync.recovery
             and sync.name in request.only
-            and request.confirm != sync.database
+            and not request.confirms(sync.database)
         ):
             raise InvalidRequest(
                 f"{sync.name} is a recovery sync: it replaces {sync.database} in {plan.environment}, which "

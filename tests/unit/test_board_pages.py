@@ -106,6 +106,9 @@ def test_an_undo_where_sanitising_is_required_tells_how_raw_data_is_confirmed() 
     text = page(status(evolve(PLAN, settings=required)))
     assert 'data-raw="signon NOT SANITISED"' in text
     assert "data-raw" not in page(status())
+    # A recovery is never refused for that, so one confirmation is asked for.
+    plan = a_plan(a_recovery(), environment="production", protected=True, sanitise=Sanitise.REQUIRED)
+    assert "data-raw" not in page(status(plan))
 
 
 def test_what_failed_in_the_night_can_be_rerun_as_a_whole() -> None:

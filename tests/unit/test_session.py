@@ -6,10 +6,10 @@ import pytest
 from env_sync.engines.contract import Holder
 from env_sync.errors import ConfirmationMissing, ProtectedEnvironment, WorkFolderRefused
 from env_sync.hieradata.settings import Settings
-from env_sync.request import NIGHTLY, Request
+from env_sync.request import NIGHTLY, Request, read_request
 from env_sync.steps.session import check_allowed, check_folder, make_folder, remove_folder, work_folder
 from tests.unit.memory_engine import World, open_memory_session
-from tests.unit.values import SQL, a_push, a_recovery, a_sync
+from tests.unit.values import SQL, a_plan, a_push, a_recovery, a_sync
 
 HOLDER = Holder(run="env_sync_integration/scheduled__2026-11-23T22:00:00+00:00", group="pull", attempt="a")
 PROTECTED = Settings(protected=True)
@@ -172,6 +172,16 @@ def test_a_recovery_needs_the_name_of_its_database(confirm: str) -> None:
     request = Request(nightly=False, only=("recover_signon",), confirm=confirm)
     with pytest.raises(ConfirmationMissing, match="signon"):
         check_allowed(a_recovery(), PROTECTED, request)
+
+
+def test_a_run_that_was_let_in_with_its_confirmation_is_not_refused_later() -> None:
+    sync = a_recovery()
+    plan = a_plan(sync, environment="production", protected=True)
+    for confirm in ("signon", "signon NOT SANITISED"):
+        check_allowed(sync, PROTECTED, read_request({"restore_previous": "signon", "confirm": confirm}, plan))
+    raw = Request(nightly=False, only=("recover_signon",), confirm="signon NOT SANITISED")
+    with pytest.raises(ConfirmationMissing, match="signon"):
+        check_allowed(sync, PROTECTED, raw)
 
 
 def test_what_is_allowed() -> None:

@@ -206,7 +206,7 @@ def check_allowed(sync: AnySync, settings: Settings, request: Request) -> None:
             f"{sync.name} would write to {sync.environment}, which is protected. Only a disabled pull from "
             "its own bucket, a recovery sync, may do that, by hand. Nothing was touched."
         )
-    if request.confirm != sync.database:
+    if not request.confirms(sync.database):
         raise ConfirmationMissing(
             f"{sync.name} is a recovery sync: it replaces {sync.database} in {sync.environment}. Type the "
             f"database's name, {sync.database}, to confirm. Nothing was touched."
