@@ -43,10 +43,16 @@ def allows(
         statement["Effect"]
         for statement in policy["Statement"]
         if any(fnmatch.fnmatchcase(action, each) for each in statement["Action"])
-        and any(fnmatch.fnmatchcase(resource, each) for each in statement["Resource"])
+        and _is_on(statement, resource)
         and _is_about(statement, principal, secure=secure)
     }
     return "Deny" not in effects and (already or "Allow" in effects)
+
+
+def _is_on(statement: Mapping[str, Any], resource: str) -> bool:
+    """Whether a statement is about a resource; of the policy of a bucket, about one in it."""
+    named = statement.get("Resource") or statement["NotResource"]
+    return any(fnmatch.fnmatchcase(resource, each) for each in named) == ("Resource" in statement)
 
 
 def _is_about(statement: Mapping[str, Any], principal: str, *, secure: bool) -> bool:

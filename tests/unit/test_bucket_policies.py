@@ -99,6 +99,33 @@ def test_only_env_sync_here_and_below_reads_a_bucket_of_raw_dumps(environment: s
     assert granted(policy, "s3:GetObject") == objects(paths(environment, Action.PUSH))
 
 
+OTHERS_WRITE = (
+    *("AbortMultipartUpload", "BypassGovernanceRetention", "DeleteObject", "DeleteObjectTagging"),
+    *("DeleteObjectVersion", "PutObject", "PutObjectAcl", "PutObjectLegalHold", "PutObjectRetention"),
+    *("PutObjectTagging", "PutObjectVersionAcl", "PutObjectVersionTagging", "ReplicateDelete"),
+    *("ReplicateObject", "ReplicateTags", "RestoreObject"),
+)
+OTHERS_READ = (
+    *("GetObject", "GetObjectAttributes", "GetObjectTorrent", "GetObjectVersion"),
+    *("GetObjectVersionForReplication", "GetObjectVersionTorrent"),
+)
+
+
+@pytest.mark.parametrize("environment", ABOVE)
+@pytest.mark.parametrize("path", ["signon-postgres", "a-path-that-came-later", "env_sync_manifests/x"])
+def test_what_is_allowed_elsewhere_does_not_open_a_bucket(environment: str, path: str) -> None:
+    """As `s3:*` on everything is, for backups and reports."""
+    policy = read_policy(f"{environment}-bucket.json")
+    dump = arn(bucket(environment), f"{path}/2026-11-23T010000Z-x.gz")
+    listed = environment == "integration" and path == "signon-postgres"
+    for action in OTHERS_READ:
+        assert allows(policy, f"s3:{action}", dump, NOBODY, already=True) == listed
+    for action in OTHERS_WRITE:
+        assert not allows(policy, f"s3:{action}", dump, NOBODY, already=True)
+    for action in ("GetObject", "PutObject"):
+        assert allows(policy, f"s3:{action}", dump, ROLE[environment], already=True)
+
+
 def test_developers_read_what_is_sanitised_and_write_nothing() -> None:
     policy = read_policy("integration-bucket.json")
     for name, path in paths("integration", Action.PUSH):
