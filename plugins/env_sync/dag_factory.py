@@ -14,7 +14,6 @@ from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict
 
 from env_sync import timestamps
-from env_sync.hieradata.settings import Sanitise
 from env_sync.hieradata.sync import BucketSync, Sync
 from env_sync.operators.announce import AnnounceOperator
 from env_sync.operators.bucket_sync import BucketSyncOperator
@@ -244,7 +243,7 @@ def _confirmations(plan: Plan) -> list[str]:
     undone = {groups[group].database for group in plan.undo.values()}
     recovered = {each.database for each in groups.values() if isinstance(each, Sync) and each.recovery}
     names = undone | recovered if recovered else set()
-    raw = {RAW.format(name) for name in undone} if _must_sanitise(plan) else set()
+    raw = {RAW.format(name) for name in undone} if plan.settings.must_sanitise else set()
     return sorted(names | raw)
 
 
@@ -253,15 +252,11 @@ def _why_confirmed(plan: Plan) -> Iterator[str]:
         yield (
             f"Either replaces a database of {plan.environment}, which is protected: type the database's name."
         )
-    if _must_sanitise(plan):
+    if plan.settings.must_sanitise:
         yield (
             f"Where previous was not sanitised, and {plan.environment} must sanitise, an undo is refused "
             f"unless this is {RAW.format('<the database>')}."
         )
-
-
-def _must_sanitise(plan: Plan) -> bool:
-    return plan.settings.sanitise is Sanitise.REQUIRED
 
 
 def _tooltip(group: Group) -> str:

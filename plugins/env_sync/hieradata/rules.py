@@ -10,7 +10,7 @@ from attrs import frozen
 from env_sync.hieradata.buckets import is_dump_bucket, own_bucket
 from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.nodes import Fault, shorten
-from env_sync.hieradata.settings import Sanitise, Settings
+from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, AnySync, BucketSync, Ensure, Place, Sync
 from env_sync.hieradata.sync_fields import NO_POSTPROCESS, NO_TRANSFORMATION, SAY_NONE
 from env_sync.hieradata.values import BUCKET_NAME, ONE_BUCKET
@@ -254,7 +254,7 @@ def _unsanitised(sync: AnySync, settings: Settings, places: Mapping[str, Place])
             f"write {SAY_NONE}, or remove it",
         )
         return
-    if settings.sanitise is not Sanitise.REQUIRED or sync.sanitises or sync.none_said:
+    if not settings.must_sanitise or sync.sanitises or sync.none_said:
         return
     place = places.get(SANITISED_BY, sync.place)
     required = f"`{sync.environment}`, where `govuk_env_sync::sanitise` is `{settings.sanitise}`"

@@ -264,6 +264,11 @@ class Settings:
     """Who is told how each sync went; read by monitors_reader.py."""
     options: Options = field(factory=Options, metadata={"doc": ""})
 
+    @property
+    def must_sanitise(self) -> bool:
+        """Whether what comes down into the environment must be sanitised."""
+        return self.sanitise is Sanitise.REQUIRED
+
     def owner_of(self, bucket: str) -> str | None:
         """The environment whose bucket of dumps this is, by its name; None where the name does not tell."""
         # An environment that has another name for its own may still meet those of the others.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from env_sync.hieradata.settings import Sanitise
 from env_sync.plan import Group, Plan
 from env_sync.schedule import closing
 from env_sync.status.attempts import find_attempts
@@ -33,7 +32,7 @@ def make_status(plan: Plan, rows: Rows, now: dt.datetime) -> EnvironmentStatus:
         environment=plan.environment,
         at=now,
         protected=plan.settings.protected,
-        must_sanitise=plan.settings.sanitise is Sanitise.REQUIRED,
+        must_sanitise=plan.settings.must_sanitise,
         switched_off=rows.switched_off,
         notes=(*_missing(seen), *_not_told(seen), *_not_taken(statuses)),
         problems=(*map(str, plan.problems), *map(str, plan.left_out)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from env_sync.engines.contract import CopyState, Stamp
 from env_sync.errors import NotSanitised, StampUnreadable
-from env_sync.hieradata.settings import Sanitise, Settings
+from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NONE
 from env_sync.manifest import Transformation
@@ -41,7 +41,7 @@ def check_push(session: Session) -> None:
     Only where the environment must sanitise. Called with the lease, before anything leaves live. Raises
     StampUnreadable.
     """
-    if session.settings.sanitise is not Sanitise.REQUIRED:
+    if not session.settings.must_sanitise:
         return
     if found := raw_in_push(session.sync, session.settings, session.engine.live_stamps()):
         raise NotSanitised(f"{found} Nothing was uploaded.")
@@ -91,7 +91,7 @@ def raw_in_push(sync: Sync, settings: Settings, stamps: Sequence[Stamp]) -> str 
     What was born here, or a recovery brought back, did not come down. What a push itself transforms does not
     make live another: nobody said that it would be enough.
     """
-    if settings.sanitise is not Sanitise.REQUIRED:
+    if not settings.must_sanitise:
         return None
     if not stamps and sync.filled_by:
         return (
@@ -109,7 +109,7 @@ def raw_in_undo(sync: Sync, settings: Settings, previous: Stamp | None) -> str |
 
     One without a stamp is what live was before the first pull: nobody knows what that was.
     """
-    if settings.sanitise is not Sanitise.REQUIRED or not asks_live(sync):
+    if not settings.must_sanitise or not asks_live(sync):
         return None
     before = f"previous is what {sync.database} was before the first pull, and may well not be sanitised"
     raw = before if previous is None else _raw(previous, sync)
