@@ -27,6 +27,7 @@ from env_sync.engines.mysql.named_locks import Lock, LockHolder, holder_of, take
 from env_sync.engines.mysql.own_grants import own_grants
 from env_sync.engines.mysql.session import Server, Session, plain_errors
 from env_sync.engines.renewing import renewing
+from env_sync.engines.strange_locks import warn_of_strange_lock
 from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, NoSuchDatabase
 
 WAIT = 60.0
@@ -315,14 +316,11 @@ class Leases:
         return taken
 
     def _warn_of(self, holder: LockHolder) -> None:
-        warning = (
-            f"{holder} holds a named lock of the lease on {self.where}, and is not Env Sync's account "
-            f"{self.server.connection.login}, so it does not count. Find out what for it was taken, and end "
-            "that session."
+        login = self.server.connection.login
+        held = (
+            f"{holder} holds a named lock of the lease on {self.where}, and is not Env Sync's account {login}"
         )
-        if warning not in self.warnings:
-            self.warnings.append(warning)
-            self._log.warning("%s", warning)
+        warn_of_strange_lock(self.warnings, self._log, held)
 
     def _lock(self, session: Session) -> bool:
         """Take the named lock; an earlier attempt of the same group is made to give way.

@@ -32,6 +32,7 @@ from env_sync.engines.postgresql.lease_place import (
 )
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.renewing import renewing
+from env_sync.engines.strange_locks import warn_of_strange_lock
 from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, LeaseRefused, NoSuchDatabase
 from env_sync.redact import describe_database_error
 
@@ -393,14 +394,9 @@ class Leases:
         return taken
 
     def _warn_of(self, strangers: tuple[LockHolder, ...]) -> None:
-        warning = (
-            f"A lock of Env Sync on {self.where} is held by {', '.join(map(str, strangers))}, not by role "
-            f"{self.server.connection.login}, so it does not count. Find out what for it was taken, and end "
-            "that session."
-        )
-        if warning not in self.warnings:
-            self.warnings.append(warning)
-            self._log.warning("%s", warning)
+        who, login = ", ".join(map(str, strangers)), self.server.connection.login
+        held = f"A lock of Env Sync on {self.where} is held by {who}, not by role {login}"
+        warn_of_strange_lock(self.warnings, self._log, held)
 
     def _end_earlier_attempts(self, session: Session) -> None:
         ended = session.execute(
