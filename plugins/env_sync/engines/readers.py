@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from attrs import frozen
 
@@ -83,6 +83,25 @@ def accepted_by(connection: ServerConnection, key: str = ACCEPTED) -> frozenset[
             f'"{key}": ["one", "another"]. Nothing was touched.'
         )
     return frozenset(said)
+
+
+def refuse_writers(found: Collection[Reader], touch: str, take: str) -> None:
+    """Raises AccessRefused where others could change the leases.
+
+    `touch` says what those rule, `take` what to do about them.
+    """
+    if found:
+        raise AccessRefused(
+            f"{listed(found)} could change who may touch {touch}: nothing was touched. {take}"
+        )
+
+
+def writers_advice(connection: ServerConnection, rights: str) -> str:
+    """What to do about those who could change the leases, by which rights."""
+    return (
+        f"Take their {rights} away; or, where one is an account of Env Sync, write its name into "
+        f"`{WRITERS}` in the extra of connection {connection.connection_id}."
+    )
 
 
 def listed(readers: Iterable[Reader], shown: int = SHOWN) -> str:

@@ -54,7 +54,7 @@ from env_sync.engines.elasticsearch.names import (
 )
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
-from env_sync.engines.elasticsearch.readers import refuse_readers, refuse_writers
+from env_sync.engines.elasticsearch.readers import refuse_other_writers, refuse_readers
 from env_sync.engines.elasticsearch.records import (
     Incoming,
     Live,
@@ -135,7 +135,7 @@ class ElasticsearchEngine(ClusterEngine):
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live. See the contract."""
         with contextlib.closing(self._cluster()) as target:
-            refuse_writers(target)
+            refuse_other_writers(target)
         self._leases.take(at_most=at_most)
 
     def release_lease(self) -> None:

@@ -16,7 +16,7 @@ from env_sync.engines.elasticsearch.readers import (
     open_to_anybody,
     other_readers,
     other_writers,
-    writers_advice,
+    take_away,
 )
 from env_sync.engines.elasticsearch.record_index import oddities, refusal
 from env_sync.engines.elasticsearch.sanitising import check_api
@@ -67,7 +67,7 @@ def look_at_cluster(cluster: Cluster) -> Iterator[Finding]:
         if odd := oddities(cluster, index):
             yield problem(refusal(cluster, index, odd))
     for writer in other_writers(cluster):
-        yield problem(f"{writer} could change who may touch what on {cluster}.", writers_advice(cluster))
+        yield problem(f"{writer} could change who may touch what on {cluster}.", take_away(cluster))
 
 
 def look_at_sync(

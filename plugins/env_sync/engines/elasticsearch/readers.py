@@ -20,7 +20,18 @@ from env_sync.engines.elasticsearch.privileges import (
     reach_of,
     writes_records,
 )
-from env_sync.engines.readers import ANYBODY, OPEN, WRITERS, Reader, Readers, accepted_by, advice, listed
+from env_sync.engines.readers import (
+    ANYBODY,
+    OPEN,
+    WRITERS,
+    Reader,
+    Readers,
+    accepted_by,
+    advice,
+    listed,
+    refuse_writers,
+    writers_advice,
+)
 from env_sync.errors import AccessRefused, RequestRefused
 
 ABOUT = "/_security/_authenticate"
@@ -52,21 +63,14 @@ def other_writers(cluster: Cluster) -> tuple[Reader, ...]:
     return tuple(each for each in found if not each.administrator and each.name not in accepted)
 
 
-def refuse_writers(cluster: Cluster) -> None:
+def refuse_other_writers(cluster: Cluster) -> None:
     """Raises AccessRefused where others could change the leases."""
-    if found := other_writers(cluster):
-        raise AccessRefused(
-            f"{listed(found)} could change who may touch what on {cluster}: nothing was touched. "
-            f"{writers_advice(cluster)}"
-        )
+    refuse_writers(other_writers(cluster), f"what on {cluster}", take_away(cluster))
 
 
-def writers_advice(cluster: Cluster) -> str:
-    """What to do about them."""
-    return (
-        "Take their privileges on .env-sync* away; or, where one is an account of Env Sync, write its name "
-        f"into `{WRITERS}` in the extra of connection {cluster.connection.connection_id}."
-    )
+def take_away(cluster: Cluster) -> str:
+    """What to do about those who could change the leases."""
+    return writers_advice(cluster.connection, "privileges on .env-sync*")
 
 
 def refuse_readers(cluster: Cluster, log: logging.Logger, what: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from env_sync.engines.mongo.lease import MongoLeases
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
-from env_sync.engines.mongo.readers import refuse_readers, refuse_writers
+from env_sync.engines.mongo.readers import refuse_other_writers, refuse_readers
 from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
@@ -82,7 +82,7 @@ class MongoEngine(DumpEngine):
     def take_lease(self, *, at_most: int) -> None:
         """Take, or renew, the lease on live. See the contract."""
         with self._errors("Looking at who else could change the leases"), self._server.session() as session:
-            refuse_writers(session)
+            refuse_other_writers(session)
         self._leases.take(at_most=at_most)
 
     def release_lease(self) -> None:

@@ -24,7 +24,7 @@ from env_sync.engines.mongo.readers import (
     other_readers,
     other_writers,
     profiled,
-    writers_advice,
+    take_away,
 )
 from env_sync.engines.mongo.server_errors import REFUSED, describe
 from env_sync.engines.mongo.session import Server, Session
@@ -105,7 +105,7 @@ def _may_use_leases(server: Server, session: Session) -> Iterator[Finding]:
     for each in other_writers(session):
         yield problem(
             f"{each} could change who may touch which database, in {server.lease_database} on {server}.",
-            writers_advice(server),
+            take_away(server),
         )
 
 

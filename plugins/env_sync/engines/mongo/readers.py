@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -20,6 +20,8 @@ from env_sync.engines.readers import (
     accepted_by,
     advice,
     listed,
+    refuse_writers,
+    writers_advice,
 )
 from env_sync.errors import AccessRefused
 
@@ -105,22 +107,16 @@ def other_writers(session: Session) -> tuple[Reader, ...]:
     return tuple(each for each in found if each.name not in accepted)
 
 
-def refuse_writers(session: Session) -> None:
+def refuse_other_writers(session: Session) -> None:
     """Raises AccessRefused where others could change the leases. Raises PyMongoError."""
     server = session.server
-    if found := other_writers(session):
-        raise AccessRefused(
-            f"{listed(found)} could change who may touch which database, in {server.lease_database} on "
-            f"{server}: nothing was touched. {writers_advice(server)}"
-        )
+    touch = f"which database, in {server.lease_database} on {server}"
+    refuse_writers(other_writers(session), touch, take_away(server))
 
 
-def writers_advice(server: Server) -> str:
-    """What to do about them."""
-    return (
-        f"Take their roles on {server.lease_database} away; or, where one is an account of Env Sync, write "
-        f"its name into `{WRITERS}` in the extra of connection {server.connection.connection_id}."
-    )
+def take_away(server: Server) -> str:
+    """What to do about those who could change the leases."""
+    return writers_advice(server.connection, f"roles on {server.lease_database}")
 
 
 def writers_among(
@@ -130,16 +126,8 @@ def writers_among(
     ours: tuple[str, str],
 ) -> tuple[Reader, ...]:
     """Those of the users who may change what is in a database, by a role on it alone."""
-    found = []
-    for (where, name), user in users.items():
-        if (where, name) == ours:
-            continue
-        held = _all_roles(user.get("roles") or (), roles)
-        if any(each == "admin" and role in ADMINISTRATORS for each, role in held):
-            continue
-        if by := sorted(role for each, role in held if _writes(each, role, roles, database)):
-            found.append(Reader(name=_named(where, name), by=f"role {shown(by[0])}"))
-    return tuple(sorted(found, key=str))
+    found = _others(users, roles, ours, lambda where, role: _writes(where, role, roles, database))
+    return tuple(each for each in found if not each.administrator)
 
 
 def refuse_readers(
@@ -261,6 +249,16 @@ def all_readers(
     ours: tuple[str, str],
 ) -> tuple[Reader, ...]:
     """The same out of what usersInfo and rolesInfo say, each by database and name, as `ours` is."""
+    return _others(users, roles, ours, lambda where, role: _reads(where, role, roles, database, ours[0]))
+
+
+def _others(
+    users: Mapping[tuple[str, str], Mapping[str, Any]],
+    roles: Mapping[tuple[str, str], Mapping[str, Any]],
+    ours: tuple[str, str],
+    allows: Callable[[str, str], bool],
+) -> tuple[Reader, ...]:
+    """Who, but for `ours`, has a role that allows something, by its database and name, or runs the server."""
     found = []
     for (where, name), user in users.items():
         if (where, name) == ours:
@@ -269,7 +267,7 @@ def all_readers(
         held = _all_roles(user.get("roles") or (), roles)
         if runs := sorted(role for each, role in held if each == "admin" and role in ADMINISTRATORS):
             found.append(Reader(name=said, by=f"role {runs[0]}", administrator=True))
-        elif by := sorted(role for each, role in held if _reads(each, role, roles, database, ours[0])):
+        elif by := sorted(role for each, role in held if allows(each, role)):
             found.append(Reader(name=said, by=f"role {shown(by[0])}"))
     return tuple(sorted(found, key=str))
 
