@@ -16,6 +16,9 @@ RAW_LOG = "accept_raw_log"
 MEMBERSHIPS = "accept_memberships"
 """That memberships of roles come and go, so that nobody sees who was a member of ours for a while."""
 
+INIT_CONNECT = "accepted_init_connect"
+"""What the server may run in each session that the account begins, word for word."""
+
 
 def accepts(connection: ServerConnection, name: str) -> bool:
     """Whether the extra says `true` to it; a form of Airflow makes text of that."""

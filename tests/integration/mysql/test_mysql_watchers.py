@@ -31,6 +31,14 @@ USERS = (
 )
 NAMED = {**ACCEPTED, "accepted_readers": ["replica@10.%", "watcher@%"]}
 MARIADB = server_class().family == "MariaDB"
+ACTING = (
+    ("SET USER", "BINLOG REPLAY", "CONNECTION ADMIN", "REPLICATION SLAVE ADMIN")
+    if MARIADB
+    else (
+        *("SET_ANY_DEFINER", "ROLE_ADMIN", "SYSTEM_VARIABLES_ADMIN", "BINLOG_ADMIN"),
+        "REPLICATION_SLAVE_ADMIN",
+    )
+)
 
 
 @pytest.fixture
@@ -157,11 +165,85 @@ def test_raw_rows_in_the_log_are_a_warning_until_that_is_accepted(logging_stage:
 
 
 @pytest.mark.probe("a right that reaches the copies")
-@pytest.mark.skipif(not MARIADB, reason="privileges of MariaDB")
-@pytest.mark.parametrize("privilege", ["SET USER", "BINLOG REPLAY"])
-def test_who_may_act_as_anybody_stops_a_pull_unless_it_is_named(stage: Stage, privilege: str) -> None:
-    with watcher(stage, f"{privilege} ON *.*"):
-        stops_a_pull_unless_named(stage, privilege)
+def test_who_may_act_as_anybody_stops_a_pull_unless_it_is_named(stage: Stage) -> None:
+    for number, privilege in enumerate(ACTING):
+        stage.server.create_account(f"acts_{number}", SECRET, f"{privilege} ON *.*")
+    problems = found(stage, Level.PROBLEM)
+    for number, privilege in enumerate(ACTING):
+        assert f"acts_{number}@% (by {privilege})" in problems
+        others = [f"acts_{other}@%" for other in range(len(ACTING)) if other != number]
+        with pytest.raises(RestoreFailed, match=rf"acts_{number}@% \(by {privilege}\) can read.*accepted_r"):
+            restored(stage, stage.engine(extra={**ACCEPTED, "accepted_readers": others}))
+    assert stage.incoming not in stage.server.databases()
+    everybody = [f"acts_{number}@%" for number in range(len(ACTING))]
+    assert found(stage, Level.PROBLEM, accepted_readers=everybody) == ""
+    assert restored(stage, stage.engine(extra={**ACCEPTED, "accepted_readers": everybody})) == ()
+
+
+@pytest.mark.probe("a right that reaches the copies")
+def test_grant_option_makes_nobody_an_administrator(stage: Stage) -> None:
+    """It passes on what one has."""
+    with watcher(stage, "USAGE ON *.*"):
+        stage.server.execute("GRANT FILE ON *.* TO watcher WITH GRANT OPTION")
+        assert "watcher@% (by FILE)" in found(stage, Level.NOTE)
+        stage.server.execute("GRANT SELECT ON *.* TO watcher")
+        assert "watcher@% could read" in found(stage, Level.PROBLEM)
+        with pytest.raises(RestoreFailed, match=r"watcher@% by GRANT SELECT ON \*\.\*"):
+            restored(stage, stage.engine(extra=NAMED))
+        # By a role as well one is an administrator, whom nobody can keep out.
+        stage.server.run(["CREATE ROLE dba", "GRANT CREATE USER ON *.* TO dba", "GRANT dba TO watcher"])
+        try:
+            assert restored(stage, stage.engine()) == ()
+        finally:
+            stage.server.execute("DROP ROLE dba")
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.parametrize(
+    ("grant", "stops"),
+    [
+        ("INSERT ON mysql.*", True),
+        ("UPDATE ON `my%`.*", True),
+        ("INSERT ON mysql.db", True),
+        ("UPDATE (User) ON mysql.tables_priv", True),
+        ("SELECT ON mysql.*", False),
+        # As the accounts of backups have it.
+        ("INSERT, UPDATE ON mysql.time_zone", False),
+    ],
+)
+def test_who_may_write_the_tables_of_grants_stops_a_pull(stage: Stage, grant: str, *, stops: bool) -> None:
+    with watcher(stage, grant):
+        if stops:
+            stops_a_pull_unless_named(stage, "writing the tables of grants")
+        else:
+            assert restored(stage, stage.engine()) == ()
+
+
+@pytest.mark.probe("a right that reaches the copies")
+@pytest.mark.skipif(MARIADB, reason="any account is a role on MySQL alone")
+def test_who_has_the_syncs_account_as_a_role_stops_a_pull(stage: Stage) -> None:
+    with watcher(stage):
+        stage.server.execute(f"GRANT {SYNC_ACCOUNT} TO watcher")
+        stops_a_pull_unless_named(stage, "the sync's account as a role")
+
+
+@pytest.mark.probe("settings that a transformation, live or a role changes")
+def test_what_the_server_runs_as_us_stops_a_pull_unless_it_is_named(stage: Stage) -> None:
+    server, text = stage.server, f"INSERT INTO `{stage.database}`.log (said) VALUES ('ran')"
+    accepted = {**ACCEPTED, "accepted_init_connect": f"{text} "}
+    try:
+        server.execute("SET GLOBAL init_connect = %s", [text])
+        assert "init_connect" in found(stage, Level.PROBLEM)
+        assert found(stage, Level.PROBLEM, accepted_init_connect=text) == ""
+        with pytest.raises(AccessRefused, match=r"init_connect.*run as account env_sync.*`accepted_init_c"):
+            restored(stage, stage.engine())
+        assert stage.incoming not in server.databases()
+        assert restored(stage, stage.engine(extra=accepted)) == ()
+        assert stage.run("SELECT COUNT(*) > 0 FROM log WHERE said = 'ran'") == [(1,)]
+        server.execute("SET GLOBAL init_connect = 'SET NAMES utf8mb4 COLLATE utf8mb4_bin;'")
+        assert restored(stage, stage.engine(extra=accepted)) == ()
+    finally:
+        server.execute("SET GLOBAL init_connect = ''")
 
 
 @pytest.mark.probe("a right that reaches the copies")

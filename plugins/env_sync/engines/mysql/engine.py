@@ -162,7 +162,7 @@ class MySQLEngine(DumpEngine):
             self._drop_leftovers(session, copies)
             # What would stop the swap in the end had better stop it now.
             check_replaceable(session, self._server, copies, RestoreFailed)
-            warnings += check_watchers(session, self._server, RestoreFailed)
+            warnings += check_watchers(session, self._server, copies.incoming, RestoreFailed)
             if self.work.sync.transformation or self.work.sync.postprocess:
                 warnings += raw_log(session, self._server)
         with self._making(copies.incoming), self._errors(RestoreFailed):
@@ -217,7 +217,7 @@ class MySQLEngine(DumpEngine):
                     now, before = (read_columns(session, each) for each in (copies.incoming, copies.live))
                     self.work.changed_rows.warn(not_named(before, now, [one.text for one in scripts]))
             check_closed(session, copies.incoming, TransformationFailed)
-            check_watchers(session, self._server, TransformationFailed)
+            check_watchers(session, self._server, copies.incoming, TransformationFailed)
             with self._server.session(copies.incoming) as inside:
                 return set_aside(
                     inside,

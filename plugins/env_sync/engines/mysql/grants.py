@@ -11,7 +11,7 @@ from attrs import frozen
 
 from env_sync.engines.mysql.connecting import REFUSED, code_of
 from env_sync.engines.mysql.patterns import covers, has_wildcards
-from env_sync.engines.mysql.roles import read_roles
+from env_sync.engines.mysql.roles import Roles, read_roles
 from env_sync.engines.mysql.session import Session
 from env_sync.errors import AccessRefused, EnvSyncError
 
@@ -31,14 +31,26 @@ READING = (
 MORE = ("Create_view", "Show_view", "Create_routine", "Alter_routine", "Trigger", "Event", "Lock_tables")
 ONLY_LOOKING = frozenset({"Select", "Execute", "Show_view", "Lock_tables"})
 """With these alone nothing is changed, and nothing is made that others run."""
-ADMINISTRATORS = ("Super", "Create_user", "Grant")
-"""Who has one of these on everything can give itself whatever it wants."""
-MIGHTY = ("ROLE_ADMIN", "SET_ANY_DEFINER", "SET_USER_ID", "BACKUP_ADMIN", "CLONE_ADMIN")
-"""Privileges of MySQL 8 to take any role, to make objects as any account, or to copy the whole server."""
-IS_ADMINISTRATOR = " OR ".join(f"{name}_priv = 'Y'" for name in ADMINISTRATORS)
-"""Whether a row of mysql.user is of one."""
-OF_THE_SERVER = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "rdsadmin")
+ADMINISTRATORS = ("Super", "Create_user")
+"""Who has one of these on everything can give itself whatever it wants. With GRANT OPTION nobody can."""
+OF_THE_SERVER = (
+    *(f"{name}@localhost" for name in ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys")),
+    *("rdsadmin@localhost", "rdsrepladmin@%", "cloudsqlreplica@%"),
+)
 """Accounts that servers make for themselves, as whom nobody can log in but whoever runs the server."""
+
+
+@frozen(kw_only=True)
+class Known:
+    """Accounts that nobody can keep out."""
+
+    ours: str
+    """The session's own."""
+    own: frozenset[str]
+    """That, the server's, and roles that none but these and administrators have."""
+    administrators: frozenset[str]
+    """Who is one, itself or by a role."""
+    roles: Roles
 
 
 @frozen(kw_only=True)
@@ -61,8 +73,10 @@ class Access:
 def accesses(session: Session, database: str) -> tuple[Access, ...]:
     """Every account but the session's own that could get at a database. Raises AccessRefused, MySQLError."""
     with asking_for_grants(f"get at {database}"):
-        own = own_accounts(session)
-        return tuple(one for one in _found(session, database) if one.account not in own)
+        known = known_accounts(session)
+        return tuple(
+            one for one in _found(session, database, known.administrators) if one.account not in known.own
+        )
 
 
 @contextlib.contextmanager
@@ -80,14 +94,18 @@ def asking_for_grants(what: str) -> Iterator[None]:
         raise
 
 
-def own_accounts(session: Session) -> frozenset[str]:
-    """The session's own account, the server's, and roles that none but these and administrators have.
-
-    Raises MySQLError.
-    """
+def known_accounts(session: Session) -> Known:
+    """Read them. Raises MySQLError."""
     ours = str(session.value("SELECT CURRENT_USER()"))
-    own = frozenset({ours, *(f"{name}@localhost" for name in OF_THE_SERVER)})
-    return own | _roles_of(session, own | _administrators(session))
+    is_one = " OR ".join(f"{name}_priv = 'Y'" for name in ADMINISTRATORS)
+    rows = session.execute(f"SELECT User, Host FROM mysql.user WHERE {is_one}")
+    mighty = {f"{user}@{host}" for user, host in rows}
+    roles = read_roles(session)
+    administrators = frozenset({*mighty, *(one for one in roles.of if roles.all_of(one) & mighty)})
+    own = frozenset({ours, *OF_THE_SERVER})
+    # Who makes a role of MariaDB has it, too.
+    own |= _roles_of(session, roles, own | administrators)
+    return Known(ours=ours, own=own, administrators=administrators, roles=roles)
 
 
 def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> tuple[str, ...]:
@@ -101,13 +119,13 @@ def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> 
         raise error(
             f"Database {database} holds data that nobody else may read, but could be read by "
             f"{'; '.join(map(str, others))}. Let those grants name the databases that they are for (a _ or "
-            "% in a name stands for other characters unless a backslash is before it), and run the group "
-            "again. Live is untouched."
+            "% in a name stands for other characters unless a backslash is before it), end their sessions, "
+            "which may keep a right that is taken away, and run the group again. Live is untouched."
         )
     return tuple(sorted({one.account for one in found}))
 
 
-def _found(session: Session, database: str) -> Iterator[Access]:
+def _found(session: Session, database: str, administrators: Collection[str]) -> Iterator[Access]:
     columns = {
         name
         for (name,) in session.execute(
@@ -115,8 +133,7 @@ def _found(session: Session, database: str) -> Iterator[Access]:
             "TABLE_NAME = 'user'"
         )
     }
-    wanted = [name for name in (*READING, *MORE, *ADMINISTRATORS) if f"{name}_priv" in columns]
-    administrators: set[str] = set()
+    wanted = [name for name in (*READING, *MORE) if f"{name}_priv" in columns]
     select = ", ".join(f"{name}_priv" for name in wanted)
     attributes = "User_attributes" if "User_attributes" in columns else "NULL"
     for user, host, said, *flags in session.execute(
@@ -129,22 +146,14 @@ def _found(session: Session, database: str) -> Iterator[Access]:
             if flag == "Y" and name.upper().replace("_", " ") not in revoked
         ]
         account = f"{user}@{host}"
-        administrator = any(name in ADMINISTRATORS for name in given)
-        if administrator:
-            administrators.add(account)
-        if reading := [name for name in given if name not in ADMINISTRATORS]:
+        if given:
             yield Access(
                 account=account,
-                grant=_grant(reading, "*.*"),
-                administrator=administrator,
-                writes=not ONLY_LOOKING.issuperset(reading),
+                grant=_grant(given, "*.*"),
+                administrator=account in administrators,
+                writes=not ONLY_LOOKING.issuperset(given),
             )
     wildcards = has_wildcards(session)
-    if session.version.mysql_from(8, 0):
-        for user, host, name in session.execute(
-            "SELECT USER, HOST, PRIV FROM mysql.global_grants WHERE PRIV IN %s", [MIGHTY]
-        ):
-            yield Access(account=f"{user}@{host}", grant=f"GRANT {name} ON *.*", administrator=True)
     of_databases = (*READING, *MORE)
     select = ", ".join(f"{name}_priv" for name in of_databases)
     for user, host, name, *flags in session.execute(f"SELECT User, Host, Db, {select} FROM mysql.db"):
@@ -181,13 +190,7 @@ def revoked_on(database: str, attributes: str | None) -> frozenset[str]:
     )
 
 
-def _administrators(session: Session) -> set[str]:
-    # Who makes a role of MariaDB has it, too.
-    rows = session.execute(f"SELECT User, Host FROM mysql.user WHERE {IS_ADMINISTRATOR}")
-    return {f"{user}@{host}" for user, host in rows}
-
-
-def _roles_of(session: Session, accounts: Collection[str]) -> frozenset[str]:
+def _roles_of(session: Session, roles: Roles, accounts: Collection[str]) -> frozenset[str]:
     """The roles that these accounts have, nobody else has, and as which nobody can log in."""
     if session.version.mariadb:
         closed = "SELECT User, Host FROM mysql.user WHERE is_role = 'Y'"
@@ -195,7 +198,6 @@ def _roles_of(session: Session, accounts: Collection[str]) -> frozenset[str]:
         closed = "SELECT User, Host FROM mysql.user WHERE account_locked = 'Y'"
     else:
         return frozenset()
-    roles = read_roles(session)
     if roles.everybody_has_some:
         return frozenset()
     having = roles.having()

@@ -16,6 +16,7 @@ from env_sync.engines.mysql.dump import matches
 from env_sync.engines.mysql.dump_file import check_header
 from env_sync.engines.mysql.grants import accesses
 from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_without_transactions
+from env_sync.engines.mysql.init_connect import check_init_connect
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.preflight import look_at_needed, look_at_rights
 from env_sync.engines.mysql.reading import reading
@@ -146,7 +147,8 @@ def look_at_pull(
             findings.append(problem(str(failed)))
         findings += _head(head, copies.live)
         findings += _readers(session, copies.incoming, "pull")
-        findings += _watchers(session, server, transformed=bool(scripts))
+        findings += problems(lambda: check_init_connect(session, server), refusals=(AccessRefused,))
+        findings += _watchers(session, server, copies.incoming, transformed=bool(scripts))
         findings += look_at_needed(
             session, server, (copies.live, copies.incoming, copies.previous, copies.replaced)
         )
@@ -213,10 +215,10 @@ def _readers(session: Session, copy: str, action: str) -> Iterator[Finding]:
             )
 
 
-def _watchers(session: Session, server: Server, *, transformed: bool) -> Iterator[Finding]:
+def _watchers(session: Session, server: Server, copy: str, *, transformed: bool) -> Iterator[Finding]:
     """All who could see rows of a copy: those who stop a pull hide none of those who are a warning."""
     try:
-        found = watchers(session, server)
+        found = watchers(session, server, copy)
     except AccessRefused as refused:
         yield problem(str(refused))
         return

@@ -59,7 +59,7 @@ def promote(
         return done
     check_proof(work, transformations)
     check_closed(session, copies.incoming, PromoteFailed)
-    check_watchers(session, work.server, PromoteFailed)
+    check_watchers(session, work.server, copies.incoming, PromoteFailed)
     check_replaceable(session, work.server, copies, PromoteFailed)
     first = not exists(session, copies.live)
     # A pull that was paused meanwhile prepares nothing.

@@ -1,0 +1,124 @@
+"""Who could see rows of a copy without a right on it, by the tables of MySQL 8 and 9."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from env_sync.cancellation import Cancellation
+from env_sync.engines.contract import ServerConnection
+from env_sync.engines.mysql.grants import known_accounts
+from env_sync.engines.mysql.init_connect import HARMLESS
+from env_sync.engines.mysql.session import Server
+from env_sync.engines.mysql.watchers import watchers
+from env_sync.secret import Secret
+from tests.unit.mysql_memory import Answers, session
+
+COPY = "app__incoming"
+NOTHING = ("N", "N", "N", "N")
+"""PROCESS, FILE, REPLICATION CLIENT and REPLICATION SLAVE."""
+DEV = ("dev", "%", *NOTHING)
+CLONE = {"information_schema.PLUGINS": [(1,)]}
+
+
+def found(
+    answers: Answers, *, accepted: tuple[str, ...] = (), user: Sequence[tuple[str, ...]] = (DEV,)
+) -> tuple[list[str], list[str]]:
+    """Who stops a pull, and who is a warning."""
+    connection = ServerConnection(
+        connection_id="below",
+        environment="integration",
+        host="db",
+        port=3306,
+        login="env_sync",
+        password=Secret("x"),
+        extra={"accepted_readers": list(accepted)},
+    )
+    server = Server(connection=connection, group="", cancellation=Cancellation())
+    told = watchers(session({**answers, "Process_priv": user}), server, COPY)
+    return [str(each) for each in told.readers.refused], [str(each) for each in told.onlookers.refused]
+
+
+@pytest.mark.parametrize(
+    "privilege",
+    [
+        *("SET_ANY_DEFINER", "SET_USER_ID", "ROLE_ADMIN", "SYSTEM_VARIABLES_ADMIN", "BINLOG_ADMIN"),
+        *("REPLICATION_SLAVE_ADMIN", "BACKUP_ADMIN", "CLONE_ADMIN"),
+    ],
+)
+def test_privileges_that_act_as_anybody_stop_a_pull_unless_named(privilege: str) -> None:
+    given = [("dev", "%", privilege), ("gone", "%", privilege), ("mysql.session", "localhost", privilege)]
+    answers: Answers = {"mysql.global_grants": given, **CLONE}
+    there = [DEV, ("mysql.session", "localhost", *NOTHING)]
+    assert found(answers, user=there) == ([f"dev@% (by {privilege})"], [])
+    assert found(answers, user=there, accepted=("dev@%",)) == ([], [])
+
+
+@pytest.mark.parametrize("privilege", ["BACKUP_ADMIN", "CLONE_ADMIN"])
+def test_nothing_is_cloned_without_the_plugin(privilege: str) -> None:
+    """An account of backups has it everywhere."""
+    assert found({"mysql.global_grants": [("dev", "%", privilege)]}) == ([], [])
+
+
+def test_who_reads_the_log_of_an_audit_is_a_warning() -> None:
+    assert found({"mysql.global_grants": [("dev", "%", "AUDIT_ADMIN")]}) == ([], ["dev@% (by AUDIT_ADMIN)"])
+
+
+def test_who_has_our_account_as_a_role_stops_a_pull() -> None:
+    edges = [("env_sync", "%", "team", "%"), ("team", "%", "dev", "%"), ("dev", "%", "team", "%")]
+    there = [(name, "%", *NOTHING) for name in ("dev", "team", "env_sync")]
+    stopped, _ = found({"mysql.role_edges": edges}, user=there)
+    assert stopped == [f"{name}@% (by the sync's account as a role)" for name in ("team", "dev")]
+
+
+@pytest.mark.parametrize(
+    ("table", "on_table", "on_columns", "stops"),
+    [
+        ("db", "Select,Insert", "", True),
+        ("user", "", "Update", True),
+        ("func", "Insert", "", True),
+        ("plugin", "Select", "", False),
+        ("backup_history", "Insert,Update", "", False),
+    ],
+)
+def test_who_may_write_a_table_of_grants_stops_a_pull(
+    table: str, on_table: str, on_columns: str, *, stops: bool
+) -> None:
+    stopped, _ = found({"mysql.tables_priv": [("dev", "%", table, on_table, on_columns)]})
+    assert stopped == (["dev@% (by writing the tables of grants)"] if stops else [])
+
+
+def test_a_right_on_everything_that_was_revoked_on_the_copy_is_still_on_the_grants() -> None:
+    revoked: dict[str, object] = {"Database": COPY, "Privileges": ["INSERT", "UPDATE"]}
+
+    def stopped(restrictions: list[dict[str, object]]) -> list[str]:
+        said = json.dumps({"Restrictions": restrictions})
+        return found({"User_attributes": [("dev", "%", said, "Y", "Y", "N")], "partial_revokes": [("ON",)]})[
+            0
+        ]
+
+    assert stopped([revoked]) == ["dev@% (by writing the tables of grants)"]
+    assert stopped([revoked, {"Database": "mysql", "Privileges": ["INSERT", "UPDATE"]}]) == []
+
+
+def test_an_administrator_is_who_has_its_rights_by_a_role_too() -> None:
+    edges = [("dba", "%", "boss", "%"), ("boss", "%", "deputy", "%"), ("reading", "%", "dev", "%")]
+    known = known_accounts(session({"Super_priv": [("dba", "%")], "mysql.role_edges": edges}))
+    assert known.administrators == {"dba@%", "boss@%", "deputy@%"}
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("SET NAMES utf8mb4", True),
+        (" set names 'utf8mb4' collate utf8mb4_bin; ", True),
+        ("SET NAMES utf8mb4; CALL app.x()", False),
+        ("SET NAMES utf8mb4, @a = app.x()", False),
+        ("SET PASSWORD = 'x'", False),
+        ("CALL app.x()", False),
+    ],
+)
+def test_what_each_session_may_begin_with(text: str, *, harmless: bool) -> None:
+    assert bool(HARMLESS.fullmatch(text)) is harmless
