@@ -114,6 +114,11 @@ class Sync:
         return self.transformation is not None or any(one.sanitises for one in self.postprocess)
 
     @property
+    def guards(self) -> bool:
+        """Whether nobody may see what comes down before it is live. A recovery brings back what was live."""
+        return self.sanitises and not self.recovery
+
+    @property
     def none_said(self) -> bool:
         """Whether it is said, with a reason, that nothing is to be sanitised."""
         return self.says_none and bool(self.reason)

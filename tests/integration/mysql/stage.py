@@ -57,8 +57,12 @@ class Stage:
         run: str = "tonight",
         attempt: str = "1",
         extra: Mapping[str, object] = ACCEPTED,
+        *,
+        transformation: Path | None = Path("redact.sql"),
+        recovery: bool = False,
         **options: Any,
     ) -> MySQLEngine:
+        """An engine for a pull that is sanitised, unless `transformation` is None."""
         sync = Sync(
             name=f"pull_{self.database}",
             environment="integration",
@@ -74,11 +78,11 @@ class Stage:
             url="govuk-staging-database-backups",
             path="mysql-backend",
             temppath=None,
-            transformation=None,
+            transformation=transformation,
             pre_dump_transformation=None,
             excluded_tables=(),
             after=(),
-            recovery=False,
+            recovery=recovery,
             options=Options(**{"jobs": 2, "promote_wait": dt.timedelta(seconds=10), **options}),
         )
         return MySQLEngine(

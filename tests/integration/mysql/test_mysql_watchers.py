@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed, TransformationFailed
@@ -140,10 +139,9 @@ def test_raw_rows_in_the_log_are_a_warning_until_that_is_accepted(logging_stage:
     redact = stage.transformation("DELETE FROM users;")
 
     def warnings(*, sanitises: bool = True, **extra: object) -> list[str]:
-        work = stage.engine(extra=extra).work
-        sync = evolve(work.sync, transformation=redact) if sanitises else work.sync
-        told = restored(stage, MySQLEngine(evolve(work, sync=sync)))
-        noted = stage.engine(extra=extra).preflight((redact,) if sanitises else (), None).findings
+        engine = stage.engine(extra=extra, transformation=redact if sanitises else None)
+        told = restored(stage, engine)
+        noted = engine.preflight((redact,) if sanitises else (), None).findings
         assert [each.what for each in noted if "binary log" in each.what] == list(told)
         return list(told)
 
@@ -273,6 +271,16 @@ def test_who_might_see_rows_is_a_warning_of_each_night_until_it_is_named(
         assert restored(stage, stage.engine(extra=NAMED)) == ()
         with pytest.raises(AccessRefused, match="is no list of names"):
             restored(stage, stage.engine(extra={**ACCEPTED, "accepted_readers": "watcher@%"}))
+
+
+@pytest.mark.parametrize("recovery", [False, True])
+def test_what_is_not_sanitised_nobody_needs_to_be_kept_from(stage: Stage, *, recovery: bool) -> None:
+    """It is live as it came. A recovery brings back what was live, and waits for nobody."""
+    file = stage.transformation("DELETE FROM users;")
+    engine = stage.engine(transformation=file if recovery else None, recovery=recovery)
+    with watcher(stage, f"{ACTING[0]} ON *.*", "PROCESS ON *.*"):
+        assert "watcher" not in "".join(each.what for each in engine.preflight((), None).findings)
+        assert stage.pull(stage.dump(USERS), engine, *([file] if recovery else [])).warnings == ()
 
 
 def test_a_role_that_only_the_sync_has_is_its_own(stage: Stage) -> None:

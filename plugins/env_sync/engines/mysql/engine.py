@@ -162,8 +162,8 @@ class MySQLEngine(DumpEngine):
             self._drop_leftovers(session, copies)
             # What would stop the swap in the end had better stop it now.
             check_replaceable(session, self._server, copies, RestoreFailed)
-            warnings += check_watchers(session, self._server, copies.incoming, RestoreFailed)
-            if self.work.sync.transformation or self.work.sync.postprocess:
+            if self.work.sync.guards:
+                warnings += check_watchers(session, self._server, copies.incoming, RestoreFailed)
                 warnings += raw_log(session, self._server)
         with self._making(copies.incoming), self._errors(RestoreFailed):
             stamp = first_stamp(self.work, dump, clock(session))
@@ -217,7 +217,8 @@ class MySQLEngine(DumpEngine):
                     now, before = (read_columns(session, each) for each in (copies.incoming, copies.live))
                     self.work.changed_rows.warn(not_named(before, now, [one.text for one in scripts]))
             check_closed(session, copies.incoming, TransformationFailed)
-            check_watchers(session, self._server, copies.incoming, TransformationFailed)
+            if self.work.sync.guards:
+                check_watchers(session, self._server, copies.incoming, TransformationFailed)
             with self._server.session(copies.incoming) as inside:
                 return set_aside(
                     inside,
@@ -275,7 +276,9 @@ class MySQLEngine(DumpEngine):
             copies = self._copies
         except NameRefused as refused:
             return Preflight(findings=(problem(str(refused)),), live_size=None)
-        return look_at_pull(self._looked_at, copies, transformations, sync.postprocess, head)
+        return look_at_pull(
+            self._looked_at, copies, transformations, sync.postprocess, head, guards=sync.guards
+        )
 
     def preflight_stamps(self) -> tuple[Stamp, ...]:
         """What live says about itself, without the lease. See the contract."""
@@ -296,6 +299,7 @@ class MySQLEngine(DumpEngine):
             copies=self._copies,
             holder=self.work.holder,
             environment=self.work.sync.environment,
+            guards=self.work.sync.guards,
             keep_previous=self.work.sync.options.keep_previous,
             wait=self.work.sync.options.promote_wait,
             log=self.work.log,

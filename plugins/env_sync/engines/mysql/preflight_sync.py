@@ -131,10 +131,13 @@ def look_at_pull(
     transformations: Sequence[Path],
     postprocess: Sequence[Postprocess],
     head: DumpHead | None,
+    *,
+    guards: bool,
 ) -> Preflight:
     """Look at the copies, and try the transformations on live; nothing is written.
 
-    Raises AccessRefused, ServerUnreachable, EnvSyncError.
+    Where the sync `guards` what comes down, others are looked at who could see it. Raises AccessRefused,
+    ServerUnreachable, EnvSyncError.
     """
     findings: list[Finding] = []
     size: int | None = None
@@ -147,8 +150,8 @@ def look_at_pull(
             findings.append(problem(str(failed)))
         findings += _head(head, copies.live)
         findings += _readers(session, copies.incoming, "pull")
-        findings += problems(lambda: check_init_connect(session, server), refusals=(AccessRefused,))
-        findings += _watchers(session, server, copies.incoming, transformed=bool(scripts))
+        if guards:
+            findings += _watchers(session, server, copies.incoming)
         findings += look_at_needed(
             session, server, (copies.live, copies.incoming, copies.previous, copies.replaced)
         )
@@ -215,8 +218,9 @@ def _readers(session: Session, copy: str, action: str) -> Iterator[Finding]:
             )
 
 
-def _watchers(session: Session, server: Server, copy: str, *, transformed: bool) -> Iterator[Finding]:
+def _watchers(session: Session, server: Server, copy: str) -> Iterator[Finding]:
     """All who could see rows of a copy: those who stop a pull hide none of those who are a warning."""
+    yield from problems(lambda: check_init_connect(session, server), refusals=(AccessRefused,))
     try:
         found = watchers(session, server, copy)
     except AccessRefused as refused:
@@ -227,8 +231,7 @@ def _watchers(session: Session, server: Server, copy: str, *, transformed: bool)
     yield from found.readers.findings(server.connection)
     if onlookers := found.onlookers.refused:
         yield note(told_of_onlookers(found.onlookers, server, len(onlookers)))
-    if transformed:
-        yield from map(note, raw_log(session, server))
+    yield from map(note, raw_log(session, server))
 
 
 def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterator[Finding]:
