@@ -24,7 +24,11 @@ CLONE = {"information_schema.PLUGINS": [(1,)]}
 
 
 def found(
-    answers: Answers, *, accepted: tuple[str, ...] = (), user: Sequence[tuple[str, ...]] = (DEV,)
+    answers: Answers,
+    *,
+    accepted: tuple[str, ...] = (),
+    user: Sequence[tuple[str, ...]] = (DEV,),
+    mandatory: str = "",
 ) -> tuple[list[str], list[str]]:
     """Who stops a pull, and who is a warning."""
     connection = ServerConnection(
@@ -37,7 +41,9 @@ def found(
         extra={"accepted_readers": list(accepted)},
     )
     server = Server(connection=connection, group="", cancellation=Cancellation())
-    told = watchers(session({**answers, "Process_priv": user}), server, COPY)
+    told = watchers(
+        session({**answers, "Process_priv": user}, settings={"mandatory_roles": mandatory}), server, COPY
+    )
     return [str(each) for each in told.readers.refused], [str(each) for each in told.onlookers.refused]
 
 
@@ -70,7 +76,9 @@ def test_who_has_our_account_as_a_role_stops_a_pull() -> None:
     edges = [("env_sync", "%", "team", "%"), ("team", "%", "dev", "%"), ("dev", "%", "team", "%")]
     there = [(name, "%", *NOTHING) for name in ("dev", "team", "env_sync")]
     stopped, _ = found({"mysql.role_edges": edges}, user=there)
-    assert stopped == [f"{name}@% (by the sync's account as a role)" for name in ("team", "dev")]
+    assert stopped == [f"{name}@% (by the sync's account as a role)" for name in ("dev", "team")]
+    # What is mandatory everybody has.
+    assert found({}, mandatory="`env_sync`@`%`")[0] == ["dev@% (by the sync's account as a role)"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pymysql
 import pytest
 
+from sandbox.mysql import server_class
 from tests.integration.mysql.stage import ACCEPTED, APPLICATION, SECRET, Stage, working
 
 USERS = b"""
@@ -151,6 +152,25 @@ def test_a_role_gives_more_rights_as_well(hostile: Stage) -> None:
         assert "trigger logged" in " ".join(promotion.warnings)
     finally:
         hostile.server.execute("DROP ROLE more")
+
+
+@pytest.mark.skipif(server_class().family == "MariaDB", reason="a setting of MySQL")
+@pytest.mark.parametrize("reach", ["{}.*", "other_live.*"])
+def test_live_keeps_its_trigger_where_mandatory_roles_reach_nothing_else(hostile: Stage, reach: str) -> None:
+    database = hostile.database.replace("_", r"\_")
+    trigger = b"CREATE TRIGGER logged AFTER UPDATE ON users FOR EACH ROW INSERT INTO log VALUES (1, 'x');"
+    hostile.server.run(
+        [
+            "CREATE ROLE everybodys",
+            f"GRANT SELECT ON {reach.format(f'`{database}`')} TO everybodys",
+            "SET GLOBAL mandatory_roles = '`everybodys`@`%`, gone'",
+        ]
+    )
+    try:
+        hostile.pull(hostile.dump(USERS + trigger))
+        assert bool(hostile.run("SHOW TRIGGERS")) is ("other" not in reach)
+    finally:
+        hostile.server.run(["SET GLOBAL mandatory_roles = ''", "DROP ROLE everybodys"])
 
 
 def test_what_live_has_is_made_as_who_made_it_there(stage: Stage) -> None:

@@ -34,7 +34,7 @@ class AccountRights:
 
     def only_on(self, account: str, database: str) -> bool:
         """Whether there is such an account, another than ours, whose rights are all on this one database."""
-        if account not in self._everywhere or account == self._ours or self._roles.everybody_has_some:
+        if account not in self._everywhere or account == self._ours or self._roles.mandatory is None:
             return False
         return all(
             not self._everywhere.get(each, True)
@@ -52,7 +52,9 @@ class AccountRights:
 
     def _with_roles(self, account: str) -> Collection[str]:
         # What everybody has, these have as well.
-        return self._roles.all_of(account) | {
+        # The server passes over a mandatory role that is not there.
+        mandatory = self._roles.mandatory or frozenset()
+        return self._roles.all_of(account, *(mandatory & self._everywhere.keys())) | {
             each for each in self._everywhere if each.partition("@")[0] == "PUBLIC"
         }
 

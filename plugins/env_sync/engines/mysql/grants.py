@@ -198,14 +198,17 @@ def _roles_of(session: Session, roles: Roles, accounts: Collection[str]) -> froz
         closed = "SELECT User, Host FROM mysql.user WHERE account_locked = 'Y'"
     else:
         return frozenset()
-    if roles.everybody_has_some:
+    if roles.mandatory is None:
         return frozenset()
+    everybodys = roles.all_of(*roles.mandatory)
     having = roles.having()
     locked = {f"{user}@{host}" for user, host in session.execute(closed)}
     found: frozenset[str] = frozenset()
     while True:
         more = frozenset(
-            role for role, those in having.items() if role in locked and those <= {*accounts, *found}
+            role
+            for role, those in having.items()
+            if role in locked and role not in everybodys and those <= {*accounts, *found}
         )
         if more == found:
             return found

@@ -71,7 +71,7 @@ def privileges(session: Session, known: Known, copy: str) -> Iterator[tuple[str,
         *_of_columns(rows),
         *_of_mariadb(session),
         *_of_mysql(session),
-        *_members(known),
+        *_members(rows, known),
         *_proxies(session, known),
         *_writers(session, copy),
     ]
@@ -114,10 +114,12 @@ def _of_mysql(session: Session) -> Iterator[tuple[str, str]]:
             yield f"{user}@{host}", str(name).upper()
 
 
-def _members(known: Known) -> Iterator[tuple[str, str]]:
+def _members(rows: list[Row], known: Known) -> Iterator[tuple[str, str]]:
     """To MySQL any account is a role that may be granted, ours as well."""
-    for account in known.roles.of:
-        if account != known.ours and known.ours in known.roles.all_of(account):
+    mandatory = known.roles.mandatory or ()
+    for user, host, *_ in rows:
+        account = f"{user}@{host}"
+        if account != known.ours and known.ours in known.roles.all_of(account, *mandatory):
             yield account, OUR_ROLE
 
 

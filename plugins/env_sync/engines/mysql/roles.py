@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from attrs import frozen
 
 from env_sync.engines.mysql.session import Session
+
+_NAME = r"""(?:'(?:[^'\\]|'')*'|"(?:[^"\\]|"")*"|`(?:[^`]|``)*`|[^\s,@'"`\\]+)"""
+_ROLE = re.compile(rf"({_NAME})(?:\s*@\s*({_NAME}))?")
+_LIST = re.compile(rf"\s*{_ROLE.pattern}\s*(?:,\s*{_ROLE.pattern}\s*)*")
 
 
 @frozen(kw_only=True)
@@ -15,12 +20,12 @@ class Roles:
 
     of: Mapping[str, frozenset[str]]
     """What was granted to each account, and to each role."""
-    everybody_has_some: bool
-    """Whether the server gives roles to all accounts, whom nobody granted them: `mandatory_roles`."""
+    mandatory: frozenset[str] | None = frozenset()
+    """Those that every account has, though nobody granted them; None where that cannot be told."""
 
-    def all_of(self, account: str) -> frozenset[str]:
-        """The account itself, and all roles that it has, by whatever way."""
-        found, todo = {account}, [account]
+    def all_of(self, *accounts: str) -> frozenset[str]:
+        """The accounts themselves, and all roles that were granted to them, by whatever way."""
+        found, todo = set(accounts), list(accounts)
         while todo:
             new = self.of.get(todo.pop(), frozenset()) - found
             found |= new
@@ -35,16 +40,30 @@ class Roles:
 
 def read_roles(session: Session) -> Roles:
     """Read them. Raises MySQLError."""
-    everybody = False
+    mandatory: frozenset[str] | None = frozenset()
     if session.version.mariadb:
         edges = session.execute("SELECT Role, '', User, Host FROM mysql.roles_mapping")
     elif session.version.mysql_from(8, 0):
         edges = session.execute("SELECT FROM_USER, FROM_HOST, TO_USER, TO_HOST FROM mysql.role_edges")
-        everybody = bool(session.value("SELECT @@GLOBAL.mandatory_roles"))
+        mandatory = read_list(str(session.value("SELECT @@GLOBAL.mandatory_roles") or ""))
     else:
         edges = []
     of: dict[str, frozenset[str]] = {}
     for role, role_host, user, host in edges:
         account = f"{user}@{host}"
         of[account] = of.get(account, frozenset()) | {f"{role}@{role_host}"}
-    return Roles(of=of, everybody_has_some=everybody)
+    return Roles(of=of, mandatory=mandatory)
+
+
+def read_list(text: str) -> frozenset[str] | None:
+    """The roles in a value of `mandatory_roles`; None where it is not understood."""
+    if not text.strip():
+        return frozenset()
+    if not _LIST.fullmatch(text):
+        return None
+    return frozenset(f"{_name(user)}@{_name(host) if host else '%'}" for user, host in _ROLE.findall(text))
+
+
+def _name(text: str) -> str:
+    quote = text[0]
+    return text[1:-1].replace(quote * 2, quote) if quote in "'\"`" else text
