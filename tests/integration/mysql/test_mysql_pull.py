@@ -18,7 +18,8 @@ from env_sync.engines.mysql.client_tools import known_dump_tools
 from env_sync.engines.mysql.incoming import make_closed
 from env_sync.engines.mysql.names import copies_of
 from env_sync.engines.mysql.replaced import put_aside
-from env_sync.engines.mysql.session import Session
+from env_sync.engines.mysql.session import Server, Session
+from env_sync.engines.mysql.swap import Plan, _statement
 from env_sync.errors import (
     DumpDamaged,
     LeaseLost,
@@ -153,12 +154,77 @@ def test_undo_keeps_foreign_keys_that_both_copies_call_the_same(
     assert foreign_keys(stage) == both
 
 
+@pytest.mark.parametrize(
+    ("moves", "says"), [(0, "it is as it was"), (2, "are back"), (4, "are back"), (7, "swapped by a step")]
+)
+def test_an_undo_whose_rename_a_crash_cut_short_is_taken_back_or_ended(
+    stage: Stage, moves: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without atomic RENAMEs keeps those moves that it did: here of 3, 3 and 3 tables."""
+    for generation in (1, 2):
+        stage.pull(stage.dump(KEYED % generation))
+    engine = stage.engine(run="undo")
+    with monkeypatch.context() as patched, working(engine):
+        patched.setattr(promotion_module, "rename", cut_short(moves))
+        with pytest.raises(KilledHere):
+            engine.restore_previous(lambda _: None)
+    with working(engine):
+        assert says in "; ".join(engine.clean_up().notes)
+    generation = 1 if "swapped" in says else 2
+    copies = {stage.database: generation, stage.previous: 3 - generation}
+    assert stage.server.databases() == {"env_sync", *copies}
+    for database, has in copies.items():
+        assert stage.run("SELECT id FROM users", database=database) == [(has,)]
+        assert objects(stage, database) == {
+            f"BASE TABLE {name}" for name in ("accounts", "users", "env_sync_stamp")
+        }
+    with working(engine):
+        engine.restore_previous(lambda _: None)
+    assert stage.run("SELECT id FROM users") == [(1,)]
+
+
+@pytest.mark.parametrize("moves", [2, 4])
+def test_a_promote_whose_rename_a_crash_cut_short_is_run_again(
+    stage: Stage, moves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for generation in (1, 2):
+        stage.pull(stage.dump(KEYED % generation))
+    engine = stage.engine(run="next")
+    with working(engine):
+        engine.restore(stage.dump(KEYED % 3))
+        engine.sanitise([])
+        with monkeypatch.context() as patched:
+            patched.setattr(promotion_module, "rename", cut_short(moves))
+            with pytest.raises(KilledHere):
+                engine.promote((), lambda: None)
+    with working(engine):
+        assert stage.run("SELECT id FROM users") == [(2,)]
+        engine.promote((), lambda: None)
+    for database, generation in ((stage.database, 3), (stage.previous, 2)):
+        assert stage.run("SELECT id FROM users", database=database) == [(generation,)]
+        assert stage.run("SELECT COUNT(*) FROM accounts", database=database) == [(0,)]
+
+
 class KilledHere(Exception):
     """In the place of SIGKILL."""
 
 
 def killed(*_: object) -> float:
     raise KilledHere
+
+
+def cut_short(moves: int) -> Callable[..., float]:
+    """In the place of a RENAME: so many of its moves, and then nothing."""
+
+    def rename(session: Session, _: Server, plan: Plan, *__: object) -> float:
+        text = _statement(session, plan).removeprefix("RENAME TABLE ")
+        session.execute("SET SESSION foreign_key_checks = 0")
+        for move in text.split(", ")[:moves]:
+            session.execute(f"RENAME TABLE {move}")
+        session.execute("SET SESSION foreign_key_checks = 1")
+        raise KilledHere
+
+    return rename
 
 
 def problems_of(stage: Stage) -> str:

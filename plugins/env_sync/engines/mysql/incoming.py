@@ -12,9 +12,10 @@ from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.lease import Hold
 from env_sync.engines.mysql.objects import drop_objects
+from env_sync.engines.mysql.renaming import tables_of
 from env_sync.engines.mysql.session import Session, drop_database, exists
 from env_sync.engines.mysql.stamp import TABLE, make_table, write_stamp
-from env_sync.engines.mysql.swap import make_like, tables_of
+from env_sync.engines.mysql.swap import make_like
 from env_sync.engines.mysql.whose import is_copy
 from env_sync.errors import EnvSyncError
 

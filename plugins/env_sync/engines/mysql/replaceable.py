@@ -52,7 +52,12 @@ def check_previous(session: Session, server: Server, copies: Copies) -> None:
 def check_replaced(session: Session, server: Server, copies: Copies) -> None:
     """Raises NameRefused where what has the name of replaced was never previous; MySQLError."""
     if exists(session, copies.replaced) and not was_previous(session, copies.replaced):
-        raise _refused(server, copies.replaced)
+        raise _refused(
+            server,
+            copies.replaced,
+            f" Look first whether {copies.live} lacks tables: a server that crashed in an undo may have left "
+            "them there.",
+        )
 
 
 def check_not_referred_to(
@@ -84,9 +89,9 @@ def _keys_of_others(session: Session, copies: Copies) -> list[Row]:
     return session.execute(_OF_SCHEMA, [to, ours])
 
 
-def _refused(server: Server, name: str) -> NameRefused:
+def _refused(server: Server, name: str, more: str = "") -> NameRefused:
     return NameRefused(
         f"There is a database {name} on {server} that does not say that it was ever live here, so it may be "
-        "somebody else's, and Env Sync would drop it. Dump it and restore it under another name, or drop it. "
-        "Live is untouched."
+        "somebody else's, and Env Sync would drop it. Dump it and restore it under another name, or drop it."
+        f"{more} Live is untouched."
     )

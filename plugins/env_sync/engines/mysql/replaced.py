@@ -8,12 +8,12 @@ previous lacks its stamp as long as it lacks tables, and nobody makes it live.
 
 from __future__ import annotations
 
-from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.incoming import drop_copy
 from env_sync.engines.mysql.names import Copies
+from env_sync.engines.mysql.renaming import move, stamp_first, stamp_last, tables_of
 from env_sync.engines.mysql.session import Session, exists
-from env_sync.engines.mysql.stamp import TABLE, has_table
-from env_sync.engines.mysql.swap import make_like, tables_of
+from env_sync.engines.mysql.stamp import has_table
+from env_sync.engines.mysql.swap import make_like
 from env_sync.engines.mysql.whose import was_previous
 
 
@@ -24,7 +24,7 @@ def put_aside(session: Session, copies: Copies) -> None:
         return
     make_like(session, copies.replaced, copies.previous)
     tables = tables_of(session, copies.previous)
-    _move(session, copies.previous, copies.replaced, sorted(tables, key=lambda name: name != TABLE))
+    move(session, copies.previous, copies.replaced, stamp_first(tables))
 
 
 def put_back(session: Session, copies: Copies) -> str:
@@ -41,14 +41,6 @@ def put_back(session: Session, copies: Copies) -> str:
         return f"dropped {copies.replaced}, which was {copies.previous} before the swap" if tables else ""
     if tables and not exists(session, copies.previous):
         make_like(session, copies.previous, copies.replaced)
-    _move(session, copies.replaced, copies.previous, sorted(tables, key=lambda name: name == TABLE))
+    move(session, copies.replaced, copies.previous, stamp_last(tables))
     drop_copy(session, copies.replaced)
     return f"{copies.previous} is again what it was before a swap that was not done" if tables else ""
-
-
-def _move(session: Session, of: str, to: str, tables: list[str]) -> None:
-    if tables:
-        session.execute("SET SESSION foreign_key_checks = 0")
-        moves = ", ".join(f"{qualified(of, name)} TO {qualified(to, name)}" for name in tables)
-        session.execute(f"RENAME TABLE {moves}")
-        session.execute("SET SESSION foreign_key_checks = 1")

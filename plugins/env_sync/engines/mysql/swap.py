@@ -23,6 +23,7 @@ from env_sync.engines.mysql.definers import cannot_be_made_again, decide, drop_o
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
+from env_sync.engines.mysql.renaming import Mixed, Route, complete, tables_of, take_back, whole_rename
 from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists
 from env_sync.engines.mysql.stamp import (
     Told,
@@ -42,7 +43,6 @@ LOCK_WAIT = 1
 """Seconds for which a RENAME may wait for others, and so make those that come after it wait as well."""
 BETWEEN_TRIES = 1.0
 """Seconds in which those go on before it is tried again."""
-_NOT_TABLES = ("VIEW", "SYSTEM VIEW")
 
 
 @frozen(kw_only=True)
@@ -70,15 +70,6 @@ class Swapped:
 
     unavailable: float
     warnings: tuple[str, ...]
-
-
-def tables_of(session: Session, database: str) -> tuple[str, ...]:
-    """What a RENAME moves: tables and sequences."""
-    rows = session.execute(
-        "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s ORDER BY 1",
-        [database],
-    )
-    return tuple(name for name, kind in rows if kind not in _NOT_TABLES)
 
 
 def objects_of(server: Server, database: str) -> tuple[Object, ...]:
@@ -219,6 +210,7 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
             "views, triggers, routines and events."
         ) from None
     if renamed(session, plan):
+        complete(session, _route(plan))
         swapped = finish(session, server, plan, None)
         for warning in swapped.warnings:
             log.warning("%s", warning)
@@ -226,28 +218,37 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
             f"{plan.live} was swapped by a step that was ended before its views, triggers and routines were "
             "made; they are there now"
         )
+    crashed = _take_back(session, server, plan)
     if plan.first and exists(session, plan.live) and not tables_of(session, plan.live):
         drop_database(session, plan.live)
     if not plan.first:
         _give_triggers_back(server, plan)
     session.execute("DELETE FROM journal WHERE `database` = %s", [copies.live])
-    return f"{plan.live} was about to be swapped by a step that was ended; it is as it was"
+    said = "tables that a crash of the server had moved are back, and " if crashed else ""
+    return f"{plan.live} was about to be swapped by a step that was ended; {said}it is as it was"
+
+
+def _take_back(session: Session, server: Server, plan: Plan) -> bool:
+    """What a RENAME that was cut short moved; False where it was not. Raises PromoteFailed, MySQLError."""
+    route = _route(plan)
+    try:
+        return take_back(session, route)
+    except Mixed:
+        raise PromoteFailed(
+            f"A crash of {server} cut short the RENAME of a swap, and which tables it moved cannot be told: "
+            f"some of {plan.live} are in {route.aside}, and some of {route.other} may be there. Drop "
+            "none of them. Move the tables back by hand, then DELETE FROM journal WHERE `database` = "
+            f"'{plan.live}' in database {server.lease_database}, and run the step again."
+        ) from None
 
 
 def _statement(session: Session, plan: Plan) -> str:
-    """One RENAME: what is live moves out, what is in the other copy moves in."""
-    old, new = tables_of(session, plan.live), tables_of(session, plan.other)
-    if plan.other != plan.previous:
-        moves = [(qualified(plan.live, name), qualified(plan.previous, name)) for name in old]
-        moves += [(qualified(plan.other, name), qualified(plan.live, name)) for name in new]
-    else:
-        # The server takes the moves one after another. Both have tables of the same names, and their foreign
-        # keys and checks have names that a database can have only once: so live goes round by a third.
-        third = copies_of(plan.live).replaced
-        moves = [(qualified(plan.live, name), qualified(third, name)) for name in old]
-        moves += [(qualified(plan.previous, name), qualified(plan.live, name)) for name in new]
-        moves += [(qualified(third, name), qualified(plan.previous, name)) for name in old]
-    return "RENAME TABLE " + ", ".join(f"{before} TO {after}" for before, after in moves)
+    return whole_rename(session, _route(plan))
+
+
+def _route(plan: Plan) -> Route:
+    aside = copies_of(plan.live).replaced if plan.undo else plan.previous
+    return Route(live=plan.live, other=plan.other, aside=aside, undo=plan.undo, first=plan.first)
 
 
 def _give_triggers_back(server: Server, plan: Plan) -> None:
