@@ -29,6 +29,7 @@ def found(
     accepted: tuple[str, ...] = (),
     user: Sequence[tuple[str, ...]] = (DEV,),
     mandatory: str = "",
+    log: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Who stops a pull, and who is a warning."""
     connection = ServerConnection(
@@ -42,7 +43,9 @@ def found(
     )
     server = Server(connection=connection, group="", cancellation=Cancellation())
     told = watchers(
-        session({**answers, "Process_priv": user}, settings={"mandatory_roles": mandatory}), server, COPY
+        session({**answers, "Process_priv": user}, settings={"mandatory_roles": mandatory, "log_bin": log}),
+        server,
+        COPY,
     )
     return [str(each) for each in told.readers.refused], [str(each) for each in told.onlookers.refused]
 
@@ -109,6 +112,42 @@ def test_a_right_on_everything_that_was_revoked_on_the_copy_is_still_on_the_gran
 
     assert stopped([revoked]) == ["dev@% (by writing the tables of grants)"]
     assert stopped([revoked, {"Database": "mysql", "Privileges": ["INSERT", "UPDATE"]}]) == []
+
+
+def test_of_a_role_it_is_told_who_has_it() -> None:
+    """Else who is given the role later would be accepted with it."""
+    edges = [("watching", "%", "team", "%"), ("team", "%", "dev", "%"), ("watching", "%", "replica", "%")]
+    there = [(name, "%", *NOTHING) for name in ("watching", "team", "dev", "replica", "dba")]
+    answers: Answers = {
+        "mysql.global_grants": [("watching", "%", "ROLE_ADMIN")],
+        "mysql.role_edges": [*edges, ("watching", "%", "dba", "%")],
+        "account_locked": [("watching", "%"), ("team", "%")],
+        "Super_priv": [("dba", "%")],
+    }
+
+    def stopped(*accepted: str, mandatory: str = "") -> list[str]:
+        return found(answers, accepted=accepted, user=there, mandatory=mandatory)[0]
+
+    dev, replica = (f"{name}@% (by ROLE_ADMIN of role watching@%)" for name in ("dev", "replica"))
+    assert stopped("watching@%", "team@%") == [dev, replica]
+    assert stopped("replica@%", "dev@%") == []
+    # What everybody has cannot be told by names.
+    for mandatory in ("watching", "'not to be understood"):
+        told = ["watching@% (by ROLE_ADMIN)"]
+        assert stopped("replica@%", "dev@%", mandatory=mandatory) == told
+    unlocked: Answers = {**answers, "account_locked": []}
+    names = ("replica@%", "dev@%", "team@%")
+    assert found(unlocked, accepted=names, user=there)[0] == ["watching@% (by ROLE_ADMIN)"]
+
+
+def test_who_may_log_in_as_somebody_who_is_accepted_is_not() -> None:
+    there = [("replica", "%", "N", "N", "N", "Y"), ("exporter", "%", "Y", "N", "N", "N"), DEV]
+    proxies = [("dev", "%", "replica"), ("dev", "%", "exporter"), ("gone", "%", "replica")]
+    names = ("replica@%", "exporter@%")
+    assert found({"proxies_priv": proxies}, log=True, accepted=names, user=there) == (
+        ["dev@% (by PROXY on replica@%)"],
+        ["dev@% (by PROXY on exporter@%)"],
+    )
 
 
 def test_an_administrator_is_who_has_its_rights_by_a_role_too() -> None:

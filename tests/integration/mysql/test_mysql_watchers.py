@@ -291,7 +291,9 @@ def test_a_role_that_only_the_sync_has_is_its_own(stage: Stage) -> None:
         assert restored(stage, stage.engine()) == ()
         with watcher(stage):
             stage.server.execute("GRANT watching TO watcher")
-            [warning] = restored(stage, stage.engine())
-            assert "watching@" in warning
+            [warning] = restored(stage, stage.engine(extra={**ACCEPTED, "accepted_readers": ["watching@"]}))
+            assert "watcher@% (by PROCESS of role watching@" in warning
+            assert "watching@ (by" not in warning
+            assert restored(stage, stage.engine(extra=NAMED)) == ()
     finally:
         stage.server.execute("DROP ROLE watching")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from env_sync.engines.mysql.patterns import covers, has_wildcards
-from env_sync.engines.mysql.roles import read_roles
+from env_sync.engines.mysql.roles import PUBLIC, read_roles
 from env_sync.engines.mysql.session import Session
 
 _DATABASES = ("db", "tables_priv", "columns_priv", "procs_priv")
@@ -55,7 +55,7 @@ class AccountRights:
         # The server passes over a mandatory role that is not there.
         mandatory = self._roles.mandatory or frozenset()
         return self._roles.all_of(account, *(mandatory & self._everywhere.keys())) | {
-            each for each in self._everywhere if each.partition("@")[0] == "PUBLIC"
+            each for each in self._everywhere if each.partition("@")[0] == PUBLIC
         }
 
 

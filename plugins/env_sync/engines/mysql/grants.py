@@ -50,6 +50,8 @@ class Known:
     """That, the server's, and roles that none but these and administrators have."""
     administrators: frozenset[str]
     """Who is one, itself or by a role."""
+    closed: frozenset[str]
+    """As whom nobody can log in: roles, and accounts that are locked."""
     roles: Roles
 
 
@@ -104,8 +106,9 @@ def known_accounts(session: Session) -> Known:
     administrators = frozenset({*mighty, *(one for one in roles.of if roles.all_of(one) & mighty)})
     own = frozenset({ours, *OF_THE_SERVER})
     # Who makes a role of MariaDB has it, too.
-    own |= _roles_of(session, roles, own | administrators)
-    return Known(ours=ours, own=own, administrators=administrators, roles=roles)
+    closed = _closed(session)
+    own |= _roles_of(roles, closed, own | administrators)
+    return Known(ours=ours, own=own, administrators=administrators, closed=closed, roles=roles)
 
 
 def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> tuple[str, ...]:
@@ -190,25 +193,28 @@ def revoked_on(database: str, attributes: str | None) -> frozenset[str]:
     )
 
 
-def _roles_of(session: Session, roles: Roles, accounts: Collection[str]) -> frozenset[str]:
-    """The roles that these accounts have, nobody else has, and as which nobody can log in."""
+def _closed(session: Session) -> frozenset[str]:
     if session.version.mariadb:
         closed = "SELECT User, Host FROM mysql.user WHERE is_role = 'Y'"
     elif session.version.mysql_from(8, 0):
         closed = "SELECT User, Host FROM mysql.user WHERE account_locked = 'Y'"
     else:
         return frozenset()
+    return frozenset(f"{user}@{host}" for user, host in session.execute(closed))
+
+
+def _roles_of(roles: Roles, closed: Collection[str], accounts: Collection[str]) -> frozenset[str]:
+    """The roles that these accounts have, nobody else has, and as which nobody can log in."""
     if roles.mandatory is None:
         return frozenset()
     everybodys = roles.all_of(*roles.mandatory)
     having = roles.having()
-    locked = {f"{user}@{host}" for user, host in session.execute(closed)}
     found: frozenset[str] = frozenset()
     while True:
         more = frozenset(
             role
             for role, those in having.items()
-            if role in locked and role not in everybodys and those <= {*accounts, *found}
+            if role in closed and role not in everybodys and those <= {*accounts, *found}
         )
         if more == found:
             return found

@@ -5,7 +5,9 @@ Rights on the copy itself are those of `grants.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import frozen
 
 from env_sync.engines.mysql.grants import Known, revoked_on
 from env_sync.engines.mysql.patterns import covers, has_wildcards
@@ -60,19 +62,29 @@ DECIDING = frozenset(
 """Tables that say who may do what, or which code the server runs."""
 
 
-def privileges(session: Session, known: Known, copy: str) -> Iterator[tuple[str, str]]:
-    """Each account and each such privilege that it has, but for those that make it an administrator.
+@frozen
+class Right:
+    """A privilege that an account has, and how it is told: `by` a role, or as whom it may log in."""
 
-    Whose right to write the tables of grants covers `copy` as well is not told of that: see `grants.py`.
-    Raises MySQLError.
+    account: str
+    privilege: str
+    by: str
+
+
+def privileges(session: Session, known: Known, copy: str) -> tuple[Right, ...]:
+    """Each account, and each such privilege that it has, but for those that make it an administrator.
+
+    Of a role, who has it: to be told of a role by its name would accept whoever gets it. Whose right to write
+    the tables of grants covers `copy` as well is not told of that: see `grants.py`. Raises MySQLError.
     """
     rows = session.execute(f"SELECT User, Host, {', '.join(COLUMNS)} FROM mysql.user")
+    proxies = session.execute("SELECT User, Host, Proxied_user FROM mysql.proxies_priv")
     found = [
         *_of_columns(rows),
         *_of_mariadb(session),
         *_of_mysql(session),
         *_members(rows, known),
-        *_proxies(session, known),
+        *_proxies(proxies, known),
         *_writers(session, copy),
     ]
     # Who was dropped may have left some.
@@ -84,7 +96,34 @@ def privileges(session: Session, known: Known, copy: str) -> Iterator[tuple[str,
             "PLUGIN_STATUS = 'ACTIVE'"
         )
     )
-    return ((account, name) for account, name in dict.fromkeys(found) if cloning or name not in CLONING)
+    rights = [
+        right
+        for account, name in found
+        if cloning or name not in CLONING
+        for right in _of_whom(account, name, known)
+    ]
+    # As one of those one is told already.
+    others = [right for right in rights if right.account not in known.own | known.administrators]
+    rights += [right for right in _on_others(proxies, others) if right.account in there]
+    return tuple(dict.fromkeys(rights))
+
+
+def _of_whom(account: str, name: str, known: Known) -> Iterator[Right]:
+    """The account itself where somebody can log in as it, or everybody has it; and who has it as a role."""
+    if account not in known.closed or known.roles.is_everybodys(account):
+        yield Right(account, name, name)
+    for holder in known.roles.of:
+        if holder != account and holder not in known.closed and account in known.roles.all_of(holder):
+            # Whoever has ours has it by whatever way.
+            yield Right(holder, name, name if name == OUR_ROLE else f"{name} of role {account}")
+
+
+def _on_others(proxies: list[Row], rights: Sequence[Right]) -> Iterator[Right]:
+    """Who may log in as one of those."""
+    for user, host, proxied in proxies:
+        for right in rights:
+            if proxied and covers(str(proxied), right.account.rpartition("@")[0]):
+                yield Right(f"{user}@{host}", right.privilege, f"{PROXY} on {right.account}")
 
 
 def _of_columns(rows: list[Row]) -> Iterator[tuple[str, str]]:
@@ -123,9 +162,9 @@ def _members(rows: list[Row], known: Known) -> Iterator[tuple[str, str]]:
             yield account, OUR_ROLE
 
 
-def _proxies(session: Session, known: Known) -> Iterator[tuple[str, str]]:
+def _proxies(proxies: list[Row], known: Known) -> Iterator[tuple[str, str]]:
     mighty = {account.rpartition("@")[0] for account in known.own | known.administrators}
-    for user, host, proxied in session.execute("SELECT User, Host, Proxied_user FROM mysql.proxies_priv"):
+    for user, host, proxied in proxies:
         # Without a name it is anybody.
         if not proxied or any(covers(str(proxied), name) for name in mighty):
             yield f"{user}@{host}", PROXY

@@ -9,6 +9,8 @@ from attrs import frozen
 
 from env_sync.engines.mysql.session import Session
 
+PUBLIC = "PUBLIC"
+"""What MariaDB calls the role that everybody has."""
 _NAME = r"""(?:'(?:[^'\\]|'')*'|"(?:[^"\\]|"")*"|`(?:[^`]|``)*`|[^\s,@'"`\\]+)"""
 _ROLE = re.compile(rf"({_NAME})(?:\s*@\s*({_NAME}))?")
 _LIST = re.compile(rf"\s*{_ROLE.pattern}\s*(?:,\s*{_ROLE.pattern}\s*)*")
@@ -31,6 +33,12 @@ class Roles:
             found |= new
             todo += new
         return frozenset(found)
+
+    def is_everybodys(self, role: str) -> bool:
+        """Whether every account may have a role, though nobody granted it."""
+        if role.partition("@")[0] == PUBLIC or self.mandatory is None:
+            return True
+        return role in self.all_of(*self.mandatory)
 
     def having(self) -> Mapping[str, frozenset[str]]:
         """Each role, and to whom it was granted."""

@@ -236,7 +236,7 @@ def _take_back(session: Session, server: Server, plan: Plan) -> bool:
     except Mixed:
         raise PromoteFailed(
             f"A crash of {server} cut short the RENAME of a swap, and which tables it moved cannot be told: "
-            f"some of {plan.live} are in {route.aside}, and some of {route.other} may be there. Drop "
+            f"tables of {plan.live} are in {route.aside}, and it may have some of {route.other}. Drop "
             "none of them. Move the tables back by hand, then DELETE FROM journal WHERE `database` = "
             f"'{plan.live}' in database {server.lease_database}, and run the step again."
         ) from None

@@ -38,10 +38,10 @@ def watchers(session: Session, server: Server, copy: str) -> Watchers:
     onlookers: list[Reader] = []
     with asking_for_grants("see what is put into a copy"):
         reading, known = _reading(session), known_accounts(session)
-        for account, privilege in privileges(session, known, copy):
-            if account not in known.own | known.administrators:
-                found = readers if privilege in reading else onlookers
-                found.append(Reader(name=account, by=privilege))
+        for right in privileges(session, known, copy):
+            if right.account not in known.own | known.administrators:
+                found = readers if right.privilege in reading else onlookers
+                found.append(Reader(name=right.account, by=right.by))
     return Watchers(
         readers=Readers(found=tuple(readers), accepted=accepted),
         onlookers=Readers(found=tuple(onlookers), accepted=accepted),
