@@ -169,3 +169,24 @@ def test_an_administrator_is_who_has_its_rights_by_a_role_too() -> None:
 )
 def test_what_each_session_may_begin_with(text: str, *, harmless: bool) -> None:
     assert bool(HARMLESS.fullmatch(text)) is harmless
+
+
+def test_open_sessions_go_on_with_what_was_taken_away() -> None:
+    sessions = [
+        # Who may read the log is told of that, whatever it does.
+        (1, "replica", "10.0.0.5:4711", None, "Binlog Dump GTID"),
+        (2, "dev", "10.0.0.6:4712", None, "Binlog Dump"),
+        (3, "dev", "localhost", COPY.upper(), "Sleep"),
+        # Of a server that compares names by letter, another one.
+        (4, "dev", "10.0.0.6:4714", "äpp__incoming", "Sleep"),
+        *((5, user, "localhost", COPY, "Query") for user in ("env_sync", "boss", "system user", "rdsadmin")),
+    ]
+    answers: Answers = {"PROCESSLIST": sessions, "Super_priv": [("boss", "%")]}
+    there = [("replica", "10.%", "N", "N", "N", "Y"), ("boss", "%", *NOTHING), DEV]
+    stays = [
+        "dev@10.0.0.6 (by session 2, which reads the binary log)",
+        f"dev@localhost (by session 3 in {COPY})",
+    ]
+    assert found(answers, log=True, user=there)[0] == ["replica@10.% (by REPLICATION SLAVE)", *stays]
+    # By which of its accounts a session logged in is not told.
+    assert found(answers, log=True, user=there, accepted=("replica@10.%", "dev@10.%"))[0] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed, Transfo
 from env_sync.finding import Level
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
 from sandbox.mysql import server_class
+from sandbox.process import wait_for
 from tests.integration.mysql.stage import (
     ACCEPTED,
     APPLICATION,
@@ -132,6 +134,73 @@ def test_who_may_read_the_log_meanwhile_stops_proof_and_promote(logging_stage: S
         engine.promote(said(redact), lambda: None)
     engine.release_lease()
     assert stage.run("SELECT email FROM users") == [("x",)]
+
+
+@pytest.mark.probe("a right that is given during a pull")
+def test_who_stayed_in_incoming_stops_a_pull_until_the_session_ends(stage: Stage) -> None:
+    """A right on a database is kept by who is in it, also after it was dropped and made anew."""
+    redact, copy = stage.transformation("UPDATE users SET email = 'x';"), stage.incoming
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(USERS))
+        with watcher(stage, f"SELECT ON `{copy}`.*"):
+            staying = stage.server.connect(copy, "watcher", SECRET)
+            stage.server.execute(f"REVOKE SELECT ON `{copy}`.* FROM watcher")
+            try:
+                who = rf"watcher@127\.0\.0\.1 \(by session \d+ in {copy}\)"
+                with pytest.raises(TransformationFailed, match=who):
+                    engine.sanitise([redact])
+                # The copy is gone, and another one would be the same to the session.
+                stage.server.run([f"CREATE DATABASE `{copy}`", f"CREATE TABLE `{copy}`.raw SELECT 'raw'"])
+                with staying.cursor() as cursor:
+                    cursor.execute("SELECT * FROM raw")
+                    assert cursor.fetchall() == (("raw",),)
+                stage.server.execute(f"DROP DATABASE `{copy}`")
+                assert "watcher@127.0.0.1" in found(stage, Level.PROBLEM)
+                with pytest.raises(RestoreFailed, match=rf"{who}.*End their sessions.*KILL"):
+                    engine.restore(stage.dump(USERS))
+            finally:
+                staying.close()
+            wait_for(lambda: found(stage, Level.PROBLEM) == "", "the session to end")
+            engine.restore(stage.dump(USERS))
+        engine.sanitise([redact])
+    engine.release_lease()
+
+
+@pytest.mark.probe("a right that is given during a pull")
+def test_who_still_reads_the_log_stops_a_pull_until_the_session_ends(logging_stage: Stage) -> None:
+    stage = logging_stage
+    named = {**ACCEPTED, "accepted_readers": ["watcher@10.%"]}
+    with watcher(stage, "REPLICATION SLAVE ON *.*"):
+        reading = stage.server.connect(None, "watcher", SECRET)
+        reading.query("SET @master_binlog_checksum = 'NONE', @source_binlog_checksum = 'NONE'")
+        # COM_BINLOG_DUMP from the first position of the first file, as a replica of that number.
+        [(file, *_), *_] = stage.server.execute("SHOW BINARY LOGS")
+        reading._execute_command(0x12, struct.pack("<IHI", 4, 0, 4711) + file.encode())
+        stage.server.execute("REVOKE REPLICATION SLAVE ON *.* FROM watcher")
+        try:
+            wait_for(lambda: "reads the binary log" in found(stage, Level.PROBLEM), "the log to be sent")
+            with pytest.raises(RestoreFailed, match=r"watcher@.*\(by session \d+, which reads the binary"):
+                restored(stage, stage.engine())
+            assert restored(stage, stage.engine(extra=named)) == ()
+        finally:
+            reading._force_close()
+            stage.server.run(
+                [
+                    f"KILL {number}"
+                    for (number,) in stage.server.execute(
+                        "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'watcher'"
+                    )
+                ]
+            )
+    assert restored(stage, stage.engine()) == ()
+
+
+def test_sessions_that_cannot_be_seen_are_a_warning(stage: Stage) -> None:
+    stage.server.execute(f"REVOKE PROCESS ON *.* FROM {SYNC_ACCOUNT}")
+    [warning] = restored(stage, stage.engine())
+    assert "lacks PROCESS" in warning
+    assert "lacks PROCESS" in found(stage, Level.NOTE)
 
 
 def test_raw_rows_in_the_log_are_a_warning_until_that_is_accepted(logging_stage: Stage) -> None:

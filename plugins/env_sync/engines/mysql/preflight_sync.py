@@ -24,7 +24,13 @@ from env_sync.engines.mysql.replaceable import check_not_referred_to, check_prev
 from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.session import Server, Session, clock, exists
 from env_sync.engines.mysql.stamp import read_told
-from env_sync.engines.mysql.watchers import raw_log, told_of_onlookers, told_of_readers, watchers
+from env_sync.engines.mysql.watchers import (
+    raw_log,
+    told_of_onlookers,
+    told_of_readers,
+    told_of_sessions,
+    watchers,
+)
 from env_sync.engines.mysql.whose import check_no_strangers, is_copy
 from env_sync.errors import AccessRefused, DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
 from env_sync.finding import Finding, note, problem, problems
@@ -231,6 +237,8 @@ def _watchers(session: Session, server: Server, copy: str) -> Iterator[Finding]:
     yield from found.readers.findings(server.connection)
     if onlookers := found.onlookers.refused:
         yield note(told_of_onlookers(found.onlookers, server, len(onlookers)))
+    if not found.sees_sessions:
+        yield note(told_of_sessions(server))
     yield from map(note, raw_log(session, server))
 
 

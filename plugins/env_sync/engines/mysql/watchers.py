@@ -13,6 +13,7 @@ from attrs import frozen
 from env_sync.engines.accepted import RAW_LOG, accepts
 from env_sync.engines.mysql.grants import asking_for_grants, known_accounts
 from env_sync.engines.mysql.init_connect import check_init_connect
+from env_sync.engines.mysql.open_sessions import open_sessions
 from env_sync.engines.mysql.privileges import ACTING, privileges
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.readers import SHOWN, Reader, Readers, accepted_by, advice, listed
@@ -29,6 +30,8 @@ class Watchers:
     """Who can read the binary log, or act as Env Sync or an administrator: they stop a pull."""
     onlookers: Readers
     """Who may see rows by chance: in statements that run, in files of the server."""
+    sees_sessions: bool
+    """Whether the account is told of the sessions of others."""
 
 
 def watchers(session: Session, server: Server, copy: str) -> Watchers:
@@ -38,13 +41,17 @@ def watchers(session: Session, server: Server, copy: str) -> Watchers:
     onlookers: list[Reader] = []
     with asking_for_grants("see what is put into a copy"):
         reading, known = _reading(session), known_accounts(session)
-        for right in privileges(session, known, copy):
+        rights = privileges(session, known, copy)
+        for right in rights:
             if right.account not in known.own | known.administrators:
                 found = readers if right.privilege in reading else onlookers
                 found.append(Reader(name=right.account, by=right.by))
+        may_be = {*known.own, *known.administrators, *accepted}
+        readers += open_sessions(session, copy, may_be, [one.name for one in readers])
     return Watchers(
         readers=Readers(found=tuple(readers), accepted=accepted),
         onlookers=Readers(found=tuple(onlookers), accepted=accepted),
+        sees_sessions=any(one.account == known.ours and one.privilege == "PROCESS" for one in rights),
     )
 
 
@@ -58,7 +65,10 @@ def check_watchers(session: Session, server: Server, copy: str, error: type[EnvS
     found = watchers(session, server, copy)
     if found.readers.refused:
         raise error(f"{told_of_readers(found.readers, server, SHOWN)} Live is untouched.")
-    return (told_of_onlookers(found.onlookers, server, SHOWN),) if found.onlookers.refused else ()
+    return (
+        *((told_of_onlookers(found.onlookers, server, SHOWN),) if found.onlookers.refused else ()),
+        *(() if found.sees_sessions else (told_of_sessions(server),)),
+    )
 
 
 def told_of_readers(readers: Readers, server: Server, shown: int) -> str:
@@ -66,7 +76,15 @@ def told_of_readers(readers: Readers, server: Server, shown: int) -> str:
     return (
         f"{listed(readers.refused, shown)} can read what is put into a copy on {server} before it is "
         f"sanitised, in the binary log or as somebody else. {advice(server.connection)} A replica's "
-        "account may."
+        "account may. End their sessions as well (KILL): one goes on with what it had when it began."
+    )
+
+
+def told_of_sessions(server: Server) -> str:
+    """That nobody knows whether a session is open that goes on with a right that was taken away."""
+    return (
+        f"Account {server.connection.login} lacks PROCESS on {server}, so it cannot be told whether somebody "
+        "is in a copy, or reads the binary log, whose right was taken away. GRANT PROCESS ON *.* TO it."
     )
 
 
