@@ -399,6 +399,28 @@ def test_keys_of_other_databases_that_would_follow_live_to_previous_stop_a_pull(
         stage.server.execute("DROP DATABASE other")
 
 
+def test_a_database_whose_name_differs_by_case_or_accent_is_another_one(stage: Stage) -> None:
+    names = [stage.database.upper(), stage.database.replace("o", "ö")]
+    key = f"CONSTRAINT of_users FOREIGN KEY (whose) REFERENCES `{stage.database}`.users (id)"
+    for name in names:
+        stage.server.run([f"CREATE DATABASE `{name}`", f"CREATE TABLE `{name}`.notes (whose int, {key})"])
+    try:
+        for name in names:
+            assert f"of_users of {name}.notes" in problems_of(stage)
+        # Nor is a key of theirs one to ours.
+        for name in names:
+            stage.server.run(
+                [
+                    f"CREATE TABLE `{name}`.more (id int PRIMARY KEY)",
+                    f"ALTER TABLE `{name}`.notes DROP FOREIGN KEY of_users",
+                    f"ALTER TABLE `{name}`.notes ADD FOREIGN KEY (whose) REFERENCES `{name}`.more (id)",
+                ]
+            )
+        assert problems_of(stage) == ""
+    finally:
+        stage.server.run([f"DROP DATABASE `{name}`" for name in names])
+
+
 @pytest.mark.probe("a previous that somebody else made")
 def test_undo_refuses_what_was_not_live(stage: Stage) -> None:
     engine = stage.engine(run="undo")

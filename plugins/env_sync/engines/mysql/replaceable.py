@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pymysql
 
 from env_sync.engines.mysql.connecting import REFUSED, code_of
@@ -12,10 +14,10 @@ from env_sync.errors import EnvSyncError, NameRefused
 
 NAMED = 3
 """How many keys a message names."""
+_BY_LETTER = "@@lower_case_table_names = 0"
 _OF_SCHEMA = (
-    "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA "
-    "FROM information_schema.REFERENTIAL_CONSTRAINTS "
-    "WHERE UNIQUE_CONSTRAINT_SCHEMA IN %s AND CONSTRAINT_SCHEMA NOT IN %s ORDER BY 1, 2, 3"
+    f"SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA, {_BY_LETTER} "
+    "FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE UNIQUE_CONSTRAINT_SCHEMA IN %s ORDER BY 1, 2, 3"
 )
 
 
@@ -27,8 +29,8 @@ def _part(column: str, number: int) -> str:
 
 _OF_INNODB = (
     f"SELECT {_part('FOR_NAME', 1)}, {_part('FOR_NAME', -1)}, SUBSTRING(ID, LOCATE('/', ID) + 1), "
-    f"{_part('REF_NAME', 1)} FROM information_schema.INNODB_SYS_FOREIGN "
-    f"WHERE {_part('REF_NAME', 1)} IN %s AND {_part('FOR_NAME', 1)} NOT IN %s ORDER BY 1, 2, 3"
+    f"{_part('REF_NAME', 1)}, {_BY_LETTER} FROM information_schema.INNODB_SYS_FOREIGN "
+    f"WHERE {_part('REF_NAME', 1)} IN %s ORDER BY 1, 2, 3"
 )
 
 
@@ -76,17 +78,30 @@ def check_not_referred_to(
         )
 
 
-def _keys_of_others(session: Session, copies: Copies) -> list[Row]:
+def _keys_of_others(session: Session, copies: Copies) -> list[tuple[str, str, str, str]]:
     """Keys that refer to live or previous from elsewhere: database, table, name, and to which of the two."""
-    to, ours = (copies.live, copies.previous), copies.all
+    to = (copies.live, copies.previous)
+    # The server compares text without case and accents, but tells databases apart by their letters.
+    return [
+        (schema, table, key, referred)
+        for schema, table, key, referred, by_letter in _keys(session, to)
+        if _is_one(referred, to, by_letter=by_letter) and not _is_one(schema, copies.all, by_letter=by_letter)
+    ]
+
+
+def _is_one(name: str, of: Sequence[str], *, by_letter: bool) -> bool:
+    return name in of if by_letter else name.lower() in [each.lower() for each in of]
+
+
+def _keys(session: Session, to: Sequence[str]) -> list[Row]:
     if session.version.mariadb:
         # Keys of tables on which the account has no right are told here alone, to who has PROCESS.
         try:
-            return session.execute(_OF_INNODB, [to, ours])
+            return session.execute(_OF_INNODB, [to])
         except pymysql.err.MySQLError as error:
             if code_of(error) not in REFUSED:
                 raise
-    return session.execute(_OF_SCHEMA, [to, ours])
+    return session.execute(_OF_SCHEMA, [to])
 
 
 def _refused(server: Server, name: str, more: str = "") -> NameRefused:
