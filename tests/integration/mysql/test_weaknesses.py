@@ -32,6 +32,8 @@ GRANTS = {
 
 WATCHING = {
     "acts": "SET USER ON *.*",
+    "sets": "CONNECTION ADMIN ON *.*",
+    "writes": "INSERT ON mysql.db",
     "proxy": "USAGE ON *.*",
     "sees": "PROCESS ON *.*",
     "files": "FILE ON *.*",
@@ -65,9 +67,15 @@ def test_each_of_all_weaknesses_is_named(stage: Stage) -> None:
     for name, grant in GRANTS.items():
         server.create_account(name, SECRET, grant.format(live))
     elsewhere = stage.transformation("DELETE FROM refers.more;", "elsewhere.sql")
+    server.execute(f"GRANT SELECT ON `{live}__incoming`.* TO acts")
+    staying = server.connect(f"{live}__incoming", "acts", SECRET)
+    server.execute(f"REVOKE SELECT ON `{live}__incoming`.* FROM acts")
+    server.execute("SET GLOBAL init_connect = 'DO 1'")
     try:
         looked = [each for each in found(stage, elsewhere) if each.what not in before]
     finally:
+        server.execute("SET GLOBAL init_connect = ''")
+        staying.close()
         # What it refers to cannot be dropped before it.
         server.execute("DROP DATABASE refers")
     lease = "problem: Database env_sync on .*"
@@ -80,6 +88,10 @@ def test_each_of_all_weaknesses_is_named(stage: Stage) -> None:
             "CREATE USER": r"problem: .*env_sync is an administrator of .*\(CREATE USER ON",
             **{name: reader(name) for name in GRANTS if name != "dev"},
             "acts as anybody": r"problem: .*acts@% \(by SET USER\).*can read what is put into a copy",
+            "sets what runs as us": r"problem: .*sets@% \(by CONNECTION ADMIN\).*can read what is put",
+            "writes grants": r"problem: .*writes@% \(by writing the tables of grants\).*can read what is put",
+            "is in incoming": rf"problem: .*acts@127\.0\.0\.1 \(by session \d+ in {live}__incoming\)",
+            "runs as us": "problem: The setting init_connect of .*run as account env_sync",
             "logs in for us": r"problem: .*proxy@% \(by PROXY\).*can read what is put into a copy",
             "sees statements": r"note: .*sees@% \(by PROCESS\).*may see rows",
             "reads files": r"note: .*files@% \(by FILE\).*may see rows",
