@@ -9,7 +9,7 @@ from typing import Self
 
 from attrs import frozen
 
-from env_sync.redact import shown_name
+from env_sync.shown_names import shown_name
 
 MOST = 200
 """Statements that are told one by one; of the others there is a count."""

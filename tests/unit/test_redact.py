@@ -5,7 +5,6 @@ import pytest
 from psycopg.pq import DiagnosticField
 
 from env_sync.redact import (
-    NAME_WITHHELD,
     WITHHELD,
     describe_database_error,
     describe_mysql_error,
@@ -14,10 +13,10 @@ from env_sync.redact import (
     redact_text,
     redact_tool_line,
     redact_tool_text,
-    shown_name,
     without_credentials,
 )
 from env_sync.secret import Secret
+from env_sync.shown_names import NAME_WITHHELD, shown_name
 
 DENIED = "Access denied; you need"
 KNOWN = frozenset({"people", "public", "people_pkey", "postgres", "email"})
@@ -334,6 +333,9 @@ def test_what_a_statement_made_at_run_time_is_called_by_known_words_alone() -> N
         assert name in describe_database_error(named, known)
         duplicate = f"Duplicate entry 'x' for key 'people.{name}'"
         assert (name in describe_mysql_error(1062, duplicate, known, strict=True)) is shown
+        exists = error("42P07", f'relation "{name}" already exists', table_name=name)
+        assert (name in describe_database_error(exists, known, strict=True)) is shown
+        assert name in describe_database_error(exists, known)
 
 
 def test_a_text_without_credentials() -> None:

@@ -11,7 +11,7 @@ from bson.errors import BSONError
 from pymongo import errors
 
 from env_sync.errors import AccessRefused, EnvSyncError, ServerUnreachable
-from env_sync.redact import shown_name
+from env_sync.shown_names import shown_name
 
 NAMES: Mapping[int, str] = {
     2: "BadValue",
