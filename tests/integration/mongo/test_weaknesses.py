@@ -27,17 +27,37 @@ def users(stage: Stage) -> Iterator[dict[str, list[dict[str, str]]]]:
         "gives_rights": [{"role": "userAdminAnyDatabase", "db": "admin"}],
         "sets_up": [{"role": "dbAdminAnyDatabase", "db": "admin"}],
         "watches": [{"role": mine, "db": "admin"}],
+        "gives_oplog": [{"role": "userAdmin", "db": "local"}],
+        "has_role_of_incoming": [{"role": mine, "db": incoming}],
+        "becomes_root": [{"role": "userAdmin", "db": stage.database}],
         "writes_leases": [{"role": "readWrite", "db": LEASES}],
+        "has_role_of_leases": [{"role": mine, "db": LEASES}],
     }
+    looking = {"resource": {"db": incoming, "collection": ""}, "actions": ["find"]}
+    releasing = {"resource": {"db": LEASES, "collection": "leases"}, "actions": ["update"]}
+    # The server of these tests does not tell of the users of all databases, so it is asked for live's.
+    users_of_live = {"resource": {"db": stage.database, "collection": ""}, "actions": ["viewUser"]}
+    sees, group = f"sees_{stage.database}", f"cn=group_{stage.database},dc=example"
     watching = {"resource": {"db": "", "collection": ""}, "actions": ["changeStream"]}
     with stage.server.connected() as client:
         client.admin.command("createRole", mine, privileges=[watching], roles=[])
+        client.admin.command("createRole", group, privileges=[watching], roles=[])
+        client.admin.command("createRole", sees, privileges=[users_of_live], roles=[])
+        client[incoming].command("createRole", mine, privileges=[looking], roles=[])
+        client[LEASES].command("createRole", mine, privileges=[releasing], roles=[])
+        root = [{"role": "root", "db": "admin"}]
+        client[stage.database].command("createUser", "dba", pwd=SECRET, roles=root)
+        stage.server.grant(stage.user, [{"role": sees, "db": "admin"}])
         for name, roles in made.items():
             stage.server.create_user(f"{name}_{stage.database}", SECRET, roles)
         yield made
         for name in made:
             stage.server.drop_user(f"{name}_{stage.database}")
-        client.admin.command("dropRole", mine)
+        client[stage.database].command("dropUser", "dba")
+        for each in (mine, group, sees):
+            client.admin.command("dropRole", each)
+        for each in (incoming, LEASES):
+            client[each].command("dropRole", mine)
     stage.server.drop_database(LEASES)
 
 
@@ -68,10 +88,14 @@ def test_each_of_all_weaknesses_is_named(stage: Stage, users: dict[str, list[dic
     def reader(name: str) -> str:
         return rf"problem: .*\b{name}_{stage.database} \(by .*could read {incoming}"
 
+    def writer(name: str) -> str:
+        return f"problem: {name}_{stage.database} .*could change who may touch which"
+
     are_named(
         {
-            **{name: reader(name) for name in users if name != "writes_leases"},
-            "writes_leases": f"problem: writes_leases_{stage.database} .*could change who may touch which",
+            **{name: reader(name) for name in users if not name.endswith("leases")},
+            **{name: writer(name) for name in users if name.endswith("leases")},
+            "a group of LDAP": rf"problem: .*members of cn=group_{stage.database},dc=example \(by role",
             "leases with a validator": "problem: .*collection leases has the options validator",
             "an index of the leases": "problem: .*collection leases has the index mine",
             "a journal that is a view": "problem: .*promotions is a view",
