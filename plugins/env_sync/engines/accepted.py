@@ -19,6 +19,9 @@ MEMBERSHIPS = "accept_memberships"
 INIT_CONNECT = "accepted_init_connect"
 """What the server may run in each session that the account begins, word for word."""
 
+UNSEEN = "accept_unseen_readers"
+"""That the server does not tell who could read what is not sanitised yet, where sanitising is required."""
+
 
 def accepts(connection: ServerConnection, name: str) -> bool:
     """Whether the extra says `true` to it; a form of Airflow makes text of that."""

@@ -107,6 +107,8 @@ class Sync:
     """Whether `transformation_sql_filename: none` is written."""
     filled_by: str = ""
     """Of a push: the sync that fills its live database, where one does."""
+    must_sanitise: bool = False
+    """Whether the environment is one where sanitising is required."""
 
     @property
     def sanitises(self) -> bool:
@@ -117,6 +119,11 @@ class Sync:
     def guards(self) -> bool:
         """Whether nobody may see what comes down before it is live. A recovery brings back what was live."""
         return self.sanitises and not self.recovery
+
+    @property
+    def must_be_seen(self) -> bool:
+        """Whether it may only begin where the server tells who could read what is not sanitised yet."""
+        return self.must_sanitise and self.guards
 
     @property
     def none_said(self) -> bool:

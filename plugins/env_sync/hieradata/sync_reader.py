@@ -184,6 +184,7 @@ class SyncReader:
             excluded_tables=values.get("excluded_tables", ()),
             postprocess=self._postprocess(values, action),
             pre_dump_in_place=values.get("pre_dump_in_place", False),
+            must_sanitise=around.settings.must_sanitise,
             source_hostname=values.get("source_hostname"),
             copy_way=values.get("copy_way", CopyWay.AUTO),
             indices=values.get("indices", ("*",)),

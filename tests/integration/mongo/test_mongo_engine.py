@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import re
 import shutil
 import subprocess
 import tarfile
@@ -270,6 +271,38 @@ def test_no_image_of_what_was_before_is_kept(stage: Stage, monkeypatch: pytest.M
     assert made == {f"{stage.database}__incoming": False, stage.database: True}
 
 
+@pytest.mark.probe("a right that reaches the copies")
+def test_a_server_that_does_not_tell_is_a_warning_or_stops_it(stage: Stage) -> None:
+    """Nobody looked: that is no reason to believe that nobody could read it."""
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    incoming = f"{stage.database}__incoming"
+    with stage.server.connected() as client:
+        hidden = [{"role": f"looks_{stage.database}", "db": "admin"}, {"role": "dbAdmin", "db": incoming}]
+        client.admin.command("revokeRolesFromUser", stage.user, roles=hidden)
+    file = stage.folder / "sanitise.yaml"
+    said = rf"who else could read {incoming}.*whether the profiler of {incoming} is on"
+    sync = evolve(stage.engine(transformation=REDACT).work.sync, must_sanitise=True)
+    engine = stage.engine(sync=sync)
+    with engine.at_work(), pytest.raises(AccessRefused, match=f"{said}.*accept_unseen_readers"):
+        engine.restore(dump)
+    assert stage.names(incoming) == set()
+    found = [each for each in engine.preflight([file], None).findings if "does not tell" in each.what]
+    assert [each.level for each in found] == [Level.PROBLEM] * 2
+    extra = {**engine.work.connection.extra, "accept_unseen_readers": "true"}
+    accepted = {"sync": sync, "connection": evolve(engine.work.connection, extra=extra)}
+    # A recovery brings back what was live here: nobody sees more of it than he did.
+    recovery = {"sync": evolve(sync, recovery=True)}
+    for changed in (accepted, recovery, {"sync": evolve(sync, must_sanitise=False)}):
+        stage.server.drop_database(incoming)
+        engine = stage.engine(**changed)
+        with engine.at_work():
+            [warning] = engine.restore(dump)
+        assert re.search(said, warning)
+        found = [each for each in engine.preflight([file], None).findings if "does not tell" in each.what]
+        assert [each.level for each in found] == [Level.NOTE] * 2
+
+
 @pytest.fixture
 def lease_database(stage: Stage) -> Iterator[str]:
     """A database for leases that nobody has made yet."""
@@ -382,7 +415,14 @@ def test_a_server_that_lets_anybody_in_stops_it_unless_that_is_said_to_be_right(
         file = stage.folder / "sanitise.yaml"
         assert any("anybody without" in each.what for each in engine.preflight([file], None).findings)
         engine.release_lease()
-        told = evolve(engine.work.connection, extra={**engine.work.connection.extra, "open_to_anybody": True})
+        connection = engine.work.connection
+        # As it stands in a connection that is a URI, or that was written in a form.
+        told = evolve(connection, extra={**connection.extra, "open_to_anybody": "false"})
+        engine = open_stage.engine(transformation=REDACT, connection=told)
+        with engine.at_work(), pytest.raises(AccessRefused, match="anybody without a login"):
+            engine.restore(dump)
+        engine.release_lease()
+        told = evolve(connection, extra={**connection.extra, "open_to_anybody": True})
         engine = open_stage.engine(transformation=REDACT, connection=told)
         [warning] = open_stage.sanitise(engine, dump)
         assert "could be read by anybody before it was sanitised" in warning

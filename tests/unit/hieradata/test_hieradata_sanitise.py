@@ -61,6 +61,19 @@ def test_each_way_down_needs_something_that_sanitises(
     assert ("`transformation_sql_filename: <file>`" in problem.right) == (way not in ("files", "mirror"))
 
 
+def test_who_could_read_it_must_be_seen_where_that_is_required(
+    hieradata: Hieradata, pull: dict[str, str]
+) -> None:
+    sanitised = {**pull, "transformation_sql_filename": "sanitise.sql"}
+    for fields, top, seen in (
+        (sanitised, REQUIRED, True),
+        (sanitised, "", False),
+        ({**pull, **SAID}, REQUIRED, False),
+    ):
+        [sync] = read(hieradata, "pull", fields, top=top).syncs
+        assert sync.must_be_seen == seen
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_none_needs_a_reason(
     hieradata: Hieradata, pull: dict[str, str], mirror: dict[str, str], way: str

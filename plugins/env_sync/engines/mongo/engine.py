@@ -33,7 +33,7 @@ from env_sync.engines.mongo.lease import MongoLeases
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
-from env_sync.engines.mongo.readers import refuse_other_writers, refuse_readers
+from env_sync.engines.mongo.readers import Looked, refuse_other_writers, refuse_readers
 from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
@@ -277,6 +277,7 @@ class MongoEngine(DumpEngine):
                 postprocess=self.work.sync.postprocess,
                 excluded=self.work.sync.excluded_tables,
                 head=head,
+                must_be_seen=self.work.sync.must_be_seen,
             )
         )
 
@@ -357,7 +358,12 @@ class MongoEngine(DumpEngine):
         """Raises AccessRefused where others could read it; gives a warning where that may be."""
         if place.beside_live:
             return ()
-        return refuse_readers(session, place.database, self._database, self.work.log, what)
+        looked = Looked(
+            database=place.database,
+            live=self._database,
+            must_be_seen=self.work.sync.must_be_seen,
+        )
+        return refuse_readers(session, looked, self.work.log, what)
 
     def _entries(self, read: DumpFile) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
         """What is made of a dump's collections here, and warnings for what cannot be."""

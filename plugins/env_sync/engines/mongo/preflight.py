@@ -10,6 +10,7 @@ from attrs import frozen
 from pymongo.errors import OperationFailure
 
 from env_sync.dump_format import describe_format
+from env_sync.engines.accepted import UNSEEN, accepts
 from env_sync.engines.contract import DumpHead, Preflight
 from env_sync.engines.exclusions import excludes_nothing
 from env_sync.engines.mongo.archive import MAGIC
@@ -19,12 +20,14 @@ from env_sync.engines.mongo.lease_database import JOURNAL, LEASES, oddities, ref
 from env_sync.engines.mongo.names import OURS, STAGED, Copies
 from env_sync.engines.mongo.readers import (
     UNPROFILED,
+    accepting,
     advice_for,
     open_to_anybody,
     other_readers,
     other_writers,
     profiled,
     take_away,
+    unseen,
 )
 from env_sync.engines.mongo.server_errors import REFUSED, describe
 from env_sync.engines.mongo.session import Server, Session
@@ -50,6 +53,8 @@ class Looking:
     postprocess: Sequence[Postprocess]
     excluded: tuple[str, ...]
     head: DumpHead | None
+    must_be_seen: bool
+    """Whether a pull stops where the server does not tell who could read incoming."""
 
     @property
     def where(self) -> str:
@@ -196,13 +201,12 @@ def _readers(looking: Looking, session: Session, readers: Readers) -> Iterator[F
     database = looking.copies.alone.database
     for warning in open_to_anybody(looking.server, database, readers):
         yield note(f"{warning}.", "Give the server access control, and the application a role of its own.")
-    if not readers.told:
-        yield note(
-            f"{looking.server} does not tell {looking.server.connection.login} who else could read "
-            f"{database}, where a dump is before it is sanitised.",
-            "Give it the actions viewUser on the cluster, and viewUser and viewRole on admin; and see that "
-            "no application has a role such as readAnyDatabase.",
-        )
+    on = profiled(session, database)
+    for each in unseen(looking.server, database, readers, on):
+        if looking.must_be_seen and not accepts(looking.server.connection, UNSEEN):
+            yield problem(f"{each.what}, so a pull refuses to start.", accepting(looking.server, each.give))
+        else:
+            yield note(f"{each.what}, so each pull warns of it.", f"{each.give}.")
     if readers.refused:
         yield problem(
             f"{listed(readers.refused, len(readers.refused))} could read {database} on {looking.server}, "
@@ -210,7 +214,7 @@ def _readers(looking: Looking, session: Session, readers: Readers) -> Iterator[F
             advice_for(looking.server, readers),
         )
     yield from readers.findings(looking.server.connection)
-    if on := profiled(session, database):
+    if on:
         yield problem(f"{on}, so a pull refuses to start.", UNPROFILED.format(database))
     if not looking.server.features.profiler:
         yield note(

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 from pymongo.errors import OperationFailure
 
+from env_sync.engines.accepted import UNSEEN, accepts
 from env_sync.engines.mongo.rights import ADMIN, Accounts, Key, guarded_by, readers_in, writers_in
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.readers import (
@@ -43,7 +44,7 @@ def other_readers(
     server = session.server
     accepted = accepted_by(server.connection)
     if _lets_anybody_in(server, database):
-        allowed = {ANYBODY} if server.connection.extra.get(OPEN) else set()
+        allowed = {ANYBODY} if accepts(server.connection, OPEN) else set()
         found = Reader(name=ANYBODY, by="there is no access control")
         return Readers(found=(found,), accepted=accepted | allowed)
     accounts, told = _accounts(session, live)
@@ -121,17 +122,26 @@ def take_away(server: Server) -> str:
     return writers_advice(server.connection, f"roles on {server.lease_database}")
 
 
-def refuse_readers(
-    session: Session, database: str, live: str, log: logging.Logger, what: str
-) -> tuple[str, ...]:
-    """Raises AccessRefused where others could read a database; gives warnings where that is accepted.
+@frozen(kw_only=True)
+class Looked:
+    """What is looked at for readers: where raw documents are, and beside which live."""
 
-    `what` ends the error: what became of the pull. Raises PyMongoError.
+    database: str
+    live: str
+    must_be_seen: bool
+    """Whether a pull stops where the server does not tell who could read it."""
+
+
+def refuse_readers(session: Session, looked: Looked, log: logging.Logger, what: str) -> tuple[str, ...]:
+    """Raises AccessRefused where others could read a database, or where that must be seen and cannot.
+
+    Gives warnings where that is accepted. `what` ends the error: what became of the pull. Raises
+    PyMongoError.
     """
-    server = session.server
-    if refused := profiled(session, database):
+    server, database = session.server, looked.database
+    if refused := (profile := profiled(session, database)):
         raise AccessRefused(f"{refused}: {what} {UNPROFILED.format(database)}")
-    readers = other_readers(session, database, live)
+    readers = other_readers(session, database, looked.live)
     if readers.refused:
         raise AccessRefused(
             f"{listed(readers.refused)} could read {database} on {server}, where the dump is before it is "
@@ -141,14 +151,52 @@ def refuse_readers(
         log.info(
             "%s can read %s on %s, and may: %s", len(readers.known), database, server, listed(readers.known)
         )
+    warnings = open_to_anybody(server, database, readers)
+    if hidden := unseen(server, database, readers, profile):
+        said = "; ".join(each.what for each in hidden)
+        give = "; ".join(each.give for each in hidden)
+        if looked.must_be_seen and not accepts(server.connection, UNSEEN):
+            raise AccessRefused(f"{said}: {what} {accepting(server, give)}")
+        warnings += (f"{said}. {give}.",)
+    return warnings
+
+
+@frozen(kw_only=True)
+class Unseen:
+    """What a server does not tell, and by which right it would."""
+
+    what: str
+    give: str
+
+
+def unseen(server: Server, database: str, readers: Readers, profile: str | None) -> tuple[Unseen, ...]:
+    """What nobody could look at, of who could read a database; `profile` is what `profiled` gave."""
+    found = []
+    tells = f"{server} does not tell {server.connection.login}"
     if not readers.told:
-        log.warning(
-            "%s does not tell who else could read %s, where the dump is before it is sanitised: see that no "
-            "application has a role such as readAnyDatabase there.",
-            server,
-            database,
+        found.append(
+            Unseen(
+                what=f"{tells} who else could read {database}, where a dump is before it is sanitised",
+                give="Give it the actions viewUser on the cluster, and viewUser and viewRole on admin",
+            )
         )
-    return open_to_anybody(server, database, readers)
+    if profile is None:
+        found.append(
+            Unseen(
+                what=f"{tells} whether the profiler of {database} is on, which would keep documents that are "
+                "not sanitised",
+                give=f"Give it the role dbAdmin on {database}",
+            )
+        )
+    return tuple(found)
+
+
+def accepting(server: Server, give: str) -> str:
+    """What to do where nobody could look and somebody must."""
+    return (
+        f"{give}; or, where that cannot be and you know that nobody may read it, set `{UNSEEN}: true` in the "
+        f"extra of connection {server.connection.connection_id}."
+    )
 
 
 UNPROFILED = (
@@ -156,10 +204,10 @@ UNPROFILED = (
 )
 
 
-def profiled(session: Session, database: str) -> str:
+def profiled(session: Session, database: str) -> str | None:
     """Who would keep the documents of a database as well, in words: the profiler; "" where it is off.
 
-    Raises PyMongoError.
+    None where the server does not tell. Raises PyMongoError.
     """
     if not session.server.features.profiler:
         return ""
@@ -167,7 +215,7 @@ def profiled(session: Session, database: str) -> str:
         level = int(session.command(database, {"profile": -1})["was"])
     except OperationFailure as error:
         if error.code in NOT_TOLD:
-            return ""
+            return None
         raise
     if not level:
         return ""
