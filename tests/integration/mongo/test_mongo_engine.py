@@ -24,6 +24,7 @@ from env_sync.engines.contract import DumpHead, Holder
 from env_sync.engines.mongo import earlier_operations
 from env_sync.engines.mongo.bson_stream import BATCH
 from env_sync.engines.mongo.engine import MongoEngine
+from env_sync.engines.mongo.names import CATALOGUE, STAMP
 from env_sync.engines.mongo.session import Session
 from env_sync.errors import (
     AccessRefused,
@@ -394,10 +395,52 @@ def test_a_database_of_somebody_else_in_the_way(stage: Stage) -> None:
         with engine.at_work(), pytest.raises(NameRefused, match="Env Sync did not make it"):
             engine.restore(dump)
         with engine.at_work():
-            assert not engine.clean_up().incoming_dropped
+            done = engine.clean_up()
+        assert not done.incoming_dropped
+        [note] = done.notes
+        assert re.search(f"{incoming}.*not sanitised.*left alone", note)
         assert client[incoming].precious.count_documents({}) == 1
         found = engine.preflight([stage.folder / "sanitise.yaml"], None).findings
         assert any("did not make it" in each.what for each in found if each.level is Level.PROBLEM)
+
+
+def test_an_incoming_that_lost_its_stamp(stage: Stage) -> None:
+    """As one does of which the server dropped half when it stopped."""
+    fill(stage, "people", "cases")
+    dump, _ = stage.dump()
+    incoming = f"{stage.database}__incoming"
+    engine = stage.engine(transformation=REDACT)
+    with stage.server.connected() as client:
+
+        def raw(*taken: str) -> None:
+            with engine.at_work():
+                engine.restore(dump)
+            for each in taken:
+                client[incoming].drop_collection(each)
+
+        raw(STAMP, "cases")
+        with engine.at_work():
+            assert engine.clean_up().notes == (f"dropped {incoming}",)
+        assert stage.names(incoming) == set()
+        raw(STAMP)
+        # The next restore knows it as well.
+        raw()
+        # What the catalogue does not name may be somebody's.
+        raw(STAMP)
+        client[incoming].precious.insert_one({"_id": 1})
+        with engine.at_work():
+            done = engine.clean_up()
+        assert not done.incoming_dropped
+        assert "left alone" in done.notes[0]
+        client[incoming].drop_collection("precious")
+        for wrong in ({"definition": b"no"}, {"number": 1}):
+            client[incoming][CATALOGUE].replace_one({"_id": 1}, wrong)
+            with engine.at_work(), pytest.raises(NameRefused, match="not sanitised"):
+                engine.restore(dump)
+        client[incoming].drop_collection(CATALOGUE)
+        with engine.at_work():
+            assert "left alone" in engine.clean_up().notes[0]
+        assert stage.names(incoming) == {"people", "cases"}
 
 
 def test_a_server_that_lets_anybody_in_stops_it_unless_that_is_said_to_be_right(

@@ -158,7 +158,7 @@ class MongoEngine(DumpEngine):
             self._held.note_step("restore")
             open_ = self._refuse_readers(session, place)
             check_ours(session, copies)
-            for dropped in drop_incoming(session, copies):
+            for dropped in drop_incoming(session, copies).dropped:
                 self.work.log.info("Dropped %s, which an earlier step left.", dropped)
         entries, warnings = self._entries(read)
         with self._dropping_incoming(), self._errors("Restoring", RestoreFailed):
@@ -252,8 +252,9 @@ class MongoEngine(DumpEngine):
                     notes.append(f"incoming of {self._database} belongs to {others[0]} and was left alone")
                 else:
                     found = drop_incoming(session, copies)
-                    dropped = bool(found)
-                    notes += [f"dropped {each}" for each in found]
+                    dropped = bool(found.dropped)
+                    notes += [f"dropped {each}" for each in found.dropped]
+                    notes += [found.left] if found.left else []
         for note in notes:
             self.work.log.info("Clean-up of %s: %s.", self._database, note)
         return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))

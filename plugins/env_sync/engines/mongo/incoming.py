@@ -8,11 +8,11 @@ from attrs import frozen
 
 from env_sync.engines.mongo.archive import BUCKETS, Documents
 from env_sync.engines.mongo.bson_stream import BATCH
-from env_sync.engines.mongo.catalogue import Entry, write_catalogue
+from env_sync.engines.mongo.catalogue import Entry, read_catalogue, write_catalogue
 from env_sync.engines.mongo.creating import build_indexes, create
 from env_sync.engines.mongo.definitions import Kind, shown
 from env_sync.engines.mongo.loading import load
-from env_sync.engines.mongo.names import STAGED, STAMP, Copies, Place
+from env_sync.engines.mongo.names import CATALOGUE, STAGED, STAMP, Copies, Place
 from env_sync.engines.mongo.session import Session
 from env_sync.engines.mongo.stamp import KEY as STAMP_KEY
 from env_sync.errors import NameRefused, RestoreFailed
@@ -88,29 +88,66 @@ def documents_of(session: Session, place: Place, entries: Sequence[Entry]) -> It
 def check_ours(session: Session, copies: Copies) -> None:
     """Raises NameRefused where a database of somebody else has the name of incoming.
 
-    Ours has a stamp from before there is anything else in it. Raises PyMongoError.
+    Raises PyMongoError.
     """
-    database = copies.alone.database
-    # A profile stays where somebody switched the profiler on and off.
-    names = {name for name in session.names(database) if not name.startswith("system.")}
-    if names and not _has_stamp(session, database, names):
+    if not _is_ours(session, copies.alone, _names(session, copies.alone)):
         raise NameRefused(
-            f"There is a database {database} on {session.server}, where incoming of {copies.live} would be, "
-            "and Env Sync did not make it: it carries no stamp. Nothing was touched. Rename it; or drop it, "
-            "if nobody needs it."
+            f"{_not_ours(session, copies)} Nothing was touched. Drop it where it was incoming, or where "
+            "nobody needs it; else rename it."
         )
 
 
-def _has_stamp(session: Session, database: str, names: set[str]) -> bool:
-    return STAMP in names and session.find_one(database, STAMP, STAMP_KEY) is not None
+def _not_ours(session: Session, copies: Copies) -> str:
+    """What to say of a database under the name of incoming that cannot be told for ours."""
+    return (
+        f"There is a database {copies.alone.database} on {session.server}, where incoming of {copies.live} "
+        "would be, and Env Sync did not make it: it carries no stamp. Or its stamp was lost, and it holds "
+        "documents that are not sanitised."
+    )
 
 
-def drop_incoming(session: Session, copies: Copies) -> tuple[str, ...]:
-    """Drop incoming wherever it is, if Env Sync made it; gives what was dropped."""
-    dropped = []
+def _names(session: Session, place: Place) -> set[str]:
+    """The collections of a database, but for the server's own."""
+    # A profile stays where somebody switched the profiler on and off.
+    return {name for name in session.names(place.database) if not name.startswith("system.")}
+
+
+def _is_ours(session: Session, place: Place, names: set[str]) -> bool:
+    """Whether Env Sync made all that is in a database of these collections: nothing is ours as well.
+
+    Ours has a stamp from before there is anything else in it. Where that was lost, as when the server
+    stopped in the midst of dropping it, it is known by its catalogue, if that names every other collection.
+    """
+    if not names:
+        return True
+    if STAMP in names and session.find_one(place.database, STAMP, STAMP_KEY) is not None:
+        return True
+    if CATALOGUE not in names:
+        return False
+    try:
+        noted = {entry.name for entry in read_catalogue(session, place)}
+    except RestoreFailed:
+        return False
+    return names <= {*noted, STAMP, CATALOGUE}
+
+
+@frozen(kw_only=True)
+class Dropped:
+    """What became of incoming, in words."""
+
+    dropped: tuple[str, ...]
+    left: str
+    """What stays in its place because nothing shows that it is ours; "" for nothing."""
+
+
+def drop_incoming(session: Session, copies: Copies) -> Dropped:
+    """Drop incoming wherever it is, if Env Sync made it. Raises PyMongoError."""
+    dropped, left = [], ""
     # The raw one first: whatever stops this, nobody is to find that.
-    names = session.names(copies.alone.database)
-    if names and _has_stamp(session, copies.alone.database, names):
+    names = _names(session, copies.alone)
+    if not _is_ours(session, copies.alone, names):
+        left = f"{_not_ours(session, copies)} It was left alone: look at it"
+    elif names:
         session.drop_database(copies.alone.database)
         dropped.append(copies.alone.database)
     staged = sorted(name for name in session.names(copies.live) if name.startswith(STAGED))
@@ -118,7 +155,7 @@ def drop_incoming(session: Session, copies: Copies) -> tuple[str, ...]:
         session.drop(copies.live, name)
     if staged:
         dropped.append(f"{len(staged)} collections {STAGED}* of {copies.live}")
-    return tuple(dropped)
+    return Dropped(dropped=tuple(dropped), left=left)
 
 
 def _with_buckets_refused(batches: Iterator[Documents]) -> Iterator[Documents]:
