@@ -210,6 +210,39 @@ def test_whoever_could_read_the_oplog_stops_it_unless_accepted_by_name(stage: St
     assert [each.level for each in found if watcher in each.what] == [Level.NOTE]
 
 
+@pytest.mark.probe("a right that reaches the copies")
+def test_only_a_collection_that_the_dump_has_is_a_reason(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    name = f"one_{stage.database}"
+    look = {"resource": {"db": "", "collection": name}, "actions": ["find"]}
+    file = stage.folder / "sanitise.yaml"
+    with stage.server.connected() as client:
+        client.admin.command("createRole", name, privileges=[look], roles=[])
+        stage.server.create_user(name, SECRET, [{"role": name, "db": "admin"}])
+        try:
+            engine = stage.engine(transformation=REDACT)
+            stage.sanitise(engine, dump)
+            assert not any(name in each.what for each in engine.preflight([file], None).findings)
+            # A dump that brings it, which live has not yet.
+            fill(stage, name)
+            dump, _ = stage.dump()
+            engine = stage.engine(transformation=REDACT)
+            assert any(name in each.what for each in engine.preflight([file], None).findings)
+            client[stage.database].drop_collection(name)
+            with engine.at_work(), pytest.raises(AccessRefused, match=rf"{name} \(by role {name}\)"):
+                engine.restore(dump)
+            client.admin.command("dropUser", name)
+            with engine.at_work():
+                engine.restore(dump)
+                stage.server.create_user(name, SECRET, [{"role": name, "db": "admin"}])
+                with pytest.raises(AccessRefused, match="incoming was dropped"):
+                    engine.sanitise([file])
+        finally:
+            client.admin.command("dropUser", name)
+            client.admin.command("dropRole", name)
+
+
 @pytest.mark.probe("a right that is given during a pull")
 def test_somebody_who_is_let_in_meanwhile(stage: Stage) -> None:
     fill(stage, "people")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
 from attrs import evolve
@@ -156,7 +156,7 @@ class MongoEngine(DumpEngine):
         place = copies.alone if sync.transformation or sync.postprocess else copies.beside
         with self._errors("Preparing incoming", RestoreFailed):
             self._held.note_step("restore")
-            open_ = self._refuse_readers(session, place)
+            unsafe = self._refuse_readers(session, place, {each.name for each in read.definitions})
             check_ours(session, copies)
             for dropped in drop_incoming(session, copies).dropped:
                 self.work.log.info("Dropped %s, which an earlier step left.", dropped)
@@ -172,7 +172,7 @@ class MongoEngine(DumpEngine):
                 unique=unique,
             )
             write_stamp(session, place, self._now(session, stamp, CopyState.RAW))
-        return (*open_, *warnings)
+        return (*unsafe, *warnings)
 
     def sanitise(self, transformations: Sequence[Path], postprocess: Sequence[Postprocess] = ()) -> Stamp:
         """Run the transformations on incoming, carry it beside live, write the proof. See the contract."""
@@ -196,7 +196,12 @@ class MongoEngine(DumpEngine):
                 run_transformations(session, place, entries, read, self.work.progress, self.work.changed_rows)
             with self.work.stopwatch.part("postprocess"):
                 ran = run_postprocess(session, place, postprocess)
-            self._refuse_readers(session, place, "incoming was dropped and live is untouched.")
+            self._refuse_readers(
+                session,
+                place,
+                {each.name for each in entries},
+                "incoming was dropped and live is untouched.",
+            )
             done = evolve(started, transformations=(*(one.said for one in read), *ran))
             if not place.beside_live:
                 write_stamp(session, place, self._now(session, done, CopyState.TRANSFORMED))
@@ -354,13 +359,14 @@ class MongoEngine(DumpEngine):
             )
 
     def _refuse_readers(
-        self, session: Session, place: Place, what: str = "nothing was restored."
+        self, session: Session, place: Place, collections: Set[str], what: str = "nothing was restored."
     ) -> tuple[str, ...]:
-        """Raises AccessRefused where others could read it; gives a warning where that may be."""
+        """Raises AccessRefused where others could read one of these; gives warnings where that may be."""
         if place.beside_live:
             return ()
         looked = Looked(
             database=place.database,
+            collections=frozenset(collections),
             live=self._database,
             must_be_seen=self.work.sync.must_be_seen,
         )

@@ -130,7 +130,13 @@ def look_at_sync(looking: Looking) -> Preflight:
             findings += _head(looking)
             findings += _transformations(looking, names)
             if looking.transformations or looking.postprocess:
-                readers = other_readers(session, looking.copies.alone.database, looking.copies.live)
+                # What a dump brings is known when it is restored; until then it is taken for what live has.
+                readers = other_readers(
+                    session,
+                    looking.copies.alone.database,
+                    looking.copies.live,
+                    {each.name for each in live} or None,
+                )
                 findings += _readers(looking, session, readers)
                 said = readers.said
             findings += _in_the_way(looking, session)

@@ -124,9 +124,10 @@ def take_away(server: Server) -> str:
 
 @frozen(kw_only=True)
 class Looked:
-    """What is looked at for readers: where raw documents are, and beside which live."""
+    """What is looked at for readers: where raw documents are, in which collections, and beside which live."""
 
     database: str
+    collections: frozenset[str]
     live: str
     must_be_seen: bool
     """Whether a pull stops where the server does not tell who could read it."""
@@ -141,7 +142,7 @@ def refuse_readers(session: Session, looked: Looked, log: logging.Logger, what: 
     server, database = session.server, looked.database
     if refused := (profile := profiled(session, database)):
         raise AccessRefused(f"{refused}: {what} {UNPROFILED.format(database)}")
-    readers = other_readers(session, database, looked.live)
+    readers = other_readers(session, database, looked.live, looked.collections)
     if readers.refused:
         raise AccessRefused(
             f"{listed(readers.refused)} could read {database} on {server}, where the dump is before it is "
