@@ -22,7 +22,7 @@ from env_sync.cancellation import Cancellation
 from env_sync.connections import server_connection, source_connection, store_connection
 from env_sync.engines.contract import DumpHead, Engine, Holder, ServerConnection, Work
 from env_sync.engines.registry import engine_class
-from env_sync.errors import EnvSyncError, ServerUnreachable, StampUnreadable
+from env_sync.errors import DumpDamaged, EnvSyncError, ServerUnreachable, StampUnreadable
 from env_sync.finding import Checked, Finding, note, problem
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, BucketSync, Sync
@@ -34,7 +34,14 @@ from env_sync.steps.dump_file import pushed_by_another
 from env_sync.steps.failure import described
 from env_sync.steps.sanitise import transformation_files
 from env_sync.steps.session import check_allowed, check_folder, work_folder
-from env_sync.steps.unsanitised import asks_live, lost_in_pull, raw_in_push
+from env_sync.steps.unsanitised import (
+    asks_live,
+    asks_path,
+    lost_in_pull,
+    lost_in_push,
+    raw_in_push,
+    unreadable_path,
+)
 from env_sync.store import Choice
 from env_sync.store.keys import timestamp_text
 from env_sync.store.requests import Tuning
@@ -295,6 +302,8 @@ def _look_at_sync(
         else:
             findings += looked.findings
             findings += _look_at_stamps(sync, target.settings, engine)
+            if sync.action is Action.PUSH and bucket is not None and bucket.usable:
+                findings += _look_at_path(sync, target.store, engine)
             live_size = looked.live_size
             said += [looked.said] if looked.said else []
     if sync.action is Action.PUSH and live_size is not None:
@@ -370,6 +379,26 @@ def _look_at_stamps(sync: Sync, settings: Settings, engine: Engine) -> Iterator[
     else:
         if found:
             yield finding(found)
+
+
+def _look_at_path(sync: Sync, store: S3Store | Finding, engine: Engine) -> Iterator[Finding]:
+    """What would stop a push because the dump before it, under the same path, was sanitised."""
+    if isinstance(store, Finding) or not asks_path(sync):
+        return
+    try:
+        before = store.newest_manifest(sync.url, sync.path, sync.database)
+        found = lost_in_push(sync, engine.preflight_stamps, before) if before else None
+    except DumpDamaged as damage:
+        yield problem(f"{described(damage)}: {unreadable_path(sync)}")
+    except StampUnreadable:
+        return  # told of already
+    except Exception as error:  # noqa: BLE001 - one sync must not hide what is found of others
+        yield problem(described(error))
+    else:
+        if before and found:
+            # What a pull is to fill before the push does not stop it yet.
+            may_pass = sync.filled_by and not before.transformations
+            yield note(found) if may_pass else problem(found)
 
 
 def _look_at_disk(sync: Sync, dump_size: int | None, live_size: int | None, findings: list[Finding]) -> None:

@@ -56,12 +56,15 @@ def badge_of_data(
 def badge_of(sync: AnySync) -> Badge | None:
     """The badge of what a sync is configured to bring; None for what does not come from above.
 
-    That of a push whose live comes from above, and that sanitises nothing itself, is its pull's.
+    That of a push that sanitises nothing itself, and does not say that it need not, is that of its live.
     """
     if isinstance(sync, Sync):
-        if sync.pre_dump_transformation is not None and sync.action is Action.PUSH:
-            return Badge.SANITISED
-        if sync.recovery or not sync.writes:
+        if sync.action is Action.PUSH:
+            if sync.pre_dump_transformation is not None:
+                return Badge.SANITISED
+            if not sync.none_said:
+                return None
+        elif sync.recovery:
             return None
     if sync.sanitises:
         return Badge.SANITISED

@@ -95,6 +95,8 @@ def test_a_push_and_a_pull_ask_for_all_of_it_and_for_nothing_else(
             file, manifest = make_dump(tmp_path, size, when=WHEN + number * MINUTE)
             key = dump_key(PATH, manifest.started, manifest.database)
             assert store.upload_dump(OWN, file, evolve(manifest, key=key))
+        # As a push does before it dumps.
+        assert store.newest_manifest(OWN, PATH, "licensify")
         # As `env-sync list` does.
         for listed in store.list_dumps(OWN, PATH, "licensify"):
             assert store.read_manifest(OWN, listed.key)

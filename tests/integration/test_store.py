@@ -263,6 +263,25 @@ def test_dumps_of_the_script_have_no_manifest_and_are_fetched(
     assert store(server).read_manifest(bucket, key) is None
 
 
+def test_the_newest_manifest_under_a_path(server: S3Server, bucket: str, tmp_path: Path) -> None:
+    one = store(server)
+    assert one.newest_manifest(bucket, PATH, "licensify") is None
+    for database, day in (("licensify", 1), ("licensify", 0), ("licensify-2", 2)):
+        file, manifest = make_dump(tmp_path, database=database, when=WHEN + dt.timedelta(days=day))
+        one.upload_dump(bucket, file, manifest)
+    newest = one.newest_manifest(bucket, PATH, "licensify")
+    assert newest is not None
+    assert (newest.database, newest.started) == ("licensify", WHEN + dt.timedelta(days=1))
+    # A lifecycle rule may have taken its dump.
+    server.client().delete_object(Bucket=bucket, Key=newest.key)
+    assert one.newest_manifest(bucket, PATH, "licensify") == newest
+    assert one.newest_manifest(bucket, f"{PATH}/below", "licensify") is None
+    place = manifest_key(newest.key)
+    server.client().put_object(Bucket=bucket, Key=place, Body=b"{")
+    with pytest.raises(DumpDamaged, match=place):
+        one.newest_manifest(bucket, PATH, "licensify")
+
+
 def test_more_keys_than_one_page_has(moto: MotoS3) -> None:
     moto.create_buckets(["many"])
     client = moto.client()

@@ -366,6 +366,11 @@ class MemoryStore:
             pointer=self.world.pointer,
         )
 
+    def newest_manifest(self, bucket: str, path: str, database: str) -> Manifest | None:
+        self.world.trouble.get("newest_manifest", lambda: None)()
+        found = [key for key in self.world.manifests if key.startswith(f"{path}/")]
+        return self.world.manifests[max(found)] if found else None
+
     def download_dump(self, bucket: str, choice: Choice, file: Path) -> str:
         self.world.happens("download_dump")
         content = self.world.objects[choice.key]

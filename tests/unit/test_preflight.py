@@ -18,6 +18,7 @@ from env_sync.engines.contract import Engine, Holder, ServerConnection, Work
 from env_sync.errors import (
     AccessRefused,
     ConnectionMissing,
+    DumpDamaged,
     NoSuchBucket,
     ServerUnreachable,
     WrongEnvironment,
@@ -391,6 +392,29 @@ def test_what_came_down_raw_is_a_problem_of_its_push_unless_a_pull_comes_before(
     )
     found = look(servers, evolve(plan, settings=Settings()))
     assert problems(found["sync own"]) == []
+
+
+def test_a_push_that_would_no_longer_sanitise_is_a_problem(servers: Servers, tmp_path: Path) -> None:
+    sql = tmp_path / "sanitise_signon.sql"
+    sql.write_text("clean;")
+    put(servers.bucket, "2026-11-24 01:00", "content", a_push(), transformations=(BY_FILE,))
+    pushes = [
+        a_push("lost"),
+        a_push("filled", filled_by="pull_signon"),
+        a_push("kept", pre_dump_transformation=sql),
+        a_push("said", says_none=True, reason="public"),
+        a_push("elsewhere", path="signon-raw"),
+    ]
+    found = look(servers, a_plan(*pushes))
+    for name in ("lost", "filled"):
+        [lost] = problems(found[f"sync {name}"])
+        assert "was sanitised by sanitise_signon.sql before it was taken" in lost
+        assert "`pre_dump_transformation_sql_filename: none` with `reason: <why>`" in lost
+    for name in ("kept", "said", "elsewhere"):
+        assert problems(found[f"sync {name}"]) == []
+    servers.bucket.trouble["newest_manifest"] = raises(DumpDamaged("The manifest m is not JSON"))
+    [unknown] = problems(look(servers, a_plan(a_push("lost")))["sync lost"])
+    assert "so nobody knows whether the dumps under signon-postgres" in unknown
 
 
 def test_a_stamp_that_cannot_be_read_is_told(servers: Servers, tmp_path: Path) -> None:

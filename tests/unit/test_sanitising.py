@@ -53,6 +53,8 @@ def _work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (a_bucket_sync(**ABOVE), Badge.ABOVE, f"SANITISED ABOVE: {ABOVE['reason']}"),
         (a_push(), None, ""),
         (a_push(pre_dump_transformation=SQL), Badge.SANITISED, ""),
+        (a_push(**SAID), Badge.NOT, "NOT SANITISED: public"),
+        (a_push(**ABOVE), Badge.ABOVE, f"SANITISED ABOVE: {ABOVE['reason']}"),
         (a_recovery(), None, ""),
     ],
 )
@@ -114,6 +116,8 @@ def test_the_manifest_of_a_push_that_sanitises_says_so(tmp_path: Path) -> None:
     report = run_group(open_memory_session(below, a_sync(**ABOVE)), lambda step: None)
     assert report.badge == Badge.ABOVE
     assert f"SANITISED ABOVE: {ABOVE['reason']}" in report.line()
+    # In its own bucket there is no dump yet.
+    below.objects, below.manifests = {}, {}
     passing = open_memory_session(below, a_push())
     passing.engine.take_lease(at_most=1)
     upload(passing, dump(passing))

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from env_sync.engines.contract import CopyState, Holder, Stamp
-from env_sync.errors import NotSanitised
+from env_sync.errors import DumpDamaged, NotSanitised
 from env_sync.hieradata.settings import Sanitise, Settings
 from env_sync.hieradata.sync import Sync
 from env_sync.manifest import Transformation
@@ -242,6 +242,116 @@ class TestPush:
         with pytest.raises(NotSanitised):
             upload(open_memory_session(world, self.filled, settings=REQUIRED), dumped)
         assert world.objects == {}
+
+
+@pytest.mark.parametrize("settings", [Settings(), REQUIRED], ids=["optional", "required"])
+class TestPath:
+    """Of a push, whose dumps before under the same path were sanitised."""
+
+    def sanitised_before(self, world: World, sql: Path, settings: Settings) -> World:
+        """The same world after a push that transforms a copy, of one that a pull or nobody filled."""
+        run(world, a_push(pre_dump_transformation=sql), settings)
+        [manifest] = world.manifests.values()
+        assert manifest.sanitised == "SANITISED"
+        world.journal.clear()
+        return world
+
+    @pytest.mark.parametrize("live", [None, BY_FILE], ids=["own", "pulled"])
+    def test_a_push_that_lost_its_transformation_uploads_nothing(
+        self, live: Transformation | None, settings: Settings, sql: Path
+    ) -> None:
+        world = stamped(live) if live else World(live=Database(content="own;"))
+        self.sanitised_before(world, sql, settings)
+        [key] = world.objects
+        line = stopped(world, a_push(), settings)
+        assert f"NOT SANITISED: the dump before, {key} in govuk-integration-database-backups, was" in line
+        assert "was sanitised by another_name.sql before it was taken" in line
+        assert "integration/db_admin.yaml:7" in line
+        assert "`pre_dump_transformation_sql_filename: none` with `reason: <why>`" in line
+        assert "Nothing was uploaded" in line
+
+    def test_nor_does_one_whose_manifest_an_earlier_version_wrote(
+        self, settings: Settings, sql: Path
+    ) -> None:
+        world = self.sanitised_before(World(live=Database(content="own;")), sql, settings)
+        [(key, manifest)] = world.manifests.items()
+        world.manifests[key] = evolve(manifest, sanitised="")
+        stopped(world, a_push(), settings)
+
+    def test_one_that_says_why_is_uploaded_and_so_are_those_after_it(
+        self, settings: Settings, sql: Path
+    ) -> None:
+        world = self.sanitised_before(World(live=Database(content="own;")), sql, settings)
+        report = run(world, a_push(**SAID), settings)
+        assert (report.badge, report.reason) == ("NOT SANITISED", "public")
+        assert world.manifests[str(world.pointer)].reason == "public"
+        uploaded(world, a_push(), settings)
+
+    def test_another_transformation_takes_the_place_of_one(
+        self, settings: Settings, sql: Path, tmp_path: Path
+    ) -> None:
+        world = self.sanitised_before(World(live=Database(content="own;")), sql, settings)
+        other = tmp_path / "third_name.sql"
+        other.write_text("clean too;")
+        uploaded(world, a_push(pre_dump_transformation=other), settings)
+
+    def test_another_path_tells_nothing(self, settings: Settings, sql: Path) -> None:
+        world = self.sanitised_before(World(live=Database(content="own;")), sql, settings)
+        uploaded(world, a_push(path="signon-raw"), settings)
+
+    def test_a_first_push_and_those_of_raw_data_go_on(self, settings: Settings) -> None:
+        world = World(live=Database(content="own;"))
+        for _ in range(2):
+            uploaded(world, a_push(), settings)
+        [(key, manifest)] = world.manifests.items()
+        world.manifests[key] = evolve(manifest, sanitised="")
+        uploaded(world, a_push(), settings)
+
+    def test_a_live_that_no_longer_says_that_it_was_sanitised_is_not_uploaded(
+        self, settings: Settings
+    ) -> None:
+        world = stamped(BY_FILE)
+        for _ in range(2):
+            uploaded(world, a_push(), settings)
+        world.journal.clear()
+        assert world.live is not None
+        for live in (Database(content="by hand;"), evolve(world.live, stamp=None)):
+            world.live = live
+            assert "was SANITISED, and nothing would sanitise that" in stopped(world, a_push(), settings)
+            world.journal.clear()
+        [(key, manifest)] = world.manifests.items()
+        world.manifests[key] = evolve(manifest, sanitised="")
+        uploaded(world, a_push(), settings)
+
+    def test_a_pull_that_said_why_has_said_it_for_the_push(self, settings: Settings) -> None:
+        world = stamped(BY_FILE)
+        uploaded(world, a_push(), settings)
+        world.live = stamped(reason="public").live
+        uploaded(world, a_push(), settings)
+
+    def test_a_manifest_that_cannot_be_read_tells_nothing_either_way(
+        self, settings: Settings, sql: Path
+    ) -> None:
+        def damaged() -> None:
+            raise DumpDamaged("The manifest m is not JSON")
+
+        world = World(live=Database(content="own;"), trouble={"newest_manifest": damaged})
+        line = stopped(world, a_push(), settings)
+        assert "The manifest m is not JSON: so nobody knows whether the dumps under signon-postgres" in line
+        for push in (a_push(pre_dump_transformation=sql), a_push(**SAID)):
+            uploaded(world, push, settings)
+
+    def test_a_transformation_that_goes_between_dump_and_upload_is_missed(
+        self, settings: Settings, sql: Path
+    ) -> None:
+        world = self.sanitised_before(World(live=Database(content="own;")), sql, settings)
+        objects = dict(world.objects)
+        session = open_memory_session(world, a_push(pre_dump_transformation=sql), settings=settings)
+        session.engine.take_lease(at_most=1)
+        dumped = dump(session)
+        with pytest.raises(NotSanitised):
+            upload(open_memory_session(world, a_push(), settings=settings), dumped)
+        assert world.objects == objects
 
 
 class TestUndo:

@@ -12,7 +12,7 @@ from env_sync.hieradata.duration import format_duration
 from env_sync.hieradata.nodes import Fault, shorten
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Action, AnySync, BucketSync, Ensure, Place, Sync
-from env_sync.hieradata.sync_fields import NO_POSTPROCESS, NO_TRANSFORMATION, SAY_NONE
+from env_sync.hieradata.sync_fields import NO_POSTPROCESS, NO_TRANSFORMATION, SAY_NONE, SAY_NONE_OF_PUSH
 from env_sync.hieradata.values import BUCKET_NAME, ONE_BUCKET
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
@@ -29,7 +29,9 @@ INDICES = ("indices", "excluded_indices")
 """The fields that only a cluster has."""
 SANITISED_BY = "transformation_sql_filename"
 """The field that says what sanitises, or that nothing has to be."""
-SANITISING = frozenset({SANITISED_BY, "reason"})
+PUSH_SANITISED_BY = "pre_dump_transformation_sql_filename"
+"""The same of a push."""
+SANITISING = frozenset({SANITISED_BY, PUSH_SANITISED_BY, "reason"})
 """The fields by which it is judged whether what comes down is sanitised."""
 COPIES = ("__incoming", "__previous", "__outgoing")
 """What is added to a database's name for its copies; each as long as the others."""
@@ -236,10 +238,18 @@ def _transformations(judged: Judged) -> Iterator[Fault]:
 
 def _sanitised(judged: Judged) -> Iterator[Fault]:
     sync, places = judged.sync, judged.places
-    if sync.recovery or not sync.writes:
+    if sync.action is Action.PUSH:
+        if "reason" in places and not sync.says_none:
+            yield judged.fault(
+                "reason",
+                f"`reason` on a push without `{PUSH_SANITISED_BY}: {NO_TRANSFORMATION}`",
+                f"remove it, or, where its dumps need no transformation any more, write {SAY_NONE_OF_PUSH}",
+            )
+    elif sync.recovery:
         if "reason" in places:
-            kind = "a recovery sync" if sync.recovery else f"a {sync.action}"
-            yield judged.fault("reason", f"`reason` on {kind}", "remove it: only what comes down has one")
+            yield judged.fault(
+                "reason", "`reason` on a recovery sync", "remove it: only what comes down has one"
+            )
     elif not judged.settings.protected:
         yield from _unsanitised(sync, judged.settings, places)
 

@@ -104,7 +104,7 @@ class Sync:
     reason: str = ""
     """Why nothing is to be sanitised, or no rule is needed any more, where that is said."""
     says_none: bool = False
-    """Whether `transformation_sql_filename: none` is written."""
+    """Whether `transformation_sql_filename: none` is written; of a push, the same of its own field."""
     filled_by: str = ""
     """Of a push: the sync that fills its live database, where one does."""
     must_sanitise: bool = False

@@ -38,6 +38,7 @@ STORAGEBACKENDS = ("s3", "elasticsearch")
 NO_POSTPROCESS = "none"
 NO_TRANSFORMATION = "none"
 SAY_NONE = f"`transformation_sql_filename: {NO_TRANSFORMATION}` with `reason: <why>`"
+SAY_NONE_OF_PUSH = f"`pre_dump_transformation_sql_filename: {NO_TRANSFORMATION}` with `reason: <why>`"
 """How it is said that nothing has to be sanitised."""
 CRONTAB = 'crontab field: `4`, `"05"`, `1,2`, `1-5`, `*`, `*/15`, `1-5/2`'
 
@@ -119,7 +120,9 @@ _SHARED: Mapping[str, SyncField] = {
         reader=_read_reason,
         values="text",
         doc="Why nothing has to be sanitised, beside `transformation_sql_filename: none`; or why no rule has "
-        "to, beside `postprocess: none`. It is shown wherever the sync is, and kept with the data.",
+        "to, beside `postprocess: none`; of a push, why its dumps need no transformation any more, beside "
+        "`pre_dump_transformation_sql_filename: none`. It is shown wherever the sync is, and kept with the "
+        "data.",
         default="none",
     ),
 }
@@ -224,7 +227,9 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         reader=_transformation(f"`{NO_TRANSFORMATION}`"),
         values=f"file in `include/transformation_sql/`, or `{NO_TRANSFORMATION}`",
         doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`): on a copy of live, which is "
-        "closed to everybody else and dropped again. Nothing is uploaded if any statement fails.",
+        "closed to everybody else and dropped again. Nothing is uploaded if any statement fails. "
+        f"`{NO_TRANSFORMATION}` with a `reason` says that dumps need it no more, where those before, under "
+        "the same `path`, had one.",
         default="none",
     ),
     "pre_dump_in_place": SyncField(

@@ -159,11 +159,11 @@ class SyncReader:
             "after": values.get("after", ()),
             "options": with_options(around.settings.options, values),
             "reason": values.get("reason", ""),
-            "says_none": TRANSFORMATIONS[0] in values and values[TRANSFORMATIONS[0]] is None,
         }
         if written.is_bucket_sync:
             return BucketSync(
                 **common,
+                says_none=_says_none(values, TRANSFORMATIONS[0]),
                 source_bucket=values["source_bucket"],
                 destination_bucket=values["destination_bucket"],
                 delete=values.get("delete", False),
@@ -171,6 +171,7 @@ class SyncReader:
         action = Action(values["action"])
         return Sync(
             **common,
+            says_none=_says_none(values, TRANSFORMATIONS[action is Action.PUSH]),
             action=action,
             dbms=values["dbms"],
             storagebackend=values["storagebackend"],
@@ -201,6 +202,11 @@ class SyncReader:
     def _transformation(self, values: Mapping[str, Any], field: str) -> Path | None:
         name = values.get(field)
         return None if name is None else self.surroundings.transformations / name
+
+
+def _says_none(values: Mapping[str, Any], field: str) -> bool:
+    """Whether a field for a transformation says that there is none: it is written, and names no file."""
+    return field in values and values[field] is None
 
 
 def is_absent(entry: Entry) -> bool:

@@ -98,7 +98,7 @@ def _manifest(session: Session, facts: DumpFacts, stamp: Stamp | None) -> Manife
         read_from=facts.read_from,
         transformations=facts.transformations,
         sanitised=badge_of_data(here, above, stamp.parents if pulled and stamp else ()),
-        reason=stamp.reason if pulled and stamp else "",
+        reason=sync.reason if sync.none_said else stamp.reason if pulled and stamp else "",
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from env_sync.engines.contract import CopyState, Stamp
-from env_sync.errors import NotSanitised, StampUnreadable
+from env_sync.errors import DumpDamaged, NotSanitised, StampUnreadable
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Sync
-from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NONE
-from env_sync.manifest import Transformation
+from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NONE, SAY_NONE_OF_PUSH
+from env_sync.manifest import Manifest, Transformation
 from env_sync.request import RAW
-from env_sync.sanitising import FILE, Badge, ways_in, ways_of
+from env_sync.sanitising import FILE, Badge, badge_of_data, ways_in, ways_of
 from env_sync.steps.session import Session
 
 
@@ -36,14 +36,22 @@ def check_pull(session: Session) -> None:
 
 
 def check_push(session: Session) -> None:
-    """Raises NotSanitised where live came down and nothing says that it was, or need not be, sanitised.
+    """Raises NotSanitised where nothing says that what goes out was, or need not be, sanitised.
 
-    Only where the environment must sanitise. Called with the lease, before anything leaves live. Raises
-    StampUnreadable.
+    Where the environment must sanitise, that is a live that came down raw; in every environment, a dump that
+    is not sanitised where the one before it, under the same path, was. Called with the lease, before anything
+    leaves live. Raises StampUnreadable, and what the store's newest_manifest raises.
     """
-    if not session.settings.must_sanitise:
+    sync, settings = session.sync, session.settings
+    if settings.must_sanitise and (found := raw_in_push(sync, settings, session.engine.live_stamps())):
+        raise NotSanitised(f"{found} Nothing was uploaded.")
+    if not asks_path(sync):
         return
-    if found := raw_in_push(session.sync, session.settings, session.engine.live_stamps()):
+    try:
+        before = session.store.newest_manifest(sync.url, sync.path, sync.database)
+    except DumpDamaged as damage:
+        raise NotSanitised(f"{damage}: {unreadable_path(sync)} Nothing was uploaded.") from None
+    if before is not None and (found := lost_in_push(sync, session.engine.live_stamps, before)):
         raise NotSanitised(f"{found} Nothing was uploaded.")
 
 
@@ -102,6 +110,51 @@ def raw_in_push(sync: Sync, settings: Settings, stamps: Sequence[Stamp]) -> str 
         if raw := _raw(stamp, sync):
             return f"{Badge.NOT}: {raw}, and {_required(sync)} {_PULL_FIRST}"
     return None
+
+
+def asks_path(sync: Sync) -> bool:
+    """Whether the dump before, under the same path, tells what a push has to do.
+
+    Not where a transformation, or a reason, says so. Snapshots of clusters have no manifests.
+    """
+    return not (sync.is_cluster or sync.pre_dump_transformation or sync.none_said)
+
+
+def lost_in_push(sync: Sync, stamps: Callable[[], Sequence[Stamp]], before: Manifest) -> str | None:
+    """Why a push that transforms nothing may not follow a dump with this manifest, and what to do; else None.
+
+    `stamps` gives those of live, and is called only where they matter. Whoever reads that path expects what
+    is sanitised. A manifest of an earlier version tells only what ran before its dump was taken.
+    """
+    if not asks_path(sync):
+        return None
+    ran = ", ".join(one.name for one in before.transformations)
+    if ways_in(before.transformations):
+        was = f"was sanitised by {ran} before it was taken"
+    elif before.sanitised in (Badge.SANITISED, Badge.ABOVE) and not any(map(_may_go_out, stamps())):
+        was = f"was {before.sanitised}"
+    else:
+        return None
+    return (
+        f"{Badge.NOT}: the dump before, {before.key} in {sync.url}, {was}, and nothing would sanitise that "
+        f"of {sync.name} under the same path. Write the transformation back into the sync ({sync.place}), "
+        f"see that the pull that fills {sync.database} has its own, or, where nothing has to be sanitised "
+        f"any more, {SAY_NONE_OF_PUSH}."
+    )
+
+
+def _may_go_out(stamp: Stamp) -> bool:
+    """Whether the pull that left this stamp sanitised, brought what was sanitised, or said why not."""
+    badge = badge_of_data(stamp.transformations, stamp.above, stamp.parents)
+    return badge is not Badge.NOT or bool(stamp.reason)
+
+
+def unreadable_path(sync: Sync) -> str:
+    """What follows from a newest manifest that cannot be read, and what to do."""
+    return (
+        f"so nobody knows whether the dumps under {sync.path} of {sync.url} are sanitised. Remove it, or "
+        f"give {sync.name} ({sync.place}) a transformation, or {SAY_NONE_OF_PUSH}."
+    )
 
 
 def raw_in_undo(sync: Sync, settings: Settings, previous: Stamp | None) -> str | None:

@@ -190,6 +190,19 @@ class S3Store:
         content = self._read(bucket, place, LARGEST_MANIFEST)
         return None if content is None else from_json(content, key=f"s3://{bucket}/{place}")
 
+    def newest_manifest(self, bucket: str, path: str, database: str) -> Manifest | None:
+        """The newest manifest of exactly this database under this path, be its dump there or not.
+
+        Raises DumpDamaged.
+        """
+        described = [dump_of_manifest(item["Key"]) for item in self._list(bucket, MANIFESTS + folder(path))]
+        named = [
+            (name.timestamp, key)
+            for key in described
+            if (name := parse_dump_key(path, key)) and name.database == database
+        ]
+        return self.read_manifest(bucket, max(named)[1]) if named else None
+
     def upload_dump(self, bucket: str, file: Path, manifest: Manifest, *, acl: str | None = None) -> bool:
         """Upload a dump to `manifest.key`, then its manifest, then the pointer; whether the pointer moved.
 

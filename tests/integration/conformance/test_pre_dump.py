@@ -86,6 +86,23 @@ def test_the_manifest_tells_what_ran(pushing: Stage) -> None:
     assert "transformed by before.sql" in pushing.reports[-1].line()
 
 
+@pytest.mark.probe("raw rows because a line is missing", engines=["postgresql", "mysql"])
+def test_a_push_that_no_longer_transforms_uploads_nothing(pushing: Stage) -> None:
+    pushing.push()
+    before = pushing.keys()
+    pushing.pre_dump = None
+    pushing.configure()
+    report = pushing.do(PUSH)
+    assert report.result is Result.CRITICAL
+    assert "was sanitised by before.sql before it was taken" in report.why[0]
+    assert pushing.keys() == before
+    pushing.push_options = {"pre_dump_transformation_sql_filename": "none", "reason": "nothing is personal"}
+    pushing.configure()
+    pushing.push()
+    assert "NOT SANITISED: nothing is personal" in pushing.reports[-1].line()
+    assert len(pushing.keys()) == len(before) + 1
+
+
 def test_any_statement_that_fails_stops_the_push(pushing: Stage) -> None:
     quick = [bad for bad in pushing.subject.bad_transformations().values() if not bad.never_ends]
     for bad in sample(pushing.scenario, quick, STATEMENTS):

@@ -408,14 +408,25 @@ def test_a_reason_for_the_lack_of_a_rule_is_none_for_raw_data() -> None:
     assert (at, read) == (AT_NAME, f"nothing sanitises what comes down into `signon` {IN_REQUIRED}")
 
 
-@pytest.mark.parametrize(
-    ("sync", "kind"), [(a_push(reason="public"), "a push"), (a_recovery(reason="public"), "a recovery sync")]
-)
-def test_only_what_comes_down_has_a_reason(sync: Sync, kind: str) -> None:
+def test_a_recovery_has_no_reason() -> None:
     for settings in (USUAL_SETTINGS, REQUIRED):
-        assert broken(sync, "reason", settings=settings) == [
-            ("reason", f"`reason` on {kind}", "remove it: only what comes down has one")
+        assert broken(a_recovery(reason="public"), "reason", settings=settings) == [
+            ("reason", "`reason` on a recovery sync", "remove it: only what comes down has one")
         ]
+
+
+def test_a_push_has_a_reason_only_for_having_no_transformation() -> None:
+    none = "pre_dump_transformation_sql_filename: none"
+    said = f"`{none}` with `reason: <why>`"
+    for settings in (USUAL_SETTINGS, REQUIRED, PROTECTED):
+        assert broken(a_push(reason="public"), "reason", settings=settings) == [
+            (
+                "reason",
+                f"`reason` on a push without `{none}`",
+                f"remove it, or, where its dumps need no transformation any more, write {said}",
+            )
+        ]
+        assert broken(a_push(reason="public", says_none=True), "reason", settings=settings) == []
 
 
 def test_what_may_not_come_down_at_all_need_not_be_sanitised() -> None:
@@ -638,6 +649,7 @@ def test_a_name_leaves_room_for_the_copys(sync: Sync, length: str, right: str) -
             [
                 *("action", "url", "ensure", "dbms", "database"),
                 *("postprocess", "transformation_sql_filename", "reason"),
+                "pre_dump_transformation_sql_filename",
             ],
         ),
     ],

@@ -209,6 +209,11 @@ def test_a_reason_stands_where_it_says_something(
     hieradata: Hieradata, pull: dict[str, str], push: dict[str, str], mirror: dict[str, str]
 ) -> None:
     reason = {"reason": "public"}
+    own_field = {"pre_dump_transformation_sql_filename": "none"}
+    [said] = hieradata.syncs({"one": {**push, **own_field, **reason}}).syncs
+    assert (said.none_said, said.reason, said.pre_dump_transformation) == (True, "public", None)
+    [bare] = hieradata.syncs({"one": {**push, **own_field}}).syncs
+    assert not bare.none_said
     assert "`reason` on a push" in hieradata.one({**push, **NONE, **reason}).read
     own = {**pull, "ensure": "disabled", "url": "govuk-production-database-backups"}
     assert "on a recovery sync" in hieradata.one({**own, **NONE, **reason}, environment="production").read
