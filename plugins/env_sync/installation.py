@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from attrs import evolve
 
 from env_sync.engines.capabilities import CAPABILITIES
 from env_sync.errors import NoHieradata, UnknownEnvironment
+from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.files import environment_names
+from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.reader import read_environment
+from env_sync.hieradata.sync import Sync
 from env_sync.plan import Plan, make_plan
+from env_sync.sanitising import raw_push, says_above
 
 ROOT = Path(__file__).resolve().parents[2]
 HIERADATA = "ENV_SYNC_HIERADATA"
@@ -50,6 +57,35 @@ def chosen_environments() -> tuple[str, ...]:
 
 def read_plan(environment: str) -> Plan:
     """The plan of one environment, as configured now. Raises UnknownEnvironment."""
-    return make_plan(
-        read_environment(hieradata_folder(), environment, transformations_folder()), CAPABILITIES
-    )
+    plan = make_plan(_read(environment), CAPABILITIES)
+    return evolve(plan, problems=(*plan.problems, *_contradicted(plan)))
+
+
+def _read(environment: str) -> Environment:
+    return read_environment(hieradata_folder(), environment, transformations_folder())
+
+
+def _contradicted(plan: Plan) -> Iterator[Problem]:
+    """A problem for each pull that says that its data was sanitised above, where hieradata says otherwise.
+
+    Only where the environment above is in this hieradata. The pull stays: the manifest of its dump decides.
+    """
+    syncs = {group.sync.name: group.sync for group in plan.groups}.values()
+    known = environment_names(hieradata_folder())
+    read: dict[str, Environment] = {}
+    for sync in syncs:
+        if not isinstance(sync, Sync) or not says_above(sync):
+            continue
+        owner = plan.settings.owner_of(sync.url)
+        if owner is None or owner not in known or owner == plan.environment:
+            continue
+        if owner not in read:
+            read[owner] = _read(owner)
+        if push := raw_push(sync, read[owner]):
+            yield Problem(
+                place=sync.place,
+                sync=None,
+                read=f"{sync.name} says that what it brings was sanitised above, but nothing sanitises what "
+                f"{push.name} of {owner} pushes to {sync.url}/{sync.path} ({push.place})",
+                right="see that it is sanitised there or here, or write another reason",
+            )

@@ -37,10 +37,12 @@ from env_sync.steps.session import check_allowed, check_folder, work_folder
 from env_sync.steps.unsanitised import (
     asks_live,
     asks_path,
+    contradicted,
     lost_in_pull,
     lost_in_push,
     raw_in_push,
     unreadable_path,
+    unsupported,
 )
 from env_sync.store import Choice
 from env_sync.store.keys import timestamp_text
@@ -355,6 +357,10 @@ def _look_at_dump(
                 "The pull will refuse it: find out who wrote it there, and take it out of the bucket.",
             )
         )
+    if found := contradicted(sync, manifest):
+        findings.append(problem(found))
+    if untold := unsupported(sync, manifest):
+        findings.append(note(f"{untold}."))
     try:
         first = store.read_head(sync.url, choice, HEAD)
     except EnvSyncError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-from env_sync.hieradata.sync import Action, AnySync, Sync
+from env_sync.hieradata.environment import Environment
+from env_sync.hieradata.sync import Action, AnySync, Ensure, Sync
 from env_sync.manifest import Parent, Transformation
 from env_sync.postprocess.postprocess import RULE
 from env_sync.postprocess.rules import RULES
@@ -69,6 +70,38 @@ def badge_of(sync: AnySync) -> Badge | None:
     if sync.sanitises:
         return Badge.SANITISED
     return Badge.ABOVE if sync.none_said and sync.reason.lower().startswith(ABOVE) else Badge.NOT
+
+
+def says_above(sync: Sync) -> bool:
+    """Whether a sync says, and nothing but its reason does, that what it brings was sanitised above."""
+    return sync.writes and badge_of(sync) is Badge.ABOVE
+
+
+def raw_push(pull: Sync, source: Environment) -> Sync | None:
+    """The push that makes the dumps of a pull, where by its environment's configuration none is sanitised.
+
+    None where one is, or where that configuration does not tell.
+    """
+    dumps = (pull.url, pull.path, pull.dbms, pull.database)
+    pushes = [
+        each
+        for each in _kept(source)
+        if each.action is Action.PUSH and (each.url, each.path, each.dbms, each.database) == dumps
+    ]
+    return pushes[0] if pushes and all(_is_raw(each, source) for each in pushes) else None
+
+
+def _is_raw(push: Sync, source: Environment) -> bool:
+    if (badge := badge_of(push)) is not None:
+        return badge is Badge.NOT
+    filling = [each for each in _kept(source) if each.writes and each.live == push.live and not each.recovery]
+    # One that fills it and is left out for a problem is not among them.
+    told = bool(filling) or not push.filled_by
+    return told and all(badge_of(each) is Badge.NOT for each in filling)
+
+
+def _kept(source: Environment) -> list[Sync]:
+    return [each for each in source.syncs if each.ensure is not Ensure.ABSENT]
 
 
 def badge_text(sync: AnySync) -> str:

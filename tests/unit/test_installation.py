@@ -81,3 +81,64 @@ def test_a_plan_is_read(folder: Path) -> None:
     assert read_plan("testing").names() == ("push_signon",)
     with pytest.raises(UnknownEnvironment):
         read_plan("staging")
+
+
+PULL_ABOVE = """\
+govuk_env_sync::tasks:
+  pull_signon:
+    {hour: 3, minute: 0, action: pull, dbms: postgresql, storagebackend: s3, database: signon,
+     url: govuk-staging-database-backups, path: clean, transformation_sql_filename: none,
+     reason: Sanitised above}
+"""
+PUSH_OF_STAGING = """\
+govuk_env_sync::tasks:
+  push_signon:
+    {hour: 1, minute: 0, action: push, dbms: postgresql, storagebackend: s3, database: signon,
+     url: govuk-staging-database-backups, path: clean%s}
+"""
+PULL_OF_STAGING = """\
+  pull_signon:
+    {hour: 0, minute: 0, action: pull, dbms: postgresql, storagebackend: s3, database: signon,
+     url: govuk-production-database-backups, path: signon%s}
+"""
+PRE_DUMP = ", pre_dump_transformation_sql_filename: clean.sql"
+NONE = ", transformation_sql_filename: none, reason: public"
+
+
+@pytest.mark.parametrize(
+    ("staging", "contradicts"),
+    [
+        (PUSH_OF_STAGING % "", True),
+        (PUSH_OF_STAGING % PRE_DUMP, False),
+        (PUSH_OF_STAGING % "" + PULL_OF_STAGING % "", True),
+        (PUSH_OF_STAGING % "" + PULL_OF_STAGING % NONE, True),
+        (PUSH_OF_STAGING % "" + PULL_OF_STAGING % ", transformation_sql_filename: clean.sql", False),
+        (PUSH_OF_STAGING % "" + PULL_OF_STAGING % NONE.replace("public", "sanitised above"), False),
+        (PUSH_OF_STAGING % ", pre_dump_transformation_sql_filename: none, reason: public", True),
+        # Nobody knows what a sync does that is left out for a problem.
+        (PUSH_OF_STAGING % "" + PULL_OF_STAGING % ", transformation_sql_filename: gone.sql", False),
+        (PUSH_OF_STAGING % ", pre_dump_transformation_sql_filename: gone.sql", False),
+        ((PUSH_OF_STAGING % "").replace("path: clean", "path: raw"), False),
+        ((PUSH_OF_STAGING % "").replace("database: signon", "database: other"), False),
+        ((PUSH_OF_STAGING % "").replace("url:", "ensure: absent, url:"), False),
+        (None, False),
+    ],
+)
+def test_what_is_said_to_be_sanitised_above_and_is_not_by_the_configuration_is_a_problem(
+    folder: Path, staging: str | None, contradicts: bool
+) -> None:
+    transformations_folder().mkdir()
+    (transformations_folder() / "clean.sql").write_text("DELETE FROM users;")
+    (folder / "integration.yaml").write_text(PULL_ABOVE)
+    if staging is not None:
+        (folder / "staging.yaml").write_text(staging)
+    plan = read_plan("integration")
+    assert plan.names() == ("pull_signon",)
+    told = [str(problem) for problem in plan.problems]
+    assert len(told) == contradicts, told
+    if contradicts:
+        assert (
+            "nothing sanitises what push_signon of staging pushes to govuk-staging-database-backups"
+            in told[0]
+        )
+        assert told[0] in plan.as_text()

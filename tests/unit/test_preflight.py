@@ -417,6 +417,17 @@ def test_a_push_that_would_no_longer_sanitise_is_a_problem(servers: Servers, tmp
     assert "so nobody knows whether the dumps under signon-postgres" in unknown
 
 
+def test_a_manifest_that_contradicts_sanitised_above_is_a_problem(servers: Servers) -> None:
+    pull = a_sync(says_none=True, reason="sanitised above")
+    key = put(servers.bucket, "2026-11-24 01:00", "content", pull, sanitised="NOT SANITISED")
+    [told] = problems(look(servers, a_plan(pull))["sync pull_signon"])
+    assert f"the manifest of {key} in govuk-staging-database-backups says that it was not" in told
+    servers.bucket.manifests.clear()
+    found = look(servers, a_plan(pull))["sync pull_signon"]
+    assert problems(found) == []
+    assert any("the dump has no manifest" in each for each in notes(found))
+
+
 def test_a_stamp_that_cannot_be_read_is_told(servers: Servers, tmp_path: Path) -> None:
     sql = tmp_path / "sanitise_signon.sql"
     sql.write_text("clean;")

@@ -181,6 +181,65 @@ class TestPull:
             sanitise(without, downloaded)
 
 
+class TestAbove:
+    """Of a pull whose reason says that its data was sanitised above."""
+
+    said = a_sync(says_none=True, reason="Sanitised above, before the push of staging")
+
+    def pulled(self, sync: Sync, **told: Any) -> Report:
+        """The report of a pull of a dump whose manifest tells this; of one without a manifest for nothing."""
+        world = World(live=Database(content="yesterday;"))
+        put(world, "2026-11-23 22:30", "ada@home.example;", sync, **told)
+        before = world.live
+        report = run_group(open_memory_session(world, sync, settings=REQUIRED), lambda step: None)
+        if report.result is Result.CRITICAL:
+            assert world.live is before
+            assert {"download_dump", "restore", "sanitise", "promote"}.isdisjoint(world.journal)
+        return report
+
+    def test_a_dump_whose_manifest_says_otherwise_is_not_restored(self) -> None:
+        for told in ({}, {"reason": "public"}, {"transformations": (BY_REWRITE,)}):
+            line = self.pulled(self.said, sanitised="NOT SANITISED", **told).line()
+            assert "NOT SANITISED: pull_signon says that what it brings was sanitised above" in line
+            assert "but the manifest of signon-postgres/2026-11-23T223000Z-signon.gz in" in line
+            assert "See that push_signon of staging is sanitised again" in line
+            assert "live is untouched" in line
+
+    @pytest.mark.parametrize("badge", ["SANITISED", "SANITISED ABOVE"])
+    def test_one_whose_manifest_says_so_as_well_is(self, badge: str) -> None:
+        report = self.pulled(self.said, sanitised=badge, transformations=(BY_FILE,))
+        assert report.result is not Result.CRITICAL, report.line()
+        assert "sanitised above, but" not in report.line()
+
+    def test_a_manifest_of_an_earlier_version_is_no_contradiction(self) -> None:
+        for transformations in ((), (BY_FILE,)):
+            report = self.pulled(self.said, sanitised="", transformations=transformations)
+            assert report.result is not Result.CRITICAL, report.line()
+            assert ("which tells of no transformation" in report.line()) == (not transformations)
+
+    def test_nor_is_a_dump_without_a_manifest(self) -> None:
+        report = self.pulled(self.said)
+        assert report.result is Result.WARNING
+        assert "but nothing else does: the dump has no manifest" in report.line()
+
+    def test_another_reason_and_a_transformation_of_its_own_contradict_nothing(self, sql: Path) -> None:
+        for sync in (a_sync(**SAID), a_sync(transformation=sql)):
+            report = self.pulled(sync, sanitised="NOT SANITISED")
+            assert report.result is not Result.CRITICAL, report.line()
+
+    def test_a_dump_that_is_fetched_again_is_asked_again(self) -> None:
+        world = World(live=Database(content="yesterday;"))
+        session = open_memory_session(world, self.said)
+        session.engine.take_lease(at_most=1)
+        key = put(world, "2026-11-23 22:30", "rows;", self.said, sanitised="SANITISED")
+        downloaded = download(session)
+        session.dump_file.unlink()
+        world.manifests[key] = evolve(world.manifests[key], sanitised="NOT SANITISED")
+        with pytest.raises(NotSanitised):
+            restore(session, downloaded)
+        assert world.incoming is None
+
+
 class TestPush:
     filled = a_push(filled_by="pull_signon")
 

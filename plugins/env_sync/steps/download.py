@@ -6,7 +6,7 @@ from env_sync.steps.dump_file import fetch
 from env_sync.steps.private_folder import filling
 from env_sync.steps.results import Downloaded
 from env_sync.steps.session import Session
-from env_sync.steps.unsanitised import check_pull
+from env_sync.steps.unsanitised import check_pull, unsupported
 from env_sync.store.keys import timestamp_text
 
 
@@ -22,8 +22,10 @@ def download(session: Session) -> Downloaded:
             timestamp=session.request.timestamp,
             min_size_ratio=sync.options.min_size_ratio,
         )
-        for note in choice.notes:
-            session.log.warning(note)
+        untold = unsupported(sync, choice.manifest)
+        warnings = (*choice.notes, *([untold] if untold else []))
+        for warning in warnings:
+            session.log.warning(warning)
         with filling(session):
             dump = fetch(session, choice)
     session.log.info("Fetched and read through %s: %s bytes, SHA-256 %s", dump.key, dump.size, dump.sha256)
@@ -35,5 +37,5 @@ def download(session: Session) -> Downloaded:
         source_environment=dump.environment,
         born_in=dump.born_in,
         data_time=dump.data_time,
-        warnings=tuple(choice.notes),
+        warnings=warnings,
     )

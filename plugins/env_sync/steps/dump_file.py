@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from env_sync.engines.contract import Dump
-from env_sync.errors import DumpDamaged, DumpOfAnotherEnvironment
+from env_sync.errors import DumpDamaged, DumpOfAnotherEnvironment, NotSanitised
 from env_sync.hieradata.settings import Settings
 from env_sync.manifest import Manifest
 from env_sync.steps.note import read_note, remove_note, write_note
 from env_sync.steps.results import Downloaded
 from env_sync.steps.session import Session
+from env_sync.steps.unsanitised import contradicted
 from env_sync.store import Choice
 
 
@@ -17,8 +18,8 @@ def fetch(session: Session, choice: Choice) -> Dump:
 
     It is put into the private folder, which whoever calls this has entered.
 
-    Raises DumpOfAnotherEnvironment, and what the store's download and the engine's verify raise; no file is
-    left behind then.
+    Raises DumpOfAnotherEnvironment, NotSanitised where the dump's manifest contradicts the sync, and what
+    the store's download and the engine's verify raise; no file is left behind then.
     """
     foreign = pushed_by_another(choice.manifest, session.settings, session.sync.url)
     if foreign:
@@ -26,6 +27,8 @@ def fetch(session: Session, choice: Choice) -> Dump:
             f"{foreign} It was not restored, and live is untouched. Find out who put it there; take it and "
             "its manifest out of the bucket, or ask for another dump by its timestamp."
         )
+    if found := contradicted(session.sync, choice.manifest):
+        raise NotSanitised(f"{found} It was not restored, and live is untouched.")
     remove_note(session.dump_file)
     with session.stopwatch.part("download"):
         sha256 = session.store.download_dump(session.sync.url, choice, session.dump_file)

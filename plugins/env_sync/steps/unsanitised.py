@@ -11,7 +11,7 @@ from env_sync.hieradata.sync import Sync
 from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NONE, SAY_NONE_OF_PUSH
 from env_sync.manifest import Manifest, Transformation
 from env_sync.request import RAW
-from env_sync.sanitising import FILE, Badge, badge_of_data, ways_in, ways_of
+from env_sync.sanitising import FILE, Badge, badge_of_data, says_above, ways_in, ways_of
 from env_sync.steps.session import Session
 
 
@@ -66,6 +66,36 @@ def check_undo(session: Session, previous: Stamp | None) -> None:
         return
     if found := raw_in_undo(sync, session.settings, previous):
         raise NotSanitised(f"{found} Live is untouched.")
+
+
+def contradicted(sync: Sync, manifest: Manifest | None) -> str | None:
+    """What is wrong where a pull says that its data was sanitised above, and the dump's manifest says not.
+
+    None where all is well. A manifest of an earlier version does not say.
+    """
+    if manifest is None or not says_above(sync) or manifest.sanitised != Badge.NOT:
+        return None
+    return (
+        f"{Badge.NOT}: {sync.name} says that what it brings was sanitised above ({sync.place}), but the "
+        f"manifest of {manifest.key} in {sync.url} says that it was not. See that {manifest.sync} of "
+        f"{manifest.environment} is sanitised again, ask for an older dump by its timestamp, or write a "
+        "transformation or another reason into the sync."
+    )
+
+
+def unsupported(sync: Sync, manifest: Manifest | None) -> str | None:
+    """What is to be told where a pull says that its data was sanitised above, and nothing else says so."""
+    if not says_above(sync):
+        return None
+    if manifest is None:
+        told = "has no manifest"
+    elif (
+        badge_of_data(manifest.transformations, (), manifest.parents) is Badge.NOT and not manifest.sanitised
+    ):
+        told = "has a manifest of an earlier version, which tells of no transformation"
+    else:
+        return None
+    return f"{sync.name} says that what it brings was sanitised above, but nothing else does: the dump {told}"
 
 
 def asks_live(sync: Sync) -> bool:
