@@ -60,6 +60,8 @@ CLUSTER_OPERATORS: Mapping[str, type[StepOperator]] = {
 START_DATE = dt.date(2026, 1, 1)
 """In the past, and always the same: with catchup off it starts nothing."""
 
+MOST_SPACES = 20
+"""Before and after what is typed into a field."""
 MOST_ACTIVE_TASKS = 1024
 """Airflow's own 16 would hold up gates; what limits the work is the lease's `pool_size` per server."""
 
@@ -179,16 +181,21 @@ def _limits(group: Group, step: str) -> dict[str, Any]:
 
 def _params(plan: Plan) -> dict[str, Param]:
     names = [*plan.names(), ALL]
+    # Of what is neither short nor text, each would be compared with each other.
+    short_of_texts: dict[str, Any] = {
+        "if": {"maxItems": len(names), "items": {"type": "string"}},
+        "then": {"uniqueItems": True},
+    }
     params = {
         "only": Param(
             [],
             type=["array", "null"],
             title="Syncs to run now",
             description=f"Choose from this environment's syncs, or `{ALL}`. Empty runs nothing.",
-            uniqueItems=True,
             examples=names,
             items={"type": "string", "enum": names},
             maxItems=len(names),
+            **short_of_texts,
         ),
         "timestamp": Param(
             None,
@@ -206,30 +213,54 @@ def _params(plan: Plan) -> dict[str, Param]:
             description="Run the chosen syncs also where they are paused.",
         ),
     }
-    if plan.undo:
-        params["restore_previous"] = Param(
-            None,
-            type=["string", "null"],
-            title="Make previous live again",
-            description="Undo: choose a database, and nothing in `only`. What was live before the last "
-            "pull is live again, and what is live now becomes previous. It takes a second.",
-            enum=[None, *plan.undo],
-        )
-    if confirmed := _confirmations(plan):
-        params["confirm"] = Param(
-            None,
-            type=["string", "null"],
-            title="Confirm a recovery sync, or an undo",
-            description=" ".join(_why_confirmed(plan)),
-            maxLength=LONGEST,
-            pattern=_either("|".join(map(_literal, confirmed))),
-        )
+    params["restore_previous"] = _undo(plan)
+    params["confirm"] = _confirm(plan)
     return params
 
 
+def _undo(plan: Plan) -> Param:
+    if not plan.undo:
+        return _unused()
+    return Param(
+        None,
+        type=["string", "null"],
+        title="Make previous live again",
+        description="Undo: choose a database, and nothing in `only`. What was live before the last "
+        "pull is live again, and what is live now becomes previous. It takes a second.",
+        enum=[None, *plan.undo],
+    )
+
+
+def _confirm(plan: Plan) -> Param:
+    confirmed = _confirmations(plan)
+    if not confirmed:
+        return _unused()
+    return Param(
+        None,
+        type=["string", "null"],
+        title="Confirm a recovery sync, or an undo",
+        description=" ".join(_why_confirmed(plan)),
+        maxLength=LONGEST,
+        pattern=_either("|".join(map(_literal, confirmed))),
+    )
+
+
+def _unused() -> Param:
+    """A field that this environment has no use for. Forms do not show it, and it takes nothing.
+
+    Were it not declared, Airflow would make a run with whatever stands in it, of any size.
+    """
+    return Param(None, const=None)
+
+
 def _either(pattern: str) -> str:
-    """The pattern of a field that may be empty. Forms are checked by browsers, all else by Airflow."""
-    return rf"^\s*({pattern})?\s*$"
+    """The pattern of a field that may be empty. Forms are checked by browsers, all else by Airflow.
+
+    Airflow tries it on texts that are too long as well, so nothing in it may repeat without a bound: spaces
+    at the begin and at the end would be tried with each other.
+    """
+    spaces = rf"\s{{0,{MOST_SPACES}}}"
+    return f"^{spaces}({pattern})?{spaces}$"
 
 
 def _literal(text: str) -> str:

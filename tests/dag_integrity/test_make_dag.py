@@ -16,6 +16,7 @@ from env_sync.dag_factory import make_dag
 from env_sync.hieradata.settings import Options, Sanitise, Window
 from env_sync.hieradata.sync import Action, Ensure
 from env_sync.plan import Plan
+from env_sync.request import FIELDS
 from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
 
 
@@ -161,6 +162,10 @@ PRODUCTION = a_plan(a_recovery(database="sign-on (1)"), environment="production"
         ("confirm", "\x00", False),
         ("confirm", "sign-on (1)\x00", False),
         ("confirm", " " * 300, False),
+        ("timestamp", " " * 1_000_000 + "x", False),
+        ("confirm", " " * 1_000_000 + "x", False),
+        ("restore_previous", None, True),
+        ("restore_previous", "other", False),
         ("only", ["../../x"], False),
         ("only", ["\x00"], False),
         ("only", ["x" * 9000], False),
@@ -174,6 +179,36 @@ def test_airflow_refuses_it_before_there_is_a_run(name: str, value: object, righ
         return
     with pytest.raises(ParamValidationError, match=name):
         params.validate()
+
+
+@pytest.mark.parametrize("name", ["confirm", "restore_previous"])
+@pytest.mark.parametrize("value", ["", "signon", "x" * 10_000_000, ["signon"], 5])
+def test_a_field_that_an_environment_has_no_use_for_takes_nothing(name: str, value: object) -> None:
+    params = as_scheduled(a_plan(a_push())).params
+    params.validate()
+    with pytest.raises(ParamValidationError, match=name):
+        params.deep_merge({name: value}).validate()
+
+
+def test_nothing_in_a_pattern_repeats_without_a_bound() -> None:
+    """It is tried on texts of any length: a blank one would hold the api-server for hours."""
+    for name in FIELDS:
+        pattern = as_scheduled(PRODUCTION).params.get_param(name).schema.get("pattern", "")
+        assert not re.search(r"[*+]|,\}", re.sub(r"\\.|\[[^]]*\]", "", pattern)), name
+
+
+def test_what_is_no_list_of_names_is_not_compared_with_itself(dag: Any) -> None:
+    compared = []
+
+    class Item(dict[str, int]):
+        def __lt__(self, other: object) -> bool:
+            compared.append(other)
+            return NotImplemented
+
+    for items in ([Item(one=1), Item(two=2)], [Item(one=1)] * 100, ["pull_signon"] * 100 + [Item()]):
+        with pytest.raises(ParamValidationError, match="only"):
+            dag.params.deep_merge({"only": items}).validate()
+    assert compared == []
 
 
 def test_a_form_checks_what_airflow_does() -> None:
@@ -204,14 +239,20 @@ def test_it_knows_the_databases_that_have_a_previous(dag: Any, database: object,
             params.validate()
 
 
+def shown(dag: Any) -> set[str]:
+    """The fields that a form shows: not those that have one value alone."""
+    assert set(dag.params) == set(FIELDS)
+    return {name for name in dag.params if "const" not in dag.params.get_param(name).schema}
+
+
 def test_where_nothing_is_pulled_there_is_nothing_to_undo() -> None:
-    assert "restore_previous" not in as_scheduled(a_plan(a_push())).params
+    assert "restore_previous" not in shown(as_scheduled(a_plan(a_push())))
 
 
 def test_only_an_environment_with_a_recovery_sync_asks_to_confirm(dag: Any) -> None:
-    assert set(dag.params) == {"only", "timestamp", "ignore_pauses", "restore_previous"}
+    assert shown(dag) == {"only", "timestamp", "ignore_pauses", "restore_previous"}
     recovery = as_scheduled(a_plan(a_recovery(), environment="production", protected=True))
-    assert set(recovery.params) == {"only", "timestamp", "ignore_pauses", "restore_previous", "confirm"}
+    assert shown(recovery) == {"only", "timestamp", "ignore_pauses", "restore_previous", "confirm"}
     assert recovery.tags == {"env_sync", "production", "protected"}
 
 

@@ -10,8 +10,16 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from env_sync import timestamps
 from env_sync.report import Result
+from env_sync.request import LONGEST
 from env_sync.status.values import EnvironmentStatus, Phase, Replacing
+
+MOST = 1000
+"""How many syncs or groups a request may name."""
+LONGEST_RUN = 250
+"""Characters of the id of a run, which Airflow's database has room for."""
+_Name = Annotated[str, Field(max_length=LONGEST)]
 
 
 class _Answer(BaseModel):
@@ -271,25 +279,32 @@ class PauseAsked(_Asked):
 class RunAsked(_Asked):
     """A run by hand: what Airflow's trigger form takes."""
 
-    only: Annotated[tuple[str, ...], Field(description="The syncs")] = ()
-    timestamp: Annotated[str | None, Field(description="Restore exactly this dump, of the one pull")] = None
+    only: Annotated[tuple[_Name, ...], Field(max_length=MOST, description="The syncs")] = ()
+    timestamp: Annotated[
+        str | None,
+        Field(max_length=timestamps.LONGEST, description="Restore exactly this dump, of the one pull"),
+    ] = None
     ignore_pauses: bool = False
     confirm: Annotated[
         str,
         Field(
-            max_length=500,
+            max_length=LONGEST,
             description="The database's name, where the environment is protected; '<name> NOT SANITISED' for "
             "an undo that makes raw data live where it should have been sanitised",
         ),
     ] = ""
-    restore_previous: Annotated[str | None, Field(description="Undo the last pull of this database")] = None
+    restore_previous: Annotated[
+        str | None, Field(max_length=LONGEST, description="Undo the last pull of this database")
+    ] = None
 
 
 class RerunAsked(_Asked):
     """What to rerun."""
 
-    run: Annotated[str, Field(description="The id of the run")]
-    groups: Annotated[tuple[str, ...], Field(description="Those that failed in it, unless named")] = ()
+    run: Annotated[str, Field(max_length=LONGEST_RUN, description="The id of the run")]
+    groups: Annotated[
+        tuple[_Name, ...], Field(max_length=MOST, description="Those that failed in it, unless named")
+    ] = ()
 
 
 class StartedAnswer(_Answer):
