@@ -929,6 +929,21 @@ def test_a_task_dumps_no_core_while_it_works(run: Run) -> None:
     assert core_dumps() == before
 
 
+def test_nor_does_a_gate_that_waits_or_a_report(run: Run) -> None:
+    seen: list[tuple[int, int]] = []
+    for what in ("survey", "clean_up"):
+        run.world.trouble[what] = lambda: seen.append(core_dumps())
+    before = core_dumps()
+    waiting = evolve(run.sync, options=Options(wait_for_dump=dt.timedelta(hours=1)))
+    run.plan = evolve(run.plan, groups=(evolve(run.plan.groups[0], sync=waiting),))
+    put(run.world, f"{NOW:%Y-%m-%d %H:%M}", "tonight;", run.sync, data_time=NOW)
+    pull(run)
+    assert len(seen) == 1
+    run.do("report")
+    assert seen == [(0, 0), (0, 0)]
+    assert core_dumps() == before
+
+
 class TestAlerts:
     """The report task tells each monitor of each report exactly once."""
 

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from env_sync.cancellation import Cancellation
+from env_sync.core_dumps import no_core_dumps
 from env_sync.errors import EnvSyncError, InvalidRequest
 from env_sync.operators.run_context import request_of, run_name
 from env_sync.plan import Plan
@@ -30,6 +31,11 @@ class AnnounceOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Call the hooks, each once; skipped where the run replaces nothing."""
+        # An URL or a command may hold a secret.
+        with no_core_dumps():
+            self._call(context)
+
+    def _call(self, context: Context) -> None:
         try:
             request = request_of(context, self._plan)
         except InvalidRequest as problem:

@@ -42,7 +42,7 @@ class ReportOperator(StepOperator):
 
     ui_color = "#f3f2f1"
 
-    def execute(self, context: Context) -> Any:
+    def perform(self, context: Context) -> Any:
         """Make the report; its value in XCom, its line in the log; and tell the monitors."""
         self.sweep(context)
         states = self._states(context)

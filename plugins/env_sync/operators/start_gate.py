@@ -52,7 +52,7 @@ class StartGateOperator(StepOperator):
         self._awaited: Awaited | None = None
         self._waited_for_time = False
 
-    def execute(self, context: Context) -> Any:
+    def perform(self, context: Context) -> Any:
         """Decide, wait, decide again, and take the lease. The result is what became of a wait for a dump."""
         try:
             decision = self._wait_to_start(context)
@@ -67,7 +67,7 @@ class StartGateOperator(StepOperator):
             undo=request_of(context, self._plan).restore_previous is not None,
         )
         context["ti"].xcom_push(key="started", value=to_plain(started))
-        return super().execute(context)
+        return super().perform(context)
 
     def resume(
         self,
