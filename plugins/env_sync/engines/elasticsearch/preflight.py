@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from env_sync.addresses import address_of
 from env_sync.engines.contract import Preflight
 from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
@@ -34,7 +34,6 @@ from env_sync.errors import EnvSyncError
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action, Sync
 
-_URL_LOGIN = re.compile(r"//[^/@\s]*@")
 LOGS_BODIES = (
     "xpack.security.audit.logfile.events.emit_request_body",
     "logger.org.elasticsearch.http.HttpBodyTracer",
@@ -137,8 +136,14 @@ def _place(registered: Mapping[str, Any]) -> str:
     """Where a repository is."""
     settings = registered.get("settings") or {}
     named = ("location", "url", "bucket", "container", "base_path", "path")
-    said = " ".join(str(settings[name]) for name in named if settings.get(name))
-    return f"the {registered.get('type')} {_URL_LOGIN.sub('//', said)}"
+    said = " ".join(_told(str(settings[name])) for name in named if settings.get(name))
+    return f"the {registered.get('type')} {said}"
+
+
+def _told(value: str) -> str:
+    """Where a setting leads; of a URL its host alone, for a login or a token may stand in all of it."""
+    is_url = "//" in value and not value.startswith(("/", "file:"))
+    return address_of(value) if is_url or value.startswith("//") else value
 
 
 def _look_at_push(sync: Sync, target: Cluster, indices: int) -> Iterator[Finding]:
