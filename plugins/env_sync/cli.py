@@ -333,7 +333,7 @@ def _sweep(session: Session) -> Swept:
     from env_sync.leftovers import Swept
     from env_sync.run_states import RunStates
     from env_sync.steps.failure import described
-    from env_sync.steps.session import work_root
+    from env_sync.steps.session import other_roots, work_root
     from env_sync.steps.sweep import sweep
 
     try:
@@ -343,6 +343,7 @@ def _sweep(session: Session) -> Swept:
             airflow=RunStates(),
             log=session.log,
             now=dt.datetime.now(dt.UTC),
+            others=other_roots([session.group.sync]),
         )
     except Exception as problem:  # noqa: BLE001 - the same
         session.log.warning("Looking for what lies on this machine failed: %s", described(problem))

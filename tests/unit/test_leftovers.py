@@ -16,9 +16,9 @@ from env_sync.leftovers import Leftover, Swept
 from env_sync.steps import sweep as sweep_module
 from env_sync.steps.hold import Hold
 from env_sync.steps.note import Whose, write_whose
-from env_sync.steps.session import make_folder, remove_folder
+from env_sync.steps.session import make_folder, other_roots, remove_folder
 from env_sync.steps.sweep import sweep
-from tests.unit.values import moment
+from tests.unit.values import a_sync, moment
 
 LOG = logging.getLogger("env_sync.test")
 NOW = dt.datetime.now(dt.UTC)
@@ -74,6 +74,47 @@ def sweep_here(root: Path, airflow: FakeAirflow | None = None, own: Path | None 
 
 def found(run: str | None = f"{DAG}/1", group: str = "pull_signon") -> Leftover:
     return Leftover(environment="integration", group=group, run=run, size=len(RAW))
+
+
+@pytest.mark.parametrize("run", [f"{DAG}/1", f"{DAG}/unknown", None])
+def test_what_lies_where_no_sync_works_any_more_is_told_and_stays(tmp_path: Path, run: str | None) -> None:
+    """Another Airflow of the same user, whose runs this one does not know, may work there."""
+    here, before = tmp_path / "here", tmp_path / "before"
+    folder = left(before, run=run, days=1.1)
+    for path in folder.iterdir():
+        os.utime(path, (folder.stat().st_mtime,) * 2)
+    airflow = FakeAirflow(states={"1": {"pull_signon.report": "success"}})
+    swept = sweep([here], own=None, airflow=airflow, log=LOG, now=NOW, others=[before, tmp_path / "gone"])
+    assert swept.removed == ()
+    [told] = swept.left
+    assert told.startswith(f"{folder} may hold a raw dump, nothing in it has changed for a day")
+    assert (folder / "dump").read_text() == RAW
+    assert airflow.asked == []
+    # One that is in use is swept, whatever else it was.
+    assert sweep([before], own=None, airflow=airflow, log=LOG, now=NOW, others=[before]).left == ()
+    assert not folder.exists()
+
+
+def test_what_is_younger_or_at_work_there_is_not_told(tmp_path: Path) -> None:
+    left(tmp_path, name="young", days=0.9)
+    at_work = left(tmp_path, name="at work", days=2)
+    for path in at_work.iterdir():
+        os.utime(path, (at_work.stat().st_mtime,) * 2)
+    hold = Hold()
+    with hold.kept():
+        assert hold.take(at_work)
+        assert not sweep([], own=None, airflow=FakeAirflow(), log=LOG, now=NOW, others=[tmp_path])
+    assert sweep([], own=None, airflow=FakeAirflow(), log=LOG, now=NOW, others=[tmp_path]).left
+
+
+def test_the_roots_that_were_are_the_default_and_each_temppath(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/default")
+    usual, own = a_sync(), a_sync(temppath=Path("/own"))
+    monkeypatch.delenv("ENV_SYNC_WORK_FOLDER", raising=False)
+    assert other_roots([usual, own]) == set()
+    assert other_roots([own]) == {Path("/default")}
+    monkeypatch.setenv("ENV_SYNC_WORK_FOLDER", "/work")
+    assert other_roots([usual, own]) == {Path("/default"), Path("/own")}
 
 
 @pytest.mark.parametrize("state", ["success", "failed", "skipped", "upstream_failed", "removed"])

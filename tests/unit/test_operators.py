@@ -185,6 +185,8 @@ def run(sync: Sync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return session
 
     monkeypatch.setenv("ENV_SYNC_WORK_FOLDER", str(tmp_path / "work"))
+    # What lies in this machine's own is nothing to these tests.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(step, "open_session", open_session)
     monkeypatch.setattr(step, "stored_pause", lambda *_: run.pause)
     monkeypatch.setattr(start_gate, "stored_pause", lambda *_: run.pause)

@@ -23,7 +23,7 @@ from env_sync.plan import Group, Plan
 from env_sync.progress import LogProgress
 from env_sync.report import Skip
 from env_sync.steps.failure import described
-from env_sync.steps.session import Session, open_session, work_folder, work_root
+from env_sync.steps.session import Session, open_session, other_roots, work_folder, work_root
 from env_sync.steps.sweep import sweep
 from env_sync.variables import stored_pause
 
@@ -95,6 +95,7 @@ class StepOperator(BaseOperator):
                 airflow=context["ti"],
                 log=self._logger,
                 now=dt.datetime.now(dt.UTC),
+                others=other_roots(group.sync for group in self._plan.groups),
             )
             if swept:
                 self._leave_swept(context, swept)

@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,6 +217,13 @@ def work_root(sync: AnySync) -> Path:
     """The folder in which the private folders of a sync's groups are made."""
     own = sync.temppath if isinstance(sync, Sync) else None
     return Path(os.environ.get(WORK_FOLDER) or own or tempfile.gettempdir())
+
+
+def other_roots(syncs: Iterable[AnySync]) -> frozenset[Path]:
+    """Folders that are the root of none of these syncs, and may have been: the default, and each temppath."""
+    syncs = tuple(syncs)
+    named = {sync.temppath for sync in syncs if isinstance(sync, Sync) and sync.temppath is not None}
+    return frozenset({Path(tempfile.gettempdir()), *named} - {work_root(sync) for sync in syncs})
 
 
 def work_folder(sync: AnySync, holder: Holder) -> Path:

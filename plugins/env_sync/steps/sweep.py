@@ -49,15 +49,24 @@ class _Found:
 
 
 def sweep(
-    roots: Iterable[Path], *, own: Path | None, airflow: Airflow, log: logging.Logger, now: dt.datetime
+    roots: Iterable[Path],
+    *,
+    own: Path | None,
+    airflow: Airflow,
+    log: logging.Logger,
+    now: dt.datetime,
+    others: Iterable[Path] = (),
 ) -> Swept:
     """Remove what ended attempts of this user left below these roots; gives what was found.
 
     `own` is the folder of whoever asks, which is left alone. So is one in which a process works; one of a
     group whose report is not over in a run that is not; and one that does not say whose it is, for a day.
     Nothing is asked of Airflow where nothing is there; without an answer nothing of its runs is removed.
-    Raises OSError where the roots cannot be read.
+    `others` are roots that are not in use here, or not any more. Another Airflow of this user may use them,
+    whose runs this one does not know: what lies there for a day is told and not removed. Raises OSError where
+    the roots cannot be read.
     """
+    roots = set(roots)
     idle = [found for root in roots for found in _found(root) if found.folder != own and _is_idle(found)]
     asked = {
         found.whose for found in idle if found.whose and not found.whose.run.startswith(f"{COMMAND_LINE}/")
@@ -90,6 +99,14 @@ def sweep(
         if leftover is not None:
             log.info("Removed %s, %s bytes, which %s had left", found.folder, leftover.size, leftover)
             removed.append(leftover)
+    for found in (found for root in sorted(set(others) - roots) for found in _found(root)):
+        if _is_idle(found) and _is_long_over(found.folder, now) and _held(found.folder)[1]:
+            left.append(
+                f"{found.folder} may hold a raw dump, nothing in it has changed for a day, and no sync works "
+                "below that work folder here: remove it by hand, unless another Airflow of this user works "
+                "there"
+            )
+            log.warning(left[-1])
     return Swept(removed=tuple(removed), left=tuple(left))
 
 
