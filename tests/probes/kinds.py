@@ -196,6 +196,14 @@ KINDS = (
         },
     ),
     Kind(
+        name="what the server itself does with a copy",
+        tries="A pipeline of the lower server passes on what is written to a copy, or a template gives the "
+        "copy another name.",
+        must_hold="No pipeline sees a row of a copy, and a copy that has another name is refused.",
+        not_applicable={FILES: "there is no server"},
+        not_probed={POSTGRESQL: NOT_YET, MYSQL: NOT_YET, MONGODB: NOT_YET},
+    ),
+    Kind(
         name="passwords in errors and arguments",
         tries="Somebody reads the arguments of running programs, and the errors of a login that fails.",
         must_hold="No password or key is among them.",

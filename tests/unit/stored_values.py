@@ -184,7 +184,14 @@ CONTENTS = Contents(
     ),
     templates=Templates(of={"index": {"govuk": {"index_patterns": ["govuk-*"]}}}),
 )
-COPIED = Copied(index="env-sync-1-govuk", name="govuk", uuid="u-1", documents=60, brought=61)
+COPIED = Copied(
+    index="env-sync-1-govuk",
+    name="govuk",
+    uuid="u-1",
+    documents=60,
+    brought=61,
+    pipelines={"index.default_pipeline": "dates"},
+)
 REPLACED = Replaced(index="govuk-0", uuid="u-0", aliases={"govuk": {"is_write_index": True}})
 
 VALUES: Mapping[str, Any] = {

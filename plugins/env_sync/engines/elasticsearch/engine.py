@@ -31,11 +31,13 @@ from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents, store_contents
 from env_sync.engines.elasticsearch.document_counts import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import (
+    closed,
     counted,
     drop_indices,
     look_at_health,
     make_index,
     planned,
+    remembered,
     set_replicas,
     set_up,
     tasks_of,
@@ -52,6 +54,7 @@ from env_sync.engines.elasticsearch.names import (
     new_token,
     snapshot_name,
 )
+from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
 from env_sync.engines.elasticsearch.readers import refuse_other_writers, refuse_readers
@@ -267,8 +270,9 @@ class ElasticsearchEngine(ClusterEngine):
             raise EnvSyncError(f"{where} went away while it was looked at.")
         with self._dropping_incoming():
             read = read_transformations(transformations)
+            there = closed(target, incoming.indices)
             write_record(target, self._sync, evolve(incoming, stamp=self._now(raw, CopyState.SANITISING)))
-            had = silence(target, incoming.indices, incoming.token) if read else {}
+            had = silence(target, there, incoming.token) if read else {}
             with self.work.stopwatch.part("transformations"):
                 run_transformations(
                     target, incoming.indices, read, self.work.progress, self.work.changed_rows
@@ -584,6 +588,7 @@ class ElasticsearchEngine(ClusterEngine):
             snapshot=snapshot_name(sync.source_hostname or sync.database, now),
             warnings=allowed,
             token=new_token(),
+            sources=() if way == CopyWay.REPOSITORY else indices,
         )
         write_record(target, self._sync, incoming)
         self.work.log.info("Copying %s indices from %s %s", len(indices), source, why)
@@ -605,7 +610,9 @@ class ElasticsearchEngine(ClusterEngine):
         snapshot: str,
         warnings: tuple[str, ...],
         token: str,
+        sources: Sequence[Index] = (),
     ) -> Incoming:
+        """What is written down first; `sources` are those of what is filled document by document."""
         sync = self.work.sync
         said = json.dumps(to_plain(contents), sort_keys=True).encode()
         stamp = Stamp(
@@ -630,7 +637,7 @@ class ElasticsearchEngine(ClusterEngine):
             why=why,
             snapshot=snapshot,
             contents=contents,
-            indices=planned(contents, token),
+            indices=planned(contents, token, sources),
             warnings=warnings,
         )
 
@@ -652,7 +659,9 @@ class ElasticsearchEngine(ClusterEngine):
                 return self._carry(source, target, incoming)
             elif not incoming.restore_begun:
                 incoming = self._restore(target, incoming)
-            set_replicas(target, incoming.indices, incoming.contents)
+            standing = read_indices(target, f"{copy_prefix(incoming.token)}*")
+            incoming = self._without_pipelines(target, incoming, standing)
+            set_replicas(target, incoming.indices, incoming.contents, standing)
             if (waiting := look_at_health(target, incoming.indices, incoming.token)) is not None:
                 return waiting
             if tasks_of(target, incoming.token):
@@ -669,6 +678,14 @@ class ElasticsearchEngine(ClusterEngine):
             )
             write_record(target, self._sync, raw)
         return self._filled(target, raw)
+
+    def _without_pipelines(self, target: Cluster, incoming: Incoming, standing: Sequence[Index]) -> Incoming:
+        """Take from what was restored the pipelines of its source, once the record tells of them."""
+        known = evolve(incoming, indices=remembered(incoming.indices, standing))
+        if known != incoming:
+            write_record(target, self._sync, known)
+        withhold(target, standing, incoming.token)
+        return known
 
     def _shrunken(self, target: Cluster, incoming: Incoming, asked: bool) -> tuple[str, ...]:
         """Raises DumpTooSmall for far fewer documents than live has; warnings where they were asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -18,10 +18,11 @@ from env_sync.engines.elasticsearch.catalogue import (
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, Held
 from env_sync.engines.elasticsearch.names import COPIES, TEMPLATE, copy_name, copy_prefix
+from env_sync.engines.elasticsearch.pipelines import WITHOUT, as_on, named
 from env_sync.engines.elasticsearch.records import Copied
 from env_sync.engines.elasticsearch.slow_logs import QUIET
 from env_sync.engines.elasticsearch.task_results import forget_result
-from env_sync.errors import NoRoom, RequestRefused, RestoreFailed
+from env_sync.errors import AccessRefused, NoRoom, RequestRefused, RestoreFailed
 
 LEFT_BEHIND = (
     "index.blocks.*",
@@ -63,9 +64,22 @@ def set_up(cluster: Cluster) -> None:
     cluster.ask("PUT", f"/_index_template/{TEMPLATE}", body)
 
 
-def planned(contents: Contents, token: str) -> tuple[Copied, ...]:
-    """The indices that incoming will have. Raises NameRefused."""
-    return tuple(Copied(index=copy_name(token, held.name), name=held.name) for held in contents.indices)
+def planned(contents: Contents, token: str, sources: Sequence[Index] = ()) -> tuple[Copied, ...]:
+    """The indices that incoming will have, with the pipelines of these sources. Raises NameRefused."""
+    pipelines = {each.index: as_on(each.settings) for each in sources}
+    return tuple(
+        Copied(index=copy_name(token, held.name), name=held.name, pipelines=pipelines.get(held.index))
+        for held in contents.indices
+    )
+
+
+def remembered(copied: Iterable[Copied], there: Iterable[Index]) -> tuple[Copied, ...]:
+    """The indices with the pipelines with which they were restored."""
+    found = {each.index: as_on(each.settings) for each in there}
+    return tuple(
+        each if each.pipelines is not None else evolve(each, pipelines=found.get(each.index))
+        for each in copied
+    )
 
 
 def new_settings(index: Index) -> dict[str, Any]:
@@ -78,6 +92,7 @@ def new_settings(index: Index) -> dict[str, Any]:
         "index.number_of_replicas": 0,
         "index.refresh_interval": "-1",
         **QUIET,
+        **WITHOUT,
     }
 
 
@@ -85,7 +100,7 @@ _NOT_TAKEN = (*LEFT_BEHIND, *OF_ONE_INDEX)
 
 
 def make_index(cluster: Cluster, copied: Copied, source: Index) -> None:
-    """Make one index of incoming, empty, as it is on the source. Raises RestoreFailed."""
+    """Make one index of incoming, empty, as it is on the source. Raises RestoreFailed, AccessRefused."""
     try:
         body = {"settings": new_settings(source), "mappings": source.mappings}
         cluster.ask("PUT", f"/{quoted(copied.index)}", body)
@@ -93,6 +108,8 @@ def make_index(cluster: Cluster, copied: Copied, source: Index) -> None:
         raise RestoreFailed(
             f"The index {copied.name} could not be made as it is on the source: {refused} Live is untouched."
         ) from None
+    for index in read_indices(cluster, copied.index):
+        check_closed(cluster, copied, index, NOTHING_IN_IT)
 
 
 def look_at_health(cluster: Cluster, copied: Sequence[Copied], token: str) -> Waiting | None:
@@ -113,11 +130,51 @@ def look_at_health(cluster: Cluster, copied: Sequence[Copied], token: str) -> Wa
     return None
 
 
-def set_replicas(cluster: Cluster, copied: Sequence[Copied], contents: Contents) -> None:
+def check_closed(
+    cluster: Cluster,
+    copied: Copied,
+    index: Index,
+    what: str,
+    pipelines: Mapping[str, str] = WITHOUT,
+) -> None:
+    """Raises AccessRefused where documents of incoming would not stay in it.
+
+    `what` says what became of it, `pipelines` are settings that are right.
+    """
+    if odd := tuple(_oddities(index, pipelines)):
+        raise AccessRefused(
+            f"{index.index} on {cluster}, which is to be {copied.name} and is not live yet, is not closed: "
+            f"{'; '.join(odd)}. {what} Find out who did that, and remove the template that brings it, if one "
+            "does; then run the group again."
+        )
+
+
+def closed(cluster: Cluster, copied: Sequence[Copied]) -> list[Index]:
+    """The indices as they stand; one that is gone is left out. Raises AccessRefused for one that is open."""
+    by_name = {each.index: each for each in copied}
+    found = [each for each in read_indices(cluster, COPIES) if each.index in by_name]
+    for each in found:
+        check_closed(cluster, by_name[each.index], each, DROPPED)
+    return found
+
+
+NOTHING_IN_IT = "It is dropped, and nothing was written to it; live is untouched."
+DROPPED = "Incoming is dropped, and live is untouched."
+
+
+def _oddities(index: Index, pipelines: Mapping[str, str]) -> Iterator[str]:
+    for name, pipeline in named(index.settings):
+        if pipelines.get(name) != pipeline:
+            yield f"{name} is {pipeline}"
+
+
+def set_replicas(
+    cluster: Cluster, copied: Sequence[Copied], contents: Contents, standing: Sequence[Index]
+) -> None:
     """Have the indices have as many replicas as on the source, or as there are data nodes for."""
     most = max(cluster.data_nodes() - 1, 0)
     held = {each.name: each for each in contents.indices}
-    there = {each.index: each for each in read_indices(cluster, COPIES)}
+    there = {each.index: each for each in standing}
     for each in copied:
         wanted, index = held[each.name].replicas, there.get(each.index)
         if wanted is None or index is None or index.replicas == min(wanted, most):
@@ -129,7 +186,7 @@ def set_replicas(cluster: Cluster, copied: Sequence[Copied], contents: Contents)
 
 
 def counted(cluster: Cluster, copied: Sequence[Copied], contents: Contents) -> tuple[Copied, ...]:
-    """The indices with who they are and how many documents they have. Raises RestoreFailed.
+    """The indices with who they are and how many documents they have. Raises RestoreFailed, AccessRefused.
 
     The number must be the source's. Where documents came with the history of their shards, it may differ by
     as many changes as the source saw after it had been counted.
@@ -141,6 +198,7 @@ def counted(cluster: Cluster, copied: Sequence[Copied], contents: Contents) -> t
         index = there.get(each.index)
         if index is None:
             raise RestoreFailed(f"The index {each.name} is not in incoming any more. Live is untouched.")
+        check_closed(cluster, each, index, DROPPED)
         cluster.ask("POST", f"/{quoted(each.index)}/_refresh", expand_wildcards="all")
         documents = count_documents(cluster, each.index)
         _compare(held[each.name], documents, cluster, each)

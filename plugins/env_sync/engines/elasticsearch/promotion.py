@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from attrs import evolve, frozen
 
 from env_sync.engines.contract import Holder, Promotion
 from env_sync.engines.elasticsearch.catalogue import Index, count_documents, read_indices, write_templates
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
+from env_sync.engines.elasticsearch.incoming import check_closed
+from env_sync.engines.elasticsearch.pipelines import as_on, given_back
 from env_sync.engines.elasticsearch.records import (
     Incoming,
     Live,
@@ -143,12 +146,15 @@ def finish_promotion(promoting: Promoting) -> tuple[str, ...] | None:
 
 
 def _check_indices(cluster: Cluster, incoming: Incoming, where: str) -> None:
-    """The proof is of just these indices, with just so many documents."""
+    """The proof is of just these indices, with just so many documents, which are still closed."""
     there = {each.index: each for each in read_indices(cluster)}
     for each in incoming.indices:
         index = there.get(each.index)
         if index is None or index.uuid != each.uuid:
             raise ProofMissing(f"{where}: {each.name} is not the index that was sanitised. {AGAIN}")
+        # A promote that was given up has shown it, and an earlier version did not write down what it has.
+        own = as_on(index.settings) if each.pipelines is None else each.pipelines
+        check_closed(cluster, each, index, "Live is untouched.", own)
         if count_documents(cluster, each.index) != each.documents:
             raise ProofMissing(
                 f"{where}: {each.name} has another number of documents than when it was sanitised. {AGAIN}"
@@ -156,20 +162,22 @@ def _check_indices(cluster: Cluster, incoming: Incoming, where: str) -> None:
 
 
 def _show(cluster: Cluster, incoming: Incoming) -> None:
-    """Let wildcards find what is sanitised, as they find it on the source.
+    """Let wildcards find what is sanitised, and documents pass pipelines, as on the source.
 
     Before the swap: whoever reads `*` finds both for a moment, and never neither.
     """
     hidden = {each.name for each in incoming.contents.indices if each.hidden}
     for each in incoming.indices:
-        if each.name not in hidden:
-            _hide(cluster, each.index, hidden=False)
+        settings: dict[str, Any] = {} if each.name in hidden else {"index.hidden": False}
+        settings |= given_back(each.pipelines)
+        if settings:
+            _set(cluster, each.index, settings)
 
 
-def _hide(cluster: Cluster, index: str, *, hidden: bool) -> None:
-    """Hide an index from wildcards, or show it to them; one that is gone is none to hide."""
+def _set(cluster: Cluster, index: str, settings: Mapping[str, Any]) -> None:
+    """Have an index set so, for example hidden from wildcards; one that is gone needs nothing."""
     try:
-        cluster.ask("PUT", f"/{quoted(index)}/_settings", {"index.hidden": hidden}, expand_wildcards="all")
+        cluster.ask("PUT", f"/{quoted(index)}/_settings", settings, expand_wildcards="all")
     except RequestRefused as refused:
         if refused.status != 404:
             raise
@@ -236,7 +244,7 @@ def _given_up(cluster: Cluster, incoming: Incoming, problem: EnvSyncError) -> Pr
     with cluster.uninterrupted():
         for each in incoming.indices:
             with _warning(warnings, f"{each.name} of incoming, which was to be hidden again,", FAILURES):
-                _hide(cluster, each.index, hidden=True)
+                _set(cluster, each.index, {"index.hidden": True})
     for warning in warnings:
         cluster.log.warning(warning)
     return PromoteFailed(
@@ -285,7 +293,7 @@ def _finish(promoting: Promoting, incoming: Incoming, retired: Sequence[Replaced
                 _show(cluster, incoming)
             for each in retired:
                 with _warning(warnings, f"{each.index}, which was live and was to be hidden,"):
-                    _hide(cluster, each.index, hidden=True)
+                    _set(cluster, each.index, {"index.hidden": True})
             old = {*before.previous, *before.leaving} if before else set()
             kept = {each.index: each.aliases for each in retired} if promoting.keep_previous else {}
             live = Live(

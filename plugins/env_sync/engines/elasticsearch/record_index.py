@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.engines.elasticsearch.pipelines import WITHOUT, named
 from env_sync.errors import NameRefused, RequestRefused
 
 HIDDEN: Mapping[str, Any] = {
@@ -17,13 +18,11 @@ HIDDEN: Mapping[str, Any] = {
         "index.number_of_shards": 1,
         "index.auto_expand_replicas": "0-1",
         # A template for everything must not change what is written here.
-        "index.default_pipeline": "_none",
-        "index.final_pipeline": "_none",
+        **WITHOUT,
     },
     "mappings": {"enabled": False},
 }
 """How an index of records is made: nothing of what is in it can be searched."""
-PIPELINES = ("index.default_pipeline", "index.final_pipeline")
 WITHOUT_EFFECT = frozenset(
     {"_meta", "date_detection", "dynamic", "dynamic_date_formats", "dynamic_templates", "numeric_detection"}
 )
@@ -81,9 +80,8 @@ def _oddities(index: str, found: Mapping[str, Any]) -> Iterator[str]:
             yield f"it has the alias {', '.join(sorted(aliases))}"
         if settings.get("index.hidden") != "true":
             yield "it is not hidden"
-        for name in PIPELINES:
-            if settings.get(name, "_none") != "_none":
-                yield f"{name} is {settings[name]}"
+        for name, pipeline in named(settings):
+            yield f"{name} is {pipeline}"
         if policy := settings.get("index.lifecycle.name"):
             yield f"the policy {policy} may remove it"
         parts = sorted(mappings.keys() - WITHOUT_EFFECT - {"enabled"})

@@ -30,6 +30,8 @@ class Copied:
     documents: int | None = None
     brought: int | None = None
     """How many documents came; a transformation may have removed some since."""
+    pipelines: Mapping[str, str] | None = None
+    """The settings of ingest pipelines that it gets when it is live; None where they are not known."""
 
 
 @frozen(kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Held
+from env_sync.engines.elasticsearch.pipelines import NONE
 from env_sync.engines.elasticsearch.records import Copied
 from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.errors import RestoreFailed
@@ -24,7 +25,7 @@ def begin_reindex(source: Cluster, target: Cluster, held: Held, copied: Copied) 
     body = {
         "conflicts": "abort",
         "source": {"remote": remote, "index": index, "size": BATCH},
-        "dest": {"index": copied.index},
+        "dest": {"index": copied.index, "pipeline": NONE},
     }
     return str(target.ask("POST", "/_reindex", body, wait_for_completion=False)["task"])
 

@@ -10,6 +10,7 @@ from env_sync.changed_rows import Changed, ChangedRows
 from env_sync.engines.command_file import NOTHING_DONE
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import matches
+from env_sync.engines.elasticsearch.pipelines import NONE
 from env_sync.engines.elasticsearch.records import Copied
 from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.engines.elasticsearch.transformation import Read, Statement, without_index
@@ -66,6 +67,8 @@ def check_api(cluster: Cluster, read: Sequence[Read]) -> None:
 def _run(cluster: Cluster, copied: Copied, statement: Statement) -> int:
     """How many documents it changed."""
     path = f"/{quoted(copied.index)}/_{statement.api}"
+    # A delete passes no pipeline, and its request knows no such parameter.
+    unpiped: dict[str, Any] = {"pipeline": NONE} if statement.api == "update_by_query" else {}
     try:
         task = cluster.ask(
             "POST",
@@ -75,6 +78,7 @@ def _run(cluster: Cluster, copied: Copied, statement: Statement) -> int:
             refresh=True,
             wait_for_completion=False,
             expand_wildcards="all",
+            **unpiped,
         )["task"]
     except RequestRefused as refused:
         raise _failed(statement, copied, f"{refused.kind} ({refused.status})") from None

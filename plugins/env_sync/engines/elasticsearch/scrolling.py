@@ -10,6 +10,7 @@ from elasticsearch.helpers import BulkIndexError, ScanError, parallel_bulk, scan
 
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.contents import Held
+from env_sync.engines.elasticsearch.pipelines import NONE
 from env_sync.engines.elasticsearch.records import Copied
 from env_sync.errors import RestoreFailed
 from env_sync.progress import Progress
@@ -38,6 +39,7 @@ def scroll_index(
                     thread_count=jobs,
                     chunk_size=BATCH,
                     raise_on_error=True,
+                    pipeline=NONE,
                 ),
                 start=1,
             ):

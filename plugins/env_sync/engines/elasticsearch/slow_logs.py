@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from env_sync.engines.elasticsearch.catalogue import read_indices
+from env_sync.engines.elasticsearch.catalogue import Index
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import copy_prefix
-from env_sync.engines.elasticsearch.records import Copied
 
 LEVELS = ("warn", "info", "debug", "trace")
 QUIET: Mapping[str, str] = {
@@ -27,11 +26,9 @@ def as_on(settings: Mapping[str, str]) -> dict[str, str | None]:
     return {name: settings.get(name) for name in QUIET}
 
 
-def silence(cluster: Cluster, copied: Sequence[Copied], token: str) -> dict[str, dict[str, str | None]]:
+def silence(cluster: Cluster, there: Iterable[Index], token: str) -> dict[str, dict[str, str | None]]:
     """Switch the slow logs of the indices of a token off; gives how each index had them, by index."""
-    wanted = {each.index for each in copied}
-    found = read_indices(cluster, f"{copy_prefix(token)}*")
-    had = {each.index: as_on(each.settings) for each in found if each.index in wanted}
+    had = {each.index: as_on(each.settings) for each in there}
     _set(cluster, f"{copy_prefix(token)}*", QUIET)
     return had
 
