@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from env_sync.engines.contract import CopyState, Holder, Stamp, Waiting
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents
 from env_sync.engines.elasticsearch.document_counts import by_alias, find_shrunken
-from env_sync.engines.elasticsearch.incoming import look_at_health
+from env_sync.engines.elasticsearch.incoming import look_at_health, open_by
 from env_sync.engines.elasticsearch.names import (
     LONGEST,
     copy_name,
@@ -558,11 +558,49 @@ class TestSwap:
             self.plan(writes, exclude=("metrics",))
 
     def test_when_it_is_done(self) -> None:
-        """What others do with the aliases afterwards changes nothing of that."""
+        """What others do with the aliases afterwards changes nothing of that; nor do aliases of theirs."""
         copied = [Copied(index=self.NEW, name="pages-2", uuid=f"uuid of {self.NEW}")]
-        assert is_live(copied, [an_index(self.NEW, "pages", "pages-2"), an_index("x", "pages")])
-        assert is_live(copied, [an_index(self.NEW, "pages")])
-        assert not is_live(copied, [an_index(self.NEW), an_index("x", "pages")])
+        wanted: Any = {"pages": {self.NEW: {}}, "pages-2": {self.NEW: {}}}
+        assert is_live(copied, [an_index(self.NEW, "pages", "pages-2"), an_index("x", "pages")], wanted)
+        assert is_live(copied, [an_index(self.NEW, "pages")], wanted)
+        assert not is_live(copied, [an_index(self.NEW), an_index("x", "pages")], wanted)
+        assert not is_live(copied, [an_index(self.NEW, "peek"), an_index("x", "pages")], wanted)
+
+
+class TestClosed:
+    """What an index of incoming must not have, and what a promote that began gives it."""
+
+    PIPELINES: ClassVar = {"index.default_pipeline": "dates", "index.final_pipeline": "_none"}
+
+    def open_by(
+        self, *aliases: str, shown: bool = False, hidden: bool = True, policy: str = "", **pipelines: str
+    ) -> list[str]:
+        named = {f"index.{name}": value for name, value in pipelines.items()}
+        if policy:
+            named["index.lifecycle.name"] = policy
+        index = an_index("env-sync-0123456789ab-pages", *aliases, hidden=hidden, settings=named)
+        copied = Copied(index=index.index, name="pages", pipelines=self.PIPELINES)
+        return [*open_by(index, copied, shown=shown)]
+
+    def test_one_that_is_as_it_is_made(self) -> None:
+        assert self.open_by() == []
+        assert self.open_by(default_pipeline="_none", final_pipeline="_none") == []
+
+    def test_what_others_did_to_it(self) -> None:
+        assert self.open_by("peek", "again", hidden=False, final_pipeline="leak") == [
+            "it has the alias again, peek",
+            "it is not hidden",
+            "index.final_pipeline is leak",
+        ]
+        assert self.open_by(policy="rolling") == ["the policy rolling may give it another name"]
+
+    def test_one_that_a_promote_began_to_show(self) -> None:
+        assert self.open_by(default_pipeline="dates") == ["index.default_pipeline is dates"]
+        assert self.open_by(shown=True, hidden=False, default_pipeline="dates") == []
+        assert self.open_by("peek", shown=True, default_pipeline="leak") == [
+            "it has the alias peek",
+            "index.default_pipeline is leak",
+        ]
 
 
 def taken_from(swap: Swap) -> set[tuple[str, str]]:

@@ -167,6 +167,13 @@ def write_templates(cluster: Cluster, templates: Templates) -> None:
                 ) from None
 
 
+def of_priority(cluster: Cluster, priority: int) -> list[str]:
+    """The index templates that have this priority."""
+    return sorted(
+        name for name, each in _read(cluster, "index").items() if (each.get("priority") or 0) == priority
+    )
+
+
 def _rivals(cluster: Cluster, name: str, body: Mapping[str, Any]) -> list[str]:
     """The index templates of other names with one of its patterns and its priority: such two cannot be."""
     patterns = set(body.get("index_patterns") or ())

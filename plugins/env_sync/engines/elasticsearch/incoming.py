@@ -13,6 +13,7 @@ from env_sync.engines.elasticsearch.catalogue import (
     Index,
     count_changes,
     count_documents,
+    of_priority,
     read_indices,
 )
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
@@ -45,14 +46,16 @@ OF_ONE_INDEX = (
     "index.version.*",
 )
 """Settings that a new index has of its own, or gets when it is filled."""
-HIGHEST = 2_000_000_000
+HIGHEST = 2**63 - 1
+"""The highest priority that a template can have: of those for an index that with the highest alone counts."""
 WRITERS = "indices:data/write/reindex,indices:data/write/update/byquery,indices:data/write/delete/byquery"
 
 
 def set_up(cluster: Cluster) -> None:
     """Have the cluster know what incoming is: no write makes such an index, and each one is hidden.
 
-    A process that was thought dead may still write; it must not make anew what was dropped.
+    A process that was thought dead may still write; it must not make anew what was dropped. Raises
+    AccessRefused where another template stands in its way.
     """
     body = {
         "index_patterns": [COPIES],
@@ -61,7 +64,17 @@ def set_up(cluster: Cluster) -> None:
         "template": {"settings": {"index.hidden": True}},
         "_meta": {"description": "Incoming of Env Sync: made by it alone, hidden from wildcards"},
     }
-    cluster.ask("PUT", f"/_index_template/{TEMPLATE}", body)
+    try:
+        cluster.ask("PUT", f"/_index_template/{TEMPLATE}", body)
+    except RequestRefused:
+        rivals = [name for name in of_priority(cluster, HIGHEST) if name != TEMPLATE]
+        if not rivals:
+            raise
+        raise AccessRefused(
+            f"The template {TEMPLATE}, which hides incoming on {cluster}, cannot be made beside "
+            f"{', '.join(rivals)}, which has the highest priority: find out who made that, and delete it. "
+            "Nothing was restored; live is untouched."
+        ) from None
 
 
 def planned(contents: Contents, token: str, sources: Sequence[Index] = ()) -> tuple[Copied, ...]:
@@ -130,18 +143,12 @@ def look_at_health(cluster: Cluster, copied: Sequence[Copied], token: str) -> Wa
     return None
 
 
-def check_closed(
-    cluster: Cluster,
-    copied: Copied,
-    index: Index,
-    what: str,
-    pipelines: Mapping[str, str] = WITHOUT,
-) -> None:
-    """Raises AccessRefused where documents of incoming would not stay in it.
+def check_closed(cluster: Cluster, copied: Copied, index: Index, what: str, *, shown: bool = False) -> None:
+    """Raises AccessRefused where documents of incoming would not stay in it, or others would find it.
 
-    `what` says what became of it, `pipelines` are settings that are right.
+    `what` says what became of it. One that a promote began to show is as its source is, but for its names.
     """
-    if odd := tuple(_oddities(index, pipelines)):
+    if odd := tuple(open_by(index, copied, shown=shown)):
         raise AccessRefused(
             f"{index.index} on {cluster}, which is to be {copied.name} and is not live yet, is not closed: "
             f"{'; '.join(odd)}. {what} Find out who did that, and remove the template that brings it, if one "
@@ -162,10 +169,18 @@ NOTHING_IN_IT = "It is dropped, and nothing was written to it; live is untouched
 DROPPED = "Incoming is dropped, and live is untouched."
 
 
-def _oddities(index: Index, pipelines: Mapping[str, str]) -> Iterator[str]:
+def open_by(index: Index, copied: Copied, *, shown: bool = False) -> Iterator[str]:
+    """What makes an index of incoming open to others, in words."""
+    if index.aliases:
+        yield f"it has the alias {', '.join(sorted(index.aliases))}"
+    if not index.hidden and not shown:
+        yield "it is not hidden"
+    own = copied.pipelines or {} if shown else {}
     for name, pipeline in named(index.settings):
-        if pipelines.get(name) != pipeline:
+        if own.get(name) != pipeline:
             yield f"{name} is {pipeline}"
+    if policy := index.settings.get("index.lifecycle.name"):
+        yield f"the policy {policy} may give it another name"
 
 
 def set_replicas(

@@ -14,7 +14,7 @@ from env_sync.engines.contract import Holder, Promotion
 from env_sync.engines.elasticsearch.catalogue import Index, count_documents, read_indices, write_templates
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.incoming import check_closed
-from env_sync.engines.elasticsearch.pipelines import as_on, given_back
+from env_sync.engines.elasticsearch.pipelines import given_back
 from env_sync.engines.elasticsearch.records import (
     Incoming,
     Live,
@@ -23,7 +23,14 @@ from env_sync.engines.elasticsearch.records import (
     remove_record,
     write_record,
 )
-from env_sync.engines.elasticsearch.swap import Scope, Swap, is_live, plan_swap, wanted_aliases
+from env_sync.engines.elasticsearch.swap import (
+    Scope,
+    Swap,
+    Wanted,
+    is_live,
+    plan_swap,
+    wanted_aliases,
+)
 from env_sync.engines.proof import AGAIN, check_stamp
 from env_sync.errors import (
     AccessRefused,
@@ -129,7 +136,7 @@ def finish_promotion(promoting: Promoting) -> tuple[str, ...] | None:
     if incoming is None or not incoming.promoting:
         return None
     standing = read_indices(cluster)
-    if not is_live(incoming.indices, standing):
+    if not is_live(incoming.indices, standing, wanted_aliases(incoming.indices, incoming.contents)):
         return None
     live = read_record(cluster, Live, promoting.sync)
     before = {each.index for each in live.indices} if live else set()
@@ -152,9 +159,7 @@ def _check_indices(cluster: Cluster, incoming: Incoming, where: str) -> None:
         index = there.get(each.index)
         if index is None or index.uuid != each.uuid:
             raise ProofMissing(f"{where}: {each.name} is not the index that was sanitised. {AGAIN}")
-        # A promote that was given up has shown it, and an earlier version did not write down what it has.
-        own = as_on(index.settings) if each.pipelines is None else each.pipelines
-        check_closed(cluster, each, index, "Live is untouched.", own)
+        check_closed(cluster, each, index, "Live is untouched.", shown=incoming.promoting)
         if count_documents(cluster, each.index) != each.documents:
             raise ProofMissing(
                 f"{where}: {each.name} has another number of documents than when it was sanitised. {AGAIN}"
@@ -201,7 +206,7 @@ def _swap(promoting: Promoting, incoming: Incoming) -> tuple[Incoming, Swap]:
     while True:
         try:
             standing = read_indices(cluster)
-            if asked is not None and is_live(incoming.indices, standing):
+            if asked is not None and is_live(incoming.indices, standing, wanted):
                 # The answer to a request was lost, but it was done.
                 return incoming, asked
             planned = plan_swap(wanted, standing, _scope(promoting, incoming, live, standing))
@@ -220,16 +225,16 @@ def _swap(promoting: Promoting, incoming: Incoming) -> tuple[Incoming, Swap]:
                 promoting.log.info("The aliases changed meanwhile; looking again: %s", problem)
                 time.sleep(PAUSE)
                 continue
-            if asked is not None and _was_done(cluster, incoming, problem):
+            if asked is not None and _was_done(cluster, incoming, wanted, problem):
                 return incoming, asked
             raise _given_up(cluster, incoming, problem) from None
 
 
-def _was_done(cluster: Cluster, incoming: Incoming, problem: EnvSyncError) -> bool:
+def _was_done(cluster: Cluster, incoming: Incoming, wanted: Wanted, problem: EnvSyncError) -> bool:
     """The last look at a swap that was asked for. Raises PromoteFailed where nobody can tell."""
     try:
         with cluster.uninterrupted():
-            return is_live(incoming.indices, read_indices(cluster))
+            return is_live(incoming.indices, read_indices(cluster), wanted)
     except FAILURES as unseen:
         raise PromoteFailed(
             f"The aliases were to be moved, and it is not known whether they were: {problem} Nor can it be "

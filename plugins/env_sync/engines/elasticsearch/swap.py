@@ -133,14 +133,14 @@ def plan_swap(wanted: Wanted, standing: Sequence[Index], scope: Scope) -> Swap:
     )
 
 
-def is_live(copied: Sequence[Copied], standing: Sequence[Index]) -> bool:
+def is_live(copied: Sequence[Copied], standing: Sequence[Index], wanted: Wanted) -> bool:
     """Whether the swap to these indices was made.
 
-    Until then none of them has an alias, and one request gives them all; what others do with these aliases
-    afterwards is their business.
+    Until then none of them has one of these aliases, and one request gives them all; what others do with
+    them afterwards is their business. Another alias is somebody else's.
     """
     uuids = {each.uuid for each in copied}
-    return any(index.aliases for index in standing if index.uuid in uuids)
+    return any(set(index.aliases) & set(wanted) for index in standing if index.uuid in uuids)
 
 
 def _left_alone(index: Index, wanted: Wanted, loses: Sequence[str]) -> str:
