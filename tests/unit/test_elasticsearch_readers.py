@@ -166,7 +166,11 @@ def test_users() -> None:
         "odd (by role of a file, of which the cluster does not tell what it allows)",
     ]
     # Where roles are not told, nothing can be said of those who have one.
-    assert found(Accounts(roles={}, users=users, told=False)) == []
+    assert found(Accounts(roles={}, users=users, told=False, roles_told=False)) == []
+    # Where something else is not told, a role that is not among them still stands in a file.
+    assert "odd (by role of a file, of which the cluster does not tell what it allows)" in found(
+        Accounts(roles=ROLES, users=users, told=False)
+    )
 
 
 def test_a_role_that_is_called_like_the_administrators() -> None:

@@ -598,7 +598,7 @@ class ElasticsearchEngine(ClusterEngine):
         """Raises AccessRefused where others could read what is to be sanitised; warnings of who may."""
         if not (self.work.sync.transformation or self.work.sync.postprocess):
             return ()
-        return refuse_readers(target, self.work.log, what)
+        return refuse_readers(target, self.work.log, what, must_be_seen=self.work.sync.must_be_seen)
 
     def _first(
         self,

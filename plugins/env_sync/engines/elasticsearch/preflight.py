@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from env_sync.addresses import address_of
+from env_sync.engines.accepted import UNSEEN, accepts
 from env_sync.engines.contract import Preflight
 from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import CONTENTS, STATE, matches
 from env_sync.engines.elasticsearch.readers import (
+    READ_SECURITY,
     advice_for,
+    let_it_tell,
     open_to_anybody,
     other_readers,
     other_writers,
     take_away,
+    untold,
 )
 from env_sync.engines.elasticsearch.record_index import oddities, refusal
 from env_sync.engines.elasticsearch.sanitising import check_api
@@ -29,7 +33,7 @@ from env_sync.engines.elasticsearch.snapshots import (
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
 from env_sync.engines.elasticsearch.ways import choose_way, obstacles
-from env_sync.engines.readers import ANYBODY, Readers, listed
+from env_sync.engines.readers import Readers, listed
 from env_sync.errors import EnvSyncError
 from env_sync.finding import Finding, note, problem
 from env_sync.hieradata.sync import Action, Sync
@@ -117,12 +121,13 @@ def _look_at_readers(sync: Sync, target: Cluster, readers: Readers) -> Iterator[
         )
     yield from readers.findings(target.connection)
     if not readers.told:
-        yield note(
-            f"{target} does not tell {target.connection.login or ANYBODY} who else could read incoming, "
-            "where indices are before they are sanitised.",
-            "Give it the privilege read_security, or before 8.5 the actions that docs/elasticsearch.md "
-            "names; and see that no application has a privilege on env-sync-*, nor on *.",
-        )
+        if sync.must_be_seen and not accepts(target.connection, UNSEEN):
+            yield problem(f"{untold(target)}, so nothing is restored.", let_it_tell(target))
+        else:
+            yield note(
+                f"{untold(target)}, so each pull warns of it.",
+                f"{READ_SECURITY}; and see that no application has a privilege on env-sync-*, nor on *.",
+            )
     registered = target.find(f"/_snapshot/{quoted(sync.url)}") if sync.url else None
     if registered and sync.url in registered:
         yield note(

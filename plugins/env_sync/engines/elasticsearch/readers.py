@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from env_sync.engines.accepted import UNSEEN, accepts
 from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.privileges import (
     Descriptor,
@@ -36,6 +37,7 @@ from env_sync.errors import AccessRefused, RequestRefused
 
 ABOUT = "/_security/_authenticate"
 UNTOLD = "of which the cluster does not tell what it allows"
+SWITCHED_OFF = "feature_not_enabled_exception"
 Reach = Callable[[Descriptor], str | None]
 """By what a role reaches something; None where it does not."""
 
@@ -49,6 +51,8 @@ class Accounts:
     mappings: Mapping[str, Mapping[str, Any]] = {}
     keys: Sequence[Mapping[str, Any]] = ()
     told: bool = True
+    roles_told: bool = True
+    """Whether a role that is not among them stands in a file of a node."""
 
 
 def other_readers(cluster: Cluster) -> Readers:
@@ -73,10 +77,13 @@ def take_away(cluster: Cluster) -> str:
     return writers_advice(cluster.connection, "privileges on .env-sync*")
 
 
-def refuse_readers(cluster: Cluster, log: logging.Logger, what: str) -> tuple[str, ...]:
+def refuse_readers(
+    cluster: Cluster, log: logging.Logger, what: str, *, must_be_seen: bool
+) -> tuple[str, ...]:
     """Raises AccessRefused where others could read incoming; gives warnings where that is accepted.
 
-    `what` ends the error: what became of the pull.
+    `what` ends the error: what became of the pull. With `must_be_seen` a cluster that does not tell who could
+    is refused as well, unless the connection accepts that.
     """
     readers = other_readers(cluster)
     if readers.refused:
@@ -88,13 +95,35 @@ def refuse_readers(cluster: Cluster, log: logging.Logger, what: str) -> tuple[st
         log.info(
             "%s can read incoming on %s, and may: %s", len(readers.known), cluster, listed(readers.known)
         )
+    warnings = open_to_anybody(cluster, readers)
     if not readers.told:
-        log.warning(
-            "%s does not tell who else could read incoming, where indices are before they are sanitised: see "
-            "that no application has a privilege on env-sync-* there, nor on *.",
-            cluster,
-        )
-    return open_to_anybody(cluster, readers)
+        if must_be_seen and not accepts(cluster.connection, UNSEEN):
+            raise AccessRefused(f"{untold(cluster)}: {what} {let_it_tell(cluster)}")
+        warnings += (f"{untold(cluster)}: see that no application has a privilege on env-sync-* or *",)
+    for warning in warnings:
+        log.warning("%s.", warning)
+    return warnings
+
+
+READ_SECURITY = (
+    "Give it the privilege read_security, or before 8.5 the actions that docs/elasticsearch.md names"
+)
+
+
+def let_it_tell(cluster: Cluster) -> str:
+    """What to do about a cluster that does not tell of all, where that stops a pull."""
+    return (
+        f"{READ_SECURITY}; or, where you have seen to it that nobody else can, set `{UNSEEN}: true` in the "
+        f"extra of connection {cluster.connection.connection_id}."
+    )
+
+
+def untold(cluster: Cluster) -> str:
+    """What to say of a cluster that does not tell of all."""
+    return (
+        f"{cluster} does not tell {cluster.connection.login or ANYBODY} who else could read incoming, where "
+        "indices are before they are sanitised"
+    )
 
 
 def advice_for(cluster: Cluster, readers: Readers) -> str:
@@ -161,7 +190,7 @@ def _without_doubt(accounts: Accounts) -> Accounts:
     """The same without what cannot be told: roles of files, roles that are made up, keys without limits."""
     return evolve(
         accounts,
-        told=False,
+        roles_told=False,
         mappings={name: each for name, each in accounts.mappings.items() if not each.get("role_templates")},
         keys=[key for key in accounts.keys if any(True for _ in _limits(key))],
     )
@@ -184,7 +213,7 @@ def _by_roles(
         administrator = built_in and any(is_administrator(role, accounts.roles[role]) for role in held)
         role = sorted(held)[0]
         return Reader(name=name, by=f"role {role}: {reached[role]}", administrator=administrator)
-    if unknown and accounts.told:
+    if unknown and accounts.roles_told:
         return Reader(name=name, by=f"role {sorted(unknown)[0]}, {UNTOLD}")
     return None
 
@@ -244,7 +273,7 @@ def _found(cluster: Cluster, reach: Reach) -> Readers:
 
 
 def _anybody(cluster: Cluster) -> frozenset[str]:
-    return frozenset({ANYBODY}) if cluster.connection.extra.get(OPEN) else frozenset()
+    return frozenset({ANYBODY}) if accepts(cluster.connection, OPEN) else frozenset()
 
 
 def _stranger(cluster: Cluster) -> _Open | _Closed | Sequence[str]:
@@ -275,6 +304,7 @@ def _accounts(cluster: Cluster) -> Accounts:
         mappings=mappings or {},
         keys=(keys or {}).get("api_keys") or (),
         told=None not in (roles, users, mappings, keys),
+        roles_told=roles is not None,
     )
 
 
@@ -285,9 +315,12 @@ def _of_keys(cluster: Cluster) -> dict[str, bool]:
 
 
 def _told(cluster: Cluster, path: str, **params: bool) -> Mapping[str, Any] | None:
-    """What a cluster answers; None where it does not tell, or has no such question."""
+    """What a cluster answers, nothing where that is switched off; None where it does not tell."""
     try:
         answer: Mapping[str, Any] = cluster.ask("GET", path, None, timeout=None, **params)
-    except (AccessRefused, RequestRefused):
+    except RequestRefused as refused:
+        # A cluster of 7.17 that speaks no TLS has no API keys unless they are switched on.
+        return {} if refused.kind == SWITCHED_OFF else None
+    except AccessRefused:
         return None
     return answer
