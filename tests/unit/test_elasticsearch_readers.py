@@ -73,6 +73,7 @@ def test_privileges_that_do_not(privilege: str) -> None:
     "privilege",
     [
         *("all", "manage", "manage_security", "create_snapshot", "monitor_snapshot", "manage_slm"),
+        "delegate_pki",
         *("cluster:*", "cluster:admin/*", "cluster:admin/snapshot/restore", "cluster:admin/repository/get"),
         *("cluster:admin/xpack/security/*", "*:admin/snap*"),
     ],
@@ -196,6 +197,30 @@ def test_roles_by_a_mapping() -> None:
     ]
 
 
+def test_acting_as_another_by_a_mapping_a_key_or_without_a_login() -> None:
+    users = {"nosy": a_user("wide"), "fine": a_user("narrow"), "actor": a_user("actor")}
+    mappings = {
+        "staff": {"enabled": True, "roles": ["narrow", "actor"]},
+        "fine": {"enabled": True, "roles": ["narrow"]},
+    }
+    keys: list[dict[str, Any]] = [
+        {"id": "1", "username": "fine", "role_descriptors": {"x": {"run_as": ["nosy"]}}},
+        {"id": "2", "username": "fine", "role_descriptors": {"x": {"run_as": ["fine"]}}},
+        {"id": "3", "username": "actor"},
+    ]
+    accounts = Accounts(roles=ROLES, users=users, mappings=mappings, keys=keys, strangers=["actor"])
+    assert found(accounts) == [
+        "actor (by role actor, which may act as env_sync)",
+        "anybody without a login (by role actor, which may act as env_sync)",
+        "api_key:1 (by run_as nosy; it is of fine)",
+        "api_key:3 (by what its owner, actor, may)",
+        "nosy (by role wide: read on *)",
+        "role_mapping:staff (by role actor, which may act as env_sync)",
+    ]
+    writers = {each.name for each in readers_among(accounts, "env_sync", writes_records, doubtful=False)}
+    assert writers == {"actor", "anybody without a login", "role_mapping:staff"}
+
+
 def test_keys() -> None:
     users = {"fine": a_user("narrow"), "nosy": a_user("wide"), "env_sync": a_user("wide")}
 
@@ -217,6 +242,8 @@ def test_keys() -> None:
     assert found(Accounts(roles=ROLES, users=users, keys=keys)) == [
         "api_key:1 (by what its owner, nosy, may)",
         "api_key:10 (by read on *; it is of fine)",
+        # Before 8.4 nobody knows what it allows: what its owner may do today is not what he may have had.
+        "api_key:2 (by what its owner, fine, could when it was made, which the cluster does not tell)",
         "api_key:3 (by what its owner, of a directory, may)",
         "api_key:4 (by what its owner, env_sync, may)",
         "api_key:9 (by read on *; it is of fine)",

@@ -31,7 +31,10 @@ SECURITY: dict[str, Any] = {
         "of_a_file": {"roles": ["in_a_file"], "enabled": True},
         "writer": {"roles": ["writer"], "enabled": True},
     },
-    "role_mapping": {"staff": {"roles": ["wide"], "enabled": True}},
+    "role_mapping": {
+        "staff": {"roles": ["wide"], "enabled": True},
+        "operators": {"roles": ["acts_as"], "enabled": True},
+    },
     "api_key": {"api_keys": [{"id": "k1", "username": "elastic"}]},
     "anonymous": {"username": "_anonymous", "roles": ["wide"]},
 }
@@ -74,6 +77,7 @@ def test_each_of_all_weaknesses_is_named(stage7: Stage) -> None:
         "acting": "by role acts_as, which may act as wide_user",
         "of_a_file": "by role in_a_file",
         "role_mapping:staff": "by role wide",
+        "role_mapping:operators": "by role acts_as, which may act as wide_user",
         "api_key:k1": "by what its owner, elastic, may",
         "anybody without a login": "by role wide",
     }

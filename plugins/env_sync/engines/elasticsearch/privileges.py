@@ -41,6 +41,8 @@ ANYWHERE = frozenset(
         "create_snapshot",
         "monitor_snapshot",
         "grant_api_key",
+        # Whoever shows the certificate of another one, of which he needs no key, is that one.
+        "delegate_pki",
         "manage_ccr",
         "cross_cluster_replication",
     }

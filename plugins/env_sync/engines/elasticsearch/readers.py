@@ -53,6 +53,8 @@ class Accounts:
     told: bool = True
     roles_told: bool = True
     """Whether a role that is not among them stands in a file of a node."""
+    strangers: Sequence[str] = ()
+    """The roles of whoever brings no login."""
 
 
 def other_readers(cluster: Cluster) -> Readers:
@@ -163,15 +165,26 @@ def readers_among(accounts: Accounts, ours: str, reach: Reach, *, doubtful: bool
         and (found := _by_roles(name, user.get("roles") or (), accounts, reached)) is not None
     }
     yield from by_user.values()
-    acted = {ours, *by_user}
+    acted = sorted({ours, *by_user})
+
+    def acts(role: Descriptor) -> str | None:
+        return next((each for each in acted if may_run_as(role, each)), None)
+
+    def reaches_or_acts(role: Descriptor) -> str | None:
+        target = acts(role)
+        return reach(role) or (f"run_as {target}" if target else None)
+
+    acting = _reached(accounts, acts)
+    wide = set(acted)
     for name, user in accounts.users.items():
         if name == ours or name in by_user or not user.get("enabled", True):
             continue
-        for role in user.get("roles") or ():
-            descriptor = accounts.roles.get(role, {})
-            if target := next((each for each in sorted(acted) if may_run_as(descriptor, each)), None):
-                yield Reader(name=name, by=f"role {role}, which may act as {target}")
-                break
+        if (actor := _by_acting(name, user.get("roles") or (), acting)) is not None:
+            wide.add(name)
+            yield actor
+    stranger = _by_roles(ANYBODY, accounts.strangers, accounts, reached)
+    if stranger := stranger or _by_acting(ANYBODY, accounts.strangers, acting):
+        yield stranger
     for name, mapping in accounts.mappings.items():
         if not mapping.get("enabled", True):
             continue
@@ -181,8 +194,10 @@ def readers_among(accounts: Accounts, ours: str, reach: Reach, *, doubtful: bool
         elif (found := _by_roles(said, mapping.get("roles") or (), accounts, reached)) is not None:
             # Who it is for stands in a directory elsewhere, so administrators are told by name as well.
             yield evolve(found, administrator=False)
+        elif (actor := _by_acting(said, mapping.get("roles") or (), acting)) is not None:
+            yield actor
     for key in accounts.keys:
-        if (by := _by_key(key, {ours, *by_user}, accounts, reach)) is not None:
+        if (by := _by_key(key, wide, accounts, reaches_or_acts)) is not None:
             yield Reader(name=f"api_key:{key.get('id')}", by=by)
 
 
@@ -218,8 +233,17 @@ def _by_roles(
     return None
 
 
+def _by_acting(name: str, roles: Iterable[str], acting: Mapping[str, str]) -> Reader | None:
+    """Who may act as one who reaches it, or as Env Sync's own account."""
+    role = next((role for role in roles if role in acting), None)
+    return None if role is None else Reader(name=name, by=f"role {role}, which may act as {acting[role]}")
+
+
 def _by_key(key: Mapping[str, Any], wide: Collection[str], accounts: Accounts, reach: Reach) -> str | None:
-    """An API key allows what stands in it, and of that no more than its owner had when it was made."""
+    """An API key allows what stands in it, and of that no more than its owner had when it was made.
+
+    Where the cluster tells neither, as before 8.4, the owner may have had more then than today.
+    """
     if key.get("invalidated"):
         return None
     expires = key.get("expiration")
@@ -232,7 +256,7 @@ def _by_key(key: Mapping[str, Any], wide: Collection[str], accounts: Accounts, r
     if limits:
         return None if None in limits else f"{limits[0]}; it is of {owner}"
     if owner in accounts.users and owner not in wide:
-        return None
+        return f"what its owner, {owner}, could when it was made, which the cluster does not tell"
     return f"what its owner, {owner}, may"
 
 
@@ -263,10 +287,9 @@ def _found(cluster: Cluster, reach: Reach) -> Readers:
         anybody = Reader(name=ANYBODY, by="there is no access control")
         return Readers(found=(anybody,), accepted=accepted | _anybody(cluster))
     accounts = _accounts(cluster)
-    found = [*readers_among(accounts, cluster.connection.login, reach)]
     if not isinstance(stranger, _Closed):
-        given = _by_roles(ANYBODY, stranger, accounts, _reached(accounts, reach))
-        found += [given] if given is not None else []
+        accounts = evolve(accounts, strangers=stranger)
+    found = readers_among(accounts, cluster.connection.login, reach)
     return Readers(
         found=tuple(sorted(found, key=str)), accepted=accepted | _anybody(cluster), told=accounts.told
     )
