@@ -133,6 +133,23 @@ def test_whoever_could_read_incoming_stops_it(
     assert f"{accepted} (by" in problems(stage7, evolve(connection, extra=extra), Level.NOTE)
 
 
+def test_our_own_account_that_pushes(
+    stage7: Stage, connection: ServerConnection, security: dict[str, Any]
+) -> None:
+    cluster = ["monitor", "create_snapshot", "cluster:admin/repository/get"]
+    records = {"names": [".env-sync*"], "privileges": ["all"]}
+    security["role"]["pushes"] = {"cluster": cluster, "indices": [*NARROW["indices"], records]}
+    security["user"]["env_sync_push"] = {"roles": ["pushes"], "enabled": True}
+    assert "env_sync_push (by role pushes: create_snapshot on the cluster)" in problems(stage7, connection)
+    extra = {**connection.extra, "accepted_lease_writers": ["env_sync_push"]}
+    accepting = evolve(connection, extra=extra)
+    assert problems(stage7, accepting) == ""
+    stage7.fill(stage7.engine(transformation=SANITISE, work={"connection": accepting}))
+    # What reads incoming itself is no part of a push.
+    security["role"]["pushes"] = {"cluster": cluster, "indices": [*WIDE["indices"], records]}
+    assert "env_sync_push (by role pushes: read on *)" in problems(stage7, accepting)
+
+
 def test_who_is_accepted_by_name_stops_nothing(
     stage7: Stage, connection: ServerConnection, security: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -77,6 +77,20 @@ def test_a_template_that_is_for_them(stage7: Stage) -> None:
     assert count(stage7.target, ".env-sync") == 0
 
 
+def test_fields_that_a_template_for_everything_brings_mean_nothing(stage7: Stage) -> None:
+    fields = {name: {"type": "date"} for name in ("rows", "record", "contents", "token")}
+    template = {"index_patterns": [".*"], "template": {"mappings": {"properties": fields}}}
+    for server in (stage7.source, stage7.target):
+        request(server, "PUT", "/_index_template/all", template)
+    index_documents(stage7.source, "people", 1)
+    stage7.push()
+    stage7.bring(Action.PULL)
+    assert count(stage7.target, "people") == 1
+    assert problems(stage7) == ""
+    [found] = request(stage7.target, "GET", "/.env-sync/_mapping").values()
+    assert found["mappings"]["properties"].keys() == fields.keys()
+
+
 @pytest.mark.probe("leases that somebody else made or may change")
 def test_what_goes_along_with_a_snapshot(stage7: Stage) -> None:
     index_documents(stage7.source, "people", 1)

@@ -48,6 +48,8 @@ ANYWHERE = frozenset(
     }
 )
 """Privileges on the cluster that reach every index, the snapshots of it, or the rights of others."""
+OF_A_PUSH = frozenset({"create_snapshot", "cluster:admin/repository/get"})
+"""What a push needs on the cluster, of that which reaches snapshots."""
 EVERYTHING = ("*", "_all", "/.*/")
 RAW = (
     "cluster:admin/snapshot",
@@ -68,6 +70,12 @@ _QUANTIFIERS = "?*+{"
 def reach_of(role: Descriptor) -> str | None:
     """By what a role reaches incoming or the snapshots, in words; None where it does not."""
     return next(_reaching(role), None)
+
+
+def reach_beyond_push(role: Descriptor) -> str | None:
+    """The same, but for what an account of Env Sync has that pushes."""
+    cluster = [each for each in _texts(role.get("cluster")) if each.lower() not in OF_A_PUSH]
+    return reach_of({**role, "cluster": cluster})
 
 
 def writes_records(role: Descriptor) -> str | None:

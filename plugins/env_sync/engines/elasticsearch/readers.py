@@ -18,6 +18,7 @@ from env_sync.engines.elasticsearch.privileges import (
     Descriptor,
     is_administrator,
     may_run_as,
+    reach_beyond_push,
     reach_of,
     writes_records,
 )
@@ -59,7 +60,7 @@ class Accounts:
 
 def other_readers(cluster: Cluster) -> Readers:
     """Who could read incoming or the snapshots: users, API keys, who gets a role by a mapping, anybody."""
-    return _found(cluster, reach_of)
+    return _found(cluster)
 
 
 def other_writers(cluster: Cluster) -> tuple[Reader, ...]:
@@ -280,7 +281,7 @@ class _Closed:
     """One that wants a login."""
 
 
-def _found(cluster: Cluster, reach: Reach) -> Readers:
+def _found(cluster: Cluster) -> Readers:
     accepted = accepted_by(cluster.connection)
     stranger = _stranger(cluster)
     if isinstance(stranger, _Open):
@@ -289,7 +290,12 @@ def _found(cluster: Cluster, reach: Reach) -> Readers:
     accounts = _accounts(cluster)
     if not isinstance(stranger, _Closed):
         accounts = evolve(accounts, strangers=stranger)
-    found = readers_among(accounts, cluster.connection.login, reach)
+    login = cluster.connection.login
+    found = readers_among(accounts, login, reach_of)
+    if pushing := accepted_by(cluster.connection, WRITERS):
+        # An account of Env Sync that pushes takes snapshots; of incoming it must not see more than others.
+        beyond = {each.name for each in readers_among(accounts, login, reach_beyond_push)}
+        accepted |= pushing - beyond
     return Readers(
         found=tuple(sorted(found, key=str)), accepted=accepted | _anybody(cluster), told=accounts.told
     )

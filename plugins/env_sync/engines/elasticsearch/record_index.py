@@ -24,7 +24,10 @@ HIDDEN: Mapping[str, Any] = {
 }
 """How an index of records is made: nothing of what is in it can be searched."""
 WITHOUT_EFFECT = frozenset(
-    {"_meta", "date_detection", "dynamic", "dynamic_date_formats", "dynamic_templates", "numeric_detection"}
+    {
+        *("_meta", "date_detection", "dynamic", "dynamic_date_formats", "dynamic_templates"),
+        *("numeric_detection", "properties"),
+    }
 )
 """Parts of a mapping that a template may bring, and that mean nothing where the mapping is not enabled."""
 
