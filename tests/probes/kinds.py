@@ -230,8 +230,9 @@ KINDS = (
     ),
     Kind(
         name="a table in the place of another",
-        tries="A dump brings a schema that is called like the sync's role, with tables that are called like "
-        "those that a transformation means.",
+        tries="A dump brings a schema that is called like the sync's role, or a trigger that sets the "
+        "search_path, with tables that are called like those that a transformation means; so is a temporary "
+        "table of a file before.",
         must_hold="The transformation changes those that it means, and the others are told as new.",
         not_applicable={
             MYSQL: "a transformation works in one database, whose tables have names of their own",

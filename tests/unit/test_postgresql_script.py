@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.postgresql.script import Script, read_script, tokens
+from env_sync.engines.postgresql.script import read_script, tokens
 from env_sync.errors import TransformationFailed
 
 FILE = Path("redact.sql")
@@ -128,12 +128,6 @@ def test_what_stays_in_the_copy_is_not(text: str) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_it() -> None:
     assert read_script(FILE, "\ufeffSELECT 1".encode()).text == "SELECT 1"
-
-
-def test_lines_of_statements_that_are_not_there() -> None:
-    script = Script(file=FILE, text="a;\nb;", statements=(0, 3))
-    assert [script.line_of_statement(number) for number in (0, 1, 2)] == [1, 2, 2]
-    assert Script(file=FILE, text="", statements=()).line_of_statement(0) == 1
 
 
 def test_the_parts_are_the_statements_with_what_follows_them() -> None:

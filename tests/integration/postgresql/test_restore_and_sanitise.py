@@ -359,6 +359,12 @@ FAILING = [
         ["SELECT set_config('row_security', 'on', false)"], "turned row_security on", id="row security"
     ),
     pytest.param(
+        ["SELECT 1;\nSET standard_conforming_strings = off;"],
+        "line 2: it turned standard_conforming_strings off",
+        id="literals that end elsewhere",
+    ),
+    pytest.param(["SET client_encoding = 'LATIN1'"], "another client_encoding", id="another encoding"),
+    pytest.param(
         [OK, "RESET ALL;\nUPDATE app.people SET name = 'x' WHERE id = 2;", "SET ROLE app_owner; SELECT 1/0"],
         r"t2\.sql, line 1: division_by_zero",
         id="last, after one that resets all",
@@ -450,7 +456,7 @@ def test_rows_that_a_policy_would_hide_stop_it(stage: Stage, before: str) -> Non
 @pytest.mark.probe("settings that a transformation, live or a role changes")
 def test_the_next_file_inherits_no_setting(restored: Stage) -> None:
     first = restored.transformation(
-        "SET standard_conforming_strings = off; SET statement_timeout = '1ms'; SET lock_timeout = '1ms'; "
+        "SET statement_timeout = '1ms'; SET lock_timeout = '1ms'; "
         "SET search_path = app; SET datestyle = german; SET ROLE app_owner;",
         "first.sql",
     )
@@ -465,7 +471,7 @@ def test_the_next_file_inherits_no_setting(restored: Stage) -> None:
     with working(restored.engine()) as engine:
         engine.sanitise([first, second])
     assert restored.query("SELECT * FROM public.seen", "app__incoming") == [
-        (restored.login, "0", "0", "public", "ISO, MDY", "off", "UTF8", "on")
+        (restored.login, "0", "0", "public, pg_temp", "ISO, MDY", "off", "UTF8", "on")
     ]
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import psycopg
-from attrs import frozen
+from attrs import evolve, frozen
 from psycopg import errors, pq
 
 from env_sync.changed_rows import Changed, ChangedRows, statement_name, temporary_tables
 from env_sync.engines.contract import Stamp
+from env_sync.engines.postgresql.held import ENDED, Held
 from env_sync.engines.postgresql.identifiers import unquoted
 from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
@@ -33,11 +34,12 @@ from env_sync.redact import describe_database_error, names_in
 
 SETTINGS = ("SET work_mem = '64MB'", f"SET maintenance_work_mem = '{MEMORY}'")
 """Of the session of the transformations, which may set others."""
+END_OF_FILE = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP"
+"""Takes away what a transformation made for itself in the session."""
 DROPPED = "Incoming is dropped, live is untouched."
 """What becomes of the copies where the transformations of a pull fail."""
 COUNTED = ("INSERT", "UPDATE", "DELETE", "MERGE")
 """What the server tells the rows of (https://www.postgresql.org/docs/current/protocol-message-formats.html)."""
-COMMITTING = (b"COMMIT", b"PREPARE TRANSACTION")
 COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
@@ -114,15 +116,14 @@ def run_transformations(
     file = ""
     try:
         with session.transaction():
-            number = session.value("SELECT pg_catalog.txid_current()")
             shadowing = shadows(session) if transformations else ()
             for transformation in transformations:
                 file = transformation.said.name
-                # What one file sets, the next must not inherit.
+                # What one file sets, and makes for itself in the session, the next must not inherit.
                 session.set_anew(*SETTINGS, SEARCH_PATH)
                 changed_rows.warn(shadowed_calls(session, transformation.script, shadowing))
-                for changed in _run(session, transformation, number, aftermath):
-                    changed_rows.add(changed)
+                _run(session, transformation, changed_rows, aftermath)
+                session.execute(END_OF_FILE)
             file = ""
             session.set_anew(*SETTINGS)
             return finish()
@@ -149,73 +150,80 @@ def prove(session: Session, server: Server, database: str, proof: Stamp, kept: C
     return proof
 
 
-def _run(session: Session, transformation: Read, number: int, aftermath: str) -> tuple[Changed, ...]:
-    """What each of its statements changed, of those that change rows."""
+def _run(
+    session: Session,
+    transformation: Read,
+    changed_rows: ChangedRows,
+    aftermath: str,
+) -> None:
+    """Run its statements one by one, and see after each that what must hold still does."""
     script = transformation.script
-    results = session.script(script.text)
+    held = Held.of(session)
+    code = " ".join(token.text for token in tokens(script.text) if token.kind not in LITERALS)
+    temporary = temporary_tables(code)
+    for begin, text in script.parts():
+        where = f"Transformation {script.file.name}, line {script.line_at(begin)}"
+        results = session.script(text)
+        _refuse_failure(script, begin, results, aftermath)
+        if session.status != pq.TransactionStatus.INTRANS:
+            raise TransformationFailed(f"{where}: it {ENDED}. {aftermath}")
+        if (broken := held.broken_by(session, text)) is not None:
+            raise TransformationFailed(f"{where}: it {broken}. {aftermath}")
+        # Each result is a statement's: what a rule runs in its place or beside it has none.
+        changed = next((one for result in results if (one := _changed(script, begin, text, result))), None)
+        if changed is not None:
+            name = changed.what.rpartition(" ")[2]
+            usual = transformation.is_rule or (name in temporary and not _is_table(session, name))
+            changed_rows.add(evolve(changed, may_find_none=usual))
+
+
+def _refuse_failure(script: Script, begin: int, results: Sequence[pq.abc.PGresult], aftermath: str) -> None:
+    """Raises TransformationFailed, or psycopg.Error where the server went away, if a statement failed."""
     last = results[-1] if results else None
     name = script.file.name
     if last is not None and last.status in COPYING:
-        line = script.line_of_statement(len(results) - 1)
         raise TransformationFailed(
-            f"Transformation {name}, line {line}: COPY from or to the client cannot be run here: write "
-            f"INSERT, or leave it out. {aftermath}"
+            f"Transformation {name}, line {script.line_at(begin)}: COPY from or to the client cannot be run "
+            f"here: write INSERT, or leave it out. {aftermath}"
         )
     if last is not None and last.status == pq.ExecStatus.FATAL_ERROR:
         error = errors.error_from_result(last)
         if server_is_gone(error):
             raise error
-        if any(result.command_status in COMMITTING for result in results):
-            # What comes after a commit fails in ways that say little.
-            raise _ended_its_transaction(name, aftermath)
         said = describe_database_error(error, names_in(script.text), strict=True)
         position = error.diag.statement_position
-        line = script.line_at(int(position) - 1) if position else script.line_of_statement(len(results) - 1)
+        line = script.line_at(begin + (int(position) - 1 if position else 0))
         raise TransformationFailed(
             f"Transformation {name}, line {line}: {said}. {aftermath} Correct the transformation and "
             "run the group again."
         )
-    if session.status != pq.TransactionStatus.INTRANS or number != session.value(
-        "SELECT pg_catalog.txid_current()"
-    ):
-        raise _ended_its_transaction(name, aftermath)
-    if session.value("SELECT pg_catalog.current_setting('row_security')") != "off":
-        raise TransformationFailed(
-            f"Transformation {name} turned row_security on, so that policies may have hidden rows from it: "
-            f"take that out of it. {aftermath}"
-        )
-    return tuple(_changed(transformation, results))
 
 
-def _changed(transformation: Read, results: Sequence[pq.abc.PGresult]) -> Iterator[Changed]:
-    script = transformation.script
-    temporary = temporary_tables(
-        " ".join(token.text for token in tokens(script.text) if token.kind not in LITERALS)
+def _changed(script: Script, begin: int, text: str, result: pq.abc.PGresult) -> Changed | None:
+    said = (result.command_status or b"").decode().split()
+    if not said or said[0] not in COUNTED:
+        return None
+    parts = [
+        unquoted(token.text)
+        for token in tokens(text)
+        if token.kind in ("word", "identifier") or token.text == "."
+    ]
+    return Changed(
+        file=script.file.name,
+        line=script.line_at(begin),
+        what=statement_name(parts, said[0]),
+        rows=int(said[-1]),
     )
-    # A result for each statement: what a rule runs in its place or beside it has none.
-    for (begin, text), result in zip(script.parts(), results, strict=False):
-        said = (result.command_status or b"").decode().split()
-        if said and said[0] in COUNTED:
-            parts = [
-                unquoted(token.text)
-                for token in tokens(text)
-                if token.kind in ("word", "identifier") or token.text == "."
-            ]
-            what = statement_name(parts, said[0])
-            yield Changed(
-                file=script.file.name,
-                line=script.line_at(begin),
-                what=what,
-                rows=int(said[-1]),
-                may_find_none=transformation.is_rule or what.rpartition(" ")[2] in temporary,
-            )
 
 
-def _ended_its_transaction(name: str, aftermath: str) -> TransformationFailed:
-    return TransformationFailed(
-        f"Transformation {name} ended the transaction that it runs in: take COMMIT, ROLLBACK and the like "
-        f"out of it. {aftermath}"
+def _is_table(session: Session, name: str) -> bool:
+    """Whether a name without a schema is that of a table of the data, and of no temporary one alone."""
+    found: bool = session.value(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = %s AND relpersistence <> 't' "
+        "AND pg_catalog.pg_table_is_visible(oid))",
+        [name],
     )
+    return found
 
 
 def settle(server: Server, database: str, jobs: int, log: logging.Logger) -> None:

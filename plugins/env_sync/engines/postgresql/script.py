@@ -31,11 +31,14 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-SEARCH_PATH = "SET LOCAL search_path = public"
+TEMPORARY_LAST = "pg_temp"
+"""Where a path does not name it, temporary tables are found before all others."""
+SEARCH_PATH = f"SET LOCAL search_path = public, {TEMPORARY_LAST}"
 """Where a transformation looks for names, until it says otherwise.
 
-No `"$user"`: whoever may make schemas could make one that is called like the sync's role, with tables in it
-that would be taken for those that are meant.
+Temporary tables come last, so that none stands in for one of the data. No `"$user"`: whoever may make schemas
+could make one that is called like the sync's role, with tables in it that would be taken for those that are
+meant.
 """
 _OUTSIDE = "it reaches out of the copy that it is to change"
 _KEPT_OFF = "row_security stays off, so that no policy hides a row from a transformation"
@@ -93,12 +96,6 @@ class Script:
         """Each statement: where it begins, and its text up to the beginning of the next one."""
         for begin, end in itertools.zip_longest(self.statements, self.statements[1:]):
             yield begin, self.text[begin:end]
-
-    def line_of_statement(self, number: int) -> int:
-        """The line, counted from 1, of a statement counted from 0; of the last one where there are fewer."""
-        if not self.statements:
-            return 1
-        return self.line_at(self.statements[min(number, len(self.statements) - 1)])
 
     def line_at(self, position: int) -> int:
         """The line of a character."""

@@ -1,0 +1,68 @@
+"""What code of a dump, or an earlier file, would lead statements of a transformation elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage
+from tests.integration.postgresql.undone import holding, refused, run
+
+PROBE = pytest.mark.probe("a table in the place of another")
+OF_EACH_VERSION = pytest.mark.parametrize(
+    "any_stage", [(name, False) for name in VERSIONS], indirect=True, ids=VERSIONS
+)
+SETTING = f"""
+{SOURCE} CREATE SCHEMA decoy; CREATE TABLE decoy.people (LIKE app.people);
+CREATE FUNCTION app.set() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+PERFORM set_config(current_setting('app.name'), current_setting('app.value'), true); RETURN NEW; END $$;
+CREATE TRIGGER sets BEFORE UPDATE ON app.people FOR EACH ROW EXECUTE FUNCTION app.set();
+"""
+
+
+@PROBE
+@OF_EACH_VERSION
+def test_what_a_trigger_sets_stops_the_transformation(any_stage: Stage) -> None:
+    """The next statement would change `decoy.people`, or work as somebody else."""
+    stage = holding(any_stage, SETTING)
+    for name, value, why in (
+        ("search_path", "decoy, app", "line 3: it ran a function or trigger that set search_path"),
+        ("role", "app_owner", "line 3: it ran a function or trigger that set role"),
+        ("row_security", "on", "line 3: it turned row_security on"),
+        ("standard_conforming_strings", "off", "line 3: it turned standard_conforming_strings off"),
+        ("client_encoding", "LATIN1", "line 3: it set another client_encoding"),
+    ):
+        settings = f"SET app.name = '{name}'; SET app.value = '{value}'; SET search_path = app;"
+        text = f"{settings}\n\nUPDATE people SET email = 'x' WHERE id = 1;\nUPDATE people SET name = 'x';"
+        assert why in refused(stage, text)
+    # What the transformation sets itself it may set.
+    text = (
+        "SET search_path = app; SELECT set_config('search_path', 'app', true); RESET search_path; "
+        "SAVEPOINT a; SET search_path = app; ROLLBACK TO SAVEPOINT a; SET SCHEMA 'app'; SET ROLE app_owner; "
+        "RESET ROLE; DO $$ BEGIN SET search_path = decoy; END $$; SELECT count(*) FROM people;"
+    )
+    assert run(stage, text, query="SELECT count(*) FROM app.people") == ([], [(500,)])
+
+
+@PROBE
+@OF_EACH_VERSION
+def test_a_temporary_table_stands_in_for_no_other(any_stage: Stage) -> None:
+    """Neither in the file that makes it, whatever it has for a path, nor in the next."""
+    stage = holding(any_stage, f"CREATE TABLE people AS SELECT 1 AS id, 'a@home' AS email; {SOURCE}")
+    make = "CREATE TEMP TABLE people AS SELECT 2 AS id, 'b@home' AS email;"
+    change = "UPDATE people SET email = NULL;"
+    for path, table in (("", "public.people"), ("SET search_path = app;", "app.people")):
+        for texts in ([path + make + change], [make, path + change]):
+            assert run(stage, *texts, query=f"SELECT DISTINCT email FROM {table}")[1] == [(None,)]
+    # What is made without a schema is not made temporary by that.
+    for path in ("RESET search_path;", "SET search_path = '';", "SET search_path = nowhere;"):
+        assert "invalid_schema_name" in refused(stage, f"{path} CREATE TABLE made (id int);")
+    # Nor are cursors, prepared statements and tables of one file there in the next.
+    left = (
+        f"{make} CREATE TEMP TABLE mine (id int); DECLARE mine CURSOR FOR SELECT 1; PREPARE mine AS SELECT 1;"
+    )
+    for use in ("SELECT * FROM mine", "FETCH mine", "EXECUTE mine"):
+        assert run(stage, f"{left} {use};")[0] == []
+        assert "file1.sql, line 1" in refused(stage, left, use)
+    # One that is empty, and has the name of another, hides nothing that was not changed.
+    [warning], _ = run(stage, f"{make} DELETE FROM people WHERE id = 2;")
+    assert warning.startswith("file0.sql:1 DELETE people changed no row")
