@@ -217,6 +217,18 @@ KINDS = (
         not_applicable={FILES: NO_ROWS},
     ),
     Kind(
+        name="a trigger that undoes a transformation",
+        tries="A dump brings triggers or rules that keep what a statement was to change, while the server "
+        "counts its rows as changed, or that lead the next statement elsewhere by a setting.",
+        must_hold="The report is a WARNING that names trigger and table; what a trigger sets stops the sync.",
+        not_applicable={
+            MONGODB: ONLY_DOCUMENTS,
+            ELASTICSEARCH: "an update by query runs alone",
+            FILES: NO_ROWS,
+        },
+        not_probed={MYSQL: NOT_YET},
+    ),
+    Kind(
         name="a function that shadows the server's",
         tries="A dump brings a function or operator that is called like the server's and fits the arguments "
         "of a transformation better, so that it runs in place of it.",

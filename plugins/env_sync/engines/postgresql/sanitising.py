@@ -25,6 +25,7 @@ from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.shadowing import shadowed_calls, shadows
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
 from env_sync.engines.postgresql.stamp import Closed, write_stamp
+from env_sync.engines.postgresql.standing_before import StandingBefore, read_standing
 from env_sync.engines.postgresql.statistics import renew_statistics
 from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
@@ -117,12 +118,13 @@ def run_transformations(
     try:
         with session.transaction():
             shadowing = shadows(session) if transformations else ()
+            standing = StandingBefore(read_standing(session) if transformations else ())
             for transformation in transformations:
                 file = transformation.said.name
                 # What one file sets, and makes for itself in the session, the next must not inherit.
                 session.set_anew(*SETTINGS, SEARCH_PATH)
                 changed_rows.warn(shadowed_calls(session, transformation.script, shadowing))
-                _run(session, transformation, changed_rows, aftermath)
+                _run(session, transformation, standing, changed_rows, aftermath)
                 session.execute(END_OF_FILE)
             file = ""
             session.set_anew(*SETTINGS)
@@ -153,6 +155,7 @@ def prove(session: Session, server: Server, database: str, proof: Stamp, kept: C
 def _run(
     session: Session,
     transformation: Read,
+    standing: StandingBefore,
     changed_rows: ChangedRows,
     aftermath: str,
 ) -> None:
@@ -175,6 +178,8 @@ def _run(
             name = changed.what.rpartition(" ")[2]
             usual = transformation.is_rule or (name in temporary and not _is_table(session, name))
             changed_rows.add(evolve(changed, may_find_none=usual))
+        told = f"{script.file.name}:{script.line_at(begin)}"
+        changed_rows.warn(standing.warnings(session, told, text, changed))
 
 
 def _refuse_failure(script: Script, begin: int, results: Sequence[pq.abc.PGresult], aftermath: str) -> None:
@@ -219,8 +224,8 @@ def _changed(script: Script, begin: int, text: str, result: pq.abc.PGresult) -> 
 def _is_table(session: Session, name: str) -> bool:
     """Whether a name without a schema is that of a table of the data, and of no temporary one alone."""
     found: bool = session.value(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = %s AND relpersistence <> 't' "
-        "AND pg_catalog.pg_table_is_visible(oid))",
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relpersistence <> 't' "
+        "AND pg_catalog.lower(relname) = pg_catalog.lower(%s) AND pg_catalog.pg_table_is_visible(oid))",
         [name],
     )
     return found
