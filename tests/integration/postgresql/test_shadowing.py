@@ -41,6 +41,9 @@ CALLS = [
     ("UPDATE people SET phone = upper(phone);", f"calls {UPPER}"),
     ("UPDATE people SET phone = md5(phone);", ""),
     ("SET LOCAL SCHEMA 'public';", ""),
+    ("SAVEPOINT a; SET search_path = app; ROLLBACK TO SAVEPOINT a;", ""),
+    ("UPDATE app.people SET phone = md5(phone);", f"may call {MD5}"),
+    ("SET search_path = public;", ""),
     ("DO $$ BEGIN UPDATE app.people SET phone = md5(phone); END $$;", f"may call {MD5}"),
     ("ALTER TABLE app.people ALTER phone TYPE text USING md5(phone);", f"may call {MD5}"),
     ("SELECT set_config('search_path', 'app', true);", ""),
@@ -99,6 +102,17 @@ DO $$ BEGIN DELETE FROM app.people WHERE phone OPERATOR(pg_catalog.~~) 'x' OR id
         *(f"file0.sql:{line} may call {KEEP}" for line in (2, 3, 4)),
         "file0.sql:6 may call public.~~(character varying, text)",
     ]
+
+
+@PROBE
+def test_a_natural_join_compares_by_an_operator(stage: Stage) -> None:
+    same = """
+    CREATE FUNCTION public.same(varchar, varchar) RETURNS bool LANGUAGE sql AS 'SELECT true';
+    CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, PROCEDURE = public.same);
+    """
+    text = "CREATE TABLE made AS SELECT phone FROM app.people NATURAL JOIN app.people AS others;"
+    expected = ["file0.sql:1 may call public.=(character varying, character varying)"]
+    assert told(stage.with_dump(SHADOWS + same), text) == expected
 
 
 @PROBE

@@ -64,7 +64,7 @@ _STANDS_FOR = {
     "SIMILAR": ("~", "!~"),
     "IN": ("=", "<>"),
     "BETWEEN": ("<", "<=", ">=", ">"),
-    **dict.fromkeys(("CASE", "DISTINCT", "NULLIF", "USING"), ("=",)),
+    **dict.fromkeys(("CASE", "DISTINCT", "NATURAL", "NULLIF", "USING"), ("=",)),
 }
 """Words for operators that the server looks up as if they were written."""
 
@@ -137,8 +137,9 @@ def shadowed_calls(session: Session, script: Script, found: Sequence[Shadow]) ->
                     f"{where} {verb} {each.signature}, which came with the data, in place of the server's "
                     f"own: see what it does, or write {each.qualified} where the server's is meant"
                 )
-        # Such a statement is not run here: a function may set the path, and a block.
-        path_known = path_known and not _SETS_PATH.search(text)
+        # Such a statement is not run here: a function may set the path, and a block; and to a savepoint the
+        # path goes back with all else.
+        path_known = path_known and words[:1] != ["ROLLBACK"] and not _SETS_PATH.search(text)
     session.execute("ROLLBACK TO SAVEPOINT shadowed_calls")
     session.execute("RELEASE SAVEPOINT shadowed_calls")
 
