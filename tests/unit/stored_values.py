@@ -33,6 +33,7 @@ from env_sync.engines.mongo.stamp import LiveStamp
 from env_sync.engines.mongo.stamp import Promoted as MongoPromoted
 from env_sync.engines.mysql.objects import Kind as MySQLKind
 from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.renaming import Tables
 from env_sync.engines.mysql.stamp import Told
 from env_sync.engines.mysql.stamp import WasLive as MySQLWasLive
 from env_sync.engines.mysql.swap import Plan as MySQLPlan
@@ -319,6 +320,7 @@ VALUES: Mapping[str, Any] = {
         undo=True,
         old=(VIEW,),
         new=(VIEW,),
+        tables=Tables(old=("people",), new=("people", "notes")),
     ),
     "live stamp of MongoDB": LIVE_STAMP,
     "journal of MongoDB": Journal(

@@ -103,10 +103,8 @@ def test_without_the_right_to_set_definers_nothing_runs_as_the_account(live: Sta
     assert live.run("CALL old_one()") == [(1,)]
 
 
-def failing(
-    session: Session, plan: swap.Plan, rename: Callable[[Session, swap.Plan], str] = swap._statement
-) -> str:
-    return rename(session, plan).replace("`users`", "`no such`")
+def failing(plan: swap.Plan, rename: Callable[[swap.Plan], str] = swap._statement) -> str:
+    return rename(plan).replace("`users`", "`no such`")
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["with the right", "without"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import gzip
+import json
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pymysql
 import pytest
@@ -14,12 +16,15 @@ import pytest
 from env_sync.engines.contract import CopyState
 from env_sync.engines.mysql import engine as engine_module
 from env_sync.engines.mysql import promotion as promotion_module
+from env_sync.engines.mysql import swap as swap_module
 from env_sync.engines.mysql.client_tools import known_dump_tools
 from env_sync.engines.mysql.incoming import make_closed
 from env_sync.engines.mysql.names import copies_of
+from env_sync.engines.mysql.objects import Kind, drop_object
+from env_sync.engines.mysql.renaming import Tables
 from env_sync.engines.mysql.replaced import put_aside
 from env_sync.engines.mysql.session import Server, Session
-from env_sync.engines.mysql.swap import Plan, _statement
+from env_sync.engines.mysql.swap import Plan, _statement, rename
 from env_sync.errors import (
     DumpDamaged,
     LeaseLost,
@@ -112,6 +117,8 @@ CREATE TABLE `accounts` (`whose` int, CONSTRAINT `whose` FOREIGN KEY (`whose`) R
     ENGINE=InnoDB;
 INSERT INTO `users` VALUES (%d,NULL,18);
 """
+KEYED_OBJECTS = {f"BASE TABLE {name}" for name in ("accounts", "users", "env_sync_stamp")}
+GROWN = "CREATE TRIGGER grown BEFORE INSERT ON users FOR EACH ROW SET NEW.age = 18"
 
 
 def foreign_keys(stage: Stage) -> list[tuple[str, ...]]:
@@ -163,6 +170,7 @@ def test_an_undo_whose_rename_a_crash_cut_short_is_taken_back_or_ended(
     """A server without atomic RENAMEs keeps those moves that it did: here of 3, 3 and 3 tables."""
     for generation in (1, 2):
         stage.pull(stage.dump(KEYED % generation))
+    stage.run_as_application(GROWN)
     engine = stage.engine(run="undo")
     with monkeypatch.context() as patched, working(engine):
         patched.setattr(promotion_module, "rename", cut_short(moves))
@@ -175,9 +183,8 @@ def test_an_undo_whose_rename_a_crash_cut_short_is_taken_back_or_ended(
     assert stage.server.databases() == {"env_sync", *copies}
     for database, has in copies.items():
         assert stage.run("SELECT id FROM users", database=database) == [(has,)]
-        assert objects(stage, database) == {
-            f"BASE TABLE {name}" for name in ("accounts", "users", "env_sync_stamp")
-        }
+        kept = {"TRIGGER grown"} if database == stage.database and has == 2 else set()
+        assert objects(stage, database) == KEYED_OBJECTS | kept
     with working(engine):
         engine.restore_previous(lambda _: None)
     assert stage.run("SELECT id FROM users") == [(1,)]
@@ -189,6 +196,7 @@ def test_a_promote_whose_rename_a_crash_cut_short_is_run_again(
 ) -> None:
     for generation in (1, 2):
         stage.pull(stage.dump(KEYED % generation))
+    stage.run_as_application(GROWN)
     engine = stage.engine(run="next")
     with working(engine):
         engine.restore(stage.dump(KEYED % 3))
@@ -199,10 +207,96 @@ def test_a_promote_whose_rename_a_crash_cut_short_is_run_again(
                 engine.promote((), lambda: None)
     with working(engine):
         assert stage.run("SELECT id FROM users") == [(2,)]
+        assert objects(stage, stage.database) == {*KEYED_OBJECTS, "TRIGGER grown"}
         engine.promote((), lambda: None)
     for database, generation in ((stage.database, 3), (stage.previous, 2)):
         assert stage.run("SELECT id FROM users", database=database) == [(generation,)]
         assert stage.run("SELECT COUNT(*) FROM accounts", database=database) == [(0,)]
+
+
+def test_a_promote_onto_an_empty_live_that_a_crash_cut_short_is_run_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody made live, with its character set, and nothing of it goes aside."""
+    stage.server.run([f"DROP DATABASE `{stage.database}`", f"CREATE DATABASE `{stage.database}`"])
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(KEYED % 1))
+        engine.sanitise([])
+        with monkeypatch.context() as patched:
+            patched.setattr(promotion_module, "rename", cut_short(1))
+            with pytest.raises(KilledHere):
+                engine.promote((), lambda: None)
+    with working(engine):
+        assert objects(stage, stage.database) == set()
+        engine.promote((), lambda: None)
+    assert objects(stage, stage.database) == KEYED_OBJECTS
+
+
+def test_the_journal_names_the_tables_that_the_rename_moves(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that live's application makes while the step waits for its locks."""
+    stage.pull(stage.dump(KEYED % 1))
+    engine = stage.engine(run="next")
+    with working(engine):
+        engine.restore(stage.dump(KEYED % 2))
+        engine.sanitise([])
+    found = []
+
+    def late(session: Session, *rest: Any) -> float:
+        stage.run("CREATE TABLE late (id int)")
+        return rename(session, *rest)
+
+    def killed_at(plan: Plan) -> str:
+        ((journal,),) = stage.run("SELECT promotion FROM journal", database="env_sync")
+        found.append((json.loads(journal)["tables"]["old"], plan))
+        raise KilledHere
+
+    with monkeypatch.context() as patched, working(engine):
+        patched.setattr(promotion_module, "rename", late)
+        patched.setattr(swap_module, "_statement", killed_at)
+        with pytest.raises(KilledHere):
+            engine.promote((), lambda: None)
+    ((tables, plan),) = found
+    assert "late" in tables
+    assert plan.tables == Tables(old=tuple(tables), new=("accounts", "env_sync_stamp", "users"))
+    with working(engine):
+        engine.promote((), lambda: None)
+    assert objects(stage, stage.database) == KEYED_OBJECTS
+    assert "BASE TABLE late" in objects(stage, stage.previous)
+
+
+def test_a_journal_without_the_tables_of_a_rename_that_was_cut_short_is_left_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The versions before wrote such; what is where cannot be known."""
+    stage.pull(stage.dump(KEYED % 1))
+    engine = stage.engine(run="next")
+    with working(engine):
+        engine.restore(stage.dump(KEYED % 2))
+        engine.sanitise([])
+        with monkeypatch.context() as patched:
+            patched.setattr(promotion_module, "rename", cut_short(1))
+            with pytest.raises(KilledHere):
+                engine.promote((), lambda: None)
+    stage.run("UPDATE journal SET promotion = JSON_REMOVE(promotion, '$.tables')", database="env_sync")
+    databases = (stage.database, stage.previous, stage.incoming)
+    before = [objects(stage, each) for each in databases]
+    for _ in range(2):
+        with pytest.raises(PromoteFailed, match="Nothing was touched; drop none of them"), working(engine):
+            pytest.fail("It was recovered.")
+    assert [objects(stage, each) for each in databases] == before
+    # As the message says.
+    stage.server.run(
+        [
+            f"RENAME TABLE `{stage.previous}`.`accounts` TO `{stage.database}`.`accounts`",
+            f"DELETE FROM env_sync.journal WHERE `database` = '{stage.database}'",
+        ]
+    )
+    with working(engine):
+        engine.promote((), lambda: None)
+    assert stage.run("SELECT id FROM users") == [(2,)]
 
 
 class KilledHere(Exception):
@@ -217,7 +311,10 @@ def cut_short(moves: int) -> Callable[..., float]:
     """In the place of a RENAME: so many of its moves, and then nothing."""
 
     def rename(session: Session, _: Server, plan: Plan, *__: object) -> float:
-        text = _statement(session, plan).removeprefix("RENAME TABLE ")
+        for one in plan.old:
+            if one.kind is Kind.TRIGGER:
+                drop_object(session, plan.live, one)
+        text = _statement(plan).removeprefix("RENAME TABLE ")
         session.execute("SET SESSION foreign_key_checks = 0")
         for move in text.split(", ")[:moves]:
             session.execute(f"RENAME TABLE {move}")

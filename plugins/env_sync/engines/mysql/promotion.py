@@ -16,6 +16,7 @@ from env_sync.engines.mysql.incoming import drop_copy
 from env_sync.engines.mysql.lease import Hold, Leases
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Object
+from env_sync.engines.mysql.renaming import both_tables
 from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.replaced import put_aside, put_back
 from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
@@ -180,6 +181,7 @@ def _plan(
         undo=undo,
         old=old,
         new=read_objects(session, other),
+        tables=both_tables(session, copies.live, other),
     )
 
 

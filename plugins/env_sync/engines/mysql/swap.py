@@ -23,7 +23,17 @@ from env_sync.engines.mysql.definers import cannot_be_made_again, decide, drop_o
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
-from env_sync.engines.mysql.renaming import Mixed, Route, complete, tables_of, take_back, whole_rename
+from env_sync.engines.mysql.renaming import (
+    Mixed,
+    Route,
+    Tables,
+    both_tables,
+    complete,
+    moves,
+    rename_text,
+    tables_of,
+    take_back,
+)
 from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists
 from env_sync.engines.mysql.stamp import (
     Told,
@@ -62,6 +72,8 @@ class Plan:
     """What live has beside its tables."""
     new: tuple[Object, ...]
     """What it is to have."""
+    tables: Tables | None = None
+    """What the RENAME moves; None in the journals of versions that did not write it down."""
 
 
 @frozen(kw_only=True)
@@ -81,6 +93,10 @@ def objects_of(server: Server, database: str) -> tuple[Object, ...]:
 def begin(session: Session, plan: Plan) -> None:
     """Write down what is begun; live is untouched."""
     write_token(session, plan.other, plan.token)
+    _write_down(session, plan)
+
+
+def _write_down(session: Session, plan: Plan) -> None:
     session.execute(
         "INSERT INTO journal (`database`, promotion) VALUES (%s, %s) ON DUPLICATE KEY UPDATE promotion = "
         "VALUES(promotion)",
@@ -104,7 +120,8 @@ def rename(
         while True:
             check()
             # The server looks at every table for it: not while live has no triggers.
-            statement = _statement(session, plan)
+            plan = _with_tables(session, plan)
+            statement = _statement(plan)
             began = time.monotonic()
             try:
                 if lost:
@@ -210,7 +227,7 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
             "views, triggers, routines and events."
         ) from None
     if renamed(session, plan):
-        complete(session, _route(plan))
+        _whole(server, plan, lambda route: complete(session, route))
         swapped = finish(session, server, plan, None)
         for warning in swapped.warnings:
             log.warning("%s", warning)
@@ -218,7 +235,7 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
             f"{plan.live} was swapped by a step that was ended before its views, triggers and routines were "
             "made; they are there now"
         )
-    crashed = _take_back(session, server, plan)
+    crashed = _whole(server, plan, lambda route: take_back(session, route))
     if plan.first and exists(session, plan.live) and not tables_of(session, plan.live):
         drop_database(session, plan.live)
     if not plan.first:
@@ -228,27 +245,45 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
     return f"{plan.live} was about to be swapped by a step that was ended; {said}it is as it was"
 
 
-def _take_back(session: Session, server: Server, plan: Plan) -> bool:
-    """What a RENAME that was cut short moved; False where it was not. Raises PromoteFailed, MySQLError."""
+def _whole(server: Server, plan: Plan, put_right: Callable[[Route], bool]) -> bool:
+    """Put right what a RENAME that was cut short moved; False where it was not.
+
+    Raises PromoteFailed, MySQLError.
+    """
     route = _route(plan)
     try:
-        return take_back(session, route)
+        return put_right(route)
     except Mixed:
         raise PromoteFailed(
-            f"A crash of {server} cut short the RENAME of a swap, and which tables it moved cannot be told: "
-            f"tables of {plan.live} are in {route.aside}, and it may have some of {route.other}. Drop "
-            "none of them. Move the tables back by hand, then DELETE FROM journal WHERE `database` = "
-            f"'{plan.live}' in database {server.lease_database}, and run the step again."
+            f"A swap of {plan.live} on {server} did not end, as in a crash of the server, and which tables "
+            f"its RENAME moved cannot be told, or others are in their way: {plan.live}, {route.aside} and "
+            f"{route.other} may each have some of the old data and some of the new. Nothing was touched; "
+            "drop none of them. Move tables by hand, so that live has all of the old data or all of the new, "
+            f"then DELETE FROM journal WHERE `database` = '{plan.live}' in database {server.lease_database}, "
+            "and run the step again."
         ) from None
 
 
-def _statement(session: Session, plan: Plan) -> str:
-    return whole_rename(session, _route(plan))
+def _with_tables(session: Session, plan: Plan) -> Plan:
+    """The plan with what is there now: somebody may have made tables of live, or dropped some, since."""
+    tables = both_tables(session, plan.live, plan.other)
+    if tables == plan.tables:
+        return plan
+    now = evolve(plan, tables=tables)
+    _write_down(session, now)
+    return now
+
+
+def _statement(plan: Plan) -> str:
+    """The RENAME of a plan that names the tables."""
+    return rename_text(moves(_route(plan), plan.tables or Tables(old=(), new=())))
 
 
 def _route(plan: Plan) -> Route:
     aside = copies_of(plan.live).replaced if plan.undo else plan.previous
-    return Route(live=plan.live, other=plan.other, aside=aside, undo=plan.undo, first=plan.first)
+    return Route(
+        live=plan.live, other=plan.other, aside=aside, undo=plan.undo, first=plan.first, tables=plan.tables
+    )
 
 
 def _give_triggers_back(server: Server, plan: Plan) -> None:
