@@ -307,8 +307,16 @@ def test_what_the_server_runs_as_us_stops_a_pull_unless_it_is_named(stage: Stage
         assert stage.incoming not in server.databases()
         assert restored(stage, stage.engine(extra=accepted)) == ()
         assert stage.run("SELECT COUNT(*) > 0 FROM log WHERE said = 'ran'") == [(1,)]
-        server.execute("SET GLOBAL init_connect = 'SET NAMES utf8mb4 COLLATE utf8mb4_bin;'")
+        usual = "SET NAMES utf8mb4 COLLATE utf8mb4_bin, @@session.autocommit = 1; SET time_zone = '+01:00';"
+        server.execute("SET GLOBAL init_connect = %s", [usual])
         assert restored(stage, stage.engine(extra=accepted)) == ()
+        # The server takes it, and ends no session for it.
+        with (
+            contextlib.closing(server.connect(stage.database, APPLICATION, SECRET)) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SELECT @@SESSION.time_zone")
+            assert cursor.fetchone() == ("+01:00",)
     finally:
         server.execute("SET GLOBAL init_connect = ''")
 

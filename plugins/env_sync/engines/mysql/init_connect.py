@@ -9,8 +9,35 @@ from env_sync.engines.mysql.own_grants import EVERYTHING, own_grants
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.errors import AccessRefused
 
-HARMLESS = re.compile(r"\s*SET\s+NAMES\s+'?\w+'?(\s+COLLATE\s+'?\w+'?)?\s*;?\s*", re.IGNORECASE | re.ASCII)
-"""It reads and writes nothing, and each session of ours says the same for itself."""
+_SETTINGS = (
+    *("collation_connection", "collation_database", "collation_server"),
+    *(f"character_set_{of}" for of in ("client", "connection", "results", "database", "server")),
+    *("time_zone", "lc_time_names", "autocommit", "sql_mode", "sql_safe_updates", "group_concat_max_len"),
+    *("wait_timeout", "interactive_timeout", "net_read_timeout", "net_write_timeout"),
+    *("lock_wait_timeout", "innodb_lock_wait_timeout", "max_execution_time", "max_statement_time"),
+    *("tx_isolation", "transaction_isolation"),
+)
+_WORD = r"[\w$+-]+"
+_LITERAL = r"(?:'[^'\\]*'|\"[^\"\\]*\"|[\w.+-]+|@@(?:GLOBAL\s*\.\s*|SESSION\s*\.\s*)?\w+)"
+_CHARSET = rf"(?:'{_WORD}'|\"{_WORD}\"|{_WORD})"
+_OF_SESSION = r"(?:(?:SESSION|LOCAL)\s+|@@(?:(?:SESSION|LOCAL)\s*\.\s*)?)?"
+_ONE = "|".join(
+    (
+        rf"NAMES\s+{_CHARSET}(?:\s+COLLATE\s+{_CHARSET})?",
+        rf"(?:CHARACTER\s+SET|CHARSET)\s+{_CHARSET}",
+        rf"{_OF_SESSION}(?:{'|'.join(_SETTINGS)})\s*:?=\s*{_LITERAL}",
+    )
+)
+_LEVEL = r"(?:READ\s+(?:UN)?COMMITTED|REPEATABLE\s+READ|SERIALIZABLE)"
+_STATEMENT = (
+    rf"SET\s+(?:(?:SESSION\s+|LOCAL\s+)?TRANSACTION\s+ISOLATION\s+LEVEL\s+{_LEVEL}|"
+    rf"(?:{_ONE})(?:\s*,\s*(?:{_ONE}))*)"
+)
+HARMLESS = re.compile(rf"\s*{_STATEMENT}\s*(?:;\s*{_STATEMENT}\s*)*;?\s*", re.IGNORECASE | re.ASCII)
+"""It gives settings of the session a literal, or another setting: that reads and writes nothing.
+
+Each session of ours sets for itself what those decide of its work.
+"""
 SPARED = frozenset({EVERYTHING, "SUPER", "CONNECTION ADMIN", "CONNECTION_ADMIN"})
 """For an account with one of these on everything the server runs nothing."""
 
