@@ -20,6 +20,8 @@ COPY = "app__incoming"
 NOTHING = ("N", "N", "N", "N")
 """PROCESS, FILE, REPLICATION CLIENT and REPLICATION SLAVE."""
 DEV = ("dev", "%", *NOTHING)
+SUPER = ("dba", "%", None, "Y", "N", "N", "N", "N")
+"""SUPER, CREATE USER, GRANT OPTION, INSERT and UPDATE on everything, after what was revoked of them."""
 CLONE = {"information_schema.PLUGINS": [(1,)]}
 
 
@@ -106,9 +108,9 @@ def test_a_right_on_everything_that_was_revoked_on_the_copy_is_still_on_the_gran
 
     def stopped(restrictions: list[dict[str, object]]) -> list[str]:
         said = json.dumps({"Restrictions": restrictions})
-        return found({"User_attributes": [("dev", "%", said, "Y", "Y", "N")], "partial_revokes": [("ON",)]})[
-            0
-        ]
+        return found(
+            {"User_attributes IS NOT NULL": [("dev", "%", said, "Y", "Y", "N")], "partial_revokes": [("ON",)]}
+        )[0]
 
     assert stopped([revoked]) == ["dev@% (by writing the tables of grants)"]
     assert stopped([revoked, {"Database": "mysql", "Privileges": ["INSERT", "UPDATE"]}]) == []
@@ -122,7 +124,7 @@ def test_of_a_role_it_is_told_who_has_it() -> None:
         "mysql.global_grants": [("watching", "%", "ROLE_ADMIN")],
         "mysql.role_edges": [*edges, ("watching", "%", "dba", "%")],
         "account_locked": [("watching", "%"), ("team", "%")],
-        "Super_priv": [("dba", "%")],
+        "Super_priv": [SUPER],
     }
 
     def stopped(*accepted: str, mandatory: str = "") -> list[str]:
@@ -152,8 +154,35 @@ def test_who_may_log_in_as_somebody_who_is_accepted_is_not() -> None:
 
 def test_an_administrator_is_who_has_its_rights_by_a_role_too() -> None:
     edges = [("dba", "%", "boss", "%"), ("boss", "%", "deputy", "%"), ("reading", "%", "dev", "%")]
-    known = known_accounts(session({"Super_priv": [("dba", "%")], "mysql.role_edges": edges}))
+    known = known_accounts(session({"Super_priv": [SUPER], "mysql.role_edges": edges}))
     assert known.administrators == {"dba@%", "boss@%", "deputy@%"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "revoked", "is_one"),
+    [
+        ("YNNNN", [], True),
+        ("NYNNN", [], True),
+        ("NNYNN", [], False),
+        ("NNYYN", [], True),
+        ("NNYNY", [], True),
+        ("NNYYY", ["INSERT"], True),
+        ("NNYYY", ["INSERT", "UPDATE"], False),
+    ],
+)
+def test_who_may_write_everything_and_pass_it_on_runs_the_server(
+    flags: str, revoked: list[str], *, is_one: bool
+) -> None:
+    said = json.dumps({"Restrictions": [{"Database": "mysql", "Privileges": revoked}]})
+    known = known_accounts(session({"Super_priv": [("deploy", "%", said if revoked else None, *flags)]}))
+    assert ("deploy@%" in known.administrators) is is_one
+
+
+def test_who_runs_the_server_may_be_named_and_no_role() -> None:
+    edges = [("team", "%", "dev", "%")]
+    answers: Answers = {"account_locked": [("locked", "%")], "mysql.role_edges": edges}
+    named = {"accepted_administrators": ["deploy@%", "team@%", "locked@%"]}
+    assert known_accounts(session(answers, accepted=named)).administrators == {"deploy@%"}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +232,7 @@ def test_open_sessions_go_on_with_what_was_taken_away() -> None:
         (4, "dev", "10.0.0.6:4714", "äpp__incoming", "Sleep"),
         *((5, user, "localhost", COPY, "Query") for user in ("env_sync", "boss", "system user", "rdsadmin")),
     ]
-    answers: Answers = {"PROCESSLIST": sessions, "Super_priv": [("boss", "%")]}
+    answers: Answers = {"PROCESSLIST": sessions, "Super_priv": [("boss", "%", *SUPER[2:])]}
     there = [("replica", "10.%", "N", "N", "N", "Y"), ("boss", "%", *NOTHING), DEV]
     stays = [
         "dev@10.0.0.6 (by session 2, which reads the binary log)",

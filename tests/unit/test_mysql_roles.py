@@ -69,6 +69,6 @@ def test_what_everybody_has_an_account_has_as_well(mandatory: str, alone: bool) 
     ("mandatory", "ours"), [("", True), ("other", True), ("reading", False), ("'reading", False)]
 )
 def test_a_role_that_everybody_has_is_not_ours(mandatory: str, ours: bool) -> None:
-    answers: Answers = {"mysql.user": USERS, "mysql.role_edges": [("reading", "%", "env_sync", "%")]}
+    answers: Answers = {"account_locked": USERS, "mysql.role_edges": [("reading", "%", "env_sync", "%")]}
     known = known_accounts(session(answers, settings={"mandatory_roles": mandatory}))
     assert ("reading@%" in known.own) is ours

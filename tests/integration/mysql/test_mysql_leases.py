@@ -103,6 +103,26 @@ def test_other_rights_are_no_matter(stage: Stage, grant: str) -> None:
     accepted(stage)
 
 
+@pytest.mark.parametrize("more", ["WITH GRANT OPTION", "accepted"])
+def test_who_runs_the_server_stops_no_sync_by_rights_on_everything(stage: Stage, more: str) -> None:
+    """With GRANT OPTION and UPDATE on everything it gives itself whatever it wants; or it is named."""
+    make(stage, *MAKE_TABLES)
+    rights = "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON *.* TO dev"
+    stage.server.create_account("dev", SECRET)
+    stage.server.execute(rights)
+    refused(stage, "dev@% by GRANT")
+    if more == "accepted":
+        extra = {"accepted_administrators": ["dev@%"]}
+    else:
+        extra = {}
+        stage.server.execute(f"{rights} {more}")
+    engine = stage.engine(run="accepted", extra=extra)
+    assert not [one for one in engine.preflight_server() if one.level is Level.PROBLEM]
+    with working(engine):
+        assert engine.live_stamp() is None
+    engine.release_lease()
+
+
 RAN = "INSERT INTO own.seen VALUES (CURRENT_USER())"
 AS_INVOKER = "RETURNS int SQL SECURITY INVOKER MODIFIES SQL DATA"
 NOT_OURS = "has not the columns and the one key"

@@ -32,7 +32,13 @@ MORE = ("Create_view", "Show_view", "Create_routine", "Alter_routine", "Trigger"
 ONLY_LOOKING = frozenset({"Select", "Execute", "Show_view", "Lock_tables"})
 """With these alone nothing is changed, and nothing is made that others run."""
 ADMINISTRATORS = ("Super", "Create_user")
-"""Who has one of these on everything can give itself whatever it wants. With GRANT OPTION nobody can."""
+"""Who has one of these on everything can give itself whatever it wants."""
+PASSING_ON = "Grant"
+WRITING_GRANTS = ("Insert", "Update")
+"""With one of these on everything, the tables of grants among it, who may pass on rights runs the server as
+well. GRANT OPTION alone passes on what one has."""
+ACCEPTED = "accepted_administrators"
+"""In a connection's extra: the names of accounts that run the server without such rights."""
 OF_THE_SERVER = (
     *(f"{name}@localhost" for name in ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys")),
     *("rdsadmin@localhost", "rdsrepladmin@%", "cloudsqlreplica@%"),
@@ -99,16 +105,33 @@ def asking_for_grants(what: str) -> Iterator[None]:
 def known_accounts(session: Session) -> Known:
     """Read them. Raises MySQLError."""
     ours = str(session.value("SELECT CURRENT_USER()"))
-    is_one = " OR ".join(f"{name}_priv = 'Y'" for name in ADMINISTRATORS)
-    rows = session.execute(f"SELECT User, Host FROM mysql.user WHERE {is_one}")
-    mighty = {f"{user}@{host}" for user, host in rows}
-    roles = read_roles(session)
+    mighty = frozenset(_mighty(session))
+    roles, closed = read_roles(session), _closed(session)
     administrators = frozenset({*mighty, *(one for one in roles.of if roles.all_of(one) & mighty)})
+    # A role is no account: who is given it later would be accepted with it.
+    administrators |= session.accepted_names(ACCEPTED) - closed - roles.having().keys()
     own = frozenset({ours, *OF_THE_SERVER})
     # Who makes a role of MariaDB has it, too.
-    closed = _closed(session)
     own |= _roles_of(roles, closed, own | administrators)
     return Known(ours=ours, own=own, administrators=administrators, closed=closed, roles=roles)
+
+
+def _mighty(session: Session) -> Iterator[str]:
+    """Who is an administrator by what it has itself."""
+    attributes = "User_attributes" if session.version.mysql_from(8, 0) else "NULL"
+    columns = ", ".join(f"{name}_priv" for name in (*ADMINISTRATORS, PASSING_ON, *WRITING_GRANTS))
+    is_one = " OR ".join(f"{name}_priv = 'Y'" for name in (*ADMINISTRATORS, PASSING_ON))
+    for user, host, said, *flags in session.execute(
+        f"SELECT User, Host, {attributes}, {columns} FROM mysql.user WHERE {is_one}"
+    ):
+        has = {
+            name
+            for name, flag in zip((*ADMINISTRATORS, PASSING_ON, *WRITING_GRANTS), flags, strict=True)
+            if flag == "Y"
+        }
+        written = {name for name in WRITING_GRANTS if name.upper() not in revoked_on("mysql", said)}
+        if has.intersection(ADMINISTRATORS) or (PASSING_ON in has and has & written):
+            yield f"{user}@{host}"
 
 
 def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> tuple[str, ...]:
@@ -123,7 +146,8 @@ def check_closed(session: Session, database: str, error: type[EnvSyncError]) -> 
             f"Database {database} holds data that nobody else may read, but could be read by "
             f"{'; '.join(map(str, others))}. Let those grants name the databases that they are for (a _ or "
             "% in a name stands for other characters unless a backslash is before it), end their sessions, "
-            "which may keep a right that is taken away, and run the group again. Live is untouched."
+            "which may keep a right that is taken away, and run the group again. Where an account runs the "
+            f"server, write its name into `{ACCEPTED}` of the connection's extra. Live is untouched."
         )
     return tuple(sorted({one.account for one in found}))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from env_sync.engines.mysql.grants import accesses
+from env_sync.engines.mysql.grants import ACCEPTED, accesses
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.own_grants import own_grants
 from env_sync.engines.mysql.patterns import as_pattern
@@ -54,7 +54,8 @@ def refusal(session: Session, database: str, found: Sequence[str], shown: int = 
     return (
         f"Database {database} on {session.where}, in which Env Sync keeps who may touch which database, is "
         f"not Env Sync's alone: {'; '.join(found[:shown])}{more}. It was neither read nor written. Take "
-        "those rights away. Where Env Sync did not make what is there, drop it as well, while no sync runs "
+        f"those rights away, or name an account that runs the server in `{ACCEPTED}` of the connection's "
+        "extra. Where Env Sync did not make what is there, drop it as well, while no sync runs "
         f"(DROP DATABASE {quoted(database)}): it is made anew. Or name another in lease_database of the "
         "connection's extra."
     )

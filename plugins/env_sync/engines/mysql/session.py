@@ -28,6 +28,7 @@ from env_sync.engines.mysql.connecting import (
 )
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.server_version import Family, ServerVersion, read_version
+from env_sync.engines.readers import accepted_by
 from env_sync.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
 
 Row = tuple[Any, ...]
@@ -117,6 +118,10 @@ class Session:
     def where(self) -> str:
         """The server, for messages."""
         return str(self._server)
+
+    def accepted_names(self, key: str) -> frozenset[str]:
+        """The names that the connection's extra accepts under a key. Raises AccessRefused for no list."""
+        return accepted_by(self._server.connection, key)
 
     @property
     def usable(self) -> bool:
