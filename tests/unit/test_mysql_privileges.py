@@ -12,7 +12,7 @@ from env_sync.engines.contract import ServerConnection
 from env_sync.engines.mysql.grants import known_accounts
 from env_sync.engines.mysql.init_connect import HARMLESS
 from env_sync.engines.mysql.session import Server
-from env_sync.engines.mysql.watchers import watchers
+from env_sync.engines.mysql.watchers import Watchers, watchers
 from env_sync.secret import Secret
 from tests.unit.mysql_memory import Answers, session
 
@@ -34,6 +34,24 @@ def found(
     log: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Who stops a pull, and who is a warning."""
+    told, _ = looked(answers, accepted, user, mandatory=mandatory, log=log)
+    return [str(each) for each in told.readers.refused], [str(each) for each in told.onlookers.refused]
+
+
+def wide(answers: Answers, *accepted: str, user: Sequence[tuple[str, ...]] = (DEV,)) -> list[str]:
+    """What is said of those who are accepted for more than they have."""
+    told, connection = looked(answers, accepted, user)
+    return [*told.readers.wide(connection), *told.onlookers.wide(connection)]
+
+
+def looked(
+    answers: Answers,
+    accepted: Sequence[str],
+    user: Sequence[tuple[str, ...]],
+    *,
+    mandatory: str = "",
+    log: bool = False,
+) -> tuple[Watchers, ServerConnection]:
     connection = ServerConnection(
         connection_id="below",
         environment="integration",
@@ -49,7 +67,7 @@ def found(
         server,
         COPY,
     )
-    return [str(each) for each in told.readers.refused], [str(each) for each in told.onlookers.refused]
+    return told, connection
 
 
 @pytest.mark.parametrize(
@@ -131,8 +149,14 @@ def test_of_a_role_it_is_told_who_has_it() -> None:
         return found(answers, accepted=accepted, user=there, mandatory=mandatory)[0]
 
     dev, replica = (f"{name}@% (by ROLE_ADMIN of role watching@%)" for name in ("dev", "replica"))
-    assert stopped("watching@%", "team@%") == [dev, replica]
-    assert stopped("replica@%", "dev@%") == []
+    assert stopped("team@%", "watching@%: ROLE_ADMIN") == [dev, replica]
+    assert stopped("replica@%", "dev@%: role_admin") == []
+    # As connections had it before: with a warning, which names who has it.
+    assert stopped("watching@%") == []
+    [warning] = wide(answers, "watching@%", user=there)
+    assert f"{dev}, {replica}. Name the accounts" in warning
+    assert '"dev@%: ROLE_ADMIN", "replica@%: ROLE_ADMIN"' in warning
+    assert wide(answers, "watching@%", "dev@%: ROLE_ADMIN", "replica@%: ROLE_ADMIN", user=there) == []
     # What everybody has cannot be told by names.
     for mandatory in ("watching", "'not to be understood"):
         told = ["watching@% (by ROLE_ADMIN)"]
@@ -150,6 +174,25 @@ def test_who_may_log_in_as_somebody_who_is_accepted_is_not() -> None:
         ["dev@% (by PROXY on replica@%)"],
         ["dev@% (by PROXY on exporter@%)"],
     )
+
+
+def test_who_is_accepted_for_a_privilege_is_not_for_another() -> None:
+    """An exporter that is given more later stops a pull again; by its name alone that is a warning."""
+    there = [("exporter", "%", "Y", "N", "N", "N")]
+    more: Answers = {
+        "mysql.global_grants": [("exporter", "%", "SET_ANY_DEFINER")],
+        "PROCESSLIST": [(1, "exporter", "localhost", COPY, "Sleep")],
+    }
+    exact = ("exporter@%: FILE, process",)
+    assert found({}, accepted=exact, user=there) == ([], [])
+    acts, stays = "exporter@% (by SET_ANY_DEFINER)", f"exporter@localhost (by session 1 in {COPY})"
+    assert found(more, accepted=exact, user=there) == ([acts, stays], [])
+    assert wide(more, *exact, user=there) == []
+    assert found(more, accepted=("exporter@%",), user=there) == ([], [])
+    [warning] = wide(more, "exporter@%", user=there)
+    assert f'{acts}. Write "exporter@%: SET_ANY_DEFINER"' in warning
+    assert wide({}, "exporter@%", user=there) == []
+    assert wide(more, "exporter@%", "exporter@%: SET_ANY_DEFINER", user=there) == []
 
 
 def test_an_administrator_is_who_has_its_rights_by_a_role_too() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from env_sync.engines.mysql.engine import MySQLEngine
+from env_sync.engines.mysql.privileges import ACTING as CAN_ACT
 from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed, TransformationFailed
 from env_sync.finding import Level
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
@@ -80,9 +82,17 @@ def stops_a_pull_unless_named(stage: Stage, privilege: str) -> None:
     with pytest.raises(RestoreFailed, match=rf"watcher@% \(by {privilege}\).*`accepted_readers`"):
         restored(stage, stage.engine())
     assert stage.incoming not in stage.server.databases()
-    assert found(stage, Level.PROBLEM, **NAMED) == ""
-    assert "watcher@%" in found(stage, Level.NOTE, **NAMED)
-    assert restored(stage, stage.engine(extra=NAMED)) == ()
+    exactly = {**ACCEPTED, "accepted_readers": [f"watcher@%: {privilege}"]}
+    assert found(stage, Level.PROBLEM, **exactly) == ""
+    assert "watcher@%" in found(stage, Level.NOTE, **exactly)
+    assert restored(stage, stage.engine(extra=exactly)) == ()
+    # By its name alone it is accepted for whatever else it gets, which is told where it is much.
+    told = (
+        [f'`accepted_readers` of connection .*Write "watcher@%: {privilege}"'] if privilege in CAN_ACT else []
+    )
+    for warnings in (restored(stage, stage.engine(extra=NAMED)), [found(stage, Level.NOTE, **NAMED)]):
+        assert all(re.search(one, "\n".join(warnings)) for one in told)
+        assert told or "says not what for" not in "\n".join(warnings)
 
 
 @pytest.mark.probe("a right that reaches the copies")
@@ -242,7 +252,7 @@ def test_who_may_act_as_anybody_stops_a_pull_unless_it_is_named(stage: Stage) ->
         with pytest.raises(RestoreFailed, match=rf"acts_{number}@% \(by {privilege}\) can read.*accepted_r"):
             restored(stage, stage.engine(extra={**ACCEPTED, "accepted_readers": others}))
     assert stage.incoming not in stage.server.databases()
-    everybody = [f"acts_{number}@%" for number in range(len(ACTING))]
+    everybody = [f"acts_{number}@%: {privilege}" for number, privilege in enumerate(ACTING)]
     assert found(stage, Level.PROBLEM, accepted_readers=everybody) == ""
     assert restored(stage, stage.engine(extra={**ACCEPTED, "accepted_readers": everybody})) == ()
 

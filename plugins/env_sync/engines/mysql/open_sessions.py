@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from env_sync.engines.mysql.accepted_readers import Watcher
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.readers import Reader
 
 OF_NOBODY = frozenset({"system user", "event_scheduler"})
 """As whom the server itself is at work."""
@@ -17,7 +17,7 @@ OF_NOBODY = frozenset({"system user", "event_scheduler"})
 
 def open_sessions(
     session: Session, copy: str, known: Collection[str], reading: Collection[str]
-) -> list[Reader]:
+) -> list[Watcher]:
     """Those that read the binary log, or are in a copy, but for those of the accounts that are `known`.
 
     Of those that are `reading` by a right of theirs it is told already. Accounts are `user@host`; by which of
@@ -34,7 +34,7 @@ def open_sessions(
         name = f"{user}@{str(host).rpartition(':')[0] or host}"
         if str(command).startswith("Binlog Dump"):
             if user not in told:
-                found.append(Reader(name=name, by=f"session {number}, which reads the binary log"))
+                found.append(Watcher(name=name, by=f"session {number}, which reads the binary log"))
         elif str(database).casefold() == copy.casefold() and user not in ours:
-            found.append(Reader(name=name, by=f"session {number} in {copy}"))
+            found.append(Watcher(name=name, by=f"session {number} in {copy}"))
     return found

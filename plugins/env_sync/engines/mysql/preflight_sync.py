@@ -235,6 +235,8 @@ def _watchers(session: Session, server: Server, copy: str) -> Iterator[Finding]:
     if readers := found.readers.refused:
         yield problem(told_of_readers(found.readers, server, len(readers)))
     yield from found.readers.findings(server.connection)
+    for watching in (found.readers, found.onlookers):
+        yield from map(note, watching.wide(server.connection))
     if onlookers := found.onlookers.refused:
         yield note(told_of_onlookers(found.onlookers, server, len(onlookers)))
     if not found.sees_sessions:

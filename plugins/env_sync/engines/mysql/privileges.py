@@ -64,11 +64,15 @@ DECIDING = frozenset(
 
 @frozen
 class Right:
-    """A privilege that an account has, and how it is told: `by` a role, or as whom it may log in."""
+    """A privilege that an account has, and how it is told: `by` a role, or as whom it may log in.
+
+    `role` is the one by which it has it, if any.
+    """
 
     account: str
     privilege: str
     by: str
+    role: str = ""
 
 
 def privileges(session: Session, known: Known, copy: str) -> tuple[Right, ...]:
@@ -115,7 +119,10 @@ def _of_whom(account: str, name: str, known: Known) -> Iterator[Right]:
     for holder in known.roles.of:
         if holder != account and holder not in known.closed and account in known.roles.all_of(holder):
             # Whoever has ours has it by whatever way.
-            yield Right(holder, name, name if name == OUR_ROLE else f"{name} of role {account}")
+            if name == OUR_ROLE:
+                yield Right(holder, name, name)
+            else:
+                yield Right(holder, name, f"{name} of role {account}", account)
 
 
 def _on_others(proxies: list[Row], rights: Sequence[Right]) -> Iterator[Right]:

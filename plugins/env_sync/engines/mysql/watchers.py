@@ -11,12 +11,13 @@ from collections.abc import Collection
 from attrs import frozen
 
 from env_sync.engines.accepted import RAW_LOG, accepts
+from env_sync.engines.mysql.accepted_readers import Watcher, Watching, entries, read_accepted
 from env_sync.engines.mysql.grants import asking_for_grants, known_accounts
 from env_sync.engines.mysql.init_connect import check_init_connect
 from env_sync.engines.mysql.open_sessions import open_sessions
 from env_sync.engines.mysql.privileges import ACTING, privileges
 from env_sync.engines.mysql.session import Server, Session
-from env_sync.engines.readers import SHOWN, Reader, Readers, accepted_by, advice, listed
+from env_sync.engines.readers import ACCEPTED, SHOWN, listed
 from env_sync.errors import EnvSyncError
 
 _DAY = 86_400
@@ -26,9 +27,9 @@ _DAY = 86_400
 class Watchers:
     """Accounts that are no administrators."""
 
-    readers: Readers
+    readers: Watching
     """Who can read the binary log, or act as Env Sync or an administrator: they stop a pull."""
-    onlookers: Readers
+    onlookers: Watching
     """Who may see rows by chance: in statements that run, in files of the server."""
     sees_sessions: bool
     """Whether the account is told of the sessions of others."""
@@ -36,21 +37,23 @@ class Watchers:
 
 def watchers(session: Session, server: Server, copy: str) -> Watchers:
     """All of them for a copy. Raises AccessRefused, MySQLError."""
-    accepted = accepted_by(server.connection)
-    readers: list[Reader] = []
-    onlookers: list[Reader] = []
+    accepted = read_accepted(server.connection)
+    readers: list[Watcher] = []
+    onlookers: list[Watcher] = []
     with asking_for_grants("see what is put into a copy"):
         reading, known = _reading(session), known_accounts(session)
         rights = privileges(session, known, copy)
         for right in rights:
             if right.account not in known.own | known.administrators:
                 found = readers if right.privilege in reading else onlookers
-                found.append(Reader(name=right.account, by=right.by))
-        may_be = {*known.own, *known.administrators, *accepted}
+                found.append(
+                    Watcher(name=right.account, by=right.by, privilege=right.privilege, role=right.role)
+                )
+        may_be = {*known.own, *known.administrators, *accepted.names}
         readers += open_sessions(session, copy, may_be, [one.name for one in readers])
     return Watchers(
-        readers=Readers(found=tuple(readers), accepted=accepted),
-        onlookers=Readers(found=tuple(onlookers), accepted=accepted),
+        readers=Watching(found=tuple(readers), allowed=accepted),
+        onlookers=Watching(found=tuple(onlookers), allowed=accepted),
         sees_sessions=any(one.account == known.ours and one.privilege == "PROCESS" for one in rights),
     )
 
@@ -67,16 +70,18 @@ def check_watchers(session: Session, server: Server, copy: str, error: type[EnvS
         raise error(f"{told_of_readers(found.readers, server, SHOWN)} Live is untouched.")
     return (
         *((told_of_onlookers(found.onlookers, server, SHOWN),) if found.onlookers.refused else ()),
+        *found.readers.wide(server.connection),
+        *found.onlookers.wide(server.connection),
         *(() if found.sees_sessions else (told_of_sessions(server),)),
     )
 
 
-def told_of_readers(readers: Readers, server: Server, shown: int) -> str:
+def told_of_readers(readers: Watching, server: Server, shown: int) -> str:
     """Who reads what is put into a copy; at most so many of them."""
     return (
         f"{listed(readers.refused, shown)} can read what is put into a copy on {server} before it is "
-        f"sanitised, in the binary log or as somebody else. {advice(server.connection)} A replica's "
-        "account may. End their sessions as well (KILL): one goes on with what it had when it began."
+        f"sanitised, in the binary log or as somebody else. {_advice(readers, server)} A replica's account "
+        "may. End their sessions as well (KILL): one goes on with what it had when it began."
     )
 
 
@@ -88,11 +93,21 @@ def told_of_sessions(server: Server) -> str:
     )
 
 
-def told_of_onlookers(onlookers: Readers, server: Server, shown: int) -> str:
+def told_of_onlookers(onlookers: Watching, server: Server, shown: int) -> str:
     """Who may see some of it by chance."""
     return (
         f"{listed(onlookers.refused, shown)} may see rows on {server} before they are sanitised, in "
-        f"statements or files. {advice(server.connection)}"
+        f"statements or files. {_advice(onlookers, server)}"
+    )
+
+
+def _advice(watching: Watching, server: Server) -> str:
+    """What to do about those who are refused."""
+    if not (wanted := entries(watching.refused)):
+        return "End their sessions."
+    return (
+        f"Take that from them; or, where one may read it as it is above, write {wanted} into `{ACCEPTED}` in "
+        f"the extra of connection {server.connection.connection_id}."
     )
 
 
