@@ -9,7 +9,7 @@ import pytest
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import ServerConnection
-from env_sync.engines.mysql.grants import known_accounts
+from env_sync.engines.mysql.grants import accesses, known_accounts
 from env_sync.engines.mysql.init_connect import HARMLESS
 from env_sync.engines.mysql.session import Server
 from env_sync.engines.mysql.watchers import Watchers, watchers
@@ -219,6 +219,39 @@ def test_who_may_write_everything_and_pass_it_on_runs_the_server(
     said = json.dumps({"Restrictions": [{"Database": "mysql", "Privileges": revoked}]})
     known = known_accounts(session({"Super_priv": [("deploy", "%", said if revoked else None, *flags)]}))
     assert ("deploy@%" in known.administrators) is is_one
+
+
+@pytest.mark.parametrize(
+    ("mandatory", "by"),
+    [
+        ("", ()),
+        ("team", ()),
+        ("gone", ()),
+        ("`dba`@`%`", ("dba",)),
+        ("team,boss", ("boss",)),
+        # Any of them may be what is not understood; as `admin` everybody would have to log in.
+        ("'not to be understood", ("boss", "dba")),
+    ],
+)
+def test_a_role_that_everybody_has_makes_all_of_them_administrators(
+    mandatory: str, by: Sequence[str]
+) -> None:
+    answers: Answers = {
+        "Super_priv": [SUPER, ("mysql.session", "localhost", *SUPER[2:]), ("admin", "%", *SUPER[2:])],
+        "mysql.role_edges": [("dba", "%", "boss", "%"), ("team", "%", "dev", "%"), ("boss", "%", "x", "%")],
+        "account_locked": [(name, "%") for name in ("dba", "boss", "team")]
+        + [("mysql.session", "localhost")],
+    }
+    told = [f"everybody (by role {one}@%, which makes administrators)" for one in by]
+    assert found(answers, mandatory=mandatory)[0] == told
+    named = tuple(f"everybody: role {one}@%" for one in by)
+    assert found(answers, mandatory=mandatory, accepted=named)[0] == []
+
+
+def test_an_administrator_without_a_right_of_its_own_is_listed() -> None:
+    answers: Answers = {"Super_priv": [SUPER], "mysql.role_edges": [("dba", "%", "boss", "%")]}
+    told = accesses(session({**answers, "account_locked": [("dba", "%")]}), COPY)
+    assert [(one.account, one.administrator) for one in told] == [("boss@%", True)]
 
 
 def test_who_runs_the_server_may_be_named_and_no_role() -> None:

@@ -77,18 +77,21 @@ def restored(stage: Stage, engine: MySQLEngine) -> tuple[str, ...]:
         engine.release_lease()
 
 
-def stops_a_pull_unless_named(stage: Stage, privilege: str) -> None:
+def stops_a_pull_unless_named(stage: Stage, privilege: str, *more: str) -> None:
+    """It has `more` with that."""
     assert f"watcher@% (by {privilege})" in found(stage, Level.PROBLEM)
     with pytest.raises(RestoreFailed, match=rf"watcher@% \(by {privilege}\).*`accepted_readers`"):
         restored(stage, stage.engine())
     assert stage.incoming not in stage.server.databases()
-    exactly = {**ACCEPTED, "accepted_readers": [f"watcher@%: {privilege}"]}
+    exactly = {**ACCEPTED, "accepted_readers": [f"watcher@%: {', '.join((privilege, *more))}"]}
     assert found(stage, Level.PROBLEM, **exactly) == ""
     assert "watcher@%" in found(stage, Level.NOTE, **exactly)
     assert restored(stage, stage.engine(extra=exactly)) == ()
     # By its name alone it is accepted for whatever else it gets, which is told where it is much.
     told = (
-        [f'`accepted_readers` of connection .*Write "watcher@%: {privilege}"'] if privilege in CAN_ACT else []
+        [f'`accepted_readers` of connection .*Write "watcher@%: .*{privilege}']
+        if privilege in CAN_ACT
+        else []
     )
     for warnings in (restored(stage, stage.engine(extra=NAMED)), [found(stage, Level.NOTE, **NAMED)]):
         assert all(re.search(one, "\n".join(warnings)) for one in told)
@@ -279,6 +282,33 @@ def test_grant_option_makes_nobody_an_administrator(stage: Stage) -> None:
 
 
 @pytest.mark.probe("a right that reaches the copies")
+def test_a_role_of_everybody_that_makes_administrators_stops_a_pull(stage: Stage) -> None:
+    """MariaDB's PUBLIC, or MySQL's `mandatory_roles`."""
+    server, role = stage.server, "PUBLIC" if MARIADB else "dba"
+    try:
+        if MARIADB:
+            server.execute("GRANT CREATE USER ON *.* TO PUBLIC")
+        else:
+            server.run(
+                [
+                    "CREATE ROLE dba",
+                    "GRANT CREATE USER ON *.* TO dba",
+                    "SET GLOBAL mandatory_roles = '`dba`@`%`'",
+                ]
+            )
+        told = rf"everybody \(by role {role}@%?, which makes administrators\)"
+        assert re.search(told, found(stage, Level.PROBLEM))
+        accepts = {**ACCEPTED, "accept_superuser": True}
+        with pytest.raises(RestoreFailed, match=told):
+            restored(stage, stage.engine(extra=accepts))
+    finally:
+        if MARIADB:
+            server.run(["DELETE FROM mysql.global_priv WHERE User = 'PUBLIC'", "FLUSH PRIVILEGES"])
+        else:
+            server.run(["SET GLOBAL mandatory_roles = ''", "DROP ROLE dba"])
+
+
+@pytest.mark.probe("a right that reaches the copies")
 @pytest.mark.parametrize(
     ("grant", "stops"),
     [
@@ -304,7 +334,7 @@ def test_who_may_write_the_tables_of_grants_stops_a_pull(stage: Stage, grant: st
 def test_who_has_the_syncs_account_as_a_role_stops_a_pull(stage: Stage) -> None:
     with watcher(stage):
         stage.server.execute(f"GRANT {SYNC_ACCOUNT} TO watcher")
-        stops_a_pull_unless_named(stage, "the sync's account as a role")
+        stops_a_pull_unless_named(stage, "the sync's account as a role", "SET_ANY_DEFINER", "PROCESS")
 
 
 @pytest.mark.probe("settings that a transformation, live or a role changes")

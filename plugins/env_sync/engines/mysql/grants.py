@@ -11,7 +11,7 @@ from attrs import frozen
 
 from env_sync.engines.mysql.connecting import REFUSED, code_of
 from env_sync.engines.mysql.patterns import covers, has_wildcards
-from env_sync.engines.mysql.roles import Roles, read_roles
+from env_sync.engines.mysql.roles import PUBLIC, Roles, read_roles
 from env_sync.engines.mysql.session import Session
 from env_sync.errors import AccessRefused, EnvSyncError
 
@@ -39,6 +39,7 @@ WRITING_GRANTS = ("Insert", "Update")
 well. GRANT OPTION alone passes on what one has."""
 ACCEPTED = "accepted_administrators"
 """In a connection's extra: the names of accounts that run the server without such rights."""
+GIVES = "rights that it can give itself"
 OF_THE_SERVER = (
     *(f"{name}@localhost" for name in ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys")),
     *("rdsadmin@localhost", "rdsrepladmin@%", "cloudsqlreplica@%"),
@@ -59,6 +60,8 @@ class Known:
     closed: frozenset[str]
     """As whom nobody can log in: roles, and accounts that are locked."""
     roles: Roles
+    everybodys: frozenset[str]
+    """Roles that everybody has, and that make an administrator."""
 
 
 @frozen(kw_only=True)
@@ -82,9 +85,12 @@ def accesses(session: Session, database: str) -> tuple[Access, ...]:
     """Every account but the session's own that could get at a database. Raises AccessRefused, MySQLError."""
     with asking_for_grants(f"get at {database}"):
         known = known_accounts(session)
-        return tuple(
+        found = [
             one for one in _found(session, database, known.administrators) if one.account not in known.own
-        )
+        ]
+    # Who has no right yet gives itself one.
+    others = known.administrators - known.own - known.closed - {one.account for one in found}
+    return (*found, *(Access(account=one, grant=GIVES, administrator=True) for one in sorted(others)))
 
 
 @contextlib.contextmanager
@@ -113,7 +119,23 @@ def known_accounts(session: Session) -> Known:
     own = frozenset({ours, *OF_THE_SERVER})
     # Who makes a role of MariaDB has it, too.
     own |= _roles_of(roles, closed, own | administrators)
-    return Known(ours=ours, own=own, administrators=administrators, closed=closed, roles=roles)
+    return Known(
+        ours=ours,
+        own=own,
+        administrators=administrators,
+        closed=closed,
+        roles=roles,
+        everybodys=_everybodys(roles, mighty, closed) - own,
+    )
+
+
+def _everybodys(roles: Roles, mighty: Collection[str], closed: Collection[str]) -> frozenset[str]:
+    """Which of the roles that everybody has, as far as that can be told, make an administrator."""
+    if roles.mandatory is None:
+        may_be = frozenset({*closed, *roles.having()})
+    else:
+        may_be = roles.mandatory | {f"{PUBLIC}@"}
+    return frozenset(one for one in may_be if not roles.all_of(one).isdisjoint(mighty))
 
 
 def _mighty(session: Session) -> Iterator[str]:

@@ -20,6 +20,7 @@ from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.readers import ACCEPTED, SHOWN, listed
 from env_sync.errors import EnvSyncError
 
+EVERYBODY = "everybody"
 _DAY = 86_400
 
 
@@ -49,6 +50,9 @@ def watchers(session: Session, server: Server, copy: str) -> Watchers:
                 found.append(
                     Watcher(name=right.account, by=right.by, privilege=right.privilege, role=right.role)
                 )
+        for role in sorted(known.everybodys):
+            by = f"role {role}, which makes administrators"
+            readers.append(Watcher(name=EVERYBODY, by=by, privilege=f"role {role}"))
         may_be = {*known.own, *known.administrators, *accepted.names}
         readers += open_sessions(session, copy, may_be, [one.name for one in readers])
     return Watchers(
