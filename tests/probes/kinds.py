@@ -229,6 +229,13 @@ KINDS = (
         not_probed={MYSQL: NOT_YET},
     ),
     Kind(
+        name="code of a dump that reaches out of the copy",
+        tries="A trigger of a dump changes other databases, roles or settings while a transformation runs.",
+        must_hold="The sync stops, and what it changed is undone.",
+        not_applicable={MONGODB: ONLY_DOCUMENTS, ELASTICSEARCH: NO_DUMP, FILES: NO_ROWS},
+        not_probed={MYSQL: NOT_YET},
+    ),
+    Kind(
         name="a function that shadows the server's",
         tries="A dump brings a function or operator that is called like the server's and fits the arguments "
         "of a transformation better, so that it runs in place of it.",

@@ -66,3 +66,43 @@ def test_a_temporary_table_stands_in_for_no_other(any_stage: Stage) -> None:
     # One that is empty, and has the name of another, hides nothing that was not changed.
     [warning], _ = run(stage, f"{make} DELETE FROM people WHERE id = 2;")
     assert warning.startswith("file0.sql:1 DELETE people changed no row")
+
+
+@pytest.mark.probe("code of a dump that reaches out of the copy")
+@OF_EACH_VERSION
+@pytest.mark.parametrize(
+    ("does", "what"),
+    [
+        ("ALTER DATABASE another CONNECTION LIMIT 0", "a database"),
+        ("ALTER DATABASE another SET role = stranger", "a setting of a database or role"),
+        ("ALTER ROLE env_sync PASSWORD 'known'", "a role"),
+        ("CREATE DATABASE more", ""),
+    ],
+)
+def test_code_that_changes_what_is_outside_of_the_copy_is_stopped_and_undone(
+    any_stage: Stage, does: str, what: str
+) -> None:
+    """A trigger of the dump runs as the sync's role while a transformation runs."""
+    any_stage.server.create_database("another", any_stage.login)
+    source = f"""
+    {SOURCE} CREATE FUNCTION app.reach() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    EXECUTE '{does.replace("'", "''")}'; RETURN NEW; END $$;
+    CREATE TRIGGER reach BEFORE UPDATE ON app.people FOR EACH ROW EXECUTE FUNCTION app.reach();
+    """
+    stage = holding(any_stage, source)
+    change = "\nUPDATE app.people SET email = 'x' WHERE id = 1;"
+    said = refused(stage, change)
+    assert (f"line 2: it ran code that changed {what} of the server" if what else "active_sql") in said
+    # What a trigger puts off to the end of the transaction is done before the proof as well.
+    late = f"""
+    SET ROLE {stage.login}; DROP TRIGGER reach ON app.people; CREATE CONSTRAINT TRIGGER late AFTER UPDATE
+    ON app.people DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION app.reach();
+    """
+    stage.query(late, stage.incoming)
+    said = refused(stage, change)
+    assert "The transaction of the transformations" in said
+    assert (f"ran code that changed {what} of" if what else "active_sql") in said
+    limit = "SELECT datconnlimit, datname FROM pg_database WHERE datname IN ('another', 'more')"
+    assert any_stage.query(limit, "postgres") == [(-1, "another")]
+    # Nor has the role another password.
+    any_stage.server.connect("postgres", any_stage.login, any_stage.password).close()

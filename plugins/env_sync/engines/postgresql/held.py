@@ -33,8 +33,23 @@ _NEVER: Mapping[str, tuple[str, str]] = {
 }
 """What no statement may set: how it is, and what is said where it is not."""
 _NAMES = (*_MAY_SET, *_NEVER)
+_OF_THE_SERVER: Mapping[str, str] = {
+    "pg_database": "a database",
+    "pg_authid": "a role",
+    "pg_auth_members": "a membership",
+    "pg_db_role_setting": "a setting of a database or role",
+    "pg_tablespace": "a tablespace",
+}
+"""Catalogs of the whole server, and what a row of each is: a copy has none of its own."""
+_CHANGED = " + ".join(
+    f"pg_catalog.pg_stat_get_xact_tuples_{how}('pg_catalog.{{0}}'::pg_catalog.regclass)"
+    for how in ("inserted", "updated", "deleted")
+)
 _READ = "SELECT pg_catalog.txid_current(), " + ", ".join(
-    f"pg_catalog.current_setting('{name}')" for name in _NAMES
+    (
+        *(_CHANGED.format(catalog) for catalog in _OF_THE_SERVER),
+        *(f"pg_catalog.current_setting('{name}')" for name in _NAMES),
+    )
 )
 _HAS_TEMPORARY = re.compile(r'(?:^|,)\s*"?pg_temp"?\s*(?:,|$)')
 
@@ -44,13 +59,28 @@ class Held:
     """How the session of transformations is: its transaction, and settings by their names."""
 
     transaction: int
+    reached: tuple[str, ...]
+    """What of the server the transaction changed, outside of the database."""
     settings: dict[str, str]
 
     @classmethod
     def of(cls, session: Session) -> Self:
         """As it is now. Raises psycopg.Error."""
-        [[transaction, *settings]] = session.execute(_READ)
-        return cls(transaction, dict(zip(_NAMES, settings, strict=True)))
+        [[transaction, *values]] = session.execute(_READ)
+        counts, settings = values[: len(_OF_THE_SERVER)], values[len(_OF_THE_SERVER) :]
+        return cls(
+            transaction,
+            tuple(what for what, count in zip(_OF_THE_SERVER.values(), counts, strict=True) if count),
+            dict(zip(_NAMES, settings, strict=True)),
+        )
+
+    @property
+    def told_of_reach(self) -> str:
+        """What to say where the transaction changed what is outside of the database."""
+        return (
+            f"ran code that changed {' and '.join(self.reached)} of the server, outside of the copy, which "
+            "is undone: see what it runs, for it may have come with the data"
+        )
 
     def broken_by(self, session: Session, text: str) -> str | None:
         """What a statement with this text did that it may not have done; None where all is well.
@@ -60,6 +90,8 @@ class Held:
         now = self.of(session)
         if now.transaction != self.transaction:
             return ENDED
+        if now.reached:
+            return now.told_of_reach
         for name, (value, what) in _NEVER.items():
             if now.settings[name] != value:
                 return f"{what}: take that out of it"

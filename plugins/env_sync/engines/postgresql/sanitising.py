@@ -127,8 +127,15 @@ def run_transformations(
                 _run(session, transformation, standing, changed_rows, aftermath)
                 session.execute(END_OF_FILE)
             file = ""
+            if transformations:
+                # What triggers put off is done before the proof, and not at the commit behind it.
+                session.set_anew(*SETTINGS, "SET CONSTRAINTS ALL IMMEDIATE")
+                _refuse_reach(session, aftermath)
             session.set_anew(*SETTINGS)
-            return finish()
+            finished = finish()
+            if transformations:
+                _refuse_reach(session, aftermath)
+            return finished
     except psycopg.Error as error:
         if server_is_gone(error):
             raise
@@ -180,6 +187,15 @@ def _run(
             changed_rows.add(evolve(changed, may_find_none=usual))
         told = f"{script.file.name}:{script.line_at(begin)}"
         changed_rows.warn(standing.warnings(session, told, text, changed))
+
+
+def _refuse_reach(session: Session, aftermath: str) -> None:
+    """Raises TransformationFailed if the transaction changed what is outside of the database."""
+    held = Held.of(session)
+    if held.reached:
+        raise TransformationFailed(
+            f"The transaction of the transformations {held.told_of_reach}. {aftermath}"
+        )
 
 
 def _refuse_failure(script: Script, begin: int, results: Sequence[pq.abc.PGresult], aftermath: str) -> None:
