@@ -166,7 +166,8 @@ def test_promote_that_finds_a_previous_is_killed(bare_stage: Stage) -> None:
     found = set()
     for moment in (early[0], last):
         attempt = come_to_promote()
-        attempt.kill_at("promote", moment)
+        # When the last moment comes can differ, for others are waited for.
+        assert attempt.kill_at("promote", moment) or moment == last
         report = attempt.end()
         live = stage.settled(OLD_LIVE, NEW_LIVE)
         if attempt.states["promote"] == "failed":
