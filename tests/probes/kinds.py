@@ -188,12 +188,9 @@ KINDS = (
         name="raw values in logs and profiles",
         tries="The server is set to keep what requests held: slow logs with sources, profiles, images of "
         "before.",
-        must_hold="It keeps none of incoming: that is off there, or the sync stops.",
+        must_hold="It keeps none of incoming: that is off there, or the sync stops; or it is told (MySQL).",
         not_applicable={FILES: "there is no server"},
-        not_probed={
-            POSTGRESQL: "logs are the server's own affair",
-            MYSQL: "logs are the server's own affair",
-        },
+        not_probed={POSTGRESQL: "logs are the server's own affair"},
     ),
     Kind(
         name="what the server itself does with a copy",

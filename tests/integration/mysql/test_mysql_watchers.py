@@ -216,6 +216,57 @@ def test_sessions_that_cannot_be_seen_are_a_warning(stage: Stage) -> None:
     assert "lacks PROCESS" in found(stage, Level.NOTE)
 
 
+@contextlib.contextmanager
+def log_in_tables(stage: Stage, *settings: str) -> Iterator[None]:
+    """The server logs statements into tables, for the length of a block."""
+    names = (
+        "log_output",
+        "slow_query_log",
+        "long_query_time",
+        "log_queries_not_using_indexes",
+        "general_log",
+    )
+    ((*before,),) = stage.server.execute("SELECT " + ", ".join(f"@@GLOBAL.{name}" for name in names))
+    stage.server.run([f"SET GLOBAL {setting}" for setting in ("log_output = 'TABLE'", *settings)])
+    try:
+        yield
+    finally:
+        for name, value in zip(names, before, strict=True):
+            stage.server.execute(f"SET GLOBAL {name} = %s", [value])
+        stage.server.run([f"TRUNCATE mysql.{log}" for log in ("slow_log", "general_log")])
+
+
+@pytest.mark.probe("raw values in logs and profiles")
+@pytest.mark.skipif(not MARIADB, reason="MySQL lets only administrators keep their statements out of it")
+def test_a_slow_log_keeps_no_row_of_a_dump(stage: Stage) -> None:
+    with log_in_tables(
+        stage, "slow_query_log = 1", "long_query_time = 0", "log_queries_not_using_indexes = 1"
+    ):
+        stage.run_as_application("SELECT email, 'seen' FROM users")
+        engine = stage.engine()
+        redact = stage.transformation("UPDATE users SET email = CONCAT(email, 'x');")
+        stage.pull(stage.dump(USERS), engine, redact)
+        rows = stage.server.execute("SELECT CONVERT(sql_text USING utf8mb4) FROM mysql.slow_log")
+    logged = "\n".join(text for (text,) in rows)
+    assert "'seen'" in logged
+    assert "alice@home.example" not in logged
+
+
+@pytest.mark.probe("raw values in logs and profiles")
+@pytest.mark.parametrize("setting", ["general_log", *([] if MARIADB else ["slow_query_log"])])
+def test_a_log_that_is_a_table_is_a_warning_of_each_night(stage: Stage, setting: str) -> None:
+    log = setting.replace("query_", "")
+    with log_in_tables(stage, f"{setting} = 1", "long_query_time = 0"):
+        [warning] = restored(stage, stage.engine())
+        column = "argument" if setting == "general_log" else "sql_text"
+        rows = stage.server.execute(f"SELECT CONVERT({column} USING utf8mb4) FROM mysql.{log}")
+        assert "alice@home.example" in "\n".join(text for (text,) in rows)
+        assert f"logs statements into mysql.{log}, and" in warning
+        assert warning in found(stage, Level.NOTE)
+        assert restored(stage, stage.engine(extra={**ACCEPTED, "accept_log_tables": True})) == ()
+    assert restored(stage, stage.engine()) == ()
+
+
 def test_raw_rows_in_the_log_are_a_warning_until_that_is_accepted(logging_stage: Stage) -> None:
     stage = logging_stage
     redact = stage.transformation("DELETE FROM users;")

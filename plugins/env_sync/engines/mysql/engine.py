@@ -35,6 +35,7 @@ from env_sync.engines.mysql.incoming import (
     make_closed,
 )
 from env_sync.engines.mysql.lease import Hold, Leases
+from env_sync.engines.mysql.log_tables import log_tables
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
 from env_sync.engines.mysql.own_power import check_power
@@ -164,7 +165,7 @@ class MySQLEngine(DumpEngine):
             check_replaceable(session, self._server, copies, RestoreFailed)
             if self.work.sync.guards:
                 warnings += check_watchers(session, self._server, copies.incoming, RestoreFailed)
-                warnings += raw_log(session, self._server)
+                warnings += raw_log(session, self._server) + log_tables(session, self._server)
         with self._making(copies.incoming), self._errors(RestoreFailed):
             stamp = first_stamp(self.work, dump, clock(session))
             make_closed(session, copies.incoming, copies.live, stamp, RestoreFailed)

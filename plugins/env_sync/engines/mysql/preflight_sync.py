@@ -17,6 +17,7 @@ from env_sync.engines.mysql.dump_file import check_header
 from env_sync.engines.mysql.grants import accesses
 from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_without_transactions
 from env_sync.engines.mysql.init_connect import check_init_connect
+from env_sync.engines.mysql.log_tables import log_tables
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.preflight import look_at_needed, look_at_rights
 from env_sync.engines.mysql.reading import reading
@@ -241,7 +242,7 @@ def _watchers(session: Session, server: Server, copy: str) -> Iterator[Finding]:
         yield note(told_of_onlookers(found.onlookers, server, len(onlookers)))
     if not found.sees_sessions:
         yield note(told_of_sessions(server))
-    yield from map(note, raw_log(session, server))
+    yield from map(note, raw_log(session, server) + log_tables(session, server))
 
 
 def _strangers(session: Session, server: Server, live: str, copy: str) -> Iterator[Finding]:

@@ -42,6 +42,11 @@ SETTINGS = (
     "'REPEATABLE-READ', foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0, "
     "time_zone = '+00:00'"
 )
+OF_MARIADB = (
+    "max_statement_time = 0, max_error_count = 0, long_query_time = 31536000, "
+    "min_examined_row_limit = 4294967295"
+)
+"""MySQL lets only administrators have no warnings kept, or no statement, in which rows are, in a slow log."""
 REPEAT = 0.5
 """Seconds after which a cancel is sent again: one that reaches an idle session is lost."""
 _MATCHED = re.compile(rb"Rows matched: (\d+)")
@@ -217,9 +222,7 @@ class Server:
                 session.execute(
                     SETTINGS.replace("tx_isolation", "transaction_isolation") if renamed else SETTINGS
                 )
-                # MySQL lets only administrators have no warnings kept.
-                mariadb = "max_statement_time = 0, max_error_count = 0"
-                limits = mariadb if session.version.mariadb else "max_execution_time = 0"
+                limits = OF_MARIADB if session.version.mariadb else "max_execution_time = 0"
                 session.execute(f"SET SESSION {limits}")
                 if session.version.mysql_from(8, 4):
                     # Older servers made foreign keys that point at a key which is not unique; to rename a
