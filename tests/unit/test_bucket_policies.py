@@ -137,6 +137,22 @@ def test_developers_read_what_is_sanitised_and_write_nothing() -> None:
     assert not any(DEVELOPERS in path.read_text() for path in FOLDER.glob("[ps]*.json"))
 
 
+def test_what_developers_read_is_sanitised_by_the_example() -> None:
+    """Each push fills a path that they read from a live whose pull sanitises, or says why it need not."""
+    plan = read_plan("integration")
+    assert plan.settings.must_sanitise
+    assert plan.problems == ()
+    syncs = {group.sync.name: group.sync for group in plan.groups if isinstance(group.sync, Sync)}
+    pushes = [sync for sync in syncs.values() if sync.action is Action.PUSH]
+    assert {(push.url, push.path) for push in pushes} == paths("integration", Action.PUSH)
+    open_to_all = {name for name, sync in syncs.items() if not sync.sanitises and sync.none_said}
+    for push in pushes:
+        pull = syncs[push.filled_by]
+        assert (pull.writes, pull.live) == (True, push.live)
+        assert pull.sanitises or pull.name in open_to_all
+    assert open_to_all == {"pull_local_links_manager_staging_daily"}
+
+
 @pytest.mark.parametrize("environment", ABOVE)
 def test_nothing_goes_over_plain_http(environment: str) -> None:
     policy = read_policy(f"{environment}-bucket.json")

@@ -39,6 +39,10 @@ class Workers:
     stage: Stage
     over: set[str] = field(factory=set)
     """The groups that were reported, as `run report`."""
+    ended: set[str] = field(factory=set)
+    """The runs that are over, or unknown to Airflow."""
+    silent: bool = False
+    """Whether Airflow gives no answer."""
 
     def disk(self, worker: str) -> Path:
         return self.stage.folder / "workers" / worker
@@ -71,13 +75,15 @@ class Workers:
     def get_task_states(
         self, *, dag_id: str, task_ids: list[str], run_ids: list[str]
     ) -> Mapping[str, Mapping[str, Any]]:
+        if self.silent:
+            raise ConnectionError
         return {
             run: {task: "success" if f"{run} {task}" in self.over else None for task in task_ids}
             for run in run_ids
         }
 
     def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:
-        return len(run_ids)
+        return len(set(run_ids) - self.ended)
 
 
 @pytest.fixture
@@ -105,6 +111,24 @@ def test_what_one_worker_fetched_and_another_restored(stage: Stage, workers: Wor
     assert workers.left() == []
     workers.report("b", following)
     stage.settled(NEW_LIVE)
+
+
+@pytest.mark.probe("a raw dump that stays on a worker", engines=IN_A_BUCKET)
+def test_what_a_run_left_that_is_over_without_a_report(stage: Stage, workers: Workers) -> None:
+    stage.push()
+    attempt = stage.attempt(PULL)
+    workers.run("a", attempt, "start_gate", "download")
+    run = attempt.session.holder.run.partition("/")[2]
+    assert not workers.sweep("a")
+    workers.ended.add(run)
+    workers.silent = True
+    assert not workers.sweep("a")
+    assert workers.left() == ["a"]
+    workers.silent = False
+    assert [one.run for one in workers.sweep("a").removed] == [attempt.session.holder.run]
+    assert workers.left() == []
+    workers.report("b", attempt)
+    stage.settled(OLD_LIVE)
 
 
 @pytest.mark.probe("a raw dump that stays on a worker", engines=IN_A_BUCKET)
