@@ -9,6 +9,7 @@ from attrs import evolve
 
 from env_sync.errors import AccessRefused, NameRefused
 from env_sync.finding import Level
+from env_sync.hieradata.settings import Options
 from env_sync.hieradata.sync import Action
 from env_sync.secret import Secret
 from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices, request
@@ -125,8 +126,27 @@ def test_a_hidden_index_of_somebody_else_stays(stage7: Stage) -> None:
     index_documents(stage7.source, "people", 1)
     for name in ("env-sync-notes", "env-sync-0123456789ab"):
         request(stage7.target, "PUT", f"/{name}", {"settings": HIDDEN})
-    orphan = "env-sync-0123456789ab-people"
-    request(stage7.target, "PUT", f"/{orphan}", {"settings": HIDDEN})
+    called_so = "env-sync-0123456789ab-people"
+    request(stage7.target, "PUT", f"/{called_so}", {"settings": HIDDEN})
+    [warning] = stage7.fill(stage7.engine()).warnings
+    assert f"{called_so} is called as a copy of Env Sync, and no record tells that it is one" in warning
+    others = {"env-sync-notes", "env-sync-0123456789ab", called_so}
+    [orphan] = indices(stage7.target) - others
+    # As after a kill between two requests: the copy stands there, and its record does not.
+    request(stage7.target, "DELETE", "/.env-sync/_doc/incoming-search?refresh=true")
     stage7.fill(stage7.engine())
-    assert {"env-sync-notes", "env-sync-0123456789ab"} < indices(stage7.target)
-    assert orphan not in indices(stage7.target)
+    [incoming] = indices(stage7.target) - others
+    assert incoming != orphan
+
+
+@pytest.mark.probe("a copy that somebody else made")
+def test_what_is_kept_stays_where_the_records_were_deleted(stage7: Stage) -> None:
+    index_documents(stage7.source, "people", 1)
+    for _ in range(2):
+        stage7.bring(options=Options(jobs=2, keep_previous=True))
+    kept = indices(stage7.target)
+    assert len(kept) == 2
+    request(stage7.target, "DELETE", "/.env-sync")
+    [warning] = stage7.fill(stage7.engine()).warnings
+    assert kept < indices(stage7.target)
+    assert "no record tells that it is one" in warning

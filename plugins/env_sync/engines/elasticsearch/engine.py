@@ -49,10 +49,10 @@ from env_sync.engines.elasticsearch.names import (
     STATE,
     copy_prefix,
     is_about,
-    is_copy,
     logical_name,
     new_token,
     snapshot_name,
+    token_of,
 )
 from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
@@ -61,6 +61,7 @@ from env_sync.engines.elasticsearch.readers import refuse_other_writers, refuse_
 from env_sync.engines.elasticsearch.records import (
     Incoming,
     Live,
+    Made,
     Taking,
     all_records,
     read_record,
@@ -112,6 +113,8 @@ from env_sync.plain import to_plain
 from env_sync.postprocess.postprocess import Postprocess
 
 PREFLIGHT_TIMEOUT = 10.0
+RECENT = 20
+"""How many tokens of a sync are remembered whatever stands there."""
 
 
 class ElasticsearchEngine(ClusterEngine):
@@ -486,18 +489,41 @@ class ElasticsearchEngine(ClusterEngine):
         remove_record(target, Incoming, self._sync)
         return dropped
 
-    def _drop_orphans(self, target: Cluster) -> None:
-        """Drop what a kill left before it was written down: hidden copies without a record or an alias."""
-        named = {each.index for live in all_records(target, Live).values() for each in live.indices}
-        for live in all_records(target, Live).values():
+    def _begin_token(self, target: Cluster) -> tuple[str, tuple[str, ...]]:
+        """A token that is written down before anything is made under it, and warnings; drops orphans.
+
+        Those are copies that a kill left without a record or an alias. One of which no record tells that we
+        made it is told of, and stays, whatever it is called.
+        """
+        lives = all_records(target, Live).values()
+        named = {each.index for live in lives for each in live.indices}
+        for live in lives:
             named |= {*live.previous, *live.leaving}
-        tokens = {incoming.token for incoming in all_records(target, Incoming).values()}
+        at_work = {incoming.token for incoming in all_records(target, Incoming).values()}
+        records = all_records(target, Made)
+        made = {token for record in records.values() for token in record.tokens}
+        warnings: list[str] = []
+        standing: set[str] = set()
         for index in read_indices(target, COPIES):
-            ours = any(index.index.startswith(copy_prefix(token)) for token in tokens)
-            made = is_copy(index.index) and index.hidden and not index.aliases
-            if made and not ours and index.index not in named:
+            token = token_of(index.index)
+            if token is None:
+                continue
+            if index.aliases or not index.hidden or token in at_work or index.index in named:
+                standing.add(token)
+            elif token in made or logical_name(index.index) == CONTENTS:
                 self.work.log.info("Dropping %s, which belongs to nobody", index.index)
                 target.find_and_delete(f"/{quoted(index.index)}")
+            else:
+                warnings.append(
+                    f"{index.index} is called as a copy of Env Sync, and no record tells that it is one: if "
+                    "nobody needs it, delete it, for it may hold what was never sanitised"
+                )
+        own = records[self._sync].tokens if self._sync in records else ()
+        token = new_token()
+        # What was thought dead may still make something under one of the last.
+        kept = (*(each for each in own if each in standing or each in own[-RECENT:]), token)
+        write_record(target, self._sync, Made(tokens=kept))
+        return token, tuple(warnings)
 
     def _begin_restore(self, target: Cluster, timestamp: dt.datetime | None) -> None:
         sync = self.work.sync
@@ -506,12 +532,11 @@ class ElasticsearchEngine(ClusterEngine):
         found, warnings = choose_snapshot(
             list_snapshots(target, sync.url, sync.database), timestamp, sync.database, sync.url
         )
-        warnings = (*allowed, *warnings)
         if found.version is not None:
             check_direction(found.version, target.version, f"The snapshot {found.name}")
         set_up(target)
-        self._drop_orphans(target)
-        token = new_token()
+        token, unknown = self._begin_token(target)
+        warnings = (*allowed, *warnings, *unknown)
         contents = None
         if CONTENTS in found.indices:
             contents = contents_of(target, sync.url, found, token)
@@ -579,15 +604,15 @@ class ElasticsearchEngine(ClusterEngine):
         environment = source.connection.environment
         contents = read_contents(source, indices, environment=environment, born_in=environment, data_time=now)
         set_up(target)
-        self._drop_orphans(target)
+        token, unknown = self._begin_token(target)
         incoming = self._first(
             target,
             contents,
             way=way,
             why=why,
             snapshot=snapshot_name(sync.source_hostname or sync.database, now),
-            warnings=allowed,
-            token=new_token(),
+            warnings=(*allowed, *unknown),
+            token=token,
             sources=() if way == CopyWay.REPOSITORY else indices,
         )
         write_record(target, self._sync, incoming)

@@ -58,6 +58,12 @@ def logical_name(index: str) -> str:
     return match["name"] if match else index
 
 
+def token_of(index: str) -> str | None:
+    """The token in the name of a copy; None where it is called otherwise."""
+    match = _COPY.fullmatch(index)
+    return match["token"] if match else None
+
+
 def is_copy(index: str) -> bool:
     """Whether an index was made by Env Sync."""
     return _COPY.fullmatch(index) is not None

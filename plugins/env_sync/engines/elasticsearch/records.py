@@ -97,6 +97,13 @@ class Taking:
     owner: Owner | None = None
 
 
+@frozen(kw_only=True)
+class Made:
+    """Under which tokens a sync made copies that may still stand; written before the first of each."""
+
+    tokens: tuple[str, ...]
+
+
 def read_record(cluster: Cluster, kind: type[T], sync: str, *, refuse: bool = False) -> T | None:
     """The record of a kind that a cluster keeps of a sync; None where none is there or can be understood.
 
