@@ -48,7 +48,7 @@ _ALWAYS = {
     r'\{"\$timestamp": \{[^}]*\}\}': "<timestamp>",
     r'"host": "[^"]*"': '"host": "<host>"',
     r'"namespace": "[^"]*"': '"namespace": "<namespace>"',
-    r'"(pid|started)": "?\d+"?': r'"\1": "<\1>"',
+    r'"(pid|started|row|memberships|taken_away)": "?\d+"?': r'"\1": "<\1>"',
     r"\bKILL (CONNECTION |QUERY )?\d+": r"KILL \1<session>",
     r"\b(if_seq_no|if_primary_term)=\d+": r"\1=<number>",
     _TIME: "<time>",

@@ -353,7 +353,7 @@ def clean_up_outgoing(scene: Scene) -> None:
     """A push that was killed while it transformed its copy of live."""
     with scene.pushing(scene.subject.transformation()):
         attempt = scene.until(PUSH, "dump")
-        scene.kill(attempt, "dump", Moment("", r"^(send_query: -- Takes|CREATE PROCEDURE sanitise_all)"))
+        scene.kill(attempt, "dump", Moment("", r"^(send_query: DO \$\$|CREATE PROCEDURE sanitise_all)"))
         scene.report(attempt)
 
 
