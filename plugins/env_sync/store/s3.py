@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from botocore.config import Config
-from botocore.exceptions import ValidationError
+from botocore.exceptions import ConnectionClosedError, ValidationError
 
 from env_sync.addresses import address_of
 from env_sync.cancellation import Cancellation
@@ -321,6 +321,8 @@ class S3Store:
                     return None
                 raise
             with closing(answer["Body"]) as body:
+                if "ContentLength" not in answer:  # its headers were cut
+                    raise ConnectionClosedError(endpoint_url=self._requests.access.endpoint)
                 if answer["ContentLength"] > most:
                     raise DumpDamaged(
                         f"s3://{bucket}/{key} has {answer['ContentLength']} bytes: no push wrote that. "

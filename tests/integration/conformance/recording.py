@@ -58,7 +58,7 @@ _ALWAYS = {
     r"(?<![\w.])\d{5,}\b": "<number>",
 }
 _NUMBERED = {
-    "token": r'(?:(?<=env-sync-)|(?<="token": "))[0-9a-f]{12}\b',
+    "token": r'(?:(?<=env-sync-)|(?<="))[0-9a-f]{12}\b',
     "task": r"(?<![\w-])[\w-]{22}:\d+\b",
     "uuid": r'(?<="uuid": ")[\w-]{22}(?=")',
     # Of the document of MongoDB's leases: how often it was changed before depends on the tests before.

@@ -74,6 +74,8 @@ class Subject(ABC):
     """Whether a database that a first pull makes lets no application in yet."""
     warns_at_first: bool = True
     """Whether a first pull tells what somebody has still to do for its applications."""
+    warns_of_pulls: bool = False
+    """Whether each pull that sanitises is a WARNING, for what this server lacks."""
     harmless_transformation: str = "SELECT 1;"
     """A transformation that changes nothing."""
     statements_of_people: tuple[str, str] = (

@@ -98,9 +98,8 @@ def test_a_push_that_no_longer_transforms_uploads_nothing(pushing: Stage) -> Non
     assert pushing.keys() == before
     pushing.push_options = {"pre_dump_transformation_sql_filename": "none", "reason": "nothing is personal"}
     pushing.configure()
-    pushing.push()
+    pushing.push_in_another_second()
     assert "NOT SANITISED: nothing is personal" in pushing.reports[-1].line()
-    assert len(pushing.keys()) == len(before) + 1
 
 
 def test_any_statement_that_fails_stops_the_push(pushing: Stage) -> None:

@@ -125,6 +125,8 @@ class ElasticsearchSubject(Subject):
     # Whoever may read an index by its name may do so before it is there.
     closed_at_first = False
     warns_at_first = False
+    # Without security it does not tell who else could read incoming.
+    warns_of_pulls = True
     cut_after = 1_500
     slow_rate = 200_000
     statements_of_people = OF_PEOPLE
@@ -139,6 +141,7 @@ class ElasticsearchSubject(Subject):
                 "test_what_one_worker_dumped_and_another_uploaded",
                 "test_one_worker_fetches_and_dumps_once",
                 "test_what_a_killed_step_left",
+                "test_what_a_run_left_that_is_over_without_a_report",
                 "test_a_step_that_fails_for_good_leaves_nothing",
             ),
             "nothing is kept on a worker's disk",
