@@ -316,7 +316,8 @@ class Scene:
         for environment, cluster in self.clusters.items():
             # The id has the environment of the sync, the extra that of the cluster.
             connections[_connection("integration", search_pages.HOSTS[environment])] = {
-                **cluster.airflow_connection(environment=environment),
+                # The cluster cannot tell who reads it, as it has no security: the gate in front of it has.
+                **cluster.airflow_connection(environment=environment, accept_unseen_readers=True),
                 "port": self._gates[environment].port,
                 "login": SYNC_ROLE,
                 "password": password,
