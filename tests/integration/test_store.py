@@ -32,6 +32,7 @@ from env_sync.errors import (
 )
 from env_sync.manifest import Manifest
 from env_sync.store import dump_key, manifest_key
+from env_sync.store.crew import Crew
 from env_sync.store.requests import MEBIBYTE, Tuning
 from env_sync.store.s3 import S3Store
 from env_sync.store.transfer import sha256_of, writing
@@ -635,6 +636,55 @@ def test_web_server_is_no_empty_bucket(tmp_path: Path) -> None:
         with pytest.raises(ServerUnreachable, match="no S3 server"):
             S3Store(wrong, tuning=QUICK).choose("any", PATH, "licensify")
         web.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("operation", "lacking"),
+    [
+        ("head_object", "Content-Length"),
+        ("head_object", "ETag"),
+        ("head_object", "Last-Modified"),
+        ("get_object", "Content-Length"),
+        ("get_object", "ETag"),
+    ],
+)
+def test_an_answer_whose_headers_were_cut_is_asked_for_again(operation: str, lacking: str) -> None:
+    """The client takes the headers that came for all of them."""
+    cut = 0
+
+    class Object(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            nonlocal cut
+            lines = [
+                "HTTP/1.1 200 OK",
+                "Content-Length: 4",
+                'ETag: "e"',
+                "Last-Modified: Mon, 23 Nov 2026 01:02:03 GMT",
+            ]
+            if cut < 2:
+                cut += 1
+                kept = [line for line in lines if not line.startswith(lacking)]
+                self.wfile.write("\r\n".join(kept).encode() + b"\r\n")
+            else:
+                self.wfile.write("\r\n".join([*lines, "", "" if self.command == "HEAD" else "body"]).encode())
+            self.close_connection = True
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Object) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        extra = json.dumps({"endpoint_url": f"http://127.0.0.1:{web.server_port}"})
+        one = Connection(conn_id="c", conn_type="aws", login="a", password="b", extra=extra)
+        requests = S3Store(one, tuning=QUICK)._requests
+        with Crew(1, Cancellation()) as crew:
+            answer = crew.do(lambda: requests.make(crew, operation, bucket="any", key="any"))
+        web.shutdown()
+    assert answer["ContentLength"] == 4
+    assert cut == 2
 
 
 def test_connection_that_airflow_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:

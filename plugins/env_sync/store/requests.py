@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from attrs import frozen
+from botocore.exceptions import ConnectionClosedError
 
 from env_sync.store.crew import Crew
 from env_sync.store.faults import FAULTS, Access, Request, code_of, explain, inner_error, is_transient, no_s3
@@ -16,6 +17,18 @@ from env_sync.store.faults import FAULTS, Access, Request, code_of, explain, inn
 T = TypeVar("T")
 
 MEBIBYTE = 1024 * 1024
+
+_HEADERS = {"HeadObject": ("ContentLength", "ETag", "LastModified"), "GetObject": ("ContentLength", "ETag")}
+"""What botocore reads of the headers with which each server answers, and what is asked of an answer here."""
+
+
+def refuse_cut_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+    """For botocore's event `after-call`; raises ConnectionClosedError where headers of an object are lacking.
+
+    A connection that ends amid the headers of an answer ends them: http.client takes those that came for all.
+    """
+    if http_response.status_code < 300 and any(name not in parsed for name in _HEADERS.get(model.name, ())):
+        raise ConnectionClosedError(endpoint_url=http_response.url)
 
 
 @frozen(kw_only=True)

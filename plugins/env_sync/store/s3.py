@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError, ValidationError
+from botocore.exceptions import ValidationError
 
 from env_sync.addresses import address_of
 from env_sync.cancellation import Cancellation
@@ -35,7 +35,7 @@ from env_sync.store.keys import (
     pointer_key,
 )
 from env_sync.store.mirror import Tally, Wanted, compare, mirror
-from env_sync.store.requests import MEBIBYTE, Requests, Tuning
+from env_sync.store.requests import MEBIBYTE, Requests, Tuning, refuse_cut_answer
 from env_sync.store.transfer import Download, Upload, count_what_is_sent
 from env_sync.timestamps import parse_timestamp
 
@@ -321,8 +321,6 @@ class S3Store:
                     return None
                 raise
             with closing(answer["Body"]) as body:
-                if "ContentLength" not in answer:  # its headers were cut
-                    raise ConnectionClosedError(endpoint_url=self._requests.access.endpoint)
                 if answer["ContentLength"] > most:
                     raise DumpDamaged(
                         f"s3://{bucket}/{key} has {answer['ContentLength']} bytes: no push wrote that. "
@@ -399,6 +397,7 @@ def _requests(connection: Connection | str, tuning: Tuning, log: logging.Logger)
             f"be used ({type(problem).__name__}). Their values are not shown. Nothing was touched."
         ) from None
     client.meta.events.register("before-send.s3", count_what_is_sent)
+    client.meta.events.register("after-call.s3", refuse_cut_answer)
     access = Access(
         connection_id=connection.conn_id,
         identity=_identity(hook.conn_config),
