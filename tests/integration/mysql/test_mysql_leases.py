@@ -11,7 +11,7 @@ from attrs import evolve
 from env_sync.engines.mysql import lease
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.lease import MAKE_TABLES
-from env_sync.errors import AccessRefused, LeaseHeld, NameRefused
+from env_sync.errors import AccessRefused, LeaseHeld, NameRefused, PromoteFailed
 from env_sync.finding import Level
 from env_sync.hieradata.sync import Action
 from tests.integration.mysql.stage import SECRET, Stage, working
@@ -256,6 +256,27 @@ def test_a_lock_of_somebody_else_does_not_stop_a_pull(locked: Stage) -> None:
     # The table still says who has the lease.
     with pytest.raises(LeaseHeld, match="env_sync_integration/tonight"):
         locked.engine(run="another").take_lease(at_most=9)
+    engine.release_lease()
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_who_may_not_recover_pushes_nothing_of_a_swap_that_did_not_end(stage: Stage, sees: bool) -> None:
+    """As far as the account may see that: what live has then may lack tables."""
+    make(stage, *MAKE_TABLES)
+    to = stage.folder / "pushed"
+    with working(pusher(stage, *(["SELECT ON *.*"] if sees else []))) as engine:
+        stage.run("INSERT INTO journal VALUES ('another', '{}')", database="env_sync")
+        assert engine.dump(to).server_version
+        stage.run(f"INSERT INTO journal VALUES ('{stage.database}', '{{}}')", database="env_sync")
+        if sees:
+            with pytest.raises(PromoteFailed, match=r"did not end.*nothing was dumped"):
+                engine.dump(to)
+        else:
+            assert engine.dump(to).server_version
+        # Nothing is read that may be code of somebody else.
+        stage.run("RENAME TABLE journal TO theirs", database="env_sync")
+        stage.run("CREATE VIEW journal AS SELECT * FROM theirs", database="env_sync")
+        assert engine.dump(to).server_version
     engine.release_lease()
 
 

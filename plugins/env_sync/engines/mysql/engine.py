@@ -57,7 +57,7 @@ from env_sync.engines.mysql.stamp import (
     write_objects,
     write_stamp,
 )
-from env_sync.engines.mysql.swap import recover
+from env_sync.engines.mysql.swap import check_no_swap, recover
 from env_sync.engines.mysql.verify import verify_dump
 from env_sync.engines.mysql.watchers import check_watchers, raw_log
 from env_sync.engines.mysql.whose import check_no_strangers
@@ -121,6 +121,8 @@ class MySQLEngine(DumpEngine):
         """Dump live to a file. See the contract."""
         with self._errors():
             self._held.note_step("dump")
+            if not self._held.in_table:
+                check_no_swap(self._held.session, self._server, self._database)
         return self._with_warnings(self._dump_live(to))
 
     def dump_transformed(self, to: Path, transformations: Sequence[Path], *, in_place: bool) -> DumpFacts:

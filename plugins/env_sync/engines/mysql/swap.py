@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 
 from env_sync.engines.contract import Holder
 from env_sync.engines.history import Promoted, Returned
-from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server_is_gone
+from env_sync.engines.mysql.connecting import LOCKED, REFUSED, code_of, described, server_is_gone
 from env_sync.engines.mysql.definers import cannot_be_made_again, decide, drop_ours, some
 from env_sync.engines.mysql.identifiers import qualified, quoted
 from env_sync.engines.mysql.names import Copies, copies_of
@@ -243,6 +243,32 @@ def recover(session: Session, server: Server, copies: Copies, log: logging.Logge
     session.execute("DELETE FROM journal WHERE `database` = %s", [copies.live])
     said = "tables that a crash of the server had moved are back, and " if crashed else ""
     return f"{plan.live} was about to be swapped by a step that was ended; {said}it is as it was"
+
+
+def check_no_swap(session: Session, server: Server, live: str) -> None:
+    """For an account that may not recover. Raises PromoteFailed where a swap of live did not end.
+
+    As far as the account may see that. Raises MySQLError.
+    """
+    # To read a view would run what somebody else may have put there.
+    plain = session.execute(
+        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = 'journal' "
+        "AND TABLE_TYPE = 'BASE TABLE'",
+        [server.lease_database],
+    )
+    journal = qualified(server.lease_database, "journal").replace("%", "%%")
+    try:
+        begun = plain and session.execute(f"SELECT 1 FROM {journal} WHERE `database` = %s", [live])
+    except pymysql.err.MySQLError as error:
+        if code_of(error) in REFUSED:
+            return
+        raise
+    if begun:
+        raise PromoteFailed(
+            f"A swap of {live} on {server} was begun and did not end, so live may lack tables or triggers, "
+            f"and account {server.connection.login} may not end it: nothing was dumped. The next step or "
+            f"report of a pull into {live} ends it; run the group again then."
+        )
 
 
 def _whole(server: Server, plan: Plan, put_right: Callable[[Route], bool]) -> bool:
