@@ -242,6 +242,10 @@ def test_roles_that_are_groups_of_elsewhere() -> None:
         "members of cn=analysts,dc=example (by role readAnyDatabase)",
         "members of okta/support (by role okta/support)",
     ]
+    # A user of the server who has the role as well is another one; a group of our own is nobody else's.
+    held = having(("okta/support", "admin"))
+    assert len(readers_among(held, groups)) == 3
+    assert len(readers_among(having(("okta/support", "admin"), name="env_sync"), groups)) == 1
     external = having(("readAnyDatabase", "admin"), where="$external", name="CN=ada,O=example")
     assert readers_among(external, {}) == ["$external.CN=ada,O=example (by role readAnyDatabase)"]
 

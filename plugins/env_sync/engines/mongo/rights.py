@@ -144,10 +144,8 @@ def writers_in(accounts: Accounts, database: str) -> tuple[Reader, ...]:
 def _others(accounts: Accounts, allows: Allows) -> Mapping[Key, Reader]:
     """Who, but for ours, has a role that allows something, or runs the server."""
     found: dict[Key, Reader] = {}
-    held_by_somebody: set[Key] = set()
     for (where, name), user in accounts.users.items():
         held = accounts.held(user)
-        held_by_somebody |= held
         if (where, name) == accounts.ours:
             continue
         said = _named(where, name)
@@ -155,7 +153,8 @@ def _others(accounts: Accounts, allows: Allows) -> Mapping[Key, Reader]:
             found[where, name] = Reader(name=said, by=f"role {runs[0]}", administrator=True)
         elif by := sorted(role for each, role in held if allows(each, role)):
             found[where, name] = Reader(name=said, by=f"role {shown(by[0])}")
-    for where, role in accounts.roles.keys() - held_by_somebody:
+    # Those that a user of the server has as well, too: whoever accepts that one has not accepted the group.
+    for where, role in accounts.roles.keys() - accounts.held(accounts.users.get(accounts.ours, {})):
         if where == ADMIN and any(sign in role for sign in OF_GROUPS):
             members: Said = {"roles": [{"role": role, "db": where}]}
             if by := sorted(each for of, each in accounts.held(members) if allows(of, each)):
