@@ -223,7 +223,6 @@ KINDS = (
             ELASTICSEARCH: "an update by query runs alone",
             FILES: NO_ROWS,
         },
-        not_probed={MYSQL: NOT_YET},
     ),
     Kind(
         name="code of a dump that reaches out of the copy",

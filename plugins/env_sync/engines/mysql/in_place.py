@@ -10,6 +10,7 @@ from env_sync.engines.mysql.sanitising import run_script
 from env_sync.engines.mysql.script import LIVE, Script, refused
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.sql_text import meaning
+from env_sync.engines.mysql.standing_before import read_standing
 from env_sync.errors import TransformationFailed
 
 SHOWN = 5
@@ -34,11 +35,12 @@ def transform_in_place(
         refuse_tables_without_transactions(session, database)
         began = read_beginning(session)
         set_as_client(session, began, LIVE.aftermath)
+        standing = read_standing(session, database)
         session.execute("START TRANSACTION")
         for script in scripts:
             set_as_client(session, began, LIVE.aftermath)
             # Closing the session rolls back.
-            run_script(session, database, script, LIVE, changed_rows)
+            run_script(session, script, LIVE, changed_rows, standing)
         session.execute("COMMIT")
 
 

@@ -17,6 +17,7 @@ from env_sync.engines.mysql.script import INCOMING, Place, Script, Step
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.sql_text import meaning
 from env_sync.engines.mysql.stamp import read_dumped, read_objects, read_told, write_objects, write_stamp
+from env_sync.engines.mysql.standing_before import StandingBefore, read_standing
 from env_sync.errors import ProofMissing, TransformationFailed
 from env_sync.redact import names_in
 
@@ -38,14 +39,16 @@ def run_transformations(
     MySQL has it: until the proof is there the copy counts as half done. Raises TransformationFailed, and
     MySQLError where the server went away; the caller drops the database.
     """
+    standing: StandingBefore | None = None
     for script in scripts[:-1]:
         with server.session(copy) as session:
-            _run_alone(session, copy, script, place, changed_rows)
+            standing = standing or read_standing(session, copy)
+            _run_alone(session, script, place, changed_rows, standing)
             session.execute("COMMIT")
     with server.session(copy) as session:
         began = read_beginning(session)
         for script in scripts[-1:]:
-            _run_alone(session, copy, script, place, changed_rows)
+            _run_alone(session, script, place, changed_rows, standing or read_standing(session, copy))
         session.reset()
         if scripts:
             forget_history(session, copy, place)
@@ -57,11 +60,13 @@ def run_transformations(
     return stamp
 
 
-def _run_alone(session: Session, copy: str, script: Script, place: Place, changed_rows: ChangedRows) -> None:
+def _run_alone(
+    session: Session, script: Script, place: Place, changed_rows: ChangedRows, standing: StandingBefore
+) -> None:
     """Run one in a session that is new."""
     set_as_client(session, read_beginning(session), place.aftermath)
     session.execute("START TRANSACTION")
-    run_script(session, copy, script, place, changed_rows)
+    run_script(session, script, place, changed_rows, standing)
 
 
 def forget_history(session: Session, copy: str, place: Place) -> None:
@@ -90,10 +95,11 @@ def forget_history(session: Session, copy: str, place: Place) -> None:
 
 
 def run_script(
-    session: Session, database: str, script: Script, place: Place, changed_rows: ChangedRows
+    session: Session, script: Script, place: Place, changed_rows: ChangedRows, standing: StandingBefore
 ) -> None:
     """Run one in the session's database. Raises TransformationFailed, and MySQLError as above."""
     began = read_beginning(session)
+    database = began.database
     parts = (one for step in script.steps for one in meaning(step.text.encode()))
     words = b" ".join(one.text for one in parts if one.kind in ("word", "name"))
     temporary = temporary_tables(words.decode(errors="replace"))
@@ -108,14 +114,15 @@ def run_script(
                 f"Transformation {script.name}, line {step.line}: {said}. {place.aftermath}; correct the "
                 "transformation and run the group again."
             ) from None
+        changed: Changed | None = None
         if (what := _changing(step)) is not None:
             free = script.is_rule or what.rpartition(" ")[2] in temporary
-            changed_rows.add(
-                Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=free)
-            )
+            changed = Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=free)
+            changed_rows.add(changed)
+        changed_rows.warn(standing.warnings(session, f"{script.name}:{step.line}", step.text, changed))
     # With a limit of none it could not be asked.
     session.execute("SET SESSION sql_select_limit = DEFAULT")
-    if (now := read_beginning(session)).database != began.database:
+    if (now := read_beginning(session)).database != database:
         raise TransformationFailed(
             f"Transformation {script.name} left {database} for another database. {place.aftermath}; take "
             "that out of it."
