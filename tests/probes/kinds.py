@@ -23,9 +23,9 @@ ENGINES: Mapping[str, str] = {
 """The columns of the table, by the folder of the engine."""
 
 NO_DUMP = "clusters read snapshots in a repository of their own; no file is put there"
+NO_CODE = "neither pipelines nor stored scripts come down"
 NO_ROWS = "files are copied as bytes and never transformed"
 ONLY_DOCUMENTS = "a dump holds documents and definitions, none of which is run"
-NOT_YET = "no probe has been written"
 
 
 @frozen(kw_only=True)
@@ -81,8 +81,7 @@ KINDS = (
         name="a sync that is a superuser",
         tries="The sync's own account is an administrator of the server, so what comes down may run as one.",
         must_hold="No pull starts until that is accepted, and then each report warns of it.",
-        not_applicable={FILES: "there is no server"},
-        not_probed={MONGODB: NOT_YET, ELASTICSEARCH: NOT_YET},
+        not_applicable={MONGODB: ONLY_DOCUMENTS, ELASTICSEARCH: NO_CODE, FILES: "there is no server"},
     ),
     Kind(
         name="a lock that anybody can take",
@@ -138,7 +137,7 @@ KINDS = (
             ELASTICSEARCH: NO_DUMP,
             FILES: "see the archive that leaves its directory",
         },
-        not_probed={POSTGRESQL: NOT_YET},
+        not_probed={POSTGRESQL: "what code of a dump does while it is restored is not promised"},
     ),
     Kind(
         name="a dump that names whose rights its code has",
@@ -197,8 +196,12 @@ KINDS = (
         tries="A pipeline of the lower server passes on what is written to a copy, or a template gives the "
         "copy another name.",
         must_hold="No pipeline sees a row of a copy, and a copy that has another name is refused.",
-        not_applicable={FILES: "there is no server"},
-        not_probed={POSTGRESQL: NOT_YET, MYSQL: NOT_YET, MONGODB: NOT_YET},
+        not_applicable={
+            POSTGRESQL: "a copy is made from template0, and nothing of the server stands before its tables",
+            MYSQL: "nothing of the server stands before a table",
+            MONGODB: "nothing of the server stands before a collection",
+            FILES: "there is no server",
+        },
     ),
     Kind(
         name="passwords in errors and arguments",
@@ -227,9 +230,8 @@ KINDS = (
     Kind(
         name="code of a dump that reaches out of the copy",
         tries="A trigger of a dump changes other databases, roles or settings while a transformation runs.",
-        must_hold="The sync stops, and what it changed is undone.",
+        must_hold="The sync stops, and what it changed is undone; or the code is not there yet (MySQL).",
         not_applicable={MONGODB: ONLY_DOCUMENTS, ELASTICSEARCH: NO_DUMP, FILES: NO_ROWS},
-        not_probed={MYSQL: NOT_YET},
     ),
     Kind(
         name="a function that shadows the server's",
@@ -285,7 +287,6 @@ KINDS = (
             ELASTICSEARCH: "requests have no session, and an update by query reaches its index alone",
             FILES: NO_ROWS,
         },
-        not_probed={MONGODB: NOT_YET},
     ),
     Kind(
         name="a raw dump that stays on a worker",

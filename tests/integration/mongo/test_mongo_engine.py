@@ -37,6 +37,7 @@ from env_sync.errors import (
     RestoreFailed,
     ServerUnreachable,
     ToolFailed,
+    TransformationFailed,
 )
 from env_sync.finding import Level
 from env_sync.hieradata.sync import Action
@@ -700,6 +701,21 @@ def test_an_earlier_attempt_writes_nothing_more(stage: Stage) -> None:
     with pytest.raises(LeaseLost), earlier.at_work():
         earlier.restore(dump)
     stage.sanitise(later, dump)
+
+
+@pytest.mark.probe("settings that a transformation, live or a role changes")
+@pytest.mark.parametrize(
+    "last", ["$merge: {into: {db: other, coll: people}}", "$out: {db: other, coll: people}", "$out: people"]
+)
+def test_a_transformation_that_reaches_out_of_the_copy_is_refused(stage: Stage, last: str) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    engine = stage.engine(transformation=f"- aggregate: people\n  pipeline:\n  - $match: {{}}\n  - {last}\n")
+    with pytest.raises(TransformationFailed, match=r"sanitise\.yaml, line 1\b.*of this database"):
+        stage.sanitise(engine, dump)
+    with engine.at_work():
+        engine.clean_up()
+    assert stage.names("other") == set()
 
 
 # Each document looks at all others, for each of which all are looked at: the server needs days.

@@ -623,6 +623,7 @@ def test_grants_that_name_live_alone_are_no_matter(stage: Stage) -> None:
 
 
 @pytest.mark.probe("a dump that writes elsewhere")
+@pytest.mark.probe("code of a dump that reaches out of the copy")
 def test_what_names_live_in_a_dump_does_not_write_there(stage: Stage) -> None:
     dump = stage.dump(NEW.replace(b"INSERT INTO log (said)", b"INSERT INTO signon_production.log (said)"))
     engine = stage.engine()
