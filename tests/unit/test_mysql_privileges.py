@@ -176,6 +176,17 @@ def test_who_may_log_in_as_somebody_who_is_accepted_is_not() -> None:
     )
 
 
+def test_who_may_log_in_as_a_role_or_a_locked_account_reads_as_it_does() -> None:
+    """MySQL lets a proxy do so where the account itself cannot log in."""
+    answers: Answers = {
+        "proxies_priv": [("dev", "%", "reading")],
+        "account_locked": [("reading", "%")],
+    }
+    there = [("reading", "%", "N", "N", "N", "Y"), DEV]
+    assert found(answers, log=True, user=there)[0] == ["dev@% (by PROXY on reading@%)"]
+    assert found({"account_locked": [("reading", "%")]}, log=True, user=there)[0] == []
+
+
 def test_who_is_accepted_for_a_privilege_is_not_for_another() -> None:
     """An exporter that is given more later stops a pull again; by its name alone that is a warning."""
     there = [("exporter", "%", "Y", "N", "N", "N")]

@@ -100,14 +100,12 @@ def privileges(session: Session, known: Known, copy: str) -> tuple[Right, ...]:
             "PLUGIN_STATUS = 'ACTIVE'"
         )
     )
-    rights = [
-        right
-        for account, name in found
-        if cloning or name not in CLONING
-        for right in _of_whom(account, name, known)
-    ]
+    found = [(account, name) for account, name in found if cloning or name not in CLONING]
+    rights = [right for account, name in found for right in _of_whom(account, name, known)]
+    # Who logs in for another does so where that one cannot, as a role or a locked account.
+    others = [*rights, *(Right(account, name, name) for account, name in found)]
     # As one of those one is told already.
-    others = [right for right in rights if right.account not in known.own | known.administrators]
+    others = [right for right in others if right.account not in known.own | known.administrators]
     rights += [right for right in _on_others(proxies, others) if right.account in there]
     return tuple(dict.fromkeys(rights))
 
