@@ -22,6 +22,8 @@ NOTHING = ("N", "N", "N", "N")
 DEV = ("dev", "%", *NOTHING)
 SUPER = ("dba", "%", None, "Y", "N", "N", "N", "N")
 """SUPER, CREATE USER, GRANT OPTION, INSERT and UPDATE on everything, after what was revoked of them."""
+FILES_OUTSIDE: Answers = {"secure_file_priv": [("/var/lib/mysql-files/", "/var/lib/mysql/")]}
+"""Where who has FILE may read and write, and where the server has its own."""
 CLONE = {"information_schema.PLUGINS": [(1,)]}
 
 
@@ -32,9 +34,10 @@ def found(
     user: Sequence[tuple[str, ...]] = (DEV,),
     mandatory: str = "",
     log: bool = False,
+    version: str = "8.4.0",
 ) -> tuple[list[str], list[str]]:
     """Who stops a pull, and who is a warning."""
-    told, _ = looked(answers, accepted, user, mandatory=mandatory, log=log)
+    told, _ = looked(answers, accepted, user, mandatory=mandatory, log=log, version=version)
     return [str(each) for each in told.readers.refused], [str(each) for each in told.onlookers.refused]
 
 
@@ -51,6 +54,7 @@ def looked(
     *,
     mandatory: str = "",
     log: bool = False,
+    version: str = "8.4.0",
 ) -> tuple[Watchers, ServerConnection]:
     connection = ServerConnection(
         connection_id="below",
@@ -63,7 +67,11 @@ def looked(
     )
     server = Server(connection=connection, group="", cancellation=Cancellation())
     told = watchers(
-        session({**answers, "Process_priv": user}, settings={"mandatory_roles": mandatory, "log_bin": log}),
+        session(
+            {**FILES_OUTSIDE, **answers, "Process_priv": user},
+            version,
+            {"mandatory_roles": mandatory, "log_bin": log},
+        ),
         server,
         COPY,
     )
@@ -83,6 +91,28 @@ def test_privileges_that_act_as_anybody_stop_a_pull_unless_named(privilege: str)
     there = [DEV, ("mysql.session", "localhost", *NOTHING)]
     assert found(answers, user=there) == ([f"dev@% (by {privilege})"], [])
     assert found(answers, user=there, accepted=("dev@%",)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("version", "only", "stops"),
+    [
+        ("8.4.0", None, False),
+        ("8.4.0", "", True),
+        ("8.4.0", "/var/lib/mysql-files/", False),
+        ("8.4.0", "/var/lib/", True),
+        ("8.4.0", "/var/lib/mysql", True),
+        ("10.11.6-MariaDB", None, True),
+        ("10.11.6-MariaDB", "/srv/", False),
+    ],
+)
+def test_who_may_write_the_servers_own_files_stops_a_pull(
+    version: str, only: str | None, *, stops: bool
+) -> None:
+    there = [("dev", "%", "N", "Y", "N", "N")]
+    answers: Answers = {"secure_file_priv": [(only, "/var/lib/mysql/")]}
+    told = ["dev@% (by FILE)"]
+    assert found(answers, user=there, version=version) == ((told, []) if stops else ([], told))
+    assert found(answers, user=there, version=version, accepted=("dev@%: FILE",)) == ([], [])
 
 
 @pytest.mark.parametrize("privilege", ["BACKUP_ADMIN", "CLONE_ADMIN"])

@@ -94,7 +94,7 @@ def test_each_of_all_weaknesses_is_named(stage: Stage) -> None:
             "runs as us": "problem: The setting init_connect of .*run as account env_sync",
             "logs in for us": r"problem: .*proxy@% \(by PROXY\).*can read what is put into a copy",
             "sees statements": r"note: .*sees@% \(by PROCESS\).*may see rows",
-            "reads files": r"note: .*files@% \(by FILE\).*may see rows",
+            "reads files": r"problem: .*files@% \(by FILE\).*can read what is put into a copy",
             "dev writes leases": rf"{lease}dev@% by a grant ON `env%`",
             "guesses writes leases": rf"{lease}guesses@% by a grant ON `%`",
             "a trigger": f"{lease}trigger on_lease on lease is there",

@@ -7,6 +7,7 @@ promote renames.
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from attrs import frozen
 
@@ -134,11 +135,26 @@ def raw_log(session: Session, server: Server) -> tuple[str, ...]:
 
 
 def _reading(session: Session) -> Collection[str]:
+    """With which privileges somebody stops a pull."""
+    acting = {*ACTING, *(["FILE"] if _writes_its_files(session) else [])}
     if not _logs(session):
-        return ACTING
+        return acting
     # There REPLICATION CLIENT is BINLOG MONITOR: SHOW BINLOG EVENTS shows statements with their rows.
     monitor = session.version.mariadb and session.version.number >= (10, 5, 0)
-    return {*ACTING, "REPLICATION SLAVE", *(["REPLICATION CLIENT"] if monitor else [])}
+    return {*acting, "REPLICATION SLAVE", *(["REPLICATION CLIENT"] if monitor else [])}
+
+
+def _writes_its_files(session: Session) -> bool:
+    """Whether who has FILE may write into the server's own folder, such as a trigger of any definer.
+
+    Without a value MariaDB has no limit, and MySQL reads and writes no file at all:
+    https://mariadb.com/docs/server/server-management/variables-and-modes/server-system-variables,
+    https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_secure_file_priv.
+    """
+    [(only, folder)] = session.execute("SELECT @@GLOBAL.secure_file_priv, @@GLOBAL.datadir")
+    if only is None:
+        return session.version.mariadb
+    return not only or Path(folder).is_relative_to(only)
 
 
 def _logs(session: Session) -> bool:
