@@ -249,10 +249,9 @@ KINDS = (
         name="a table in the place of another",
         tries="A dump brings a schema that is called like the sync's role, or a trigger that sets the "
         "search_path, with tables that are called like those that a transformation means; so is a temporary "
-        "table of a file before.",
+        "table of a file before, or of a trigger (MySQL).",
         must_hold="The transformation changes those that it means, and the others are told as new.",
         not_applicable={
-            MYSQL: "a transformation works in one database, whose tables have names of their own",
             MONGODB: "a transformation works in one database, whose collections have names of their own",
             ELASTICSEARCH: "an update by query names its index",
             FILES: NO_ROWS,

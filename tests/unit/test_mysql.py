@@ -12,7 +12,14 @@ from env_sync.engines.mysql.dump_file import Header, check_end, read_header
 from env_sync.engines.mysql.grants import revoked_on
 from env_sync.engines.mysql.invoker import as_invoker, runs_as_invoker
 from env_sync.engines.mysql.names import copies_of
-from env_sync.engines.mysql.objects import Object, names_another, taken_apart, with_definer
+from env_sync.engines.mysql.objects import (
+    Object,
+    calls,
+    holds_words,
+    names_another,
+    taken_apart,
+    with_definer,
+)
 from env_sync.engines.mysql.option_file import option_file
 from env_sync.engines.mysql.own_grants import OwnGrant, read_grant
 from env_sync.engines.mysql.patterns import as_pattern, covers
@@ -225,6 +232,47 @@ def read(folder: Path, text: str) -> Script:
     file = folder / "sanitise.sql"
     file.write_text(text)
     return read_transformations([file], {"signon", "information_schema"})[0]
+
+
+@pytest.mark.parametrize("backslash", [True, False])
+def test_what_an_object_names_is_seen_however_backslashes_are_read(backslash: bool) -> None:
+    """As its sql_mode has it, which the dump says, and as the other has it."""
+    hidden = "'\\'; {} SET @b = '';" if not backslash else "'\\\\'; {} SET @b = '';"
+    body = hidden.format("UPDATE signon.users SET a = `ENV_SYNC_STAMP`.b; CREATE /* c */ TEMPORARY TABLE t;")
+    mode = "" if backslash else "NO_BACKSLASH_ESCAPES"
+    text = f"CREATE TRIGGER x BEFORE UPDATE ON u FOR EACH ROW BEGIN SET @a = {body} END"
+    one = taken_apart(text, sql_mode=mode, character_set="utf8mb4", collation="")
+    assert one
+    assert names_another(one, {"SIGNON"})
+    assert not names_another(one, {"other"})
+    assert holds_words(one, "env_sync_stamp")
+    assert holds_words(one, "create", "temporary")
+    assert not holds_words(one, "temporary", "create")
+
+
+@pytest.mark.parametrize(
+    ("text", "called"),
+    [
+        ("CALL `Loot`", True),
+        ("SET @a = loot (1)", True),
+        ("SET @a = `loot`()", True),
+        ("SELECT loot FROM t", False),
+        ("SET @a = 'loot()'", False),
+    ],
+)
+def test_what_an_object_calls(text: str, called: bool) -> None:
+    one = made(f"CREATE TRIGGER x BEFORE UPDATE ON u FOR EACH ROW {text}")
+    assert one
+    assert calls(one, {"loot"}) is called
+
+
+@pytest.mark.parametrize(
+    "setting", [{"collation": "a, @x = f()"}, {"character_set": "utf8mb4; x"}, {"sql_mode": "A', @x = 'b"}]
+)
+def test_an_object_is_made_with_no_setting_that_is_none(setting: dict[str, str]) -> None:
+    said = {"sql_mode": "", "character_set": "utf8mb4", "collation": "", **setting}
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        taken_apart("CREATE VIEW v AS SELECT 1", **said)
 
 
 def test_a_transformation_is_cut_as_the_mysql_program_does(tmp_path: Path) -> None:

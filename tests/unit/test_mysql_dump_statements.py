@@ -186,6 +186,22 @@ def test_what_no_dump_of_one_database_holds_is_refused(statement: str, why: str)
         items(statement.encode() + b"\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("collation_connection", "utf8mb4_bin, @x = (SELECT 1)"),
+        ("collation_connection", "utf8mb4_bin, @x = @@sql_mode"),
+        ("COLLATION_CONNECTION", "latin1_bin; DROP TABLE t"),
+        ("sql_mode", "ANSI_QUOTES\\', @x = 1, @y = \\'"),
+        ("time_zone", "+00:00''; DROP TABLE t"),
+    ],
+)
+def test_no_setting_of_a_dump_becomes_a_statement(name: str, value: str) -> None:
+    text = f"SET @@session.{name} = '{value}';\nCREATE VIEW `v` AS SELECT 1;\n".encode()
+    with pytest.raises(RestoreFailed, match=f"what it sets {name.lower()} to is no value of that"):
+        items(text)
+
+
 def test_a_refusal_shows_no_value() -> None:
     with pytest.raises(RestoreFailed) as raised:
         items(b"UPDATE `t` SET a = 'alice@example.com';\n")
@@ -196,6 +212,12 @@ def test_a_refusal_shows_no_value() -> None:
 def test_what_names_the_database_itself_is_passed_over() -> None:
     text = b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `signon` /*!40100 DEFAULT */;\nUSE `signon`;\n"
     assert items(text) == []
+
+
+@pytest.mark.parametrize("name", [b"env_sync_stamp", b"ENV_Sync_Stamp"])
+def test_rows_of_a_stamp_are_left_out_in_whatever_letters(name: bytes) -> None:
+    """Some servers know no capitals in names of tables."""
+    assert items(b"INSERT INTO `" + name + b"` VALUES ('objects','[]');\n") == []
 
 
 def test_a_stamp_in_a_dump_is_left_out() -> None:
@@ -209,6 +231,11 @@ def test_a_table_whose_rows_are_elsewhere_is_left_out_with_its_rows(engine: str)
     [left] = items(text.encode())
     assert isinstance(left, LeftOut)
     assert engine.upper() in left.why
+    parts = f"PARTITION BY KEY (a) (PARTITION p ENGINE = {engine}, PARTITION q ENGINE = InnoDB)"
+    [left] = items(f"CREATE TABLE `t` (`engine` int) ENGINE=InnoDB {parts};\n".encode())
+    assert isinstance(left, LeftOut)
+    whole = b"CREATE TABLE `t` (`engine` int DEFAULT '1') ENGINE=InnoDB COMMENT='ENGINE=S3';\n"
+    assert [type(one) for one in items(whole)] == [Table]
 
 
 @pytest.mark.parametrize(

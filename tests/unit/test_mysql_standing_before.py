@@ -9,7 +9,10 @@ import pytest
 from env_sync.engines.mysql.session import Session
 from env_sync.engines.mysql.standing_before import StandingBefore, read_standing
 
-TRIGGERS = [("keep", "users", "BEGIN SET NEW.`Email` = OLD.`Email`; /* new.phone */ END")]
+TRIGGERS = [
+    ("keep", "users", "BEGIN SET NEW.`Email` = OLD.`Email`; /* new.phone */ END", "", 1),
+    ("later", "users", "BEGIN INSERT INTO log VALUES (NEW.phone); END", "", 0),
+]
 CODE = [
     ("People", "select `db`.`users`.`id`, `db`.`users`.`email` from `db`.`users`"),
     ("folk", "select `people`.`email` from `db`.`people`"),
@@ -64,6 +67,13 @@ def test_one_that_may_meet_it_is_told(text: str) -> None:
 )
 def test_one_that_changes_something_else_is_not(text: str) -> None:
     assert told(text, Answering()) == []
+
+
+def test_a_trigger_is_read_as_its_own_mode_has_it() -> None:
+    session = Answering()
+    text = "BEGIN SET @a = '\\\\'; SET @b = ' # '; SET NEW.email = OLD.email; END"
+    session.triggers = [("keep", "users", text, "NO_BACKSLASH_ESCAPES", 1)]
+    assert len(told("UPDATE users SET email = 'x'", session)) == 1
 
 
 def test_one_that_the_transformation_dropped_is_not_told() -> None:

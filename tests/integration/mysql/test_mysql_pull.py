@@ -622,6 +622,71 @@ def test_grants_that_name_live_alone_are_no_matter(stage: Stage) -> None:
                 connection.query(f"SELECT * FROM `{copy}`.users")
 
 
+ACCOUNTS = b"""
+CREATE TABLE `accounts` (`id` int PRIMARY KEY, `name` varchar(99));
+INSERT INTO `accounts` VALUES (1, 'alice');
+CREATE TABLE `people` (`id` int PRIMARY KEY, `email` varchar(99));
+INSERT INTO `people` VALUES (1, 'alice@home.example');
+DELIMITER ;;
+%s
+DELIMITER ;
+"""
+BOTH = "UPDATE accounts SET name = 'x'; UPDATE people SET email = 'x';"
+
+
+@pytest.mark.probe("a table in the place of another", engines=["mysql"])
+@pytest.mark.parametrize("way", ["trigger", "procedure"])
+def test_no_temporary_table_of_a_trigger_stands_in_for_another(stage: Stage, way: str) -> None:
+    made = b"CREATE TEMPORARY TABLE IF NOT EXISTS people (id int, email varchar(99))"
+    code = {
+        "trigger": b"CREATE TRIGGER t AFTER UPDATE ON accounts FOR EACH ROW " + made + b" ;;",
+        "procedure": b"CREATE PROCEDURE p() " + made + b" ;;\n"
+        b"CREATE TRIGGER t AFTER UPDATE ON accounts FOR EACH ROW CALL p() ;;",
+    }[way]
+    engine = stage.engine()
+    with working(engine):
+        [warning] = [
+            each for each in engine.restore(stage.dump(ACCOUNTS % code)) if "temporary tables" in each
+        ]
+        assert "trigger t" in warning
+        engine.sanitise((stage.transformation(BOTH),))
+    assert stage.run("SELECT email FROM people", database=stage.incoming) == [("x",)]
+
+
+@pytest.mark.probe("a forged proof", engines=["mysql"])
+def test_no_code_of_a_dump_writes_what_the_copy_says_of_itself(stage: Stage) -> None:
+    forged = (
+        b"CREATE VIEW `s` AS SELECT * FROM `env_sync_stamp` ;;\n"
+        b"CREATE TRIGGER t AFTER UPDATE ON accounts FOR EACH ROW "
+        b"REPLACE INTO `env_sync_stamp` (name, value) VALUES ('objects', '[]') ;;"
+    )
+    engine = stage.engine()
+    with working(engine):
+        [warning] = [
+            each for each in engine.restore(stage.dump(ACCOUNTS % forged)) if "env_sync_stamp" in each
+        ]
+        assert "view s, trigger t" in warning
+        engine.sanitise((stage.transformation(BOTH),))
+    kept = stage.run("SELECT value FROM env_sync_stamp WHERE name = 'objects'", database=stage.incoming)
+    assert [each["name"] for each in json.loads(kept[0][0])] == ["s", "t"]
+
+
+@pytest.mark.probe("a trigger that undoes a transformation", engines=["mysql"])
+def test_what_a_trigger_sets_stops_the_transformation(stage: Stage) -> None:
+    # Servers put back sql_mode and foreign_key_checks when a trigger ends, and not these.
+    code = b"CREATE TRIGGER t AFTER UPDATE ON accounts FOR EACH ROW SET SESSION time_zone = '+05:00' ;;"
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(ACCOUNTS % code))
+        with pytest.raises(TransformationFailed, match=r"line 2: .* set time_zone while it ran"):
+            engine.sanitise((stage.transformation(f"SET sql_mode = '';\n{BOTH}"),))
+    # What a transformation sets itself is its own affair.
+    engine = stage.engine()
+    with working(engine):
+        engine.restore(stage.dump(ACCOUNTS % code))
+        engine.sanitise((stage.transformation("SET foreign_key_checks = 0, NAMES latin1;"),))
+
+
 @pytest.mark.probe("a dump that writes elsewhere")
 @pytest.mark.probe("code of a dump that reaches out of the copy")
 def test_what_names_live_in_a_dump_does_not_write_there(stage: Stage) -> None:

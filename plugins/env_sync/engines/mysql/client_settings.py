@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
 from env_sync.engines.mysql.session import Session
+from env_sync.engines.mysql.sql_text import meaning
 from env_sync.errors import TransformationFailed
 
 SETTINGS: Mapping[str, str] = {
@@ -20,6 +21,7 @@ SETTINGS: Mapping[str, str] = {
     "time_zone": "'+00:00'",
 }
 _READ = ("sql_mode", "foreign_key_checks", "unique_checks", "sql_safe_updates", "autocommit", "time_zone")
+_READING = (*_READ, "character_set_client", "character_set_connection", "collation_connection")
 
 
 @frozen(kw_only=True)
@@ -73,3 +75,19 @@ def check_beginning(session: Session, began: Beginning, aftermath: str) -> None:
             f"A session on {session.where} that began as {began} is {now}. {aftermath}; take what "
             "changes that out of the transformation, or let the connection name the server itself."
         )
+
+
+def read_settings(session: Session) -> Mapping[str, str]:
+    """What decides how the session's next statement is read and what it does. Raises MySQLError."""
+    # The limit overrules the session's own.
+    [row] = session.execute(f"SELECT {', '.join(f'@@SESSION.{name}' for name in _READING)} LIMIT 1")
+    return {name: str(value) for name, value in zip(_READING, row, strict=True)}
+
+
+def changed_settings(before: Mapping[str, str], now: Mapping[str, str], statement: str) -> Sequence[str]:
+    """Those that are others than they were, and that this statement did not set: it is no SET of its own."""
+    words = [one.text.upper() for one in meaning(statement.encode())[:2]]
+    # SET STATEMENT ... FOR runs another, and sets nothing beyond that.
+    if words[:1] == [b"SET"] and words != [b"SET", b"STATEMENT"]:
+        return ()
+    return [name for name, value in now.items() if value != before[name]]

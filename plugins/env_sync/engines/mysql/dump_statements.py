@@ -14,18 +14,21 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 
 from env_sync.engines.mysql.identifiers import unquoted
-from env_sync.engines.mysql.objects import CODECS, Kind, Object, taken_apart
+from env_sync.engines.mysql.objects import CODECS, SETTING, WORD, Kind, Object, taken_apart
 from env_sync.engines.mysql.server_version import ServerVersion
 from env_sync.engines.mysql.splitter import Splitter
 from env_sync.engines.mysql.sql_text import SAFE_CHARACTER_SETS, Token, meaning, plain
 from env_sync.errors import RestoreFailed
 
 POINTING_ENGINES = frozenset(
-    {"FEDERATED", "FEDERATEDX", "CONNECT", "SPIDER", "S3", "MRG_MYISAM", "MERGE", "NDBCLUSTER", "NDB"}
+    {
+        *("FEDERATED", "FEDERATEDX", "CONNECT", "SPIDER", "S3", "MRG_MYISAM", "MERGE", "NDBCLUSTER", "NDB"),
+        *("OQGRAPH", "SPHINX"),
+    }
 )
 """Tables whose rows are elsewhere: in another server, in files, or in other tables, of any database."""
 OURS = "env_sync_stamp"
-"""The table in which a copy says what it is; only this program writes one."""
+"""The table in which a copy says what it is; only this program writes one. Some servers know no capitals."""
 _SKIPPED = frozenset({"DROP", "LOCK", "UNLOCK", "COMMIT", "BEGIN", "FLUSH", "ANALYZE", "START"})
 _SKIPPED_PAIRS = frozenset({("ALTER", "DATABASE")})
 _KEYS = frozenset({("DISABLE", "KEYS"), ("ENABLE", "KEYS")})
@@ -103,7 +106,7 @@ class DumpStatements:
         self._version = version
         self._session = _Session()
         self._first = _Session()
-        self._left_out: set[str] = {OURS}
+        self._left_out: set[str] = set()
 
     def __iter__(self) -> Iterator[Item]:
         while (statement := self._splitter.next()) is not None:
@@ -117,7 +120,7 @@ class DumpStatements:
 
     def _rows(self, text: bytes, target: bytes) -> Item | None:
         table = _name(target)
-        if table in self._left_out:
+        if table in self._left_out or table.casefold() == OURS:
             return None
         return Rows(
             table=table,
@@ -190,9 +193,9 @@ class DumpStatements:
         if match is None:
             raise self._refused(text, "this table is not named as dumps of one database name it")
         name = _name(match["name"])
-        if name == OURS:
+        if name.casefold() == OURS:
             return LeftOut(name=name, why="")
-        depth, engine, before = 0, "", ""
+        depth, engines, before = 0, set[str](), ""
         parts = meaning(text[match.end() - 1 :])
         for number, part in enumerate(parts):
             word = _word(part)
@@ -200,17 +203,18 @@ class DumpStatements:
                 depth += 1
             elif part.text == b")":
                 depth -= 1
-            elif depth == 0 and before == "ENGINE" and part.text != b"=":
-                engine = unquoted(part.text.decode(errors="replace")).strip("'").upper()
+            elif before == "ENGINE" and part.text != b"=":
+                # Of a partition as well.
+                engines.add(unquoted(part.text.decode(errors="replace")).strip("'").upper())
             elif depth == 0 and word in _NOT_IN_A_TABLE:
                 raise self._refused(text, f"table {name} is to be filled from elsewhere")
             elif before == "REFERENCES" and number + 1 < len(parts) and parts[number + 1].text == b".":
                 raise self._refused(text, f"a foreign key of table {name} points into another database")
             if part.text != b"=":
                 before = word
-        if engine in POINTING_ENGINES:
+        if pointing := sorted(engines & POINTING_ENGINES):
             self._left_out.add(name)
-            return LeftOut(name=name, why=f"a table of engine {engine}, whose rows are elsewhere")
+            return LeftOut(name=name, why=f"a table of engine {pointing[0]}, whose rows are elsewhere")
         return Table(name=name, statement=text)
 
     def _naming(self, text: bytes) -> None:
@@ -237,19 +241,29 @@ class DumpStatements:
                 self._check_character_set(text, value)
                 self._session = evolve(self._session, client=value)
             elif name == "collation_connection":
-                self._session = evolve(self._session, collation="" if saved else value.lower())
+                value = "" if saved else value.lower()
+                self._check_setting(text, name, value, WORD)
+                self._session = evolve(self._session, collation=value)
             elif name == "sql_mode":
                 value = self._first.sql_mode if saved or "@@sql_mode" in value.lower() else value.upper()
+                self._check_setting(text, name, value, SETTING)
                 self._session = evolve(self._session, sql_mode=value)
                 self._splitter.backslash = "NO_BACKSLASH_ESCAPES" not in value
             elif name == "time_zone":
-                self._session = evolve(self._session, time_zone="+00:00" if saved else value)
+                value = "+00:00" if saved else value
+                self._check_setting(text, name, value, SETTING)
+                self._session = evolve(self._session, time_zone=value)
 
     def _check_character_set(self, text: bytes, name: str) -> None:
         if name not in SAFE_CHARACTER_SETS:
             raise self._refused(
                 text, "in its character set a quote may be a part of a character: dump with utf8mb4"
             )
+
+    def _check_setting(self, text: bytes, name: str, value: str, allowed: re.Pattern[str]) -> None:
+        """What makes the objects of the dump is set to it by a statement of ours."""
+        if not allowed.fullmatch(value):
+            raise self._refused(text, f"what it sets {name} to is no value of that")
 
     def _refused(self, text: bytes, why: str) -> RestoreFailed:
         # Only words: what stands in quotes may be a value.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import pymysql
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
+from attrs.validators import matches_re
 
 from env_sync.engines.mysql.connecting import described, server_is_gone
 from env_sync.engines.mysql.identifiers import qualified, quoted, unquoted
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.sql_text import tokens
+from env_sync.engines.mysql.sql_text import Token, meaning
+from env_sync.shown_names import shown_name
 
 
 class Kind(StrEnum):
@@ -28,6 +31,10 @@ class Kind(StrEnum):
 ORDER = tuple(Kind)
 CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "latin1": "cp1252", "ascii": "ascii"}
 """Python's names of the character sets that a client may have; of others the text is sent as UTF-8."""
+SETTING = re.compile(r"[\w, +:/-]*", re.ASCII)
+"""What a dump, or a copy, may say that a session is to be set to: nothing that ends a value."""
+WORD = re.compile(r"\w*", re.ASCII)
+"""The same of what stands without quotes."""
 _NAME = r"(?:`(?:[^`]|``)*`|'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"|[\w$.%-]+)"
 _DEFINER = re.compile(rf"\bDEFINER\s*=\s*(?P<user>{_NAME}(?:\(\s*\))?)(?:\s*@\s*(?P<host>{_NAME}))?\s*", re.I)
 _HEAD = re.compile(
@@ -43,17 +50,18 @@ _HEAD = re.compile(
 class Object:
     """One object. `statement` makes it in the session's database: without its definer, its name unqualified.
 
-    `definer` is `user@host`, or "" for whoever makes it; the rest is what the session must be set to.
+    `definer` is `user@host`, or "" for whoever makes it; the rest is what the session must be set to. Raises
+    ValueError where one of those is no setting: they stand in statements.
     """
 
     kind: Kind
     name: str
     definer: str
     statement: str
-    sql_mode: str
-    character_set: str
-    collation: str
-    time_zone: str = ""
+    sql_mode: str = field(validator=matches_re(SETTING))
+    character_set: str = field(validator=matches_re(WORD))
+    collation: str = field(validator=matches_re(WORD))
+    time_zone: str = field(default="", validator=matches_re(SETTING))
     """Of an event; "" for any other."""
 
     @property
@@ -62,7 +70,7 @@ class Object:
         return (self.kind, self.name)
 
     def __str__(self) -> str:
-        return f"{self.kind.lower()} {self.name}"
+        return f"{self.kind.lower()} {shown_name(self.name)}"
 
 
 def taken_apart(
@@ -94,14 +102,45 @@ def taken_apart(
 def names_another(one: Object, databases: Collection[str]) -> bool:
     """Whether its text names one of these databases before a dot, so that it would reach out of its own."""
     lower = {name.casefold() for name in databases}
-    before: str | None = None
-    for token in tokens(one.statement.encode()):
-        if token.kind in ("space", "comment"):
-            continue
-        if token.text == b"." and before is not None and unquoted(before).casefold() in lower:
-            return True
-        before = token.text.decode(errors="replace") if token.kind in ("word", "name", "double") else None
-    return False
+    return any(
+        dot.text == b"." and (name := _named(before)) is not None and name in lower
+        for parts in _readings(one)
+        for before, dot in itertools.pairwise(parts)
+    )
+
+
+def holds_words(one: Object, *words: str) -> bool:
+    """Whether these words, or names, follow each other in its text; in small letters."""
+    return any(
+        tuple(map(_named, parts[at : at + len(words)])) == words
+        for parts in _readings(one)
+        for at in range(len(parts))
+    )
+
+
+def calls(one: Object, routines: Collection[str]) -> bool:
+    """Whether it calls one of these functions or procedures, by its name in small letters."""
+    return any(
+        _named(second) in routines and (_named(first) == "call" or third.text == b"(")
+        for parts in _readings(one)
+        for first, second, third in zip([_END, *parts[:-1]], parts, [*parts[1:], _END], strict=True)
+    )
+
+
+_END = Token("other", b"", 0, 0)
+
+
+def _readings(one: Object) -> Iterator[list[Token]]:
+    """What its text means as its own sql_mode has it, and as the other has it: a dump may say either."""
+    for backslash in (True, False):
+        yield meaning(one.statement.encode(), backslash=backslash)
+
+
+def _named(part: Token) -> str | None:
+    """A word or name, in small letters."""
+    if part.kind not in ("word", "name", "double"):
+        return None
+    return unquoted(part.text.decode(errors="replace")).casefold()
 
 
 def read_objects_of(session: Session, database: str) -> tuple[Object, ...]:

@@ -57,6 +57,9 @@ DECIDING = frozenset(
         *("user", "global_priv", "global_grants", "db", "tables_priv", "columns_priv", "procs_priv"),
         *("proxies_priv", "role_edges", "roles_mapping", "default_roles"),
         *("proc", "event", "func", "plugin", "component"),
+        # Of whom the server is a replica.
+        *("slave_master_info", "servers", "replication_asynchronous_connection_failover"),
+        "replication_asynchronous_connection_failover_managed",
     }
 )
 """Tables that say who may do what, or which code the server runs."""

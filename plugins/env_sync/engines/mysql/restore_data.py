@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,10 +11,10 @@ from attrs import frozen
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.mysql.dump_file import CHUNK, TAIL, check_end, check_header, first_bytes, opened
-from env_sync.engines.mysql.dump_statements import Advance, DumpStatements, LeftOut, Rows, Table
+from env_sync.engines.mysql.dump_statements import OURS, Advance, DumpStatements, LeftOut, Rows, Table
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.loading import loading, restore_error
-from env_sync.engines.mysql.objects import Kind, Object, make_all, names_another
+from env_sync.engines.mysql.objects import Kind, Object, calls, holds_words, make_all, names_another
 from env_sync.engines.mysql.script import READ_ONLY
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.splitter import Splitter
@@ -88,18 +88,14 @@ def restore_dump(
             if kind is Kind.VIEW and name in tables:
                 session.execute(f"DROP TABLE IF EXISTS {qualified(incoming, name)}")
     progress.finish()
-    waiting = {
-        one.key: one
-        for one in objects.values()
-        if one.kind is Kind.EVENT or names_another(one, {database, *others} - {incoming, *READ_ONLY})
-    }
+    waiting = _waiting(objects.values(), {database, *others} - {incoming, *READ_ONLY})
     with server.session(incoming) as session, stopwatch.part("views, triggers, routines"):
         failed = make_all(session, [one for one in objects.values() if one.key not in waiting], {})
     put_off: list[str] = []
     if reaching := [str(one) for one in waiting.values() if one.kind is not Kind.EVENT]:
         put_off.append(
-            "These name a database before a dot, so transformations run without them, and they are made when "
-            f"incoming is live: {_shown(reaching)}"
+            f"These name a database before a dot, or {OURS}, or make temporary tables, or call what does, so "
+            f"transformations run without them, and they are made when incoming is live: {_shown(reaching)}"
         )
     for one, why in failed.items():
         if one.kind is not Kind.VIEW:
@@ -114,6 +110,35 @@ def restore_dump(
         left_out=tuple(f"Left out {why}: {_shown(names)}" for why, names in left_out.items()),
         put_off=tuple(put_off),
     )
+
+
+def _waiting(objects: Iterable[Object], others: Collection[str]) -> dict[tuple[str, str], Object]:
+    """Those that a copy is to be without while transformations run, by their keys.
+
+    They could write into another database, or what the copy says of itself, or put a temporary table in the
+    place of one that the next statement means. So could what calls one.
+    """
+    waiting: dict[tuple[str, str], Object] = {}
+    named: frozenset[str] = frozenset()
+    while True:
+        more = {
+            one.key: one
+            for one in objects
+            if one.key not in waiting
+            and (
+                one.kind is Kind.EVENT
+                or names_another(one, others)
+                or holds_words(one, OURS)
+                or holds_words(one, "create", "temporary")
+                or holds_words(one, "replace", "temporary")
+                or calls(one, named)
+            )
+        }
+        if not more:
+            return waiting
+        waiting |= more
+        routines = (one for one in more.values() if one.kind in (Kind.FUNCTION, Kind.PROCEDURE))
+        named = frozenset(one.name.casefold() for one in routines)
 
 
 class _Reader:

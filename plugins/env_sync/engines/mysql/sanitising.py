@@ -9,7 +9,13 @@ from attrs import evolve
 
 from env_sync.changed_rows import Changed, ChangedRows, statement_name, temporary_tables
 from env_sync.engines.contract import CopyState, Stamp
-from env_sync.engines.mysql.client_settings import check_beginning, read_beginning, set_as_client
+from env_sync.engines.mysql.client_settings import (
+    changed_settings,
+    check_beginning,
+    read_beginning,
+    read_settings,
+    set_as_client,
+)
 from env_sync.engines.mysql.connecting import described, server_is_gone
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.objects import drop_object, read_objects_of
@@ -103,6 +109,8 @@ def run_script(
     parts = (one for step in script.steps for one in meaning(step.text.encode()))
     words = b" ".join(one.text for one in parts if one.kind in ("word", "name"))
     temporary = temporary_tables(words.decode(errors="replace"))
+    # Only code that came with the data could change them unseen.
+    settings = read_settings(session) if standing.is_code else {}
     for step in script.steps:
         try:
             rows = session.send(step.text.encode())
@@ -119,6 +127,14 @@ def run_script(
             free = script.is_rule or what.rpartition(" ")[2] in temporary
             changed = Changed(file=script.name, line=step.line, what=what, rows=rows, may_find_none=free)
             changed_rows.add(changed)
+        if standing.is_code:
+            before, settings = settings, read_settings(session)
+            if other := changed_settings(before, settings, step.text):
+                raise TransformationFailed(
+                    f"Transformation {script.name}, line {step.line}: a trigger or routine set "
+                    f"{', '.join(other)} while it ran, so the next statement would do something else than it "
+                    f"says. {place.aftermath}; drop that before the statement and make it again after it."
+                )
         changed_rows.warn(standing.warnings(session, f"{script.name}:{step.line}", step.text, changed))
     # With a limit of none it could not be asked.
     session.execute("SET SESSION sql_select_limit = DEFAULT")

@@ -18,6 +18,7 @@ from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.session import Session
 from env_sync.engines.proof import unreadable
+from env_sync.errors import ProofMissing
 from env_sync.plain import from_plain, to_plain
 
 TABLE = "env_sync_stamp"
@@ -126,8 +127,11 @@ def write_token(session: Session, database: str, token: str) -> None:
 
 
 def read_dumped(session: Session, database: str) -> tuple[Object, ...]:
-    """The views, triggers, routines and events of the dump that this copy was restored from."""
-    return _objects(_read(session, database, _DUMPED))
+    """The views, triggers, routines and events of the dump that this copy was restored from.
+
+    Raises ProofMissing, as `read_objects` does, where something else than Env Sync wrote there.
+    """
+    return _objects(session, database, _DUMPED)
 
 
 def write_dumped(session: Session, database: str, objects: Iterable[Object]) -> None:
@@ -137,7 +141,7 @@ def write_dumped(session: Session, database: str, objects: Iterable[Object]) -> 
 
 def read_objects(session: Session, database: str) -> tuple[Object, ...]:
     """The views, triggers, routines and events of this copy that are not in it, for they cannot move."""
-    return _objects(_read(session, database, _OBJECTS))
+    return _objects(session, database, _OBJECTS)
 
 
 def write_objects(session: Session, database: str, objects: Iterable[Object]) -> None:
@@ -150,8 +154,16 @@ def forget(session: Session, database: str) -> None:
     session.execute(f"DELETE FROM {_table(database)} WHERE name IN (%s, %s, %s)", [_TOKEN, _DUMPED, _OBJECTS])
 
 
-def _objects(text: str | None) -> tuple[Object, ...]:
-    return tuple(from_plain(Object, each) for each in json.loads(text)) if text else ()
+def _objects(session: Session, database: str, name: str) -> tuple[Object, ...]:
+    text = _read(session, database, name)
+    try:
+        return tuple(from_plain(Object, each) for each in json.loads(text)) if text else ()
+    except (ValueError, TypeError):
+        raise ProofMissing(
+            f"What {database} on {session.where} keeps of its views, triggers, routines and events cannot be "
+            "read: another version of Env Sync wrote it, or something else did. It is not made live. Run the "
+            "group again from restore; live is untouched."
+        ) from None
 
 
 def _read(session: Session, database: str, name: str) -> str | None:

@@ -19,9 +19,9 @@ from env_sync.shown_names import shown_name
 
 # The limit overrules the session's own, which a transformation may have set.
 _TRIGGERS = """
-SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_STATEMENT FROM information_schema.TRIGGERS
-WHERE TRIGGER_SCHEMA = %s AND ACTION_TIMING = 'BEFORE' AND EVENT_MANIPULATION = 'UPDATE' ORDER BY 2, 1
-LIMIT 1000000
+SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE,
+ACTION_TIMING = 'BEFORE' AND EVENT_MANIPULATION = 'UPDATE'
+FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s ORDER BY 2, 1 LIMIT 1000000
 """
 _CODE = """
 SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s
@@ -33,22 +33,29 @@ _WORD = re.compile(r"[\w$]+")
 
 @frozen
 class Standing:
-    """A trigger before an UPDATE."""
+    """A trigger; `before_update` is what decides over the new row of an UPDATE."""
 
     name: str
     table: str
     text: str
+    sql_mode: str
+    before_update: bool
 
     @property
     def columns(self) -> frozenset[str]:
         """Those of the new row that its text names, in small letters."""
-        words = _words(self.text)
+        words = _words(self.text, backslash="NO_BACKSLASH_ESCAPES" not in self.sql_mode)
         return frozenset(after for word, after in itertools.pairwise(words) if word == "new")
 
     def is_met_by(self, named: frozenset[str]) -> bool:
         """Whether a statement that names these may change rows of the table that it keeps as they were."""
         table = _WORD.findall(self.table.casefold())
-        return "update" in named and named >= {*table} and not self.columns.isdisjoint(named)
+        return (
+            self.before_update
+            and "update" in named
+            and named >= {*table}
+            and not self.columns.isdisjoint(named)
+        )
 
     def __str__(self) -> str:
         return f"trigger {shown_name(self.name)} of {shown_name(self.table)}"
@@ -65,6 +72,11 @@ class StandingBefore:
         self._brought = tuple(brought)
         self._code = code
         self._told: set[Standing] = set()
+
+    @property
+    def is_code(self) -> bool:
+        """Whether code that came with the data runs with a statement: triggers of whatever kind."""
+        return bool(self._brought)
 
     def warnings(self, session: Session, where: str, text: str, changed: Changed | None) -> Iterator[str]:
         """What to say of a statement that was just run, by its file and line. Raises MySQLError."""
@@ -98,11 +110,14 @@ def read_standing(session: Session, database: str) -> StandingBefore:
 
 
 def read_triggers(session: Session, database: str) -> Sequence[Standing]:
-    """All before an UPDATE in a database. Raises MySQLError."""
-    return [Standing(*map(str, row)) for row in session.execute(_TRIGGERS, [database])]
+    """All in a database. Raises MySQLError."""
+    return [
+        Standing(str(name), str(table), str(text), str(mode), bool(before_update))
+        for name, table, text, mode, before_update in session.execute(_TRIGGERS, [database])
+    ]
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str, *, backslash: bool = True) -> list[str]:
     """Without those of comments. What stands in quotes may be a name, or be run as a statement."""
-    parts = b" ".join(one.text for one in meaning(text.encode()))
+    parts = b" ".join(one.text for one in meaning(text.encode(), backslash=backslash))
     return _WORD.findall(parts.decode(errors="replace").casefold())
