@@ -410,3 +410,10 @@ def test_what_cannot_be_or_is_not_understood_is_not(text: str) -> None:
     assert one is not None
     assert as_invoker(one) is None
     assert not runs_as_invoker(one)
+
+
+def test_an_object_that_is_called_like_a_value_is_told_without_it() -> None:
+    for name in ("`ada@home.example`", "`07700 900123`"):
+        one = made(f"CREATE VIEW {name} AS SELECT 1")
+        assert str(one) == "view [name withheld: may be a value]"
+    assert str(made("CREATE VIEW `emails` AS SELECT 1")) == "view emails"

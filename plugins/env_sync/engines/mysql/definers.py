@@ -19,6 +19,7 @@ from env_sync.engines.mysql.invoker import as_invoker, runs_as_invoker
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.own_grants import EVERYTHING, own_grants
 from env_sync.engines.mysql.session import Server, Session
+from env_sync.shown_names import shown_name
 
 Key = tuple[str, str]
 SETTING = frozenset({"SET USER", "SET_ANY_DEFINER", "SET_USER_ID", "SUPER", EVERYTHING})
@@ -143,7 +144,7 @@ def drop_ours(session: Session, live: str) -> tuple[str, ...]:
     )
     for kind, name in found:
         session.execute(f"DROP {kind} IF EXISTS {qualified(live, name)}")
-    return tuple(f"{kind.lower()} {name}" for kind, name in found)
+    return tuple(f"{kind.lower()} {shown_name(name)}" for kind, name in found)
 
 
 def some(names: Sequence[str]) -> str:

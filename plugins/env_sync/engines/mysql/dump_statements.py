@@ -19,6 +19,7 @@ from env_sync.engines.mysql.server_version import ServerVersion
 from env_sync.engines.mysql.splitter import Splitter
 from env_sync.engines.mysql.sql_text import SAFE_CHARACTER_SETS, Token, meaning, plain
 from env_sync.errors import RestoreFailed
+from env_sync.shown_names import shown_name
 
 POINTING_ENGINES = frozenset(
     {
@@ -207,9 +208,11 @@ class DumpStatements:
                 # Of a partition as well.
                 engines.add(unquoted(part.text.decode(errors="replace")).strip("'").upper())
             elif depth == 0 and word in _NOT_IN_A_TABLE:
-                raise self._refused(text, f"table {name} is to be filled from elsewhere")
+                raise self._refused(text, f"table {shown_name(name)} is to be filled from elsewhere")
             elif before == "REFERENCES" and number + 1 < len(parts) and parts[number + 1].text == b".":
-                raise self._refused(text, f"a foreign key of table {name} points into another database")
+                raise self._refused(
+                    text, f"a foreign key of table {shown_name(name)} points into another database"
+                )
             if part.text != b"=":
                 before = word
         if pointing := sorted(engines & POINTING_ENGINES):

@@ -16,6 +16,7 @@ from env_sync.engines.mysql.dump_statements import Rows, Table
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.table_parts import TableParts, parts_of
 from env_sync.errors import Cancelled, RestoreFailed, ServerUnreachable
+from env_sync.shown_names import shown_name
 
 AHEAD = 2
 """Statements that are read ahead, for each session; the memory that a restore needs."""
@@ -126,7 +127,7 @@ class Loader:
             try:
                 self._session.send(parts.add_foreign_keys())
             except pymysql.err.MySQLError as error:
-                what = f"Foreign keys of table {parts.name} could not be made"
+                what = f"Foreign keys of table {shown_name(parts.name)} could not be made"
                 raise restore_error(self._session, error, what) from None
 
     def stop(self) -> None:
@@ -144,7 +145,7 @@ class Loader:
             self._session.send(parts.make(keys=not filling.keys_wait))
         except pymysql.err.MySQLError as error:
             raise restore_error(
-                self._session, error, f"Table {parts.name} of the dump could not be made"
+                self._session, error, f"Table {shown_name(parts.name)} of the dump could not be made"
             ) from None
         filling.made = True
         if parts.foreign_keys:
@@ -192,11 +193,11 @@ class _Worker:
 
     def put_in(self, rows: Rows) -> None:
         self._read_as(rows.character_set, backslash=rows.backslash)
-        self._try(rows.statement, f"Rows of table {rows.table} could not be put in")
+        self._try(rows.statement, f"Rows of table {shown_name(rows.table)} could not be put in")
 
     def add_keys(self, parts: TableParts) -> None:
         self._read_as("utf8mb4", backslash=True)
-        self._try(parts.add_keys(), f"Keys of table {parts.name} could not be made over its rows")
+        self._try(parts.add_keys(), f"Keys of table {shown_name(parts.name)} could not be made over its rows")
 
     def _read_as(self, character_set: str, *, backslash: bool) -> None:
         if self._set_to == (character_set, backslash):

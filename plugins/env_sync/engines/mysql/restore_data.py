@@ -20,6 +20,7 @@ from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.splitter import Splitter
 from env_sync.errors import RestoreFailed
 from env_sync.progress import Progress
+from env_sync.shown_names import shown_name
 from env_sync.stopwatch import Stopwatch
 
 SHOWN = 20
@@ -107,7 +108,9 @@ def restore_dump(
     return Restored(
         objects=tuple(objects.values()),
         waiting=tuple(waiting.values()),
-        left_out=tuple(f"Left out {why}: {_shown(names)}" for why, names in left_out.items()),
+        left_out=tuple(
+            f"Left out {why}: {_shown(list(map(shown_name, names)))}" for why, names in left_out.items()
+        ),
         put_off=tuple(put_off),
     )
 

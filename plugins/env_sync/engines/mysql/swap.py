@@ -48,6 +48,7 @@ from env_sync.engines.mysql.stamp import (
 )
 from env_sync.errors import PromoteFailed
 from env_sync.plain import from_plain, to_plain
+from env_sync.shown_names import shown_name
 
 LOCK_WAIT = 1
 """Seconds for which a RENAME may wait for others, and so make those that come after it wait as well."""
@@ -371,7 +372,11 @@ def _make_new(server: Server, plan: Plan) -> tuple[str, ...]:
         )
     # The server takes them away with the routine.
     anew = {(kind, name.casefold()) for kind, name in changed - left if (kind, name) in there}
-    lost = [f"{account} on {kind.lower()} {name}" for kind, name, account in granted if (kind, name) in anew]
+    lost = [
+        f"{account} on {kind.lower()} {shown_name(name)}"
+        for kind, name, account in granted
+        if (kind, name) in anew
+    ]
     if lost:
         warnings.append(
             f"Grants on routines of {plan.live} that changed are gone: {some(lost)}. Grant them again; "
