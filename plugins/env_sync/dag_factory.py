@@ -306,7 +306,7 @@ def _group_doc(group: Group) -> str:
     values = {
         name: value
         for name, value in asdict(sync, recurse=False).items()
-        if name not in ("options", "schedule", "says_none")
+        if name not in ("options", "schedule", "says_none", "says_no_rules")
     }
     values |= {"hour": sync.schedule.hour, "minute": sync.schedule.minute}
     values |= asdict(sync.options, recurse=False)

@@ -40,6 +40,7 @@ from env_sync.steps.unsanitised import (
     contradicted,
     lost_in_pull,
     lost_in_push,
+    may_fill_anew,
     raw_in_push,
     unreadable_path,
     unsupported,
@@ -379,7 +380,7 @@ def _look_at_stamps(sync: Sync, settings: Settings, engine: Engine) -> Iterator[
         else:
             found = lost_in_pull(sync, engine.preflight_stamps()) if asks_live(sync) else None
     except StampUnreadable as unreadable:
-        yield note(described(unreadable)) if sync.sanitises else finding(described(unreadable))
+        yield note(described(unreadable)) if may_fill_anew(sync) else finding(described(unreadable))
     except Exception as error:  # noqa: BLE001 - one sync must not hide what is found of others
         yield problem(described(error))
     else:

@@ -26,14 +26,20 @@ class Badge(StrEnum):
     NOT = "NOT SANITISED"
 
 
+def is_rule(transformation: Transformation) -> bool:
+    """Whether this is a rule that ran, and not a file."""
+    return transformation.name.startswith(RULE)
+
+
 def ways_in(transformations: Iterable[Transformation]) -> frozenset[str]:
     """The ways in which these sanitise: by a file, and by each rule that does."""
     ways = set()
     for one in transformations:
-        rule = RULES.get(one.name.removeprefix(RULE)) if one.name.startswith(RULE) else None
-        if not one.name.startswith(RULE):
+        if not is_rule(one):
             ways.add(FILE)
-        elif rule is not None and rule.make.sanitises:
+            continue
+        rule = RULES.get(one.name.removeprefix(RULE))
+        if rule is not None and rule.make.sanitises:
             ways.add(one.name)
     return frozenset(ways)
 

@@ -27,6 +27,10 @@ from tests.unit.values import REPLACE, a_push, a_recovery, a_sync
 
 REQUIRED = Settings(sanitise=Sanitise.REQUIRED)
 SAID: dict[str, Any] = {"says_none": True, "reason": "public"}
+NO_RULES: dict[str, Any] = {"says_no_rules": True, "reason": "the field is gone"}
+SAY_NONE = "any more, `transformation_sql_filename: none` with `reason: <why>`."
+SAY_NO_RULES = "any more, `postprocess: none` with `reason: <why>`."
+SAY_BOTH = f"{SAY_NONE[:-1]} and `postprocess: none`."
 REDACT = RedactLastPart(collection="assets", path_field="path", limited_by=("limited",))
 BY_FILE = Transformation(name="sanitise_signon.sql", sha256="5a" * 32)
 BY_RULE = Transformation(name="postprocess/redact_last_part", sha256="4e" * 32)
@@ -94,37 +98,63 @@ def uploaded(world: World, sync: Sync, settings: Settings | None = None) -> None
 class TestPull:
     @pytest.mark.parametrize("settings", [Settings(), REQUIRED], ids=["optional", "required"])
     @pytest.mark.parametrize(
-        ("was", "fields"),
+        ("was", "fields", "say"),
         [
-            ((BY_FILE,), {}),
-            ((BY_FILE,), {"postprocess": (REPLACE,)}),
-            ((BY_FILE,), {"says_none": True}),
-            ((BY_FILE, BY_RULE), {"postprocess": (REDACT,)}),
-            ((BY_RULE,), {}),
-            ((BY_FILE, BY_RULE), SAID | {"says_none": False}),
+            ((BY_FILE,), {}, SAY_NONE),
+            ((BY_FILE,), {"postprocess": (REPLACE,)}, SAY_NONE),
+            ((BY_FILE,), {"says_none": True}, SAY_NONE),
+            ((BY_FILE, BY_RULE), {"postprocess": (REDACT,)}, SAY_NONE),
+            ((BY_RULE,), {}, SAY_NO_RULES),
+            ((BY_RULE,), {"says_no_rules": True}, SAY_NO_RULES),
+            ((BY_FILE, BY_RULE), {}, SAY_BOTH),
+            ((BY_FILE, BY_RULE), NO_RULES, SAY_NONE),
         ],
     )
     def test_one_that_sanitises_no_longer_is_stopped(
-        self, was: tuple[Transformation, ...], fields: dict[str, Any], settings: Settings
+        self, was: tuple[Transformation, ...], fields: dict[str, Any], say: str, settings: Settings
     ) -> None:
         line = stopped(stamped(*was), a_sync(**fields), settings)
         assert "NOT SANITISED: live of signon was sanitised by " in line
         assert "live is untouched" in line
         assert "integration/db_admin.yaml:7" in line
-        assert "`transformation_sql_filename: none` with `reason: <why>`" in line
+        assert say in line
+
+    @pytest.mark.parametrize("settings", [Settings(), REQUIRED], ids=["optional", "required"])
+    @pytest.mark.parametrize("was", [(BY_RULE,), (BY_REWRITE,), (BY_UNKNOWN,), (BY_FILE, BY_REWRITE)])
+    def test_what_was_said_of_the_file_is_not_said_of_a_rule_that_is_lost_later(
+        self, was: tuple[Transformation, ...], settings: Settings
+    ) -> None:
+        line = stopped(stamped(*was, reason="public"), a_sync(**SAID), settings)
+        assert f"ed by {was[-1].name} when pull_signon filled it" in line
+        assert SAY_NO_RULES in line
+        both = a_sync(**SAID, says_no_rules=True)
+        assert run(stamped(*was, reason="public"), both, settings).result is not Result.CRITICAL
+
+    def test_a_rule_that_is_still_bound_is_not_missed(self) -> None:
+        for was, bound in (((BY_FILE, BY_RULE), REDACT), ((BY_REWRITE,), REPLACE)):
+            world = stamped(*was, reason="public")
+            assert run(world, a_sync(**SAID, postprocess=(bound,))).result is not Result.CRITICAL
 
     def test_a_rule_that_is_no_longer_bound_is_missed_beside_a_transformation(self, sql: Path) -> None:
         world = stamped(BY_FILE, BY_RULE)
         line = stopped(world, a_sync(transformation=sql))
         assert "sanitised by postprocess/redact_last_part when" in line
-        assert "or `postprocess: none` with one" in line
-        said = a_sync(transformation=sql, reason="the field is gone")
+        assert SAY_NO_RULES in line
+        said = a_sync(transformation=sql, **NO_RULES)
         assert run(world, said).result is not Result.CRITICAL
 
-    @pytest.mark.parametrize("was", [(BY_FILE,), (BY_RULE,), (BY_FILE, BY_RULE)])
-    def test_it_goes_on_where_it_is_said(self, was: tuple[Transformation, ...]) -> None:
+    @pytest.mark.parametrize(
+        ("was", "said"),
+        [
+            ((), SAID),
+            ((BY_FILE,), SAID),
+            ((BY_RULE,), SAID | {"says_no_rules": True}),
+            ((BY_FILE, BY_RULE), SAID | {"says_no_rules": True}),
+        ],
+    )
+    def test_it_goes_on_where_it_is_said(self, was: tuple[Transformation, ...], said: dict[str, Any]) -> None:
         world = stamped(*was)
-        report = run(world, a_sync(**SAID))
+        report = run(world, a_sync(**said))
         assert report.result is not Result.CRITICAL, report.line()
         assert world.live is not None
         assert world.live.stamp is not None
@@ -137,8 +167,8 @@ class TestPull:
     def test_one_that_transforms_nothing_any_more_is_stopped(self, was: Transformation, sql: Path) -> None:
         line = stopped(stamped(was), a_sync())
         assert f"live of signon was transformed by {was.name} when pull_signon filled it" in line
-        assert "or `postprocess: none` with one" in line
-        for sync in (a_sync(transformation=sql), a_sync(postprocess=(REPLACE,)), a_sync(reason="moved")):
+        assert SAY_NO_RULES in line
+        for sync in (a_sync(transformation=sql), a_sync(postprocess=(REPLACE,)), a_sync(**NO_RULES)):
             assert run(stamped(was), sync).result is not Result.CRITICAL
 
     def test_what_was_never_transformed_is_not_missed(self) -> None:

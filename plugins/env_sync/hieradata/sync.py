@@ -105,6 +105,8 @@ class Sync:
     """Why nothing is to be sanitised, or no rule is needed any more, where that is said."""
     says_none: bool = False
     """Whether `transformation_sql_filename: none` is written; of a push, the same of its own field."""
+    says_no_rules: bool = False
+    """Whether `postprocess: none` is written."""
     filled_by: str = ""
     """Of a push: the sync that fills its live database, where one does."""
     must_sanitise: bool = False
@@ -129,6 +131,11 @@ class Sync:
     def none_said(self) -> bool:
         """Whether it is said, with a reason, that nothing is to be sanitised."""
         return self.says_none and bool(self.reason)
+
+    @property
+    def no_rules_said(self) -> bool:
+        """Whether it is said, with a reason, that no rule is needed."""
+        return self.says_no_rules and bool(self.reason)
 
     @property
     def server(self) -> str:

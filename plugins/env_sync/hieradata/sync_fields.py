@@ -40,6 +40,8 @@ NO_TRANSFORMATION = "none"
 SAY_NONE = f"`transformation_sql_filename: {NO_TRANSFORMATION}` with `reason: <why>`"
 SAY_NONE_OF_PUSH = f"`pre_dump_transformation_sql_filename: {NO_TRANSFORMATION}` with `reason: <why>`"
 """How it is said that nothing has to be sanitised."""
+SAY_NO_RULES = f"`postprocess: {NO_POSTPROCESS}` with `reason: <why>`"
+"""How it is said that no rule is needed any more."""
 CRONTAB = 'crontab field: `4`, `"05"`, `1,2`, `1-5`, `*`, `*/15`, `1-5/2`'
 
 

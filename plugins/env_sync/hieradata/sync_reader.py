@@ -184,6 +184,7 @@ class SyncReader:
             pre_dump_transformation=self._transformation(values, TRANSFORMATIONS[1]),
             excluded_tables=values.get("excluded_tables", ()),
             postprocess=self._postprocess(values, action),
+            says_no_rules="postprocess" in values,
             pre_dump_in_place=values.get("pre_dump_in_place", False),
             must_sanitise=around.settings.must_sanitise,
             source_hostname=values.get("source_hostname"),

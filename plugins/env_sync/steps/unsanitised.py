@@ -8,10 +8,10 @@ from env_sync.engines.contract import CopyState, Stamp
 from env_sync.errors import DumpDamaged, NotSanitised, StampUnreadable
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.sync import Sync
-from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NONE, SAY_NONE_OF_PUSH
+from env_sync.hieradata.sync_fields import NO_POSTPROCESS, SAY_NO_RULES, SAY_NONE, SAY_NONE_OF_PUSH
 from env_sync.manifest import Manifest, Transformation
 from env_sync.request import RAW
-from env_sync.sanitising import FILE, Badge, badge_of_data, says_above, ways_in, ways_of
+from env_sync.sanitising import Badge, badge_of_data, is_rule, says_above, ways_in, ways_of
 from env_sync.steps.session import Session
 
 
@@ -19,7 +19,7 @@ def check_pull(session: Session) -> None:
     """Raises NotSanitised where the last pull into live was transformed in a way in which this one is not.
 
     Called with the lease, before anything is fetched or restored, in every environment. Raises
-    StampUnreadable where live does not tell, unless this pull sanitises.
+    StampUnreadable where live does not tell, unless this pull sanitises or says why not.
     """
     sync = session.sync
     if not asks_live(sync):
@@ -27,9 +27,10 @@ def check_pull(session: Session) -> None:
     try:
         stamps = session.engine.live_stamps()
     except StampUnreadable as unreadable:
-        if not sync.sanitises:
+        if not may_fill_anew(sync):
             raise
-        session.log.warning("%s This pull has a transformation, so it goes on.", unreadable)
+        why = "has a transformation" if sync.sanitises else "says that it needs none"
+        session.log.warning("%s This pull %s, so it goes on.", unreadable, why)
         return
     if found := lost_in_pull(sync, stamps):
         raise NotSanitised(f"{found} Nothing was restored, and live is untouched.")
@@ -99,8 +100,16 @@ def unsupported(sync: Sync, manifest: Manifest | None) -> str | None:
 
 
 def asks_live(sync: Sync) -> bool:
-    """Whether a pull has to do what the last one did: not where a recovery, or a reason, says otherwise."""
-    return not (sync.recovery or sync.none_said)
+    """Whether a pull has to do what the last one did: not where a recovery, or a reason, says otherwise.
+
+    That no file is needed was said of the file alone: a rule that is lost later is missed all the same.
+    """
+    return not (sync.recovery or (sync.none_said and sync.no_rules_said))
+
+
+def may_fill_anew(sync: Sync) -> bool:
+    """Whether a pull may replace a live of which nobody knows what filled it."""
+    return sync.sanitises or sync.none_said
 
 
 def lost_in_pull(sync: Sync, stamps: Iterable[Stamp]) -> str | None:
@@ -115,9 +124,7 @@ def lost_in_pull(sync: Sync, stamps: Iterable[Stamp]) -> str | None:
     transforms = sync.transformation is not None or bool(sync.postprocess)
     for stamp in stamps:
         lost = [one for one in stamp.transformations if not transforms or ways_in([one]) - kept]
-        if sync.reason:
-            # Without `transformation_sql_filename: none` it stands beside `postprocess: none`.
-            lost = [one for one in lost if FILE in ways_in([one])]
+        lost = [one for one in lost if not (sync.no_rules_said if is_rule(one) else sync.none_said)]
         if lost:
             return _pull_message(sync, stamp, lost)
     return None
@@ -192,7 +199,7 @@ def raw_in_undo(sync: Sync, settings: Settings, previous: Stamp | None) -> str |
 
     One without a stamp is what live was before the first pull: nobody knows what that was.
     """
-    if not settings.must_sanitise or not asks_live(sync):
+    if not settings.must_sanitise or sync.recovery or sync.none_said:
         return None
     before = f"previous is what {sync.database} was before the first pull, and may well not be sanitised"
     raw = before if previous is None else _raw(previous, sync)
@@ -225,9 +232,13 @@ def _required(sync: Sync) -> str:
 
 def _pull_message(sync: Sync, stamp: Stamp, lost: Sequence[Transformation]) -> str:
     names = ", ".join(one.name for one in lost)
-    ways = ways_in(lost)
-    say = SAY_NONE if FILE in ways else f"{SAY_NONE}, or `postprocess: {NO_POSTPROCESS}` with one"
-    done = "sanitised" if ways else "transformed"
+    done = "sanitised" if ways_in(lost) else "transformed"
+    if all(map(is_rule, lost)):
+        say = SAY_NO_RULES
+    elif any(map(is_rule, lost)):
+        say = f"{SAY_NONE} and `postprocess: {NO_POSTPROCESS}`"
+    else:
+        say = SAY_NONE
     return (
         f"{Badge.NOT}: live of {sync.database} was {done} by {names} when {stamp.sync} filled it, and "
         f"{sync.name} would not do that. Write it back into the sync ({sync.place}), or, where nothing has "

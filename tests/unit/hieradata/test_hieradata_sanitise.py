@@ -221,7 +221,16 @@ def test_a_reason_stands_where_it_says_something(
     assert "`reason` without" in hieradata.one({**mirror, **reason}, key="s3_sync_tasks").read
     transformed = {**pull, "transformation_sql_filename": "sanitise.sql", **reason}
     assert "`reason` without" in hieradata.one(transformed).read
-    assert hieradata.syncs({"one": {**pull, "postprocess": "none", **reason}}).problems == ()
+    no_rules = {"postprocess": "none"}
+    for fields, expected in (
+        ({**no_rules, **reason}, (False, True)),
+        ({**SAID}, (True, False)),
+        ({**SAID, **no_rules}, (True, True)),
+        (no_rules, (False, False)),
+    ):
+        environment = hieradata.syncs({"one": {**pull, **fields}})
+        assert environment.problems == ()
+        assert [(sync.none_said, sync.no_rules_said) for sync in environment.syncs] == [expected]
 
 
 def test_a_push_knows_who_fills_its_live(
