@@ -32,7 +32,7 @@ from env_sync.operators.start_gate import StartGateOperator
 from env_sync.operators.step import StepOperator
 from env_sync.operators.upload import UploadOperator
 from env_sync.plan import Group, Plan, in_cell
-from env_sync.request import ALL, LONGEST, RAW
+from env_sync.request import ALL, CONTROL, LONGEST, RAW
 from env_sync.sanitising import badge_text
 from env_sync.schedule import opening_cron
 from env_sync.steps.announce import Event
@@ -62,6 +62,8 @@ START_DATE = dt.date(2026, 1, 1)
 
 MOST_SPACES = 20
 """Before and after what is typed into a field."""
+WITHOUT_CONTROL: Mapping[str, Any] = {"not": {"type": "string", "pattern": CONTROL.pattern}}
+"""Control characters count as spaces in patterns, and `$` lets a line break follow; the run refuses them."""
 MOST_ACTIVE_TASKS = 1024
 """Airflow's own 16 would hold up gates; what limits the work is the lease's `pool_size` per server."""
 
@@ -205,6 +207,7 @@ def _params(plan: Plan) -> dict[str, Param]:
             "`only`. `env-sync list` shows what there is. Empty takes the newest.",
             maxLength=timestamps.LONGEST,
             pattern=_either(timestamps.PATTERN),
+            **WITHOUT_CONTROL,
         ),
         "ignore_pauses": Param(
             False,
@@ -242,6 +245,7 @@ def _confirm(plan: Plan) -> Param:
         description=" ".join(_why_confirmed(plan)),
         maxLength=LONGEST,
         pattern=_either("|".join(map(_literal, confirmed))),
+        **WITHOUT_CONTROL,
     )
 
 

@@ -11,12 +11,12 @@ from env_sync.hieradata.nodes import shorten
 LONGEST = 40
 """Characters of one, with spaces around it."""
 
-_DAY = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_DAY = "[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|[12][0-9])|(0[13-9]|1[0-2])-30|(0[13578]|1[02])-31)"
 _HOUR = "([01][0-9]|2[0-3])"
 _OURS = f"{_DAY}T{_HOUR}[0-5][0-9][0-5][0-9]Z"
-_SCRIPTS = f"{_DAY}T{_HOUR}:[0-5][0-9]:[0-5][0-9](Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
+_SCRIPTS = f"{_DAY}T{_HOUR}:[0-5][0-9]:[0-5][0-9](Z|[+-]{_HOUR}:?[0-5][0-9])?"
 PATTERN = f"{_OURS}|{_SCRIPTS}"
-"""What Python and a browser alike take for one; there may be no such day of that month."""
+"""What Python and a browser alike take for one; there may be no 29 February in that year."""
 _ASKED = re.compile(PATTERN)
 
 

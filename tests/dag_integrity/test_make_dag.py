@@ -162,6 +162,18 @@ PRODUCTION = a_plan(a_recovery(database="sign-on (1)"), environment="production"
         ("confirm", "\x00", False),
         ("confirm", "sign-on (1)\x00", False),
         ("confirm", " " * 300, False),
+        *(
+            (field, f"{before}{value}{after}", False)
+            for field, value in (("timestamp", "2026-11-23T010000Z"), ("confirm", "sign-on (1)"))
+            for control in "\t\n\r\x0b\x0c\x1c\x1f\x85"
+            for before, after in ((control, ""), ("", control))
+        ),
+        ("timestamp", "\n", False),
+        ("confirm", "\n", False),
+        ("timestamp", "2026-02-28T010000Z", True),
+        ("timestamp", "2026-02-30T010000Z", False),
+        ("timestamp", "2026-06-31T01:00:00", False),
+        ("timestamp", "2026-11-23T01:00:00+99:99", False),
         ("timestamp", " " * 1_000_000 + "x", False),
         ("confirm", " " * 1_000_000 + "x", False),
         ("restore_previous", None, True),
