@@ -7,6 +7,11 @@ from urllib.parse import SplitResult, urlsplit
 HIDDEN = "a server whose address cannot be told"
 
 
+def is_web_address(text: str) -> bool:
+    """Whether a text is a URL of HTTP; schemes may be written in capitals as well."""
+    return text.lower().startswith(("https://", "http://"))
+
+
 def address_of(url: str) -> str:
     """Scheme, host and port of a URL; of one that cannot be read, or may have its password there, neither."""
     parts = split(url)

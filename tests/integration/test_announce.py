@@ -85,6 +85,21 @@ def test_nobody_there_is_an_error_that_may_pass() -> None:
         tell("http://127.0.0.1:1/secret-token")
 
 
+def test_a_scheme_in_capitals_is_one(receiver: Receiver) -> None:
+    tell(receiver.url.replace("http://", "HTTP://"))
+    assert len(receiver.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    "mistyped", ["htps:/x.test?{}", "https:x.test/{}", "//u:{}@x.test/a", "a={}", "{}@x"]
+)
+def test_what_may_be_a_mistyped_url_is_told_nowhere(mistyped: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(ToolMissing, match="`before_replacing`") as failed:
+        tell(mistyped.format("secret-token") + " --go")
+    assert "running a command" in caplog.text
+    assert "secret-token" not in f"{failed.value} {failed.value.__cause__} {caplog.text}"
+
+
 def test_a_command_is_given_what_is_replaced(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     tell(f"sh -c 'env | grep ^ENV_SYNC > {seen}'")
@@ -99,5 +114,5 @@ def test_a_command_is_given_what_is_replaced(tmp_path: Path) -> None:
 def test_a_command_that_fails_or_is_missing_is_an_error() -> None:
     with pytest.raises(ToolFailed, match="exit code 3"):
         tell("sh -c 'exit 3'")
-    with pytest.raises(ToolMissing):
+    with pytest.raises(ToolMissing, match="no-such-program"):
         tell("no-such-program --begin")

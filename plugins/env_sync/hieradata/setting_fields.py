@@ -47,6 +47,8 @@ class SettingField:
 
     reader: Reader[Any]
     values: str
+    secret: bool = False
+    """Whether what is written may hold a secret: then no problem shows it."""
 
 
 DURATION = "duration: `30s`, `90m`, `4h`, `1d`, `1h30m`"
@@ -95,8 +97,8 @@ ENVIRONMENT_FIELDS: Mapping[str, SettingField] = {
     "pool_sizes": SettingField(
         mapping_of(whole_number(1, 1000)), "mapping of database servers to whole numbers from 1 to 1000"
     ),
-    "before_replacing": SettingField(read_hooks, "a command or URL, or a list of them"),
-    "after_replacing": SettingField(read_hooks, "the same"),
+    "before_replacing": SettingField(read_hooks, "a command or URL, or a list of them", secret=True),
+    "after_replacing": SettingField(read_hooks, "the same", secret=True),
     "bucket": SettingField(read_bucket_pattern, "bucket name, with `{environment}` in it or without"),
 }
 """Settings that hold for an environment as a whole."""

@@ -11,9 +11,15 @@ import attrs
 from attrs import frozen
 
 from env_sync.hieradata.monitors_reader import MONITORS, read_monitors
-from env_sync.hieradata.nodes import Entry, shorten, shown
+from env_sync.hieradata.nodes import Entry, Scalar, shorten, shown
 from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, NAMESPACE, OPTION_FIELDS, SETTING_FIELDS
+from env_sync.hieradata.setting_fields import (
+    ENVIRONMENT_FIELDS,
+    NAMESPACE,
+    OPTION_FIELDS,
+    SETTING_FIELDS,
+    SettingField,
+)
 from env_sync.hieradata.settings import PRODUCTION, Options, Sanitise, Settings
 from env_sync.hieradata.suggestion import closest
 from env_sync.hieradata.sync_fields import with_options
@@ -119,20 +125,27 @@ def _level(files: Iterable[YamlFile], problems: list[Problem], hidden: bool) -> 
             name = entry.key.removeprefix(NAMESPACE)
             if not entry.key.startswith(NAMESPACE) or name not in SETTING_FIELDS:
                 continue
+            field = SETTING_FIELDS[name]
             try:
-                value = SETTING_FIELDS[name].reader(entry.value)
+                value = field.reader(entry.value)
             except WrongValue as error:
                 bad.add(name)
-                problems.append(_problem(entry, f"`{entry.key}` is {shown(entry.value)}", str(error)))
+                problems.append(_problem(entry, f"`{entry.key}` is {_told(entry, field)}", str(error)))
                 continue
             if name in values and values[name] != value:
                 bad.add(name)
-                was = f"{shown(first[name].value)} at {first[name].place}"
-                read = f"`{entry.key}` is {shown(entry.value)} and was {was}"
+                was = f"{_told(first[name], field)} at {first[name].place}"
+                read = f"`{entry.key}` is {_told(entry, field)} and was {was}"
                 problems.append(_problem(entry, read, "set it once"))
             elif name not in values:
                 values[name], first[name] = value, entry
     return _Level({name: value for name, value in values.items() if name not in bad}, frozenset(bad))
+
+
+def _told(entry: Entry, field: SettingField) -> str:
+    """How a message names the value of a setting."""
+    hidden = field.secret and isinstance(entry.value, Scalar) and not entry.value.is_null
+    return "a text that is not shown, as it may hold a secret" if hidden else shown(entry.value)
 
 
 def may_hide(file: YamlFile, wanted: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from env_sync.addresses import is_web_address
 from env_sync.hieradata.duration import RIGHT as DURATION_RIGHT
 from env_sync.hieradata.duration import format_duration, parse_duration
 from env_sync.hieradata.nodes import Fields, Items, Node, Scalar, shorten
@@ -152,7 +153,10 @@ def read_names(node: Node) -> tuple[str, ...]:
 
 
 def read_hooks(node: Node) -> tuple[str, ...]:
-    """Read commands or URLs, as names are read; a command must be one as a shell splits it."""
+    """Read commands or URLs, as names are read; a command must be one as a shell splits it.
+
+    Its first word is told in logs, so what may be a URL by mistake, or a variable, is none.
+    """
     hooks = read_names(node)
     for hook in hooks:
         try:
@@ -161,6 +165,14 @@ def read_hooks(node: Node) -> tuple[str, ...]:
             raise WrongValue("close every quote: a command is split into words as by a shell") from None
         if not words:
             raise WrongValue("write a command or a URL")
+        if is_web_address(hook):
+            continue
+        if "://" in words[0]:
+            raise WrongValue("write a URL that begins with `https://` or `http://`, without quotes in it")
+        if "=" in words[0].partition("/")[0]:
+            raise WrongValue(
+                "write a command that begins with a program, not with a variable: no shell reads it"
+            )
     return hooks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 from enum import StrEnum
 from http.client import HTTPException
@@ -12,13 +13,15 @@ from urllib.request import Request, urlopen
 
 from attrs import frozen
 
-from env_sync.addresses import host_of
+from env_sync.addresses import host_of, is_web_address
 from env_sync.cancellation import Cancellation
 from env_sync.command import run
-from env_sync.errors import ServerUnreachable
+from env_sync.errors import ServerUnreachable, ToolMissing
 
 PATIENCE = 30.0
 """How many seconds a URL has to answer."""
+PROGRAM = re.compile(r"[A-Za-z0-9._/+-]+")
+"""What is told as the name of a program: anything else may be a mistyped URL, with a secret in it."""
 
 
 class Event(StrEnum):
@@ -43,13 +46,22 @@ def announce(
 ) -> None:
     """Run a command, or send a URL a POST. Raises ToolMissing, ToolFailed, ServerUnreachable, Cancelled.
 
-    A command is given the same in its environment. What follows the host in a URL may be a secret: it is
-    told nowhere.
+    A command is given the same in its environment. What follows the host in a URL may be a secret, and so
+    may all of what is no URL and no name of a program: it is told nowhere.
     """
-    if not is_url(hook):
+    if not is_web_address(hook):
         argv = shlex.split(hook)
-        log.info("%s: running %s", announcement.event, argv[0])
-        run(argv, cancellation=cancellation, log=log, env=_environment(announcement))
+        tellable = PROGRAM.fullmatch(argv[0]) is not None
+        log.info("%s: running %s", announcement.event, argv[0] if tellable else "a command")
+        try:
+            run(argv, cancellation=cancellation, log=log, env=_environment(announcement))
+        except ToolMissing:
+            if tellable:
+                raise
+            raise ToolMissing(
+                "What a command begins with is no program on this worker, and not told here, as it may be a "
+                "mistyped URL: look at `before_replacing` and `after_replacing`."
+            ) from None
         return
     host = host_of(hook)
     log.info("%s: POST to %s", announcement.event, host)
@@ -68,11 +80,6 @@ def announce(
         raise ServerUnreachable(f"{host} answered {answer.code}") from None
     except (OSError, HTTPException, ValueError) as problem:
         raise ServerUnreachable(f"{host} did not answer ({type(problem).__name__})") from None
-
-
-def is_url(hook: str) -> bool:
-    """Whether a hook is a URL; else it is a command."""
-    return hook.startswith(("https://", "http://"))
 
 
 def _environment(announcement: Announcement) -> dict[str, str]:

@@ -150,6 +150,45 @@ def test_a_wrong_setting_has_its_default_and_is_said(
     assert environment.settings == Settings(options=Options(retries=retries, jobs=3))
 
 
+@pytest.mark.parametrize(
+    ("hook", "right"),
+    [
+        ("htps://u:secret-token@x.test/a", "begins with `https://` or `http://`"),
+        ("ftp://x.test/secret-token --go", "begins with `https://` or `http://`"),
+        ("'\"https://x.test/secret-token\"'", "begins with `https://` or `http://`"),
+        ("TOKEN=secret-token curl x.test", "not with a variable"),
+        ("TOKEN=secret-token/a curl x.test", "not with a variable"),
+        ("'tell \"secret-token'", "close every quote"),
+    ],
+)
+@pytest.mark.parametrize("written", ["{}", "[sh, {}]"])
+def test_a_hook_that_may_hold_a_secret_is_refused_and_not_shown(
+    hieradata: Hieradata, hook: str, written: str, right: str
+) -> None:
+    hieradata.write("integration.yaml", f"{N}before_replacing: {written.format(hook)}\n")
+    (problem,) = hieradata.read().problems
+    assert right in problem.right
+    assert "secret-token" not in str(problem)
+
+
+def test_hooks_that_differ_are_not_shown(hieradata: Hieradata) -> None:
+    for file, token in (("a", "secret-one"), ("b", "secret-two")):
+        hieradata.write(f"integration/{file}.yaml", f"{N}after_replacing: https://x.test/{token}\n")
+    (problem,) = hieradata.read().problems
+    assert problem.right == "set it once"
+    assert "secret-" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    "hook", ["HTTPS://x.test/a?b=c", "/opt/a=b/run --to=x", "env A=b run", "run https://x.test"]
+)
+def test_a_hook_that_is_a_url_or_begins_with_a_program_is_taken(hieradata: Hieradata, hook: str) -> None:
+    hieradata.write("integration.yaml", f"{N}before_replacing: {hook}\n")
+    environment = hieradata.read()
+    assert environment.problems == ()
+    assert environment.settings.before_replacing == (hook,)
+
+
 def test_the_environment_comes_before_common(hieradata: Hieradata) -> None:
     hieradata.write("common.yaml", f"{N}retries: 3\n{N}jobs: 3\n{N}timeouts: {{dump: 1h, restore: 1h}}\n")
     hieradata.write("integration/a.yaml", f"{N}retries: 5\n{N}timeouts: {{restore: 2h}}\n")
