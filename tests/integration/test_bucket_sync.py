@@ -299,6 +299,23 @@ def test_a_bucket_of_dumps_is_never_mirrored_whatever_its_name(buckets: Buckets)
     store.look_at_mirrored(buckets.destination)
 
 
+@pytest.mark.parametrize("key", ["pg/2026-11-22T01:02:03-signon.gz", "2026-11-22T010203Z-signon.gz"])
+def test_nor_are_dumps_that_another_program_put_there(moto_buckets: Buckets, key: str) -> None:
+    buckets = moto_buckets
+    buckets.put("2026-11-22T010203Z-signon.txt")
+    buckets.put("old/2026-11-22T010203Z.gz")
+    assert buckets.mirror().copied == 2
+    for put in (buckets.put_there, buckets.put):
+        put(key, b"ada@home.example")
+        for what in (buckets.store().compare, buckets.store().mirror):
+            with pytest.raises(BucketOfDumps, match="by its name a dump") as refused:
+                what(buckets.wanted(max_delete_ratio=1))
+            assert key in str(refused.value)
+        there = buckets.keys()
+        assert (key in there) == (put == buckets.put_there)
+        buckets.client.delete_object(Bucket=buckets.destination, Key=key)
+
+
 def test_a_large_object_is_copied_in_parts(buckets: Buckets) -> None:
     content = os.urandom(12 * MEBIBYTE)
     buckets.put("large", content, ContentType="text/x-large", Metadata={"colour": "blue"}, Tagging="a=b%20c")

@@ -54,6 +54,7 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
             environment=name,
             # An Airflow of integration may know nothing of the others but that there is a production.
             others=frozenset({*environment_names(folder), PRODUCTION} - {name}),
+            dump_buckets=_dump_buckets(written),
             settings=settings,
             transformations=transformations,
             transformation_names=_file_names(transformations),
@@ -151,22 +152,41 @@ def _databases(written: Iterable[Written]) -> frozenset[str]:
     )
 
 
+def _dump_buckets(written: Iterable[Written]) -> frozenset[str]:
+    """Return the buckets that any sync of a database names, be it wrong or absent."""
+    return frozenset(
+        url
+        for each in written
+        if not each.is_bucket_sync
+        and (said := _said(each)).get("storagebackend") != "elasticsearch"
+        and (url := said.get("url"))
+    )
+
+
 def _fills(written: Iterable[Written]) -> Mapping[tuple[str, str, str], str]:
     """The first sync that fills each live database, be it left out for a problem or not."""
     found: dict[tuple[str, str, str], str] = {}
     for each in written:
-        if is_absent(each.entry) or not isinstance(each.entry.value, Fields):
+        if is_absent(each.entry):
             continue
-        said = {
-            name: entry.value.text
-            for name, entry in each.entry.value.entries.items()
-            if isinstance(entry.value, Scalar) and not entry.value.is_null
-        }
+        said = _said(each)
         dbms, database = said.get("dbms", ""), said.get("database", "")
         if said.get("action") in (Action.PULL, Action.COPY):
             server = said.get("database_hostname") or server_of(dbms, database, each.node_class)
             found.setdefault((dbms, server, database), each.entry.key)
     return found
+
+
+def _said(written: Written) -> Mapping[str, str]:
+    """The texts of an entry by field, as they are written."""
+    value = written.entry.value
+    if not isinstance(value, Fields):
+        return {}
+    return {
+        name: entry.value.text
+        for name, entry in value.entries.items()
+        if isinstance(entry.value, Scalar) and not entry.value.is_null
+    }
 
 
 def _field(written: Written, name: str) -> Entry | None:

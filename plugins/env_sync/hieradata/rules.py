@@ -69,11 +69,16 @@ def broken_rules(judged: Judged, unread: Set[str]) -> tuple[Fault, ...]:
 
 
 def broken_bucket_rules(
-    sync: BucketSync, settings: Settings, places: Mapping[str, Place], unread: Set[str], others: Set[str]
+    sync: BucketSync,
+    settings: Settings,
+    places: Mapping[str, Place],
+    unread: Set[str],
+    others: Set[str],
+    dump_buckets: Set[str],
 ) -> tuple[Fault, ...]:
     """Return every rule that the bucket sync breaks; `unread` are the fields that could not be read.
 
-    `others` are the names of other environments.
+    `others` are the names of other environments, `dump_buckets` the buckets that syncs of databases name.
     """
     faults = [
         *bad_name(sync.name, sync.place),
@@ -107,7 +112,7 @@ def broken_bucket_rules(
         )
     for field, bucket in buckets.items():
         # Mirroring dumps would carry them down as they are, past every transformation.
-        if field not in unread and is_dump_bucket(settings, bucket):
+        if field not in unread and (bucket in dump_buckets or is_dump_bucket(settings, bucket)):
             faults.append(
                 Fault(
                     places[field],

@@ -53,6 +53,8 @@ class Surroundings:
     environment: str
     others: frozenset[str]
     """The names of other environments."""
+    dump_buckets: frozenset[str]
+    """The buckets that any sync names as its `url`, whatever they are called."""
     settings: Settings
     transformations: Path
     transformation_names: frozenset[str]
@@ -105,7 +107,8 @@ class SyncReader:
     ) -> tuple[Fault, ...]:
         settings = self.surroundings.settings
         if isinstance(sync, BucketSync):
-            return broken_bucket_rules(sync, settings, places, unread, self.surroundings.others)
+            around = self.surroundings
+            return broken_bucket_rules(sync, settings, places, unread, around.others, around.dump_buckets)
         return broken_rules(Judged(sync=sync, settings=settings, places=places), unread)
 
     def _postprocess_faults(

@@ -80,6 +80,11 @@ def parse_dump_key(path: str, key: str) -> DumpName | None:
     return DumpName(timestamp=as_utc(timestamp), database=match["database"])
 
 
+def is_dump_key(key: str) -> bool:
+    """Whether this is the key of a dump, of either style, under whatever path."""
+    return key.endswith(DUMP_SUFFIX) and parse_dump_key("", key.rpartition("/")[2]) is not None
+
+
 def _checked(database: str) -> str:
     if not database or "/" in database:
         raise NameRefused(

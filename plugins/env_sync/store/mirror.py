@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 from attrs import define, field, frozen
 
 from env_sync.cancellation import Cancellation
-from env_sync.errors import Cancelled, DeletionRefused, EnvSyncError, TransferFailed
+from env_sync.errors import BucketOfDumps, Cancelled, DeletionRefused, EnvSyncError, TransferFailed
 from env_sync.progress import Progress
 from env_sync.store.copy_in_parts import SMALLEST_PART, CopyInParts, parts_in
 from env_sync.store.crew import Crew
 from env_sync.store.event_loop import in_parallel, run_in_loop
 from env_sync.store.faults import ABSENT, CHANGED, FAULTS, Request, code_of
 from env_sync.store.judged_keys import JudgedKeys
+from env_sync.store.keys import is_dump_key
 from env_sync.store.listing import Pair, list_bucket, side_by_side
 from env_sync.store.object_requests import Copy, Head, Item, ObjectRequests, ThreadedRequests
 from env_sync.store.requests import MEBIBYTE, Requests
@@ -90,11 +91,15 @@ class _Copied:
 
 
 def compare(requests: Requests, cancellation: Cancellation, wanted: Wanted) -> Tally:
-    """What a mirror would do, without doing it. Raises what `list_bucket` raises, and DeletionRefused."""
+    """What a mirror would do, without doing it.
+
+    Raises what `list_bucket` raises, BucketOfDumps at the first dump, and DeletionRefused.
+    """
     tally = Tally()
 
     async def look(objects: ObjectRequests, threads: Crew) -> None:
         async for pair in _pairs(requests, objects, wanted):
+            _refuse_dump(pair, wanted)
             if (item := _count(pair, tally)) is not None:
                 tally.bytes += item.size
 
@@ -108,7 +113,8 @@ def mirror(requests: Requests, cancellation: Cancellation, progress: Progress, w
     """Copy what differs, then delete what the source lacks, where that is wanted.
 
     A rerun goes on from where this stopped: only what differs is looked at. Raises what `list_bucket` raises,
-    TransferFailed where objects could not be copied, and DeletionRefused; nothing is deleted then.
+    BucketOfDumps at the first dump, TransferFailed where objects could not be copied, and DeletionRefused;
+    nothing is deleted then.
     """
     with tempfile.TemporaryFile("w+", encoding="ascii") as file:
         return _mirror(requests, cancellation, progress, wanted, JudgedKeys(file))
@@ -125,6 +131,7 @@ def _mirror(
 
         async def differing() -> AsyncIterator[tuple[Item, Item | None]]:
             async for pair in _pairs(requests, objects, wanted):
+                _refuse_dump(pair, wanted)
                 if (item := _count(pair, tally)) is not None:
                     yield item, pair.destination
                 elif pair.source is None and pair.destination is not None and wanted.delete:
@@ -224,6 +231,17 @@ def _pairs(requests: Requests, objects: ObjectRequests, wanted: Wanted) -> Async
         list_bucket(requests, objects, wanted.source),
         list_bucket(requests, objects, wanted.destination),
     )
+
+
+def _refuse_dump(pair: Pair, wanted: Wanted) -> None:
+    """Raises BucketOfDumps where this is a dump by its key, whoever put it there."""
+    for item, bucket in ((pair.source, wanted.source), (pair.destination, wanted.destination)):
+        if item is not None and is_dump_key(item.key):
+            raise BucketOfDumps(
+                f"s3://{bucket} holds {item.key!r}, by its name a dump, and dumps are never mirrored: name "
+                "another bucket, push and pull the databases, or take it out of there. It was neither copied "
+                "nor deleted"
+            )
 
 
 def _count(pair: Pair, tally: Tally) -> Item | None:

@@ -64,9 +64,12 @@ def broken_mirror(
     settings: Settings = USUAL_SETTINGS,
     unread: Iterable[str] = (),
     others: Iterable[str] = (),
+    dump_buckets: Iterable[str] = (),
 ) -> list[Said]:
     at = places({"source_bucket", "destination_bucket", *written})
-    faults = broken_bucket_rules(sync, settings, at, frozenset(unread), frozenset(others))
+    faults = broken_bucket_rules(
+        sync, settings, at, frozenset(unread), frozenset(others), frozenset(dump_buckets)
+    )
     return said(faults, sync.place)
 
 

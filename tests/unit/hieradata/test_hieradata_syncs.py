@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.hieradata.problem import Problem
 from env_sync.hieradata.sync import Action, Ensure, Place, Schedule
 from tests.unit.hieradata.conftest import Hieradata
 
@@ -232,6 +233,29 @@ def test_the_buckets_of_dumps_of_others_are_known_where_our_own_has_another_name
     (problem,) = environment.problems
     assert "never mirrored" in problem.right
     assert environment.settings.owner_of("govuk-production-database-backups") == "production"
+
+
+@pytest.mark.parametrize("ensure", ["present", "absent"])
+@pytest.mark.parametrize("field", ["source_bucket", "destination_bucket"])
+def test_a_bucket_that_a_sync_of_a_database_names_is_one_of_dumps(
+    hieradata: Hieradata, pull: dict[str, str], mirror: dict[str, str], field: str, ensure: str
+) -> None:
+    def problems(**fields: str) -> tuple[Problem, ...]:
+        hieradata.write(
+            "integration/one.yaml",
+            "govuk_env_sync::tasks:\n  pull_one:\n"
+            + "".join(f"    {name}: {value}\n" for name, value in {**pull, **fields}.items()),
+        )
+        names = {"source_bucket": "acme-any-assets", "destination_bucket": "acme-other-assets"}
+        fields = {**mirror, **names, field: "acme-prod-dumps"}
+        return hieradata.syncs({"one": fields}, key="s3_sync_tasks").problems
+
+    (problem,) = problems(url="acme-prod-dumps", ensure=ensure)
+    assert (problem.sync, problem.read) == ("one", f"`{field}` is `acme-prod-dumps`, a bucket of dumps")
+    assert problems(url="acme-more-dumps", ensure=ensure) == ()
+    # Of a cluster it is the name of a repository.
+    cluster = {"dbms": "elasticsearch", "storagebackend": "elasticsearch"}
+    assert all(each.sync != "one" for each in problems(url="acme-prod-dumps", ensure=ensure, **cluster))
 
 
 def test_nothing_is_mirrored_into_a_protected_environment(
