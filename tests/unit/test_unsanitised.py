@@ -20,6 +20,7 @@ from env_sync.steps.download import download
 from env_sync.steps.dump import dump
 from env_sync.steps.restore import restore
 from env_sync.steps.sanitise import sanitise
+from env_sync.steps.unsanitised import raw_in_push, raw_in_undo
 from env_sync.steps.upload import upload
 from env_sync.steps.whole_group import run_group
 from tests.unit.memory_engine import NOW, Database, World, open_memory_session, put
@@ -322,6 +323,24 @@ class TestPush:
 
     def test_who_says_it_born_here_must_have_pushed_it_as_well(self) -> None:
         stopped(stamped(born_in="integration"), self.filled, REQUIRED)
+
+    def test_of_a_cluster_it_is_only_what_a_connection_says(self) -> None:
+        own = {"born_in": "integration", "source_environment": "integration"}
+        cluster = evolve(self.filled, dbms="elasticsearch", storagebackend="elasticsearch")
+        protected = evolve(REQUIRED, protected=True)
+        for was, settings, right in (
+            (stamped(**own), REQUIRED, False),
+            (stamped(**own, reason="public"), REQUIRED, True),
+            (stamped(BY_FILE, **own), REQUIRED, True),
+            (stamped(**own), protected, True),
+            (stamped(**own), Settings(), True),
+        ):
+            assert was.live is not None
+            assert was.live.stamp is not None
+            stamps = [was.live.stamp]
+            assert (raw_in_push(cluster, settings, stamps) is None) is right
+            assert (raw_in_undo(cluster, settings, stamps[0]) is None) is right
+            assert raw_in_push(self.filled, settings, stamps) is None
 
     def test_a_dump_of_before_it_was_required_is_not_uploaded(self) -> None:
         world = stamped()

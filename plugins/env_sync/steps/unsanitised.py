@@ -144,7 +144,7 @@ def raw_in_push(sync: Sync, settings: Settings, stamps: Sequence[Stamp]) -> str 
             f"nobody knows whether it is sanitised, and {_required(sync)} {_PULL_FIRST}"
         )
     for stamp in stamps:
-        if raw := _raw(stamp, sync):
+        if raw := _raw(stamp, sync, settings):
             return f"{Badge.NOT}: {raw}, and {_required(sync)} {_PULL_FIRST}"
     return None
 
@@ -202,7 +202,7 @@ def raw_in_undo(sync: Sync, settings: Settings, previous: Stamp | None) -> str |
     if not settings.must_sanitise or sync.recovery or sync.none_said:
         return None
     before = f"previous is what {sync.database} was before the first pull, and may well not be sanitised"
-    raw = before if previous is None else _raw(previous, sync)
+    raw = before if previous is None else _raw(previous, sync, settings)
     if not raw:
         return None
     return (
@@ -211,9 +211,12 @@ def raw_in_undo(sync: Sync, settings: Settings, previous: Stamp | None) -> str |
     )
 
 
-def _raw(stamp: Stamp, sync: Sync) -> str | None:
+def _raw(stamp: Stamp, sync: Sync, settings: Settings) -> str | None:
     """What filled a copy with this stamp, where that is raw data that came down; None where it is not."""
-    own = stamp.born_in == stamp.source_environment == sync.environment
+    # A copy of a cluster is born where its source's connection says, which may by mistake be here. Into a
+    # protected environment nothing is copied: there a recovery brought back what is its own.
+    may_be_own = settings.protected or not sync.is_cluster
+    own = may_be_own and stamp.born_in == stamp.source_environment == sync.environment
     clean = stamp.state is CopyState.SANITISED and (ways_in(stamp.transformations) or stamp.reason)
     if own or clean:
         return None
