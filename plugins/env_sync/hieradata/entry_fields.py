@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from env_sync.hieradata.nodes import Fault, Fields, shorten, shown
 from env_sync.hieradata.suggestion import did_you_mean
@@ -21,6 +21,17 @@ class EntryFields:
     values: Mapping[str, Any]
     places: Mapping[str, Place]
     faults: tuple[Fault, ...]
+    borrowed: frozenset[str] = frozenset()
+    """The fields that were written in another entry and came along by `<<` or by an alias."""
+
+    def without(self, names: Iterable[str]) -> EntryFields:
+        """Return the same without the fields of these names."""
+        dropped = frozenset(names)
+        return evolve(
+            self,
+            values={name: value for name, value in self.values.items() if name not in dropped},
+            places={name: place for name, place in self.places.items() if name not in dropped},
+        )
 
 
 def read_fields(place: Place, fields: Fields, table: Mapping[str, SyncField]) -> EntryFields:
@@ -42,4 +53,5 @@ def read_fields(place: Place, fields: Fields, table: Mapping[str, SyncField]) ->
         if each.default is None and name not in fields.entries
     )
     places = {name: entry.place for name, entry in fields.entries.items()}
-    return EntryFields(values, places, tuple(faults))
+    borrowed = frozenset(name for name in fields.entries if fields.borrowed(name))
+    return EntryFields(values, places, tuple(faults), borrowed)

@@ -47,6 +47,8 @@ class Entry:
     key: str
     place: Place
     value: Node
+    merged: bool = False
+    """Whether it stands in another mapping and came along by `<<`."""
 
 
 @frozen(eq=False)
@@ -66,6 +68,12 @@ class Fields:
     entries: dict[str, Entry]
     repeated: tuple[Entry, ...]
     faults: tuple[Fault, ...]
+    is_alias: bool = False
+    """Whether it was written at an anchor, and an alias of that stands here."""
+
+    def borrowed(self, key: str) -> bool:
+        """Whether a key is here, and was not written here: it came along by `<<` or by an alias."""
+        return key in self.entries and (self.is_alias or self.entries[key].merged)
 
     def repetition(self, entry: Entry) -> Fault:
         """Return the fault of a repeated entry; both of its places are named."""

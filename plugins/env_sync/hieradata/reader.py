@@ -91,7 +91,7 @@ def read_environment(folder: Path, name: str, transformations: Path) -> Environm
     kept.update((key, sync) for key, sync in absent.items() if sync is not None)
     in_order = [kept[each.entry.key] for each in written if each.entry.key in kept]
     # Into a protected one only a recovery sync pulls: that brings back what is its own.
-    says_none = [each.entry.key for each in written if _field(each, "postprocess") is not None]
+    says_none = [each.entry.key for each in written if _says_itself(each, "postprocess")]
     fills = {} if settings.protected else _fills(written)
     return Environment(
         name=name,
@@ -189,9 +189,9 @@ def _said(written: Written) -> Mapping[str, str]:
     }
 
 
-def _field(written: Written, name: str) -> Entry | None:
+def _says_itself(written: Written, name: str) -> bool:
     value = written.entry.value
-    return value.entries.get(name) if isinstance(value, Fields) else None
+    return isinstance(value, Fields) and name in value.entries and not value.borrowed(name)
 
 
 def _told_who_fills(sync: Sync, fills: Mapping[tuple[str, str, str], str]) -> Sync:

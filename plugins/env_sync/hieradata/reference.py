@@ -82,6 +82,8 @@ and `-`, at most 180. A sync may also set each of the [options](#options) for it
   the order of their times, counted from the opening of the window; `after` cannot turn that around.
 - Where `govuk_env_sync::sanitise` is `required`, what comes down has a transformation or a rule that
   sanitises, or says `transformation_sql_filename: none` with a `reason`.
+- `none` and `reason` are said in the sync itself: what comes along from another one by `<<` or an alias
+  says nothing of this one. `none` with a `reason`, of which either came along so, is a problem.
 - A crontab field that matches several times makes the sync start each time, at most 48 times a day.
 """
 

@@ -14,6 +14,7 @@ from env_sync.hieradata.crontab import times_of_day
 from env_sync.hieradata.entry_fields import EntryFields, read_fields
 from env_sync.hieradata.nodes import Entry, Fault, Fields, Scalar, shorten, shown
 from env_sync.hieradata.rules import Judged, broken_bucket_rules, broken_rules, is_recovery
+from env_sync.hieradata.said_here import FILE_OF_PULL, FILE_OF_PUSH, said_here
 from env_sync.hieradata.settings import Settings
 from env_sync.hieradata.suggestion import did_you_mean
 from env_sync.hieradata.sync import Action, BucketSync, CopyWay, Ensure, Place, Schedule, Sync
@@ -21,7 +22,7 @@ from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS, opti
 from env_sync.hieradata.wrong_value import WrongValue
 from env_sync.postprocess.postprocess import Postprocess
 
-TRANSFORMATIONS = ("transformation_sql_filename", "pre_dump_transformation_sql_filename")
+TRANSFORMATIONS = (FILE_OF_PULL, FILE_OF_PUSH)
 
 PLACEHOLDERS = {
     "hour": "",
@@ -84,7 +85,11 @@ class SyncReader:
             )
             return None, (fault,)
         table = self.tables[written.is_bucket_sync]
-        fields = read_fields(entry.place, entry.value, table)
+        fields, borrowed_faults = said_here(
+            read_fields(entry.place, entry.value, table),
+            entry.place,
+            protected=self.surroundings.settings.protected,
+        )
         unread = {name for name, each in table.items() if each.default is None} | fields.places.keys()
         unread -= fields.values.keys()
         times, schedule_faults = _times(fields)
@@ -96,6 +101,7 @@ class SyncReader:
         faults = (
             *fields.faults,
             *schedule_faults,
+            *borrowed_faults,
             *self._transformation_faults(fields),
             *self._broken_rules(sync, fields.places, unread),
             *self._postprocess_faults(sync, fields, unread),

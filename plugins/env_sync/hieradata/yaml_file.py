@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from env_sync.hieradata.nodes import Entry, Fault, Fields, Items, Node, Scalar, shown
 from env_sync.hieradata.problem import Problem
@@ -195,7 +195,7 @@ class _Composer:
             )
         node, size = self.anchors[event.anchor]
         self._grow(size, event)
-        return node
+        return evolve(node, is_alias=True) if isinstance(node, Fields) else node
 
     def _grow(self, size: int, event: yaml.Event) -> None:
         self.expanded += size
@@ -238,7 +238,7 @@ def _fields(ended: _Open) -> Fields:
         for merged in value.items if isinstance(value, Items) else (value,):
             if isinstance(merged, Fields):
                 for name, entry in merged.entries.items():
-                    entries.setdefault(name, entry)
+                    entries.setdefault(name, Entry(name, entry.place, entry.value, merged=True))
                 faults.extend(merged.faults)
                 faults.extend(merged.repetition(each) for each in merged.repeated)
             else:
