@@ -28,7 +28,7 @@ from env_sync.hieradata.sync import Action, Sync
 from env_sync.hieradata.wrong_value import WrongValue
 from env_sync.installation import HIERADATA, TRANSFORMATIONS, chosen_environments, read_plan
 from env_sync.pause import Pause
-from env_sync.plan import Group, Plan
+from env_sync.plan import Group, Plan, sanitising_duty
 from env_sync.sanitising import badge_text
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def check(
         typer.echo(problem)
     groups = sum(len(plan.groups) for plan in plans)
     for plan in plans:
+        if duty := sanitising_duty(plan.settings):
+            typer.echo(f"note: {plan.environment}: {duty} what comes down (govuk_env_sync::sanitise)")
         for left in plan.left_out:
             typer.echo(f"note: {plan.environment}: {left}")
         for note in plan.notes:

@@ -86,10 +86,14 @@ class Plan:
 
     def as_text(self) -> str:
         """The plan for a terminal: a table of the night, then what is left out, then the problems."""
-        protected = ", protected" if self.settings.protected else ""
+        kind = "".join(
+            f", {word}"
+            for word in ("protected" if self.settings.protected else "", sanitising_duty(self.settings))
+            if word
+        )
         counts = f"{len(self.groups)} groups, {len(self.problems)} problems"
         lines = [
-            f"{self.environment}: window {self.settings.window} {self.settings.timezone}{protected}; {counts}"
+            f"{self.environment}: window {self.settings.window} {self.settings.timezone}{kind}; {counts}"
         ]
         lines += _aligned([_HEADINGS, *self._rows()])
         lines += [f"Left out: {left}" for left in self.left_out]
@@ -106,10 +110,12 @@ class Plan:
             else []
         )
         guard = " It is **protected**: no scheduled pull writes to it." if self.settings.protected else ""
+        duty = sanitising_duty(self.settings)
+        what = f" What comes down {duty.replace('sanitise', 'be sanitised')}." if duty else ""
         lines = [
             (
                 f"Keeps the databases of **{self.environment}** in step, every night from "
-                f"{window.opens:%H:%M} to {window.closes:%H:%M} {zone}.{guard}"
+                f"{window.opens:%H:%M} to {window.closes:%H:%M} {zone}.{guard}{what}"
             ),
             "",
             (
@@ -141,6 +147,13 @@ class Plan:
                 for time in sync.schedule.times[:1]
             ]
         return [row for _, row in sorted(rows)]
+
+
+def sanitising_duty(settings: Settings) -> str:
+    """Whether the environment must sanitise what comes down; "" where nothing may come down anyway."""
+    if settings.must_sanitise:
+        return "must sanitise"
+    return "" if settings.protected else "need not sanitise"
 
 
 _HEADINGS = (

@@ -111,6 +111,15 @@ def test_an_undo_where_sanitising_is_required_tells_how_raw_data_is_confirmed() 
     assert "data-raw" not in page(status(plan))
 
 
+def test_the_heading_says_whether_what_comes_down_must_be_sanitised() -> None:
+    required = page(status(evolve(PLAN, settings=Settings(sanitise=Sanitise.REQUIRED))))
+    assert (">must sanitise<" in required, ">need not sanitise<" in required) == (True, False)
+    optional = page(status())
+    assert (">must sanitise<" in optional, ">need not sanitise<" in optional) == (False, True)
+    protected = page(status(a_plan(a_recovery(), environment="production", protected=True)))
+    assert "sanitise<" not in protected
+
+
 def test_what_failed_in_the_night_can_be_rerun_as_a_whole() -> None:
     failed = evolve(TONIGHT, result=Result.CRITICAL)
     text = page(status(tasks=OVER, summaries=[failed]))

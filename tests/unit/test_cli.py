@@ -50,6 +50,7 @@ def test_check_without_problems(tmp_path: Path) -> None:
     code, output = run(tmp_path, "check")
     assert code == 0
     assert output.splitlines() == [
+        "note: testing: need not sanitise what comes down (govuk_env_sync::sanitise)",
         "note: testing: 1 elasticsearch sync left out: no engine for elasticsearch is installed",
         "1 environments, 1 groups, 0 problems",
     ]
@@ -152,7 +153,16 @@ def test_plan(tmp_path: Path) -> None:
     (tmp_path / "testing.yaml").write_text(GOOD)
     code, output = run(tmp_path, "plan", "testing")
     assert code == 0
-    assert output.startswith("testing: window 22:00-08:00 UTC; 1 groups, 0 problems\n")
+    assert output.startswith("testing: window 22:00-08:00 UTC, need not sanitise; 1 groups, 0 problems\n")
+
+
+def test_what_must_be_sanitised_is_told(tmp_path: Path) -> None:
+    (tmp_path / "testing.yaml").write_text(f"govuk_env_sync::sanitise: required\n{GOOD}")
+    (tmp_path / "production.yaml").write_text("x: 1\n")
+    _, output = run(tmp_path, "check")
+    assert "note: testing: must sanitise what comes down (govuk_env_sync::sanitise)\n" in output
+    assert "note: production" not in output
+    assert run(tmp_path, "plan", "testing")[1].startswith("testing: window 22:00-08:00 UTC, must sanitise; ")
 
 
 def test_our_errors_are_one_line(

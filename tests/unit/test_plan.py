@@ -6,7 +6,7 @@ from attrs import evolve
 from env_sync.engines.capabilities import CAPABILITIES, Capabilities
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.settings import FAIL, Options, Settings, Window
+from env_sync.hieradata.settings import FAIL, Options, Sanitise, Settings, Window
 from env_sync.hieradata.sync import Action, Ensure, Place
 from env_sync.plan import Plan, make_plan
 from tests.unit.values import REPLACE, SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
@@ -318,6 +318,14 @@ def test_a_recovery_sync_says_so() -> None:
     plan = a_plan(a_recovery(), environment="production", protected=True)
     assert "recovery sync: by hand" in plan.as_text()
     assert "It is **protected**" in plan.as_markdown()
+
+
+def test_the_page_says_whether_what_comes_down_must_be_sanitised() -> None:
+    assert "What comes down must be sanitised." in a_plan(sanitise=Sanitise.REQUIRED).as_markdown()
+    assert "What comes down need not be sanitised." in a_plan().as_markdown()
+    protected = a_plan(environment="production", protected=True)
+    assert "What comes down" not in protected.as_markdown()
+    assert protected.as_text().startswith("production: window 22:00-08:00 UTC, protected; ")
 
 
 def test_markdown_keeps_its_table_whatever_a_name_holds() -> None:

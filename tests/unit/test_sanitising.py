@@ -192,7 +192,8 @@ govuk_env_sync::s3_sync_tasks:
     )
     code, output = run_command(tmp_path, "check")
     assert code == 0
-    assert output.splitlines()[:2] == [
+    assert output.splitlines()[:3] == [
+        "note: testing: need not sanitise what comes down (govuk_env_sync::sanitise)",
         "note: testing.yaml:6: testing mirror: NOT SANITISED: public",
         "note: testing.yaml:2: testing pull_signon: NOT SANITISED: no transformation",
     ]

@@ -66,7 +66,8 @@ govuk_env_sync::s3_sync_tasks:
 
 A problem takes away the one sync that it concerns; all others run. A setting that is wrong has its
 default until it is corrected, except `protected`, which is then true, and `sanitise`, which is then
-`required`.
+`required`. So they are where one was meant and nothing reads it: under a key that names Env Sync in
+another way (`env_sync::sanitise`), as a bare `sanitise: required`, or inside another key.
 """
 
 SYNCS = """\

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from env_sync.hieradata.misplaced import HELD_AS, misplaced
 from env_sync.hieradata.monitors_reader import MONITORS, read_monitors
 from env_sync.hieradata.nodes import Entry, Scalar, shorten, shown
 from env_sync.hieradata.problem import Problem
@@ -30,8 +31,6 @@ TASKS = f"{NAMESPACE}tasks"
 S3_SYNC_TASKS = f"{NAMESPACE}s3_sync_tasks"
 POSTPROCESS = f"{NAMESPACE}postprocess"
 KNOWN_KEYS = (TASKS, S3_SYNC_TASKS, POSTPROCESS, MONITORS, *(f"{NAMESPACE}{name}" for name in SETTING_FIELDS))
-GUARDS = ("protected", "sanitise")
-"""The settings that hold wherever what was written of them cannot be known."""
 
 
 @frozen
@@ -115,12 +114,16 @@ def _meant(key: str) -> str | None:
 
 def _level(files: Iterable[YamlFile], problems: list[Problem], hidden: bool) -> _Level:
     values: dict[str, Any] = {}
-    bad: set[str] = set(GUARDS) if hidden else set()
+    bad: set[str] = set(HELD_AS) if hidden else set()
     first: dict[str, Entry] = {}
     for file in files:
-        bad |= {name for name in GUARDS if may_hide(file, f"{NAMESPACE}{name}")}
+        bad |= {name for name in HELD_AS if may_hide(file, f"{NAMESPACE}{name}")}
         if file.root is None:
             continue
+        for one in misplaced(file.root, KNOWN_KEYS, (TASKS, S3_SYNC_TASKS), _is_ours):
+            bad.add(one.setting)
+            if one.inside is not None or not _is_ours(one.entry.key):
+                problems.append(_problem(one.entry, one.read, one.right))
         for entry in (*file.root.entries.values(), *file.root.repeated):
             name = entry.key.removeprefix(NAMESPACE)
             if not entry.key.startswith(NAMESPACE) or name not in SETTING_FIELDS:

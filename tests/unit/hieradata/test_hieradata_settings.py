@@ -273,6 +273,107 @@ def test_sanitise_fails_closed(hieradata: Hieradata, files: dict[str, str | byte
     assert environment.problems
 
 
+BESIDE = f"{N}tasks:\n  one:\n    hour: '1'\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "env_sync::{0}: {1}\n",
+        "env-sync::{0}: {1}\n",
+        "govuk_env_sync.{0}: {1}\n",
+        "govuk_env_sync_{0}: {1}\n",
+        "govuk::env_sync::{0}: {1}\n",
+        "govuk_env_sync::{0}:: {1}\n",
+        "{0}: {1}\n",
+        "govuk_env_sync: {{{0}: {1}}}\n",
+        "govuk_env_sync::options:\n  - {0}: {1}\n",
+        "govuk_env_sync: {{govuk_env_sync::{0}: {1}}}\n",
+        "mongodb::server:\n  port: 1\n  govuk_env_sync::{0}: {1}\n",
+        f"{N}tasks:\n  {N}{{0}}: {{1}}\n  one: {{{{hour: '1'}}}}\n",
+        f"{N}tasks:\n  {{0}}: {{1}}\n  one: {{{{hour: '1'}}}}\n",
+        f"{N}s3_sync_tasks:\n  {{0}}: {{1}}\n",
+        f"{BESIDE}    {N}{{0}}: {{1}}\n",
+        f"{BESIDE}    {{0}}: {{1}}\n",
+        f"{BESIDE}    timeouts: {{{{{N}{{0}}: {{1}}}}}}\n",
+    ],
+)
+def test_a_guard_that_is_written_so_that_it_sets_nothing_holds(hieradata: Hieradata, text: str) -> None:
+    for setting, value in (("sanitise", "required"), ("protected", "true")):
+        written = text.format(setting, value)
+        hieradata.write("staging.yaml", written)
+        environment = hieradata.read("staging")
+        settings = environment.settings
+        assert (settings.must_sanitise, settings.protected) == (setting == "sanitise", setting != "sanitise")
+        line = next(number for number, each in enumerate(written.splitlines(), 1) if setting in each)
+        assert line in {problem.place.line for problem in environment.problems}
+
+
+@pytest.mark.parametrize("key", ["sanitize", "santise", "sanitise", "govuk::sanitise", "sanitise_"])
+def test_of_a_slip_it_is_told_what_to_write(hieradata: Hieradata, key: str) -> None:
+    hieradata.write("staging.yaml", f"x: 1\n{key}: required\n")
+    environment = hieradata.read("staging")
+    assert environment.settings.must_sanitise
+    (problem,) = environment.problems
+    assert (str(problem.place), problem.sync) == ("staging.yaml:2", None)
+    assert (problem.read, problem.right) == (
+        f"`{key}` is written",
+        f"write `{N}sanitise`; until then it counts as `required`",
+    )
+
+
+@pytest.mark.parametrize("key", ["sanitize", "santise", "sanitise", f"{N}sanitise", "sanitise_"])
+def test_of_one_that_is_indented_too_far_as_well(hieradata: Hieradata, key: str) -> None:
+    hieradata.write("staging.yaml", f"{N}tasks:\n  {key}: required\n")
+    assert hieradata.read("staging").settings.must_sanitise
+    problem = hieradata.read("staging").problems[0]
+    assert problem.read == f"`{key}` stands inside `{N}tasks`"
+    assert f"write `{N}sanitise` at the beginning of a line" in problem.right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nginx::protected: true\n",
+        "protected: [a]\n",
+        "protected: false\n",
+        "sanitise: optional\n",
+        "rails::html::sanitise: true\n",
+        "rails::sanitise: {mode: required}\n",
+        "rails::html: {sanitise: required, protected: true}\n",
+        "varnish::protected_paths: {protected: true}\n",
+        "nodenv_sync::protected: true\n",
+        "icinga::check_env_sync_age: 3\n",
+        "icinga::env_sync: {critical: 3}\n",
+        f"{N}timeouts: {{sanitise: 3h}}\n",
+        f"{N}pool_sizes: {{protected: 3}}\n",
+        f"x: &x\n  {N}sanitise: optional\n  {N}protected: false\n<<: *x\n",
+    ],
+)
+def test_what_is_not_ours_guards_nothing(hieradata: Hieradata, text: str) -> None:
+    hieradata.write("staging.yaml", text)
+    environment = hieradata.read("staging")
+    assert environment.problems == ()
+    assert (environment.settings.must_sanitise, environment.settings.protected) == (False, False)
+
+
+def test_a_sync_may_have_the_name_of_a_setting_and_a_time_for_its_step(
+    hieradata: Hieradata, pull: dict[str, str]
+) -> None:
+    pull["timeouts"] = "{sanitise: 3h}"
+    environment = hieradata.syncs({"sanitise": pull, "protected": {**pull, "hour": "5"}})
+    assert environment.problems == ()
+    assert (environment.settings.must_sanitise, environment.settings.protected) == (False, False)
+
+
+def test_a_guard_of_common_is_looked_for_as_well(hieradata: Hieradata) -> None:
+    hieradata.write("common.yaml", "env_sync::sanitise: required\n")
+    hieradata.write("staging.yaml", "x: 1\n")
+    hieradata.write("integration.yaml", f"{N}sanitise: optional\n")
+    assert hieradata.read("staging").settings.must_sanitise
+    assert not hieradata.read("integration").settings.must_sanitise
+
+
 def test_a_broken_file_that_names_a_transformation_requires_nothing(hieradata: Hieradata) -> None:
     hieradata.write("staging/a.yaml", "transformation_sql_filename: sanitise_signon.sql\nx: [\n")
     assert hieradata.read("staging").settings.sanitise is Sanitise.OPTIONAL
