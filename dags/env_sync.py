@@ -6,7 +6,7 @@ ENV_SYNC_HIERADATA names another folder of hieradata.
 
 from airflow.sdk import get_parsing_context
 
-from env_sync.dag_factory import make_dag
+from env_sync.dag_factory import make_dag_or_problem
 from env_sync.installation import chosen_environments, read_plan
 
 PREFIX = "env_sync_"
@@ -16,4 +16,4 @@ wanted = get_parsing_context().dag_id
 for environment in chosen_environments():
     dag_id = f"{PREFIX}{environment}"
     if wanted in (None, dag_id):
-        globals()[dag_id] = make_dag(read_plan(environment))
+        globals()[dag_id] = make_dag_or_problem(read_plan(environment))

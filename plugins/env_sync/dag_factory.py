@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import pendulum
 from airflow.sdk import DAG, BaseNotifier, BaseOperator, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
-from attrs import asdict
+from attrs import asdict, evolve
 
 from env_sync import timestamps
-from env_sync.hieradata.sync import BucketSync, Sync
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.sync import BucketSync, Place, Sync
 from env_sync.operators.announce import AnnounceOperator
 from env_sync.operators.bucket_sync import BucketSyncOperator
 from env_sync.operators.config_problems import ConfigProblemsOperator
@@ -66,6 +68,26 @@ WITHOUT_CONTROL: Mapping[str, Any] = {"not": {"type": "string", "pattern": CONTR
 """Control characters count as spaces in patterns, and `$` lets a line break follow; the run refuses them."""
 MOST_ACTIVE_TASKS = 1024
 """Airflow's own 16 would hold up gates; what limits the work is the lease's `pool_size` per server."""
+
+
+def make_dag_or_problem(plan: Plan) -> DAG:
+    """The DAG of one environment or, where it cannot be made, one without syncs that fails and says so.
+
+    Airflow makes every DAG of a file stale where one of them raises: nothing at all would run, anywhere.
+    """
+    try:
+        return make_dag(plan)
+    except Exception as error:
+        logging.getLogger(__name__).exception("The DAG of %s cannot be made", plan.environment)
+        problem = Problem(
+            place=Place(plan.environment, 1),
+            sync=None,
+            read=f"the DAG of {plan.environment} cannot be made: {type(error).__name__}",
+            right="the log of the dag-processor says more; until then none of its syncs runs",
+        )
+        return make_dag(
+            evolve(plan, groups=(), left_out=(), waiting=(), undo={}, problems=(*plan.problems, problem))
+        )
 
 
 def make_dag(plan: Plan, *, on_failure: Sequence[BaseNotifier] = ()) -> DAG:

@@ -11,11 +11,12 @@ from attrs import frozen
 
 from env_sync.errors import InvalidRequest
 from env_sync.hieradata.nodes import shorten
+from env_sync.hieradata.rules import EVERY_SYNC
 from env_sync.hieradata.sync import Action, Sync
 from env_sync.plan import Group, Plan
 from env_sync.timestamps import parse_timestamp
 
-ALL = "all"
+ALL = EVERY_SYNC
 LONGEST = 200
 """Characters of a text in a request."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

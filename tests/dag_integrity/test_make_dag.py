@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.models.dagrun import DagRun
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import DuplicateTaskIdFound, ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
+from attrs import evolve
 
 from env_sync.dag_factory import make_dag
+from env_sync.hieradata.problem import Problem
+from env_sync.hieradata.rules import RESERVED_NAMES
 from env_sync.hieradata.settings import Options, Sanitise, Window
-from env_sync.hieradata.sync import Action, Ensure
+from env_sync.hieradata.sync import Action, Ensure, Place
 from env_sync.plan import Plan
 from env_sync.request import FIELDS
 from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def as_scheduled(plan: Plan) -> Any:
@@ -37,6 +43,32 @@ def the_plan() -> Plan:
 @pytest.fixture(scope="module")
 def dag() -> Any:
     return as_scheduled(the_plan())
+
+
+def test_no_sync_may_have_the_name_of_a_task_beside_the_groups() -> None:
+    problem = Problem(place=Place("integration.yaml", 3), sync="x", read="hour 25", right="0 to 23")
+    plan = a_plan(a_sync(), before_replacing=("pause",), after_replacing=("resume",))
+    everything = evolve(plan, problems=(problem,))
+    beside = {task.task_id for task in make_dag(everything).tasks if "." not in task.task_id}
+    assert beside == set(RESERVED_NAMES)
+
+
+def test_a_dag_that_cannot_be_made_takes_no_other_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow would take an error of the file for one of all its DAGs."""
+    plans = {
+        "integration": a_plan(a_sync("night"), undoable := a_sync("pull_signon", "05:00")),
+        "staging": a_plan(undoable, environment="staging"),
+    }
+    with pytest.raises(DuplicateTaskIdFound):
+        make_dag(plans["integration"])
+    monkeypatch.setattr("env_sync.installation.chosen_environments", lambda: tuple(plans))
+    monkeypatch.setattr("env_sync.installation.read_plan", plans.__getitem__)
+    made = runpy.run_path(str(ROOT / "dags" / "env_sync.py"))
+    assert "pull_signon.promote" in made["env_sync_staging"].task_dict
+    broken = made["env_sync_integration"]
+    assert set(broken.task_dict) == {"request", "selection", "night", "config_problems"}
+    assert "the DAG of integration cannot be made: DuplicateTaskIdFound" in broken.doc_md
+    DagSerialization.from_dict(DagSerialization.to_dict(broken))
 
 
 def test_what_decides_the_state_of_a_run(dag: Any) -> None:

@@ -74,7 +74,8 @@ SYNCS = """\
 ## Syncs: `govuk_env_sync::tasks`
 
 A mapping of names to fields. A name is unique in its environment and made of letters, digits, `_`
-and `-`, at most 180. A sync may also set each of the [options](#options) for itself.
+and `-`, at most 180; `all`, and the names of tasks that stand beside the syncs (`night`, ...), are taken.
+A sync may also set each of the [options](#options) for itself.
 
 - A push goes to the environment's own bucket; a pull comes from another one.
 - Into a protected environment only a **recovery sync** may pull: `ensure: disabled`, from the

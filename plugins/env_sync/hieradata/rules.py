@@ -17,8 +17,17 @@ from env_sync.hieradata.values import BUCKET_NAME, ONE_BUCKET
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
 """What Airflow takes as the id of a task group, with room for a suffix below its 250 characters."""
-RESERVED_NAMES = ("config_problems", "request", "selection", "night")
-"""The tasks that stand beside the groups of syncs in each DAG."""
+RESERVED_NAMES = (
+    "config_problems",
+    "request",
+    "selection",
+    "night",
+    "replacing_begins",
+    "replacing_ends",
+)
+"""The tasks that stand beside the groups of syncs, be it in some DAGs only."""
+EVERY_SYNC = "all"
+"""What a run says in `only` to mean each of them."""
 WAITING = ("wait_for_dump", "wait_for_dump_then")
 """The options that only a pull heeds."""
 TRANSFORMING_ENGINES = ("postgresql", "mysql", "mongo", "documentdb", "elasticsearch")
@@ -155,6 +164,8 @@ def bad_name(name: str, place: Place) -> Iterator[Fault]:
         )
     elif name in RESERVED_NAMES:
         yield Fault(place, f"the name `{name}` is that of a task of Env Sync", "choose another name")
+    elif name == EVERY_SYNC:
+        yield Fault(place, f"the name `{name}` means every sync in a run by hand", "choose another name")
 
 
 def _name(judged: Judged) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ import pytest
 from env_sync.hieradata.nodes import Fault
 from env_sync.hieradata.rules import (
     GROUP_NAME,
+    RESERVED_NAMES,
     Judged,
     broken_bucket_rules,
     broken_rules,
@@ -130,14 +131,20 @@ def test_a_name_that_can_name_no_task_group(name: str) -> None:
     assert broken_mirror(a_bucket_sync(name)) == [expected]
 
 
-@pytest.mark.parametrize("name", ["config_problems", "request", "selection", "night"])
+@pytest.mark.parametrize("name", RESERVED_NAMES)
 def test_the_name_of_a_task_of_ours(name: str) -> None:
     expected = (AT_NAME, f"the name `{name}` is that of a task of Env Sync", "choose another name")
     assert broken(a_sync(name)) == [expected]
     assert broken_mirror(a_bucket_sync(name)) == [expected]
 
 
-@pytest.mark.parametrize("name", ["x" * 180, "a-b_C9", "1", "night_2"])
+def test_the_name_that_means_every_sync() -> None:
+    expected = (AT_NAME, "the name `all` means every sync in a run by hand", "choose another name")
+    assert broken(a_sync("all")) == [expected]
+    assert broken_mirror(a_bucket_sync("all")) == [expected]
+
+
+@pytest.mark.parametrize("name", ["all_2", "x" * 180, "a-b_C9", "1", "night_2"])
 def test_a_name_that_can_name_a_task_group(name: str) -> None:
     assert GROUP_NAME.fullmatch(name)
     assert broken(a_sync(name)) == []
