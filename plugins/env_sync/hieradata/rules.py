@@ -44,10 +44,21 @@ SANITISING = frozenset({SANITISED_BY, PUSH_SANITISED_BY, "reason"})
 """The fields by which it is judged whether what comes down is sanitised."""
 COPIES = ("__incoming", "__previous", "__outgoing")
 """What is added to a database's name for its copies; each as long as the others."""
+REPLACED = "__replaced"
+"""What a swap of whole databases adds to the name of what goes away."""
+SWAPPING_ENGINES = ("postgresql", "mysql")
 LONGEST_POSTGRESQL_NAME = 63
 """Bytes; NAMEDATALEN - 1, https://www.postgresql.org/docs/current/limits.html"""
 LONGEST_MYSQL_NAME = 64
 """Characters; https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html"""
+LONGEST_MONGO_NAME = 63
+"""Bytes; https://www.mongodb.com/docs/manual/reference/limits/"""
+NOT_IN_NAMES: Mapping[str, re.Pattern[str]] = {
+    "mysql": re.compile(r"[^\x00-\uffff]"),
+    "mongo": re.compile(r'[\\. "$*<>:|?]'),
+    "documentdb": re.compile(r'[\\. "$*<>:|?]'),
+}
+"""The characters, besides `/`, with which no copy of a database could be made."""
 SYSTEM_DATABASES: Mapping[str, tuple[str, ...]] = {
     "postgresql": ("postgres", "template0", "template1", "rdsadmin"),
     "mysql": ("mysql", "sys", "information_schema", "performance_schema"),
@@ -402,13 +413,22 @@ def _database(judged: Judged) -> Iterator[Fault]:
     if "/" in sync.database:
         where = "; `root` in the extra of its connection says where it is" if sync.dbms == "files" else ""
         yield judged.fault("database", shown, f"a name with `/` cannot be part of the dump's key{where}")
-    if sync.database.endswith(COPIES):
-        yield judged.fault("database", shown, f"names ending in {' or '.join(COPIES)} are kept for copies")
-    if sync.action is Action.PULL and sync.database in SYSTEM_DATABASES.get(sync.dbms, ()):
+    # MySQL takes names that differ in case alone for one, on some systems.
+    name = sync.database.lower() if sync.dbms == "mysql" else sync.database
+    kept = (*COPIES, REPLACED) if sync.dbms in SWAPPING_ENGINES else COPIES
+    if name.endswith(kept):
+        yield judged.fault("database", shown, f"names ending in {' or '.join(kept)} are kept for copies")
+    if sync.action is Action.PULL and name in SYSTEM_DATABASES.get(sync.dbms, ()):
         yield judged.fault("database", shown, f"a pull never replaces a database of {sync.dbms} itself")
+    refused = NOT_IN_NAMES.get(sync.dbms)
+    if sync.action is Action.PULL and refused and (found := refused.search(sync.database)):
+        yield judged.fault(
+            "database", shown, f"no copy of a name with `{found[0]}` can be made; rename the database"
+        )
     longest = {
         "postgresql": (LONGEST_POSTGRESQL_NAME, len(sync.database.encode()), "bytes"),
         "mysql": (LONGEST_MYSQL_NAME, len(sync.database), "characters"),
+        **dict.fromkeys(("mongo", "documentdb"), (LONGEST_MONGO_NAME, len(sync.database.encode()), "bytes")),
     }
     if sync.dbms in longest:
         most, length, unit = longest[sync.dbms]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from env_sync.engines.mongo import names as mongo_names
+from env_sync.engines.mysql import names as mysql_names
+from env_sync.engines.postgresql import names as postgresql_names
+from env_sync.errors import NameRefused
 from env_sync.hieradata.nodes import Fault
 from env_sync.hieradata.rules import (
     GROUP_NAME,
@@ -95,7 +99,10 @@ def test_a_fault_at_a_field_that_is_not_written_is_at_the_name() -> None:
         a_sync(transformation=SQL, database="x" * 53),
         a_push(database="x" * 63),
         a_sync(dbms="mysql", database="é" * 54),
-        a_sync(dbms="mongo", database="x" * 200),
+        a_sync(dbms="mongo", database="x" * 53),
+        a_sync(dbms="files", database="x" * 200),
+        a_sync(dbms="mongo", database="a__replaced"),
+        a_push(dbms="mongo", database="a:b"),
         a_sync(dbms="documentdb", transformation=SQL),
         # Only a pull replaces a database.
         a_push(database="postgres"),
@@ -365,11 +372,8 @@ def test_what_is_sanitised_or_has_a_reason_comes_down(sync: Sync) -> None:
             "signon` (`replace_text`, `rewrite_domain` does not sanitise)",
             "write `transformation_sql_filename: <file>`, or, where",
         ),
-        (
-            a_sync(dbms="mongo", database="x" * 61),
-            f"{'x' * 60}...`",
-            "write `transformation_sql_filename: <file>`, or, where",
-        ),
+        (a_sync(dbms="mongo"), "signon`", "write `transformation_sql_filename: <file>`, or, where"),
+        (a_sync(dbms="files", database="x" * 61), f"{'x' * 60}...`", "where"),
         (a_copy(), "signon`", "write `transformation_sql_filename: <file>`, or, where"),
         (a_sync(dbms="files"), "signon`", "where"),
     ],
@@ -573,10 +577,27 @@ def test_a_wait_ends_before_it_is_too_late_to_start(wait: dt.timedelta, shown: s
         *(
             (
                 make(database=f"a{copy}"),
-                "names ending in __incoming or __previous or __outgoing are kept for copies",
+                "names ending in __incoming or __previous or __outgoing or __replaced are kept for copies",
             )
             for make in (a_sync, a_push)
-            for copy in ("__incoming", "__previous", "__outgoing")
+            for copy in ("__incoming", "__previous", "__outgoing", "__replaced")
+        ),
+        (
+            a_sync(dbms="mongo", database="a__outgoing"),
+            "names ending in __incoming or __previous or __outgoing are kept for copies",
+        ),
+        (
+            a_sync(dbms="mysql", database="a__Replaced"),
+            "names ending in __incoming or __previous or __outgoing or __replaced are kept for copies",
+        ),
+        (a_sync(dbms="mysql", database="MySQL"), "a pull never replaces a database of mysql itself"),
+        (
+            a_sync(dbms="mysql", database="a\U0001f600"),
+            "no copy of a name with `\U0001f600` can be made; rename the database",
+        ),
+        (
+            a_sync(dbms="documentdb", database="a.b"),
+            "no copy of a name with `.` can be made; rename the database",
         ),
         *(
             (a_sync(dbms=dbms, database=name), f"a pull never replaces a database of {dbms} itself")
@@ -616,6 +637,12 @@ def test_names_that_no_database_may_have(sync: Sync, right: str) -> None:
             "54 characters, since `__incoming` is added to it",
         ),
         (a_push(dbms="mysql", database="é" * 65), "65 characters", "64 characters"),
+        (
+            a_sync(dbms="mongo", database="é" * 27),
+            "54 bytes",
+            "53 bytes, since `__incoming` is added to it",
+        ),
+        (a_push(dbms="documentdb", database="x" * 64), "64 bytes", "63 bytes"),
     ],
 )
 def test_a_name_leaves_room_for_the_copys(sync: Sync, length: str, right: str) -> None:
@@ -623,6 +650,37 @@ def test_a_name_leaves_room_for_the_copys(sync: Sync, length: str, right: str) -
     assert broken(sync) == [
         ("database", f"`database` is `{shown}`, {length} long", f"a name may have at most {right}")
     ]
+
+
+NAMES = (
+    *(f"a{copy}" for copy in ("__incoming", "__previous", "__outgoing", "__replaced", "__else")),
+    *(f"a{copy}" for copy in ("__INCOMING", "__Replaced", "_replaced", "__incoming_")),
+    *(f"a{sign}b" for sign in "/\\. \"$*<>:|?-_'#@é\U0001f600"),
+    *("x" * length for length in (1, 53, 54, 55)),
+    *("é" * length for length in (26, 27, 54, 55)),
+    *("postgres", "template0", "mysql", "MySQL", "Sys", "admin", "Admin", "local", "signon_production"),
+)
+ENGINES: tuple[tuple[str, Callable[[str, tuple[str, ...]], object]], ...] = (
+    ("postgresql", postgresql_names.copies_of),
+    ("mysql", mysql_names.copies_of),
+    ("mongo", mongo_names.copies_of),
+    ("documentdb", mongo_names.copies_of),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("dbms", "copies_of"), ENGINES, ids=[dbms for dbms, _ in ENGINES])
+def test_no_name_is_refused_at_night_alone(
+    dbms: str, copies_of: Callable[[str, tuple[str, ...]], object], name: str
+) -> None:
+    refused_here = [field for field, _, _ in broken(a_sync(dbms=dbms, database=name))]
+    try:
+        copies_of(name, ())
+    except NameRefused:
+        assert refused_here == ["database"]
+    else:
+        # A slash cannot be part of a key, and mongo has no outgoing; neither is a matter of its server.
+        assert not refused_here or "/" in name or name.endswith("__outgoing")
 
 
 # What could not be read
