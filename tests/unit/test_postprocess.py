@@ -214,6 +214,36 @@ def test_the_last_part_of_limited_paths_is_redacted() -> None:
     assert paths(memory) == found
 
 
+@pytest.mark.parametrize(
+    "memory",
+    [
+        Memory({"files": [{"_id": 1, "legacy_url_path": "/private/a", "access_limited": ["x"]}]}),
+        assets(a={"path": "/private/a", "access_limited": ["x"]}, b={"legacy_url_path": None}),
+        assets(),
+    ],
+    ids=["no collection", "no field", "no document"],
+)
+def test_a_rule_that_finds_nothing_to_look_at_fails(memory: Memory) -> None:
+    with pytest.raises(
+        TransformationFailed,
+        match=r"assets is not there, or holds no document with legacy_url_path\. .*live is untouched",
+    ):
+        REDACT.run(memory)
+    assert memory.commands == []
+
+
+def test_a_rule_tells_how_many_documents_it_is_for() -> None:
+    memory = assets(
+        a={"legacy_url_path": "/private/a", "access_limited": ["x"]},
+        b={"legacy_url_path": "/private/b", "access_limited": ["x"]},
+        c={"legacy_url_path": "/open", "access_limited": []},
+    )
+    # What was redacted above is found as well.
+    assert [REDACT.run(memory) for _ in range(2)] == [2, 2]
+    assert evolve(REDACT, limited_by=("renamed",)).run(memory) == 0
+    assert REWRITE.run(backends(frontend=f"https://frontend.{ABOVE}")) == 2
+
+
 def test_many_documents_are_changed_a_part_at_a_time() -> None:
     count = AT_ONCE * 2 + 1
     memory = assets(

@@ -73,6 +73,12 @@ class SqlPostprocess(Postprocess):
 class DocumentPostprocess(Postprocess):
     """One that reads and changes documents."""
 
+    collection: str
+    """What it changes."""
+
     @abstractmethod
-    def run(self, documents: Documents) -> None:
-        """Do it, and see that it is done. Raises TransformationFailed, without any value of a document."""
+    def run(self, documents: Documents) -> int:
+        """Do it, and see that it is done; gives how many documents it is for.
+
+        Raises TransformationFailed, without any value of a document.
+        """

@@ -23,11 +23,12 @@ class RedactLastPart(DocumentPostprocess):
     still is.
 
     A document is limited where any field of `limited_by` is there and holds something: a list with an item,
-    a text, a number other than 0, true.
+    a text, a number other than 0, true. Where no document at all has a path, the collection or the field is
+    called otherwise by now, and the rule fails: what it passed by would come down as it is above.
     """
 
     rule: ClassVar[str] = "redact_last_part"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     dbms: ClassVar[tuple[str, ...]] = ("mongo", "documentdb")
     sanitises: ClassVar[bool] = True
 
@@ -35,10 +36,12 @@ class RedactLastPart(DocumentPostprocess):
     path_field: str
     limited_by: tuple[str, ...]
 
-    def run(self, documents: Documents) -> None:
-        """See the class. Raises TransformationFailed."""
+    def run(self, documents: Documents) -> int:
+        """See the class; gives how many limited documents have a path. Raises TransformationFailed."""
         changes: dict[Any, Mapping[str, str]] = {}
+        limited = 0
         for key, path, redacted in self._limited(documents):
+            limited += 1
             if path != redacted:
                 changes[key] = {self.path_field: redacted}
             if len(changes) == AT_ONCE:
@@ -48,11 +51,21 @@ class RedactLastPart(DocumentPostprocess):
         left = sum(path != redacted for _, path, redacted in self._limited(documents))
         if left:
             raise self._failed(f"still holds {left} limited documents with their paths")
+        if not limited and next(self._any(documents), None) is None:
+            raise self._failed(f"is not there, or holds no document with {self.path_field}")
+        return limited
+
+    @property
+    def _with_path(self) -> Mapping[str, Any]:
+        return {self.path_field: {"$exists": True, "$ne": None}}
+
+    def _any(self, documents: Documents) -> Iterator[Mapping[str, Any]]:
+        return documents.find(self.collection, self._with_path, (self.path_field,))
 
     def _limited(self, documents: Documents) -> Iterator[tuple[Any, str, str]]:
         """The `_id` of each limited document that has a path, its path, and what that should be."""
         wanted = {
-            self.path_field: {"$exists": True, "$ne": None},
+            **self._with_path,
             "$or": [{name: {"$exists": True}} for name in self.limited_by],
         }
         for document in documents.find(self.collection, wanted, (self.path_field, *self.limited_by)):

@@ -41,14 +41,15 @@ class RewriteDomain(DocumentPostprocess):
     url_field: str = "backend_url"
     exceptions: Mapping[str, DomainException] = field(factory=dict)
 
-    def run(self, documents: Documents) -> None:
-        """See the class. Raises TransformationFailed."""
+    def run(self, documents: Documents) -> int:
+        """See the class; gives how many backends there are. Raises TransformationFailed."""
         source = self._source(documents)
         expected = dict(self._rewritten(documents, source))
         change(documents, self.collection, {key: {self.url_field: url} for key, url in expected.items()})
         for backend in self._backends(documents):
             if backend["_id"] not in expected or backend.get(self.url_field) != expected[backend["_id"]]:
                 raise self._failed("was changed by somebody else while it was rewritten")
+        return len(expected)
 
     def _backends(self, documents: Documents) -> Iterator[Mapping[str, Any]]:
         return documents.find(self.collection, {}, (self.id_field, self.url_field))

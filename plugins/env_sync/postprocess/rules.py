@@ -213,7 +213,7 @@ RULES: Mapping[str, Rule] = {
         make=RedactLastPart,
         doc="In documents that not everybody may see, what follows the last `/` of a path "
         "becomes `redacted-` and a hash of the document's `_id`. It fails where such a path is no text, or "
-        "one is left.",
+        "one is left, and where no document at all has a path.",
         parameters={
             "collection": SyncField(
                 reader=read_collection, values="name", doc="The collection.", default=None

@@ -106,6 +106,9 @@ def test_names_of_limited_files_are_gone_and_it_is_in_the_proof(documentdb: Stag
     with engine.at_work():
         stamp = engine.sanitise([], [assets()])
         engine.promote((as_said(assets()),), lambda: None)
+    told = engine.work.changed_rows.take()
+    assert [str(one) for one in told.statements] == ["postprocess redact_last_part:1 update assets: 2 rows"]
+    assert told.warnings == ()
     assert stamp.transformations == (as_said(assets()),)
     found = documents(documentdb, "assets")
     assert [found[0], found[3]] == [ASSETS[0], ASSETS[3]]
@@ -138,6 +141,28 @@ def test_a_router_that_does_not_say_its_domain_fails_it(stage: Stage) -> None:
 def test_a_limited_path_that_is_no_text_fails_it(stage: Stage) -> None:
     odd = {"_id": 9, "legacy_url_path": ["zq-private"], "access_limited": ["5d1e"]}
     fails(stage, dumped(stage, "assets", [*ASSETS, odd]), assets(), "is no text")
+
+
+@pytest.mark.probe("what a transformation does not reach")
+@pytest.mark.parametrize(
+    ("collection", "field"), [("files", "legacy_url_path"), ("assets", "path")], ids=["collection", "field"]
+)
+def test_a_rule_that_would_pass_everything_by_fails_it(stage: Stage, collection: str, field: str) -> None:
+    renamed = [
+        {field if key == "legacy_url_path" else key: value for key, value in one.items()} for one in ASSETS
+    ]
+    fails(stage, dumped(stage, collection, renamed), assets(), "is not there, or holds no document with")
+
+
+@pytest.mark.probe("what a transformation does not reach")
+def test_a_rule_for_which_there_is_no_document_is_a_warning(stage: Stage) -> None:
+    engine = raw(stage, dumped(stage, "assets", [ASSETS[0], ASSETS[3]]), assets())
+    with engine.at_work():
+        engine.sanitise([], [assets()])
+    told = engine.work.changed_rows.take()
+    assert [str(one) for one in told.statements] == ["postprocess redact_last_part:1 update assets: 0 rows"]
+    [warning] = told.warnings
+    assert warning.startswith("postprocess redact_last_part:1 update assets changed no row")
 
 
 def test_a_rule_for_sql_is_refused(stage: Stage) -> None:

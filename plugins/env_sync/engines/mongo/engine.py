@@ -195,7 +195,7 @@ class MongoEngine(DumpEngine):
             with self.work.stopwatch.part("transformations"):
                 run_transformations(session, place, entries, read, self.work.progress, self.work.changed_rows)
             with self.work.stopwatch.part("postprocess"):
-                ran = run_postprocess(session, place, postprocess)
+                ran = run_postprocess(session, place, postprocess, self.work.changed_rows)
             self._refuse_readers(
                 session,
                 place,

@@ -66,10 +66,11 @@ def run_transformations(
 
 
 def run_postprocess(
-    session: Session, place: Place, postprocess: Sequence[Postprocess]
+    session: Session, place: Place, postprocess: Sequence[Postprocess], changed_rows: ChangedRows
 ) -> tuple[Transformation, ...]:
     """Run each on incoming, which stands alone; gives what the proof says of them.
 
+    `changed_rows` is told the documents of each, and so warns of one that is for none.
     Raises TransformationFailed, after which the caller drops incoming, and PyMongoError where the server went
     away.
     """
@@ -79,7 +80,9 @@ def run_postprocess(
                 f"Postprocess {one.rule} does not run on documents. {AFTERMATH} Correct its binding in "
                 "hieradata."
             )
-        one.run(IncomingDocuments(session, place.database))
+        rows = one.run(IncomingDocuments(session, place.database))
+        what = f"update {shown(one.collection)}"
+        changed_rows.add(Changed(file=f"postprocess {one.rule}", line=1, what=what, rows=rows))
     return tuple(Transformation(name=one.name, sha256=one.sha256) for one in postprocess)
 
 
