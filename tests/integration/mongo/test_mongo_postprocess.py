@@ -11,11 +11,11 @@ from attrs import evolve
 
 from env_sync.engines.contract import Dump
 from env_sync.engines.mongo.engine import MongoEngine
-from env_sync.errors import ProofMissing, TransformationFailed
+from env_sync.errors import AccessRefused, ProofMissing, TransformationFailed
 from env_sync.manifest import Transformation
 from env_sync.postprocess.postprocess import Postprocess
 from env_sync.postprocess.replace_text import Replacement, ReplaceText
-from tests.integration.mongo.stage import Stage
+from tests.integration.mongo.stage import SECRET, Stage
 from tests.integration.postprocess.bound import bound
 
 ABOVE, BELOW = "staging.govuk-internal.digital", "integration.govuk-internal.digital"
@@ -163,6 +163,25 @@ def test_a_rule_for_which_there_is_no_document_is_a_warning(stage: Stage) -> Non
     assert [str(one) for one in told.statements] == ["postprocess redact_last_part:1 update assets: 0 rows"]
     [warning] = told.warnings
     assert warning.startswith("postprocess redact_last_part:1 update assets changed no row")
+
+
+@pytest.mark.probe("a right that reaches the copies")
+def test_only_a_rule_that_sanitises_keeps_others_out(stage: Stage) -> None:
+    """Who may read live reads the same documents as soon as a rule that does not sanitise has run."""
+    dump = dumped(stage, "backends", BACKENDS)
+    watcher = f"watcher_{stage.database}"
+    stage.server.create_user(watcher, SECRET, [{"role": "readAnyDatabase", "db": "admin"}])
+    try:
+        engine = raw(stage, dump, router())
+        assert not any(watcher in each.what for each in engine.preflight([], None).findings)
+        with engine.at_work():
+            stamp = engine.sanitise([], [router()])
+            engine.promote(stamp.transformations, lambda: None)
+        with pytest.raises(AccessRefused, match=rf"{watcher} \(by role readAnyDatabase\)"):
+            raw(stage, dump, assets())
+    finally:
+        with stage.server.connected() as client:
+            client.admin.command("dropUser", watcher)
 
 
 def test_a_rule_for_sql_is_refused(stage: Stage) -> None:

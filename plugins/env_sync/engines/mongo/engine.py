@@ -280,9 +280,10 @@ class MongoEngine(DumpEngine):
                 action=self.work.sync.action,
                 copies=copies,
                 transformations=transformations,
-                postprocess=self.work.sync.postprocess,
                 excluded=self.work.sync.excluded_tables,
                 head=head,
+                postprocess=self.work.sync.postprocess,
+                guards=self.work.sync.guards,
                 must_be_seen=self.work.sync.must_be_seen,
             )
         )
@@ -361,8 +362,11 @@ class MongoEngine(DumpEngine):
     def _refuse_readers(
         self, session: Session, place: Place, collections: Set[str], what: str = "nothing was restored."
     ) -> tuple[str, ...]:
-        """Raises AccessRefused where others could read one of these; gives warnings where that may be."""
-        if place.beside_live:
+        """Raises AccessRefused where others could read one of these; gives warnings where that may be.
+
+        What a pull that does not sanitise brings is in live as it is here: nobody need be kept from it.
+        """
+        if place.beside_live or not self.work.sync.guards:
             return ()
         looked = Looked(
             database=place.database,

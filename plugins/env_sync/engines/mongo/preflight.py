@@ -53,6 +53,8 @@ class Looking:
     postprocess: Sequence[Postprocess]
     excluded: tuple[str, ...]
     head: DumpHead | None
+    guards: bool
+    """Whether a pull sanitises, and stops where somebody else could read incoming."""
     must_be_seen: bool
     """Whether a pull stops where the server does not tell who could read incoming."""
 
@@ -129,7 +131,7 @@ def look_at_sync(looking: Looking) -> Preflight:
         else:
             findings += _head(looking)
             findings += _transformations(looking, names)
-            if looking.transformations or looking.postprocess:
+            if looking.guards:
                 # What a dump brings is known when it is restored; until then it is taken for what live has.
                 readers = other_readers(
                     session,
@@ -139,6 +141,8 @@ def look_at_sync(looking: Looking) -> Preflight:
                 )
                 findings += _readers(looking, session, readers)
                 said = readers.said
+            if looking.transformations or looking.postprocess:
+                findings += _may_look_into_incoming(looking, session)
             findings += _in_the_way(looking, session)
             findings += _leftovers(looking, session, ours)
             if not live:
@@ -227,6 +231,10 @@ def _readers(looking: Looking, session: Session, readers: Readers) -> Iterator[F
             f"Whether a profiler of {looking.server} logs slow operations with their values cannot be asked.",
             "See that its parameter group has profiler disabled, or who reads those logs.",
         )
+
+
+def _may_look_into_incoming(looking: Looking, session: Session) -> Iterator[Finding]:
+    database = looking.copies.alone.database
     try:
         session.collections(database)
     except OperationFailure as error:
