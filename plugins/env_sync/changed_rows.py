@@ -13,7 +13,7 @@ from env_sync.shown_names import shown_name
 
 MOST = 200
 """Statements that are told one by one; of the others there is a count."""
-CHANGING = ("update", "delete", "merge")
+CHANGING = ("update", "delete", "merge", "aggregate")
 """How what changes rows begins that are there: where it finds none, something may not have been sanitised."""
 BEFORE_NAMES = frozenset(
     {"ONLY", "FROM", "INTO", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"}
@@ -133,18 +133,23 @@ def not_named(before: Columns, now: Columns, texts: Sequence[str]) -> Iterator[s
         return
     names = _Names.of(texts, {table for table, _ in now})
     tables = {table for table, _ in before}
-    new_tables = sorted({table for table, _ in now} - tables)
     new_columns = sorted(each for each in {*now} - {*before} if each[0] in tables)
-    for table in new_tables:
+    for table in new_names(tables, {table for table, _ in now}):
         if not names.name_table(table):
-            yield (
-                f"table {shown_name(table)} is new, and no transformation names it: see whether it holds "
-                "personal data"
-            )
+            yield new_warning("table", shown_name(table))
     for table, column in new_columns:
         if not (names.name_table(table) and names.have(column)):
-            name = f"{shown_name(table)}.{shown_name(column)}"
-            yield f"column {name} is new, and no transformation names it: see whether it holds personal data"
+            yield new_warning("column", f"{shown_name(table)}.{shown_name(column)}")
+
+
+def new_names(before: Collection[str], now: Collection[str]) -> list[str]:
+    """What live has not, in order; without anything in live there is nothing to compare with."""
+    return sorted({*now} - {*before}) if before else []
+
+
+def new_warning(kind: str, name: str) -> str:
+    """The warning of one such, of this kind, that no transformation names."""
+    return f"{kind} {name} is new, and no transformation names it: see whether it holds personal data"
 
 
 @frozen(kw_only=True)

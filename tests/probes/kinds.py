@@ -211,9 +211,10 @@ KINDS = (
     ),
     Kind(
         name="what a transformation does not reach",
-        tries="A statement's condition fits no row, a rule or a trigger turns it into nothing, or a table or "
-        "column is new and nothing names it.",
-        must_hold="The report is a WARNING that names the statement, the table or the column.",
+        tries="A statement's condition fits no row, a rule or a trigger turns it into nothing, or a table, "
+        "column, collection or index is new and nothing names it.",
+        must_hold="The report is a WARNING that names the statement, or what is new. A rule that finds "
+        "nothing to look at fails.",
         not_applicable={FILES: NO_ROWS},
     ),
     Kind(

@@ -16,7 +16,9 @@ def test_a_statement_tells_where_it_stands_and_its_rows() -> None:
     assert str(changed("DELETE sessions", 1)) == "sanitise.sql:12 DELETE sessions: 1 row"
 
 
-@pytest.mark.parametrize("what", ["UPDATE users", "DELETE users", "MERGE users", "update_by_query users"])
+@pytest.mark.parametrize(
+    "what", ["UPDATE users", "DELETE users", "MERGE users", "update_by_query users", "aggregate users"]
+)
 def test_one_that_changed_nothing_is_a_warning_by_name(what: str) -> None:
     told = ChangedRows()
     told.add(changed(what, 0))

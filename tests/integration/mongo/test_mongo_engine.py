@@ -21,7 +21,7 @@ from attrs import evolve
 from pymongo.errors import PyMongoError
 
 from env_sync.engines.contract import DumpHead, Holder
-from env_sync.engines.mongo import earlier_operations
+from env_sync.engines.mongo import earlier_operations, sanitising
 from env_sync.engines.mongo.bson_stream import BATCH
 from env_sync.engines.mongo.engine import MongoEngine
 from env_sync.engines.mongo.names import CATALOGUE, STAMP
@@ -242,6 +242,54 @@ def test_only_a_collection_that_the_dump_has_is_a_reason(stage: Stage) -> None:
         finally:
             client.admin.command("dropUser", name)
             client.admin.command("dropRole", name)
+
+
+@pytest.mark.probe("what a transformation does not reach")
+def test_new_collections_that_no_transformation_names(stage: Stage) -> None:
+    fill(stage, "people")
+    with stage.server.connected() as client:
+        client[stage.database].command("create", "seen", viewOn="people", pipeline=[])
+        dump, _ = stage.dump()
+        engine = stage.engine(transformation=REDACT)
+        stage.sanitise(engine, dump)
+        stage.promote(engine)
+        assert engine.work.changed_rows.take().warnings == ()
+        fill(stage, "people_archive", "people_2025")
+        client[stage.database].command("create", "seen_too", viewOn="people", pipeline=[])
+        dump, _ = stage.dump()
+        for name in ("people_archive", "people_2025", "seen_too"):
+            client[stage.database].drop_collection(name)
+        both = f"{REDACT}- {{delete: people_2025, deletes: [{{q: {{}}, limit: 0}}]}}\n"
+        engine = stage.engine(transformation=both)
+        stage.sanitise(engine, dump)
+        [warning] = engine.work.changed_rows.take().warnings
+        assert warning.startswith("collection people_archive is new, and no transformation names it")
+        # Of a live that no pull filled, as an application made it, nobody can tell what is new.
+        client.drop_database(stage.database)
+        client[stage.database].people.create_index("email")
+    engine = stage.engine(transformation=REDACT)
+    stage.sanitise(engine, dump)
+    assert engine.work.changed_rows.take().warnings == ()
+
+
+@pytest.mark.probe("what a transformation does not reach")
+def test_an_aggregate_that_finds_nothing_is_a_warning(stage: Stage) -> None:
+    fill(stage, "people")
+    dump, _ = stage.dump()
+    some = "{$match: {email: {$ne: gone}}}, {$match: {_id: {$gt: 0}}}"
+    ends = "{$set: {email: gone}}, {$merge: {into: people, on: _id}}"
+    engine = stage.engine(
+        transformation=f"""\
+- {{aggregate: people, pipeline: [{some}, {ends}]}}
+- {{aggregate: people, pipeline: [{ends}]}}
+- {{aggregate: people, pipeline: [{{$match: {{renamed: 1}}}}, {ends}]}}
+"""
+    )
+    stage.sanitise(engine, dump)
+    told = engine.work.changed_rows.take()
+    assert [each.rows for each in told.statements] == [2, 3, 0]
+    [warning] = told.warnings
+    assert warning.startswith("sanitise.yaml:3 aggregate people changed no row")
 
 
 @pytest.mark.probe("a right that is given during a pull")
@@ -764,6 +812,8 @@ def wait_until(happened: Callable[[], object]) -> None:
 def test_a_transformation_without_an_end_is_cancelled_and_ended_by_whoever_comes_next(
     own_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The documents that it is for are counted by an aggregate as well, which ends.
+    monkeypatch.setattr(sanitising, "_finds", lambda *_: 1)
     stage = own_stage
     dump, _ = stage.dump()
     engine = stage.engine(transformation=ENDLESS)

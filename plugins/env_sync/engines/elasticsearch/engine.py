@@ -70,7 +70,7 @@ from env_sync.engines.elasticsearch.records import (
 )
 from env_sync.engines.elasticsearch.reindexing import begin_reindex, look_at_reindex
 from env_sync.engines.elasticsearch.restoring import begin_restore, contents_of
-from env_sync.engines.elasticsearch.sanitising import run_transformations
+from env_sync.engines.elasticsearch.sanitising import new_indices, run_transformations
 from env_sync.engines.elasticsearch.scrolling import scroll_index
 from env_sync.engines.elasticsearch.slow_logs import as_on, give_back, silence
 from env_sync.engines.elasticsearch.snapshots import (
@@ -280,6 +280,11 @@ class ElasticsearchEngine(ClusterEngine):
                 run_transformations(
                     target, incoming.indices, read, self.work.progress, self.work.changed_rows
                 )
+            # Before a first pull live may have an index, and what is new cannot be told.
+            if read and read_record(target, Live, self._sync) is not None:
+                live = {each.name for each in self._about(target)}
+                brought = {each.name for each in incoming.indices}
+                self.work.changed_rows.warn(new_indices(live, brought, read))
             if had:
                 give_back(target, had, incoming.token)
             self._refuse_readers(target, "incoming was dropped and live is untouched.")
@@ -378,14 +383,16 @@ class ElasticsearchEngine(ClusterEngine):
 
     def _chosen(self, cluster: Cluster) -> list[Index]:
         """The indices of the sync on a cluster. Raises NoSuchDatabase where there is none."""
-        sync = self.work.sync
-        found = chosen(read_indices(cluster), sync.indices, sync.excluded_indices)
+        found = self._about(cluster)
         if not found:
             raise NoSuchDatabase(
-                f"{cluster} has no index that {self._sync} is about ({', '.join(sync.indices)}): correct "
-                "`indices` and `excluded_indices`. Nothing was touched."
+                f"{cluster} has no index that {self._sync} is about ({', '.join(self.work.sync.indices)}): "
+                "correct `indices` and `excluded_indices`. Nothing was touched."
             )
         return found
+
+    def _about(self, cluster: Cluster) -> list[Index]:
+        return chosen(read_indices(cluster), self.work.sync.indices, self.work.sync.excluded_indices)
 
     def _joined(self, target: Cluster, taking: Taking | None) -> Taking | None:
         """The snapshot of the same sync that another worker began and that is being taken now."""

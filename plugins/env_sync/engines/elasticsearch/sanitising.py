@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from env_sync.changed_rows import Changed, ChangedRows
+from env_sync.changed_rows import Changed, ChangedRows, new_names, new_warning
 from env_sync.engines.command_file import NOTHING_DONE
 from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import matches
@@ -52,6 +52,14 @@ def run_transformations(
         changed_rows.add(Changed(file=statement.file, line=statement.line, what=what, rows=documents))
         progress.advance(done)
     progress.finish()
+
+
+def new_indices(live: Collection[str], incoming: Collection[str], read: Sequence[Read]) -> Iterator[str]:
+    """Warnings of indices that live has not, and that are under no pattern of a statement; by their names."""
+    patterns = [statement.pattern for each in read for statement in each.statements]
+    for name in new_names(live, incoming):
+        if not matches(name, patterns):
+            yield new_warning("index", name)
 
 
 def check_api(cluster: Cluster, read: Sequence[Read]) -> None:

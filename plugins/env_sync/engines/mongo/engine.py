@@ -34,7 +34,7 @@ from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
 from env_sync.engines.mongo.readers import Looked, refuse_other_writers, refuse_readers
-from env_sync.engines.mongo.sanitising import run_postprocess, run_transformations
+from env_sync.engines.mongo.sanitising import new_collections, run_postprocess, run_transformations
 from env_sync.engines.mongo.server_errors import describe
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.stamp import read_live_stamp, read_or_refuse, read_stamp, write_stamp
@@ -196,6 +196,11 @@ class MongoEngine(DumpEngine):
                 run_transformations(session, place, entries, read, self.work.progress, self.work.changed_rows)
             with self.work.stopwatch.part("postprocess"):
                 ran = run_postprocess(session, place, postprocess, self.work.changed_rows)
+            # Before a first pull live may have a collection, and what is new cannot be told.
+            if (read or postprocess) and read_live_stamp(session, self._database) is not None:
+                self.work.changed_rows.warn(
+                    new_collections(session, self._database, entries, read, postprocess)
+                )
             self._refuse_readers(
                 session,
                 place,
