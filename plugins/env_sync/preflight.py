@@ -376,7 +376,7 @@ def _look_at_stamps(sync: Sync, settings: Settings, engine: Engine) -> Iterator[
     finding = note if sync.filled_by else problem
     try:
         if sync.action is Action.PUSH:
-            found = raw_in_push(sync, settings, engine.preflight_stamps())
+            found = raw_in_push(sync, settings, engine.preflight_stamps(), engine.preflight_unstamped())
         else:
             found = lost_in_pull(sync, engine.preflight_stamps()) if asks_live(sync) else None
     except StampUnreadable as unreadable:

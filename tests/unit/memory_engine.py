@@ -76,6 +76,8 @@ class Database:
     returned_by: Holder | None = field(default=None, eq=False)
     unreadable: bool = False
     """Whether it has a stamp that cannot be read."""
+    unstamped: tuple[str, ...] = ()
+    """Parts of it of which its stamp does not tell, as a cluster may have them."""
 
 
 @define
@@ -179,6 +181,12 @@ class MemoryEngine(DumpEngine):
 
     def preflight_stamps(self) -> tuple[Stamp, ...]:
         return self.live_stamps()
+
+    def unstamped(self) -> tuple[str, ...]:
+        return self.world.live.unstamped if self.world.live else ()
+
+    def preflight_unstamped(self) -> tuple[str, ...]:
+        return self.unstamped()
 
     def incoming_stamp(self) -> Stamp | None:
         another = self.closed and self.closed != str(self.world.made)

@@ -384,9 +384,14 @@ def test_what_live_says_of_the_pull_before_is_looked_at(servers: Servers, tmp_pa
 
 
 def test_what_came_down_raw_is_a_problem_of_its_push_unless_a_pull_comes_before(servers: Servers) -> None:
-    plan = a_plan(a_push("own"), a_push("filled", filled_by="pull_signon"), sanitise=Sanitise.REQUIRED)
-    servers.worlds = {"own": stamped(), "filled": World(live=Database("x"))}
+    pushes = [a_push("own"), *(a_push(name, filled_by="pull_signon") for name in ("filled", "partly"))]
+    plan = a_plan(*pushes, sanitise=Sanitise.REQUIRED)
+    partly = stamped(BY_FILE)
+    assert partly.live is not None
+    partly.live.unstamped = ("people-2025",)
+    servers.worlds = {"own": stamped(), "filled": World(live=Database("x")), "partly": partly}
     found = look(servers, plan)
+    assert any("no pull of Env Sync brought people-2025" in each for each in notes(found["sync partly"]))
     [told] = problems(found["sync own"])
     assert told.startswith("NOT SANITISED: pull_signon filled signon from ")
     assert problems(found["sync filled"]) == []

@@ -298,6 +298,18 @@ class TestPush:
     def test_what_is_sanitised_or_need_not_be_is_uploaded(self, world: World) -> None:
         uploaded(world, self.filled, REQUIRED)
 
+    def test_what_no_pull_brought_is_not_uploaded_beside_what_one_did(self) -> None:
+        world = stamped(BY_FILE)
+        assert world.live is not None
+        world.live.unstamped = ("people-2025", *(f"more-{number}" for number in range(21)))
+        line = stopped(world, self.filled, REQUIRED)
+        assert "no pull of Env Sync brought people-2025, more-0, " in line
+        assert "more-18 and 2 more: nobody knows" in line
+        assert "write it into `excluded_indices` of push_signon" in line
+        # Where no pull fills it, it was born here; and elsewhere nobody asks.
+        uploaded(world, a_push(), REQUIRED)
+        uploaded(world, self.filled)
+
     def test_what_is_born_here_is_uploaded(self) -> None:
         uploaded(World(live=Database(content="own;")), a_push(), REQUIRED)
 

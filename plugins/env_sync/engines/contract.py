@@ -297,6 +297,13 @@ class Engine(ABC):
         stamp = self.live_stamp()
         return (stamp,) if stamp is not None else ()
 
+    def unstamped(self) -> tuple[str, ...]:
+        """What this sync is about in live, of which none of these stamps tells, by name.
+
+        A database is of one piece; of a cluster it is indices. Raises StampUnreadable.
+        """
+        return ()
+
     @abstractmethod
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is, by `promote` or `restore_previous`; None where nobody did."""
@@ -364,6 +371,10 @@ class Engine(ABC):
     @abstractmethod
     def preflight_stamps(self) -> tuple[Stamp, ...]:
         """The same as `live_stamps`, asked without the lease; writes nothing anywhere."""
+
+    def preflight_unstamped(self) -> tuple[str, ...]:
+        """The same as `unstamped`, asked without the lease; writes nothing anywhere."""
+        return ()
 
 
 class DumpEngine(Engine):

@@ -14,6 +14,9 @@ from env_sync.request import RAW
 from env_sync.sanitising import Badge, badge_of_data, is_rule, says_above, ways_in, ways_of
 from env_sync.steps.session import Session
 
+SHOWN = 20
+"""How many indices are named."""
+
 
 def check_pull(session: Session) -> None:
     """Raises NotSanitised where the last pull into live was transformed in a way in which this one is not.
@@ -43,8 +46,10 @@ def check_push(session: Session) -> None:
     is not sanitised where the one before it, under the same path, was. Called with the lease, before anything
     leaves live. Raises StampUnreadable, and what the store's newest_manifest raises.
     """
-    sync, settings = session.sync, session.settings
-    if settings.must_sanitise and (found := raw_in_push(sync, settings, session.engine.live_stamps())):
+    sync, settings, engine = session.sync, session.settings, session.engine
+    if settings.must_sanitise and (
+        found := raw_in_push(sync, settings, engine.live_stamps(), engine.unstamped())
+    ):
         raise NotSanitised(f"{found} Nothing was uploaded.")
     if not asks_path(sync):
         return
@@ -52,7 +57,7 @@ def check_push(session: Session) -> None:
         before = session.store.newest_manifest(sync.url, sync.path, sync.database)
     except DumpDamaged as damage:
         raise NotSanitised(f"{damage}: {unreadable_path(sync)} Nothing was uploaded.") from None
-    if before is not None and (found := lost_in_push(sync, session.engine.live_stamps, before)):
+    if before is not None and (found := lost_in_push(sync, engine.live_stamps, before)):
         raise NotSanitised(f"{found} Nothing was uploaded.")
 
 
@@ -130,9 +135,12 @@ def lost_in_pull(sync: Sync, stamps: Iterable[Stamp]) -> str | None:
     return None
 
 
-def raw_in_push(sync: Sync, settings: Settings, stamps: Sequence[Stamp]) -> str | None:
+def raw_in_push(
+    sync: Sync, settings: Settings, stamps: Sequence[Stamp], unstamped: Sequence[str] = ()
+) -> str | None:
     """Why a live with these stamps may not go out, and what to do; None where it may.
 
+    `unstamped` are the indices of a cluster of which no stamp tells, beside those that a pull brought.
     What was born here, or a recovery brought back, did not come down. What a push itself transforms does not
     make live another: nobody said that it would be enough.
     """
@@ -146,6 +154,14 @@ def raw_in_push(sync: Sync, settings: Settings, stamps: Sequence[Stamp]) -> str 
     for stamp in stamps:
         if raw := _raw(stamp, sync, settings):
             return f"{Badge.NOT}: {raw}, and {_required(sync)} {_PULL_FIRST}"
+    if unstamped and sync.filled_by:
+        more = f" and {len(unstamped) - SHOWN} more" if len(unstamped) > SHOWN else ""
+        return (
+            f"{sync.filled_by} fills {sync.database}, but no pull of Env Sync brought "
+            f"{', '.join(unstamped[:SHOWN])}{more}: nobody knows whether that is sanitised, and "
+            f"{_required(sync)} Pull it, or, if it is not to go out, write it into `excluded_indices` of "
+            f"{sync.name} ({sync.place})."
+        )
     return None
 
 

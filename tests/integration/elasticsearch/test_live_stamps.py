@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.integration.elasticsearch.stage import Stage, index_documents, request
 
 CLEAN = """\
@@ -41,3 +43,29 @@ def test_a_sync_of_another_name_is_asked_for_what_is_live(stage7: Stage) -> None
     assert stamps(stage7, "search") == [("renamed", 0)]
     stage7.bring(name="another", indices=("views",))
     assert sorted(stamps(stage7, "search")) == [("another", 0), ("renamed", 0)]
+
+
+@pytest.mark.probe("raw rows because a line is missing")
+def test_indices_that_no_sync_filled_are_known_by_name(stage7: Stage) -> None:
+    """What goes out beside what was sanitised: left by a script, or brought back by hand."""
+
+    def unstamped(**fields: Any) -> tuple[str, ...]:
+        engine = stage7.engine(name="push", **fields)
+        try:
+            with engine.at_work():
+                found = engine.unstamped()
+            assert engine.preflight_unstamped() == found
+            return found
+        finally:
+            engine.release_lease()
+
+    index_documents(stage7.source, "pages", 3)
+    index_documents(stage7.target, "people-2025", 3)
+    stage7.bring(transformation=CLEAN, indices=("pages",))
+    assert unstamped() == ("people-2025",)
+    assert unstamped(excluded_indices=("people-*",)) == ()
+    # Whatever is called like what a sync brought, and is another.
+    [index] = request(stage7.target, "GET", "/pages/_settings")
+    request(stage7.target, "DELETE", f"/{index}")
+    index_documents(stage7.target, "pages", 3)
+    assert unstamped() == ("pages", "people-2025")

@@ -237,6 +237,20 @@ class ElasticsearchEngine(ClusterEngine):
             # What looks for the records would make their index.
             return self._live_stamps(target) if target.find(f"/{STATE}/_settings") is not None else ()
 
+    def unstamped(self) -> tuple[str, ...]:
+        """The indices that this sync is about and that no sync filled. See the contract."""
+        return self._unstamped(self._target)
+
+    def preflight_unstamped(self) -> tuple[str, ...]:
+        """The same without the lease. See the contract."""
+        with contextlib.closing(self._cluster(PREFLIGHT_TIMEOUT)) as target:
+            return self._unstamped(target) if target.find(f"/{STATE}/_settings") is not None else ()
+
+    def _unstamped(self, target: Cluster) -> tuple[str, ...]:
+        records = all_records(target, Live, refuse=True).values()
+        known = {each.uuid for record in records for each in record.indices}
+        return tuple(each.name for each in self._about(target) if each.uuid not in known)
+
     def _live_stamps(self, target: Cluster) -> tuple[Stamp, ...]:
         sync = self.work.sync
         # What another sync has replaced since may be kept, without the alias of its name. One that is closed
