@@ -15,7 +15,14 @@ from env_sync.engines.contract import CopyState
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
 from env_sync.engines.postgresql.kept_statements import SCHEMA
 from env_sync.engines.postgresql.session import Session
-from env_sync.errors import Cancelled, EnvSyncError, ProofMissing, ServerUnreachable, TransformationFailed
+from env_sync.errors import (
+    Cancelled,
+    EnvSyncError,
+    ProofMissing,
+    RestoreFailed,
+    ServerUnreachable,
+    TransformationFailed,
+)
 from env_sync.hieradata.settings import IndexesAfterTransformation
 from sandbox.process import wait_for
 from tests.integration.postgresql.kept_incoming import keep_incoming
@@ -137,6 +144,34 @@ def test_the_indexes_of_what_is_rewritten_wait_and_are_all_there_after_it(any_st
     with working(stage.engine()) as engine:
         assert engine.promote(said(file), lambda: None).first
     assert stage.query(INDEXES) == wanted
+
+
+BROUGHT = f"""
+CREATE SCHEMA {SCHEMA}; CREATE TABLE {SCHEMA}.statement (number int, schema text, index text, indexed text,
+    sql text);
+INSERT INTO {SCHEMA}.statement VALUES (1, '', '', '', 'UPDATE app.people SET email = ''ada@home''');
+"""
+# The database that is dumped has none: it is made while a row is restored.
+MADE = f"""
+CREATE FUNCTION app.make() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+IF pg_catalog.current_database() LIKE '%incoming' THEN {BROUGHT} END IF; RETURN true; END $$;
+CREATE TABLE app.makes (id int CHECK (app.make())); INSERT INTO app.makes VALUES (1);
+"""
+
+
+@pytest.mark.probe("code of a dump that reaches out of the copy")
+@pytest.mark.parametrize("brings", [BROUGHT, MADE], ids=["in the dump", "by code of it"])
+def test_nothing_that_a_dump_brings_waits_to_be_run(stage: Stage, brings: str) -> None:
+    """Else it would be run after all looks, by itself, as the role that acts as the owners of all lives."""
+    stage = stage.with_dump(SOURCE + brings)
+    assert stage.dump
+    # Whether or not something of ours waits.
+    for text in (CHANGES, "SELECT app.count_people();"):
+        with (
+            working(stage.engine(transformation=stage.transformation(text))) as engine,
+            pytest.raises(RestoreFailed, match=f"brings a schema {SCHEMA}"),
+        ):
+            engine.restore(stage.dump)
 
 
 @pytest.mark.parametrize("wanted", IndexesAfterTransformation)

@@ -1,7 +1,7 @@
 """What waits until the transformations have run: kept in incoming, which outlives the worker that restored.
 
 It is taken out again before the first transformation, so that none can see it or change it, and it never
-becomes part of live.
+becomes part of live. What is in its schema is run: so nothing but a restore of ours may have made that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import psycopg
 from attrs import frozen
 
 from env_sync.engines.postgresql.session import Session
+from env_sync.errors import RestoreFailed
 
 SCHEMA = "env_sync_waiting"
 _TABLE = f"{SCHEMA}.statement"
@@ -25,8 +26,26 @@ class Kept:
     sql: str
 
 
-def keep(connection: psycopg.Connection[tuple[object, ...]], statements: tuple[Kept, ...]) -> None:
-    """Put them into a copy that was just restored. Raises psycopg.Error."""
+def refuse_brought(database: str) -> RestoreFailed:
+    """The error where a dump brings what only we may put there."""
+    return RestoreFailed(
+        f"The dump of {database} brings a schema {SCHEMA}, where Env Sync keeps statements that it will run: "
+        "nobody else may write them. Find out who made it, and rename or drop it where the dump is from "
+        f"(DROP SCHEMA {SCHEMA} CASCADE). Live is untouched."
+    )
+
+
+def keep(
+    connection: psycopg.Connection[tuple[object, ...]], database: str, statements: tuple[Kept, ...]
+) -> None:
+    """Put them into a copy that was just restored, of a dump of `database`.
+
+    Raises RestoreFailed where something is in their place, also where there are none, and psycopg.Error.
+    """
+    # Code of the dump may have made it while it was restored.
+    there = connection.execute("SELECT pg_catalog.to_regnamespace(%s)", [SCHEMA]).fetchone()
+    if there != (None,):
+        raise refuse_brought(database)
     if not statements:
         return
     connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())

@@ -146,8 +146,8 @@ def restore_archive(
             session.execute("\n".join(selection.revokes).encode())
     if later:
         log.info("%d indexes, and what follows on them, wait for the transformation", len(later))
-        with _session(connection, database, application_name) as session:
-            keep(session, tuple(_kept(entry) for entry in later.values()))
+    with _session(connection, database, application_name) as session:
+        keep(session, archive.database, tuple(_kept(entry) for entry in later.values()))
     return selection.warnings
 
 

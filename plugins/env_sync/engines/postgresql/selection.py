@@ -9,6 +9,7 @@ from attrs import frozen
 
 from env_sync.engines.postgresql.archive import Archive, Entry
 from env_sync.engines.postgresql.identifiers import IDENTIFIER, unquoted
+from env_sync.engines.postgresql.kept_statements import SCHEMA, refuse_brought
 from env_sync.errors import RestoreFailed
 
 SHOWN = 20
@@ -66,7 +67,9 @@ _REVOKE = re.compile(r"^REVOKE ALL ON (?:FUNCTION|PROCEDURE|TYPE) .+ FROM PUBLIC
 
 
 def select_entries(archive: Archive, target: Target) -> Selection:
-    """Choose what is restored. Raises RestoreFailed where the target lacks an extension.
+    """Choose what is restored.
+
+    Raises RestoreFailed where the target lacks an extension, or where a schema is in the way of what waits.
 
     Left out are: what points back at the environment that was dumped (subscriptions, publications, foreign
     servers and all that depends on them), what only a superuser may make where the role is none (event
@@ -74,6 +77,8 @@ def select_entries(archive: Archive, target: Target) -> Selection:
     taken from everybody) and security labels, settings of the database, and comments on what the role does
     not own.
     """
+    if any(entry.type == "SCHEMA" and entry.name == SCHEMA for entry in archive.entries):
+        raise refuse_brought(archive.database)
     out: dict[int, str] = {}
     statements: list[str] = []
     roles_missing: list[str] = []
