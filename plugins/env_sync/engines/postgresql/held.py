@@ -41,16 +41,18 @@ _OF_THE_SERVER: Mapping[str, str] = {
     "pg_tablespace": "a tablespace",
 }
 """Catalogs of the whole server, and what a row of each is: a copy has none of its own."""
-_CHANGED = " + ".join(
+# Asked where the transformation has names looked up, and so operators: each is the server's own.
+_CHANGED = " OPERATOR(pg_catalog.+) ".join(
     f"pg_catalog.pg_stat_get_xact_tuples_{how}('pg_catalog.{{0}}'::pg_catalog.regclass)"
     for how in ("inserted", "updated", "deleted")
 )
-_READ = "SELECT pg_catalog.txid_current(), " + ", ".join(
+READ = "SELECT pg_catalog.txid_current(), " + ", ".join(
     (
         *(_CHANGED.format(catalog) for catalog in _OF_THE_SERVER),
         *(f"pg_catalog.current_setting('{name}')" for name in _NAMES),
     )
 )
+SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, true)"
 _HAS_TEMPORARY = re.compile(r'(?:^|,)\s*"?pg_temp"?\s*(?:,|$)')
 
 
@@ -66,7 +68,7 @@ class Held:
     @classmethod
     def of(cls, session: Session) -> Self:
         """As it is now. Raises psycopg.Error."""
-        [[transaction, *values]] = session.execute(_READ)
+        [[transaction, *values]] = session.execute(READ)
         counts, settings = values[: len(_OF_THE_SERVER)], values[len(_OF_THE_SERVER) :]
         return cls(
             transaction,
@@ -115,7 +117,5 @@ def _temporary_last(session: Session, path: str) -> str:
     # Where no schema of the path is there, new tables would be temporary: those of pg_temp alone.
     if _HAS_TEMPORARY.search(path) or session.value("SELECT pg_catalog.current_schema()") is None:
         return path
-    set_path: str = session.value(
-        "SELECT pg_catalog.set_config('search_path', %s, true)", [f"{path}, {TEMPORARY_LAST}"]
-    )
+    set_path: str = session.value(SET_PATH, [f"{path}, {TEMPORARY_LAST}"])
     return set_path

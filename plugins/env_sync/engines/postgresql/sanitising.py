@@ -41,6 +41,12 @@ DROPPED = "Incoming is dropped, live is untouched."
 """What becomes of the copies where the transformations of a pull fail."""
 COUNTED = ("INSERT", "UPDATE", "DELETE", "MERGE")
 """What the server tells the rows of (https://www.postgresql.org/docs/current/protocol-message-formats.html)."""
+IS_TABLE = (
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relpersistence OPERATOR(pg_catalog.<>) 't' "
+    "AND pg_catalog.lower(relname) OPERATOR(pg_catalog.=) pg_catalog.lower(%s) "
+    "AND pg_catalog.pg_table_is_visible(oid))"
+)
+"""Asked where the transformation has names looked up, and so operators: each is the server's own."""
 COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
@@ -239,11 +245,7 @@ def _changed(script: Script, begin: int, text: str, result: pq.abc.PGresult) -> 
 
 def _is_table(session: Session, name: str) -> bool:
     """Whether a name without a schema is that of a table of the data, and of no temporary one alone."""
-    found: bool = session.value(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relpersistence <> 't' "
-        "AND pg_catalog.lower(relname) = pg_catalog.lower(%s) AND pg_catalog.pg_table_is_visible(oid))",
-        [name],
-    )
+    found: bool = session.value(IS_TABLE, [name])
     return found
 
 

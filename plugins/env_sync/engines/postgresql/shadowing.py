@@ -124,8 +124,8 @@ def shadowed_calls(session: Session, script: Script, found: Sequence[Shadow]) ->
                 # The run itself tells what is wrong with it.
                 session.execute("ROLLBACK TO SAVEPOINT one_setting")
             continue
-        called, operators = frozenset(_called(text)), frozenset(_operators(text))
-        meant = [each for each in found if each.name in (called if each.function else operators)]
+        names, signs = frozenset(called(text)), frozenset(operators(text))
+        meant = [each for each in found if each.name in (names if each.function else signs)]
         resolved = _resolved(session, text) if meant and path_known else None
         for each in meant:
             verb = "may call" if resolved is None else ""
@@ -166,12 +166,12 @@ def _done(session: Session, statement: str) -> bool:
     return session.single(statement).status != pq.ExecStatus.FATAL_ERROR
 
 
-def _called(text: str) -> Iterator[str]:
+def called(text: str) -> Iterator[str]:
     """The names in SQL that are called without their schema; those in blocks and other literals as well."""
     before, name = "", ""
     for token in tokens(text):
         if token.kind in LITERALS:
-            yield from _called(LITERAL_EDGE.sub("", token.text))
+            yield from called(LITERAL_EDGE.sub("", token.text))
         if token.text == "(" and name:
             yield name
         name = ""
@@ -180,7 +180,7 @@ def _called(text: str) -> Iterator[str]:
         before = token.text
 
 
-def _operators(text: str) -> Iterator[str]:
+def operators(text: str) -> Iterator[str]:
     """The operators in SQL that are written without their schema, or that its words stand for.
 
     Those in blocks and other literals as well. The server divides signs as this does:
@@ -196,7 +196,7 @@ def _operators(text: str) -> Iterator[str]:
             signs, end = signs + token.text, token.end
             continue
         if token.kind in LITERALS:
-            yield from _operators(LITERAL_EDGE.sub("", token.text))
+            yield from operators(LITERAL_EDGE.sub("", token.text))
         if token.kind == "word":
             yield from _STANDS_FOR.get(token.text.upper(), ())
         before = token.text

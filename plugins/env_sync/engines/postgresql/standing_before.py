@@ -19,32 +19,43 @@ from env_sync.shown_names import shown_name
 # Row triggers before or instead of an UPDATE or a DELETE, and rules. Those of partitions that were made for
 # the whole table count as its own; in versions before 15 they are internal, as are those of constraints.
 # Functions in C are the server's or an extension's.
-_STANDING = """
+# It is asked where the transformation has names looked up, and so operators: each is the server's own.
+STANDING = """
 WITH standing AS (
     SELECT t.tableoid::bigint AS catalog, t.oid::bigint AS oid, false AS is_rule, t.tgrelid AS relation,
-        t.tgname AS name, (t.tgtype & 16) <> 0 AS on_update, (t.tgtype & 8) <> 0 AS on_delete,
-        (t.tgtype & 64) <> 0 AS instead, t.tgenabled AS enabled,
+        t.tgname AS name, d.does OPERATOR(pg_catalog.&) 16 OPERATOR(pg_catalog.<>) 0 AS on_update,
+        d.does OPERATOR(pg_catalog.&) 8 OPERATOR(pg_catalog.<>) 0 AS on_delete,
+        d.does OPERATOR(pg_catalog.&) 64 OPERATOR(pg_catalog.<>) 0 AS instead, t.tgenabled AS enabled,
         (SELECT r.tgrelid FROM pg_catalog.pg_trigger r
-            WHERE r.tgrelid = pg_catalog.pg_partition_root(t.tgrelid) AND r.tgname = t.tgname
-            AND r.tgfoid = t.tgfoid) AS root
-    FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-    WHERE (t.tgtype & 1) <> 0 AND (t.tgtype & 66) <> 0 AND (t.tgtype & 24) <> 0
-    AND (NOT t.tgisinternal OR t.tgconstraint = 0) AND l.lanname NOT IN ('c', 'internal')
+            WHERE r.tgrelid OPERATOR(pg_catalog.=) pg_catalog.pg_partition_root(t.tgrelid)::pg_catalog.oid
+            AND r.tgname OPERATOR(pg_catalog.=) t.tgname
+            AND r.tgfoid OPERATOR(pg_catalog.=) t.tgfoid) AS root
+    FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+    JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang,
+    LATERAL (SELECT t.tgtype::integer) d (does)
+    WHERE d.does OPERATOR(pg_catalog.&) 1 OPERATOR(pg_catalog.<>) 0
+    AND d.does OPERATOR(pg_catalog.&) 66 OPERATOR(pg_catalog.<>) 0
+    AND d.does OPERATOR(pg_catalog.&) 24 OPERATOR(pg_catalog.<>) 0
+    AND (NOT t.tgisinternal OR t.tgconstraint OPERATOR(pg_catalog.=) 0::pg_catalog.oid)
+    AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['c', 'internal']::pg_catalog.name[])
     UNION ALL SELECT r.tableoid::bigint, r.oid::bigint, true, r.ev_class, r.rulename,
-        r.ev_type = '2', r.ev_type = '4', true, r.ev_enabled, NULL
-    FROM pg_catalog.pg_rewrite r WHERE r.ev_type IN ('2', '4')
+        r.ev_type OPERATOR(pg_catalog.=) '2', r.ev_type OPERATOR(pg_catalog.=) '4', true, r.ev_enabled, NULL
+    FROM pg_catalog.pg_rewrite r
+    WHERE r.ev_type OPERATOR(pg_catalog.=) ANY (ARRAY['2', '4']::pg_catalog."char"[])
 )
 SELECT s.catalog, s.oid, s.is_rule, s.instead, n.nspname, c.relname, s.name, s.on_update, s.on_delete,
-    CASE pg_catalog.current_setting('session_replication_role') WHEN 'replica' THEN s.enabled IN ('A', 'R')
-        ELSE s.enabled IN ('A', 'O') END,
+    s.enabled OPERATOR(pg_catalog.=) 'A' OR (s.enabled OPERATOR(pg_catalog.=) 'R' AND m.replica)
+        OR (s.enabled OPERATOR(pg_catalog.=) 'O' AND NOT m.replica),
     pg_catalog.pg_table_is_visible(c.oid), p.relispartition,
     pg_catalog.pg_stat_get_xact_tuples_updated(s.relation),
     pg_catalog.pg_stat_get_xact_tuples_deleted(s.relation)
-FROM standing s JOIN pg_catalog.pg_class p ON p.oid = s.relation
-JOIN pg_catalog.pg_class c ON c.oid = coalesce(s.root, s.relation)
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+FROM standing s JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) s.relation
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) coalesce(s.root, s.relation)
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+CROSS JOIN (
+    SELECT pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica'
+) m (replica)
+WHERE n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema']::pg_catalog.name[])
 ORDER BY n.nspname, c.relname, s.name, s.oid
 """
 _WORD = re.compile(r"\w+")
@@ -141,7 +152,7 @@ class StandingBefore:
 
 def read_standing(session: Session) -> Iterator[Standing]:
     """All in the session's database. Raises psycopg.Error."""
-    return (Standing(*row) for row in session.execute(_STANDING))
+    return (Standing(*row) for row in session.execute(STANDING))
 
 
 def _begins_with_with(text: str) -> bool:
