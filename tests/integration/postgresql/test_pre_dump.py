@@ -12,6 +12,7 @@ from attrs import evolve
 
 from env_sync.cancellation import Cancellation
 from env_sync.engines.contract import CopyState, DumpFacts, Holder, Stamp
+from env_sync.engines.postgresql import in_place
 from env_sync.engines.postgresql import outgoing as outgoing_module
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.archive_name import name_as_live
@@ -236,6 +237,24 @@ def test_in_place_a_savepoint_is_no_end(live: Stage) -> None:
     text = "SAVEPOINT a; DELETE FROM app.people; ROLLBACK TO a; UPDATE app.people SET email = 'user-' || id;"
     push(live, live.transformation(text), in_place=True)
     assert live.query(COUNT) == [REDACTED]
+
+
+def test_in_place_no_statement_waits_long_for_the_application(
+    live: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would hold what it has locked of live itself until the step's time is over."""
+    limited = "DO $$ BEGIN ASSERT current_setting('lock_timeout') = '10min'; END $$;"
+    push(live, live.transformation(limited, "1.sql"), live.transformation(limited, "2.sql"), in_place=True)
+    to(live).unlink()
+    monkeypatch.setattr(in_place, "SETTINGS", ("SET lock_timeout = '50ms'",))
+    with live.live() as application:
+        # So the push ends, and this test with it, whatever its own limit is.
+        application.execute("SET idle_in_transaction_session_timeout = '10s'")
+        application.execute("BEGIN; LOCK app.added_later")
+        text = "DELETE FROM app.people;\nDELETE FROM app.added_later;"
+        with pytest.raises(TransformationFailed, match="line 2: lock_not_available"):
+            push(live, live.transformation(text), in_place=True)
+    untouched(live)
 
 
 def refused(stage: Stage, role: str) -> bool:

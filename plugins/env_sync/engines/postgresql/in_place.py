@@ -12,12 +12,8 @@ from env_sync.engines.postgresql.session import Server
 from env_sync.errors import TransformationFailed
 
 AFTERMATH = "Live is as it was, and no dump is uploaded."
-SETTINGS = (
-    # How long a statement waits for what an application has locked before it fails.
-    "SET lock_timeout = '10min'",
-    # Scripts are read as if this were on, and of these nothing may be misread.
-    "SET standard_conforming_strings = on",
-)
+SETTINGS = ("SET lock_timeout = '10min'",)
+"""How long a statement waits for what an application has locked before it fails, and lets all go."""
 _ENDING = ("COMMIT", "END", "ABORT", "ROLLBACK")
 
 
@@ -28,9 +24,14 @@ def transform_in_place(
     for one in transformations:
         refuse_end_of_transaction(one.script)
     with server.session(database) as session:
-        for setting in SETTINGS:
-            session.execute(setting)
-        run_transformations(session, transformations, lambda: None, changed_rows, aftermath=AFTERMATH)
+        run_transformations(
+            session,
+            transformations,
+            lambda: None,
+            changed_rows,
+            settings=SETTINGS,
+            aftermath=AFTERMATH,
+        )
 
 
 def refuse_end_of_transaction(script: Script) -> None:

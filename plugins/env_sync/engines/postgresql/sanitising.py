@@ -111,14 +111,15 @@ def run_transformations(
     finish: Callable[[], T],
     changed_rows: ChangedRows,
     *,
+    settings: Sequence[str] = (),
     aftermath: str = DROPPED,
 ) -> T:
     """Run them in one transaction, with `finish` at its end; gives what that gives.
 
-    `changed_rows` is told what each statement changed. `aftermath` says in errors what becomes of the
-    databases. Raises TransformationFailed, and psycopg.Error where the server went away: the transaction is
-    rolled back, or, where a transformation ended it, what it did is there without a proof; the caller drops
-    the database.
+    `changed_rows` is told what each statement changed. `settings` are statements that set, beside ours, what
+    each transformation begins with. `aftermath` says in errors what becomes of the databases. Raises
+    TransformationFailed, and psycopg.Error where the server went away: the transaction is rolled back, or,
+    where a transformation ended it, what it did is there without a proof; the caller drops the database.
     """
     file = ""
     try:
@@ -128,16 +129,16 @@ def run_transformations(
             for transformation in transformations:
                 file = transformation.said.name
                 # What one file sets, and makes for itself in the session, the next must not inherit.
-                session.set_anew(*SETTINGS, SEARCH_PATH)
+                session.set_anew(*SETTINGS, *settings, SEARCH_PATH)
                 changed_rows.warn(shadowed_calls(session, transformation.script, shadowing))
                 _run(session, transformation, standing, changed_rows, aftermath)
                 session.execute(END_OF_FILE)
             file = ""
             if transformations:
                 # What triggers put off is done before the proof, and not at the commit behind it.
-                session.set_anew(*SETTINGS, "SET CONSTRAINTS ALL IMMEDIATE")
+                session.set_anew(*SETTINGS, *settings, "SET CONSTRAINTS ALL IMMEDIATE")
                 _refuse_reach(session, aftermath)
-            session.set_anew(*SETTINGS)
+            session.set_anew(*SETTINGS, *settings)
             finished = finish()
             if transformations:
                 _refuse_reach(session, aftermath)
