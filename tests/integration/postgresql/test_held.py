@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage
+from env_sync.errors import RestoreFailed, TransformationFailed
+from env_sync.finding import Level
+from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage, working
 from tests.integration.postgresql.undone import holding, refused, run
 
 PROBE = pytest.mark.probe("a table in the place of another")
@@ -106,3 +108,26 @@ def test_code_that_changes_what_is_outside_of_the_copy_is_stopped_and_undone(
     assert any_stage.query(limit, "postgres") == [(-1, "another")]
     # Nor has the role another password.
     any_stage.server.connect("postgres", any_stage.login, any_stage.password).close()
+
+
+@pytest.mark.probe("code of a dump that reaches out of the copy")
+@OF_EACH_VERSION
+def test_nothing_is_sanitised_where_the_server_does_not_count(any_stage: Stage) -> None:
+    """All that is seen of what triggers do is seen by its counters."""
+    stage = any_stage.with_dump()
+    stage.server.execute(f"ALTER ROLE {stage.login} SET track_counts = off")
+    file = stage.transformation()
+    assert stage.dump
+    with (
+        working(stage.engine(transformation=file)) as engine,
+        pytest.raises(RestoreFailed, match=r"track_counts is off.*nothing was restored"),
+    ):
+        engine.restore(stage.dump)
+    assert stage.incoming not in stage.server.databases()
+    [found] = [one for one in stage.engine().preflight([file], None).findings if "track_counts" in one.what]
+    assert found.level is Level.PROBLEM
+    # What sanitises nothing needs no counters; nor is it believed that they are as they were then.
+    with working(stage.engine()) as engine:
+        engine.restore(stage.dump)
+        with pytest.raises(TransformationFailed, match=r"track_counts is off.*nothing of them was run"):
+            engine.sanitise([file])

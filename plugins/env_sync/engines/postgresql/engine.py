@@ -27,6 +27,7 @@ from env_sync.engines.contract import (
 from env_sync.engines.postgresql.archive import Archive, Entry, read_archive
 from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
 from env_sync.engines.postgresql.columns import read_columns
+from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
 from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.in_place import transform_in_place
@@ -199,6 +200,8 @@ class PostgreSQLEngine(DumpEngine):
         with self._errors(RestoreFailed):
             self._held.note_step("restore")
             accepted = check_power(session, self._server)
+            if self.work.sync.sanitises and not counts(session):
+                raise RestoreFailed(f"On {self._server} {WHY}: nothing was restored. {ADVICE}")
             live, roles = read_database(session, copies.live), read_roles(session)
             # What would stop the swap in the end had better stop it now.
             owner_of_live(self._server, copies.live, live, roles)

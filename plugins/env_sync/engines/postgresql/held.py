@@ -30,6 +30,8 @@ _NEVER: Mapping[str, tuple[str, str]] = {
     # Else statements would not end where they are taken to end.
     "standard_conforming_strings": ("on", "turned standard_conforming_strings off, by which it is read"),
     "client_encoding": ("UTF8", "set another client_encoding than UTF8, in which it is read"),
+    # Only an administrator may.
+    "track_counts": ("on", "turned track_counts off, so that nothing tells what else it changes"),
 }
 """What no statement may set: how it is, and what is said where it is not."""
 _NAMES = (*_MAY_SET, *_NEVER)

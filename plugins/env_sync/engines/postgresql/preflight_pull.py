@@ -12,6 +12,7 @@ from attrs import frozen
 
 from env_sync.engines.contract import DumpHead, Preflight
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_read_header
+from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
 from env_sync.engines.postgresql.database import INVALID, Database, read_database
 from env_sync.engines.postgresql.incoming import storage_of
 from env_sync.engines.postgresql.names import Copies
@@ -79,6 +80,8 @@ def look_at_pull(pulling: Pulling) -> Preflight:
     size: int | None = None
     with reading(pulling.server, pulling.server.maintenance_database) as session:
         findings += _archive(pulling, session.version)
+        if scripts and not counts(session):
+            findings.append(problem(f"On {pulling.server} {WHY}.", ADVICE))
         roles = read_roles(session)
         live = read_database(session, pulling.copies.live)
         if live is None:

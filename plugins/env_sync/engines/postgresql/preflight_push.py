@@ -10,6 +10,7 @@ from psycopg import errors
 
 from env_sync.engines.contract import Preflight
 from env_sync.engines.exclusions import excludes_nothing
+from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
 from env_sync.engines.postgresql.database import read_database
 from env_sync.engines.postgresql.in_place import refuse_end_of_transaction
 from env_sync.engines.postgresql.left_out import LEAVE_OUT_ROWS, could_not_be_restored, read_left_out
@@ -98,6 +99,8 @@ def look_at_push(pushing: Pushing) -> Preflight:
             findings = list(_looked_into(session, where, pushing.excluded_tables))
             size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
             if pushing.transformations:
+                if not counts(session):
+                    findings.append(problem(f"On {server} {WHY}.", ADVICE))
                 findings += _transformed(pushing, session, size)
     except NoSuchDatabase:
         missing = problem(

@@ -14,6 +14,7 @@ from psycopg import errors, pq
 
 from env_sync.changed_rows import Changed, ChangedRows, statement_name, temporary_tables
 from env_sync.engines.contract import Stamp
+from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
 from env_sync.engines.postgresql.held import ENDED, Held
 from env_sync.engines.postgresql.identifiers import unquoted
 from env_sync.engines.postgresql.kept_statements import Kept
@@ -124,6 +125,8 @@ def run_transformations(
     file = ""
     try:
         with session.transaction():
+            if transformations and not counts(session):
+                raise TransformationFailed(f"{WHY}; nothing of them was run. {aftermath} {ADVICE}")
             shadowing = shadows(session) if transformations else ()
             standing = StandingBefore(read_standing(session) if transformations else ())
             for transformation in transformations:
