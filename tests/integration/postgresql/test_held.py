@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from env_sync.cancellation import Cancellation
+from env_sync.changed_rows import ChangedRows
+from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
+from env_sync.engines.postgresql.sanitising import read_transformations, run_transformations
+from env_sync.engines.postgresql.session import Server
+from env_sync.engines.postgresql.stamp import Comment, write_comment
 from env_sync.errors import RestoreFailed, TransformationFailed
 from env_sync.finding import Level
 from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage, working
@@ -78,6 +84,7 @@ def test_a_temporary_table_stands_in_for_no_other(any_stage: Stage) -> None:
         ("ALTER DATABASE another CONNECTION LIMIT 0", "a database"),
         ("ALTER DATABASE another SET role = stranger", "a setting of a database or role"),
         ("ALTER ROLE env_sync PASSWORD 'known'", "a role"),
+        ("COMMENT ON DATABASE another IS 'x'", "a comment on a database or role"),
         ("CREATE DATABASE more", ""),
     ],
 )
@@ -131,3 +138,35 @@ def test_nothing_is_sanitised_where_the_server_does_not_count(any_stage: Stage) 
         engine.restore(stage.dump)
         with pytest.raises(TransformationFailed, match=r"track_counts is off.*nothing of them was run"):
             engine.sanitise([file])
+
+
+@pytest.mark.probe("code of a dump that reaches out of the copy")
+@OF_EACH_VERSION
+def test_of_comments_on_databases_only_the_stamp_is_written(any_stage: Stage) -> None:
+    """Those of others are their stamps, and say whether they were live; code of views runs with the proof."""
+    any_stage.server.create_database("another", any_stage.login)
+    stage = holding(
+        any_stage,
+        f"""{SOURCE} CREATE FUNCTION app.reach() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('app.reach', true) = 'on' THEN COMMENT ON DATABASE another IS 'x'; END IF;
+        RETURN 1; END $$;
+        CREATE MATERIALIZED VIEW app.ones AS SELECT app.reach() AS one;""",
+    )
+    at = Server(connection=stage.connection(), group="test", cancellation=Cancellation())
+    read = read_transformations([stage.transformation()])
+
+    def sanitise(*, reach: str) -> None:
+        def finish() -> None:
+            inside.execute(f"SET app.reach = {reach}")
+            refresh_materialized_views(inside)
+            write_comment(inside, stage.incoming, Comment(person="ours", stamp=None))
+
+        with at.session(stage.incoming) as inside:
+            run_transformations(inside, read, finish, ChangedRows(), comments=1)
+
+    with pytest.raises(TransformationFailed, match="changed a comment on a database or role"):
+        sanitise(reach="on")
+    comments = "SELECT count(*) FROM pg_shdescription WHERE objoid IN (SELECT oid FROM pg_database WHERE "
+    assert stage.query(f"{comments} datname IN ('another', '{stage.incoming}'))", "postgres") == [(0,)]
+    sanitise(reach="off")
+    assert stage.comment(stage.incoming).person == "ours"

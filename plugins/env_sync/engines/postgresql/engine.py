@@ -271,6 +271,7 @@ class PostgreSQLEngine(DumpEngine):
                                 self._kept,
                             ),
                             self.work.changed_rows,
+                            comments=1,
                         )
                     if read:
                         self._look_for_new_columns(inside, read)

@@ -41,11 +41,17 @@ _OF_THE_SERVER: Mapping[str, str] = {
     "pg_auth_members": "a membership",
     "pg_db_role_setting": "a setting of a database or role",
     "pg_tablespace": "a tablespace",
+    # The stamps of other copies, and what says that they were live, are comments.
+    "pg_shdescription": "a comment on a database or role",
+    "pg_shseclabel": "a security label",
+    # Since 15.
+    "pg_parameter_acl": "a right to a setting",
 }
 """Catalogs of the whole server, and what a row of each is: a copy has none of its own."""
+_COMMENTS = tuple(_OF_THE_SERVER).index("pg_shdescription")
 # Asked where the transformation has names looked up, and so operators: each is the server's own.
 _CHANGED = " OPERATOR(pg_catalog.+) ".join(
-    f"pg_catalog.pg_stat_get_xact_tuples_{how}('pg_catalog.{{0}}'::pg_catalog.regclass)"
+    f"pg_catalog.pg_stat_get_xact_tuples_{how}(pg_catalog.to_regclass('pg_catalog.{{0}}'))"
     for how in ("inserted", "updated", "deleted")
 )
 READ = "SELECT pg_catalog.txid_current(), " + ", ".join(
@@ -68,10 +74,11 @@ class Held:
     settings: dict[str, str]
 
     @classmethod
-    def of(cls, session: Session) -> Self:
-        """As it is now. Raises psycopg.Error."""
+    def of(cls, session: Session, comments: int = 0) -> Self:
+        """As it is now; so many comments on databases are ours. Raises psycopg.Error."""
         [[transaction, *values]] = session.execute(READ)
         counts, settings = values[: len(_OF_THE_SERVER)], values[len(_OF_THE_SERVER) :]
+        counts[_COMMENTS] -= comments
         return cls(
             transaction,
             tuple(what for what, count in zip(_OF_THE_SERVER.values(), counts, strict=True) if count),

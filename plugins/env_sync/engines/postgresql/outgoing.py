@@ -181,7 +181,7 @@ def _transform(
         return stamp
 
     return run_transformations(
-        inside, transformations, finish, outgoing.work.changed_rows, aftermath=AFTERMATH
+        inside, transformations, finish, outgoing.work.changed_rows, comments=1, aftermath=AFTERMATH
     )
 
 

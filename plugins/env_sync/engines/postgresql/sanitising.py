@@ -113,14 +113,16 @@ def run_transformations(
     changed_rows: ChangedRows,
     *,
     settings: Sequence[str] = (),
+    comments: int = 0,
     aftermath: str = DROPPED,
 ) -> T:
     """Run them in one transaction, with `finish` at its end; gives what that gives.
 
     `changed_rows` is told what each statement changed. `settings` are statements that set, beside ours, what
-    each transformation begins with. `aftermath` says in errors what becomes of the databases. Raises
-    TransformationFailed, and psycopg.Error where the server went away: the transaction is rolled back, or,
-    where a transformation ended it, what it did is there without a proof; the caller drops the database.
+    each transformation begins with. `finish` writes so many `comments` on databases. `aftermath` says in
+    errors what becomes of the databases. Raises TransformationFailed, and psycopg.Error where the server went
+    away: the transaction is rolled back, or, where a transformation ended it, what it did is there without a
+    proof; the caller drops the database.
     """
     file = ""
     try:
@@ -144,7 +146,7 @@ def run_transformations(
             session.set_anew(*SETTINGS, *settings)
             finished = finish()
             if transformations:
-                _refuse_reach(session, aftermath)
+                _refuse_reach(session, aftermath, comments)
             return finished
     except psycopg.Error as error:
         if server_is_gone(error):
@@ -199,9 +201,12 @@ def _run(
         changed_rows.warn(standing.warnings(session, told, text, changed))
 
 
-def _refuse_reach(session: Session, aftermath: str) -> None:
-    """Raises TransformationFailed if the transaction changed what is outside of the database."""
-    held = Held.of(session)
+def _refuse_reach(session: Session, aftermath: str, comments: int = 0) -> None:
+    """Raises TransformationFailed if the transaction changed what is outside of the database.
+
+    So many comments on databases are ours.
+    """
+    held = Held.of(session, comments)
     if held.reached:
         raise TransformationFailed(
             f"The transaction of the transformations {held.told_of_reach}. {aftermath}"
