@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.engines.postgresql import held, sanitising, shadowing, standing_before
+from env_sync.engines.postgresql import held, sanitising, shadowing, standing_before, written_besides
 
 ASKED = {
     "what holds": held.READ,
     "where names are looked up": held.SET_PATH,
     "triggers and rules": standing_before.STANDING,
-    "tables": sanitising.IS_TABLE,
+    "whether it is a table": sanitising.IS_TABLE,
+    "triggers": written_besides.TRIGGERS,
+    "rows of tables": written_besides.TABLES,
 }
 WORDS = frozenset(
-    {"all", "and", "any", "as", "coalesce", "exists", "from", "join", "lateral", "operator", "or", "values"}
+    {
+        "all",
+        "and",
+        "any",
+        "as",
+        "coalesce",
+        "exists",
+        "from",
+        "join",
+        "lateral",
+        "operator",
+        "or",
+        "values",
+        "where",
+    }
 )
 """What may stand before a bracket and calls nothing."""
 COLUMNS = frozenset({"d", "m"})

@@ -28,6 +28,7 @@ from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
 from env_sync.engines.postgresql.stamp import Closed, write_stamp
 from env_sync.engines.postgresql.standing_before import StandingBefore, read_standing
 from env_sync.engines.postgresql.statistics import renew_statistics
+from env_sync.engines.postgresql.written_besides import PUT_OFF, WrittenBesides, read_triggers
 from env_sync.errors import TransformationFailed
 from env_sync.manifest import Transformation
 from env_sync.postprocess.postprocess import Postprocess, SqlPostprocess
@@ -38,6 +39,8 @@ SETTINGS = ("SET work_mem = '64MB'", f"SET maintenance_work_mem = '{MEMORY}'")
 """Of the session of the transformations, which may set others."""
 END_OF_FILE = "CLOSE ALL; DEALLOCATE ALL; DISCARD TEMP"
 """Takes away what a transformation made for itself in the session."""
+AT_THE_END = f"{PUT_OFF} ALL IMMEDIATE"
+"""Runs what triggers put off to the end of the transaction."""
 DROPPED = "Incoming is dropped, live is untouched."
 """What becomes of the copies where the transformations of a pull fail."""
 COUNTED = ("INSERT", "UPDATE", "DELETE", "MERGE")
@@ -131,18 +134,20 @@ def run_transformations(
                 raise TransformationFailed(f"{WHY}; nothing of them was run. {aftermath} {ADVICE}")
             shadowing = shadows(session) if transformations else ()
             standing = StandingBefore(read_standing(session) if transformations else ())
+            besides = WrittenBesides(session, read_triggers(session) if transformations else ())
             for transformation in transformations:
                 file = transformation.said.name
                 # What one file sets, and makes for itself in the session, the next must not inherit.
                 session.set_anew(*SETTINGS, *settings, SEARCH_PATH)
                 changed_rows.warn(shadowed_calls(session, transformation.script, shadowing))
-                _run(session, transformation, standing, changed_rows, aftermath)
+                _run(session, transformation, standing, besides, changed_rows, aftermath)
                 session.execute(END_OF_FILE)
             file = ""
             if transformations:
                 # What triggers put off is done before the proof, and not at the commit behind it.
-                session.set_anew(*SETTINGS, *settings, "SET CONSTRAINTS ALL IMMEDIATE")
+                session.set_anew(*SETTINGS, *settings, AT_THE_END)
                 _refuse_reach(session, aftermath)
+                changed_rows.warn(besides.warnings(session, "At the end", AT_THE_END, None))
             session.set_anew(*SETTINGS, *settings)
             finished = finish()
             if transformations:
@@ -175,6 +180,7 @@ def _run(
     session: Session,
     transformation: Read,
     standing: StandingBefore,
+    besides: WrittenBesides,
     changed_rows: ChangedRows,
     aftermath: str,
 ) -> None:
@@ -199,6 +205,7 @@ def _run(
             changed_rows.add(evolve(changed, may_find_none=usual))
         told = f"{script.file.name}:{script.line_at(begin)}"
         changed_rows.warn(standing.warnings(session, told, text, changed))
+        changed_rows.warn(besides.warnings(session, told, text, changed))
 
 
 def _refuse_reach(session: Session, aftermath: str, comments: int = 0) -> None:
