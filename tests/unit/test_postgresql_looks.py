@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.engines.postgresql import held, sanitising, shadowing, standing_before, written_besides
+from env_sync.engines.postgresql import (
+    definitions,
+    held,
+    sanitising,
+    shadowing,
+    standing_before,
+    written_besides,
+)
 
 ASKED = {
     "what holds": held.READ,
     "where names are looked up": held.SET_PATH,
     "triggers and rules": standing_before.STANDING,
+    "definitions": definitions.READ,
     "whether it is a table": sanitising.IS_TABLE,
     "triggers": written_besides.TRIGGERS,
     "rows of tables": written_besides.TABLES,

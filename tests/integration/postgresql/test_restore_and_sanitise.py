@@ -463,8 +463,9 @@ def test_rows_that_a_policy_would_hide_stop_it(stage: Stage, before: str) -> Non
 
 @pytest.mark.probe("settings that a transformation, live or a role changes")
 def test_the_next_file_inherits_no_setting(restored: Stage) -> None:
+    # What looks after each statement at what code of the dump did has the time that the file sets.
     first = restored.transformation(
-        "SET statement_timeout = '1ms'; SET lock_timeout = '1ms'; "
+        "SET statement_timeout = '1min'; SET lock_timeout = '1ms'; "
         "SET search_path = app; SET datestyle = german; SET ROLE app_owner;",
         "first.sql",
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psycopg
 from attrs import evolve, frozen
@@ -15,6 +15,7 @@ from psycopg import errors, pq
 from env_sync.changed_rows import Changed, ChangedRows, statement_name, temporary_tables
 from env_sync.engines.contract import Stamp
 from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
+from env_sync.engines.postgresql.definitions import Definitions
 from env_sync.engines.postgresql.held import ENDED, Held
 from env_sync.engines.postgresql.identifiers import unquoted
 from env_sync.engines.postgresql.kept_statements import Kept
@@ -55,6 +56,13 @@ COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOT
 
 
 T = TypeVar("T")
+
+
+class Look(Protocol):
+    """What looks, after each statement, at what code of the data did."""
+
+    def warnings(self, session: Session, where: str, text: str, changed: Changed | None, /) -> Iterator[str]:
+        """What to say of a statement that was just run, by its file and line."""
 
 
 @frozen(kw_only=True)
@@ -133,21 +141,27 @@ def run_transformations(
             if transformations and not counts(session):
                 raise TransformationFailed(f"{WHY}; nothing of them was run. {aftermath} {ADVICE}")
             shadowing = shadows(session) if transformations else ()
-            standing = StandingBefore(read_standing(session) if transformations else ())
-            besides = WrittenBesides(session, read_triggers(session) if transformations else ())
+            definitions = Definitions()
+            looks: tuple[Look, ...] = ()
+            if transformations:
+                besides = WrittenBesides(session, read_triggers(session))
+                looks = (StandingBefore(read_standing(session)), besides, definitions)
             for transformation in transformations:
                 file = transformation.said.name
                 # What one file sets, and makes for itself in the session, the next must not inherit.
                 session.set_anew(*SETTINGS, *settings, SEARCH_PATH)
                 changed_rows.warn(shadowed_calls(session, transformation.script, shadowing))
-                _run(session, transformation, standing, besides, changed_rows, aftermath)
+                definitions.begin(session)
+                _run(session, transformation, looks, changed_rows, aftermath)
                 session.execute(END_OF_FILE)
             file = ""
             if transformations:
+                definitions.begin(session)
                 # What triggers put off is done before the proof, and not at the commit behind it.
                 session.set_anew(*SETTINGS, *settings, AT_THE_END)
                 _refuse_reach(session, aftermath)
-                changed_rows.warn(besides.warnings(session, "At the end", AT_THE_END, None))
+                for look in looks:
+                    changed_rows.warn(look.warnings(session, "At the end", AT_THE_END, None))
             session.set_anew(*SETTINGS, *settings)
             finished = finish()
             if transformations:
@@ -179,8 +193,7 @@ def prove(session: Session, server: Server, database: str, proof: Stamp, kept: C
 def _run(
     session: Session,
     transformation: Read,
-    standing: StandingBefore,
-    besides: WrittenBesides,
+    looks: Sequence[Look],
     changed_rows: ChangedRows,
     aftermath: str,
 ) -> None:
@@ -204,8 +217,8 @@ def _run(
             usual = transformation.is_rule or (name in temporary and not _is_table(session, name))
             changed_rows.add(evolve(changed, may_find_none=usual))
         told = f"{script.file.name}:{script.line_at(begin)}"
-        changed_rows.warn(standing.warnings(session, told, text, changed))
-        changed_rows.warn(besides.warnings(session, told, text, changed))
+        for look in looks:
+            changed_rows.warn(look.warnings(session, told, text, changed))
 
 
 def _refuse_reach(session: Session, aftermath: str, comments: int = 0) -> None:
