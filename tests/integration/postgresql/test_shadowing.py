@@ -6,6 +6,7 @@ import pytest
 
 from env_sync.engines.contract import CopyState
 from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage, working
+from tests.integration.postgresql.undone import holding, run
 
 PROBE = pytest.mark.probe("a function that shadows the server's")
 OF_EACH_VERSION = pytest.mark.parametrize(
@@ -172,3 +173,18 @@ def test_those_of_extensions_are_the_servers(any_stage: Stage) -> None:
     source = f"{SOURCE} CREATE EXTENSION citext; ALTER TABLE app.people ALTER email TYPE citext;"
     text = "UPDATE app.people SET email = replace(email, 'home', 'away');"
     assert told(any_stage.with_dump(source), text) == []
+
+
+@PROBE
+@pytest.mark.parametrize("any_stage", [("postgresql15", False)], indirect=True, ids=["postgresql15"])
+def test_one_that_shadows_an_extensions_is_told(any_stage: Stage) -> None:
+    """pgcrypto has `digest(text, text)`; of a varchar that of the dump comes first, in its schema as well."""
+    source = f"""{SOURCE} CREATE EXTENSION pgcrypto SCHEMA public; ALTER TABLE app.people ADD phone varchar;
+    CREATE FUNCTION public.digest(varchar, text) RETURNS bytea LANGUAGE sql AS 'SELECT $1::text::bytea';
+    """
+    text = "UPDATE app.people SET phone = digest(phone{}, 'sha256');"
+    stage = holding(any_stage, source)
+    [warning], _ = run(stage, text.format(""))
+    assert "calls public.digest(character varying, text), which came with the data, in place of an" in warning
+    assert warning.endswith("cast the arguments to the types of the extension's where that is meant")
+    assert run(stage, text.format("::text"))[0] == []

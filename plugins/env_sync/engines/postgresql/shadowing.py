@@ -1,5 +1,7 @@
 """Functions and operators of a database that a transformation calls where it means the server's own.
 
+Those of extensions in C, such as pgcrypto's `digest(text, text)`, are the server's as well.
+
 The server looks for its own first only among those whose arguments are of the same types: of a varchar,
 `md5(email)` is `public.md5(varchar)`, where the dump brought one, and not the server's `md5(text)`.
 """
@@ -36,11 +38,16 @@ SELECT c.catalog::bigint, c.oid::bigint, c.name, c.function, n.nspname,
     ARRAY(SELECT CASE WHEN t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace THEN t.typname::text
         ELSE pg_catalog.format_type(t.oid, NULL) END
         FROM pg_catalog.unnest(c.takes) WITH ORDINALITY AS a (type, place)
-        JOIN pg_catalog.pg_type t ON t.oid = a.type ORDER BY a.place)
+        JOIN pg_catalog.pg_type t ON t.oid = a.type ORDER BY a.place),
+    servers.built_in
 FROM called c JOIN pg_catalog.pg_namespace n ON n.oid = c.schema
-WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND EXISTS (
-    SELECT FROM called s WHERE s.function = c.function AND s.name = c.name
-    AND s.schema = 'pg_catalog'::pg_catalog.regnamespace)
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.bool_or(s.schema = 'pg_catalog'::pg_catalog.regnamespace) AS built_in FROM called s
+    WHERE s.function = c.function AND s.name = c.name
+    AND (s.schema = 'pg_catalog'::pg_catalog.regnamespace OR EXISTS (
+        SELECT FROM pg_catalog.pg_language l WHERE l.oid = s.language AND l.lanname = 'c'))
+) servers
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND servers.built_in IS NOT NULL
 AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend d WHERE d.classid = c.catalog AND d.objid = c.oid AND d.deptype = 'e'
     AND (EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = c.owner AND r.rolsuper)
@@ -79,11 +86,16 @@ class Shadow:
     signature: str
     """Its schema, its name and its arguments, without what may be a value."""
     function: bool
+    built_in: bool
+    """Whether the server itself has one that is called so, and not an extension alone."""
 
     @property
-    def qualified(self) -> str:
-        """How SQL names the server's own."""
-        return f"pg_catalog.{self.name}" if self.function else f"OPERATOR(pg_catalog.{self.name})"
+    def advice(self) -> str:
+        """How SQL calls the server's own."""
+        if not self.built_in:
+            return "cast the arguments to the types of the extension's where that is meant"
+        own = f"pg_catalog.{self.name}" if self.function else f"OPERATOR(pg_catalog.{self.name})"
+        return f"write {own} where the server's is meant"
 
 
 def shadows(session: Session) -> tuple[Shadow, ...]:
@@ -95,8 +107,9 @@ def shadows(session: Session) -> tuple[Shadow, ...]:
             name=name,
             signature=f"{shown_name(schema)}.{name}({', '.join(map(_type, schemas, types))})",
             function=function,
+            built_in=built_in,
         )
-        for catalog, oid, name, function, schema, schemas, types in session.execute(_SHADOWS)
+        for catalog, oid, name, function, schema, schemas, types, built_in in session.execute(_SHADOWS)
     )
 
 
@@ -134,8 +147,9 @@ def shadowed_calls(session: Session, script: Script, found: Sequence[Shadow]) ->
             if verb:
                 where = f"{script.file.name}:{script.line_at(begin)}"
                 yield (
-                    f"{where} {verb} {each.signature}, which came with the data, in place of the server's "
-                    f"own: see what it does, or write {each.qualified} where the server's is meant"
+                    f"{where} {verb} {each.signature}, which came with the data, in place of "
+                    f"{'the server' if each.built_in else 'an extension'}'s own: see what it does, or "
+                    f"{each.advice}"
                 )
         # Such a statement is not run here: a function may set the path, and a block; and to a savepoint the
         # path goes back with all else.
