@@ -6,6 +6,7 @@ from env_sync.errors import InvalidRequest, NameRefused
 from env_sync.store.keys import (
     dump_key,
     dump_of_manifest,
+    is_dump_key,
     manifest_key,
     parse_dump_key,
     pointer_key,
@@ -145,3 +146,21 @@ def test_timestamps_as_people_give_them(text: str) -> None:
 def test_other_timestamps_are_refused_with_the_forms(text: str) -> None:
     with pytest.raises(InvalidRequest, match="2026-11-23T010203Z or"):
         parse_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_one"),
+    [
+        ("2026-11-23T010203Z-signon.gz", True),
+        ("2026-11-23T01:02:03-signon.gz", True),
+        ("any/path/2026-11-23T010203Z-signon.gz", True),
+        ("/2026-11-23T010203Z-signon.gz", True),
+        ("2026-11-23T010203Z-signon.gz/photo.png", False),
+        ("2026-11-23T010203Z-signon.tar", False),
+        ("archive/photos.gz", False),
+        ("2026-02-30T010203Z-signon.gz", False),
+        ("", False),
+    ],
+)
+def test_a_dump_is_known_by_its_key_under_whatever_path(key: str, *, is_one: bool) -> None:
+    assert is_dump_key(key) is is_one
