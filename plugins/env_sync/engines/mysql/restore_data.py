@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -115,7 +115,7 @@ def restore_dump(
     )
 
 
-def _waiting(objects: Iterable[Object], others: Collection[str]) -> dict[tuple[str, str], Object]:
+def _waiting(objects: Collection[Object], others: Collection[str]) -> dict[tuple[str, str], Object]:
     """Those that a copy is to be without while transformations run, by their keys.
 
     They could write into another database, or what the copy says of itself, or put a temporary table in the

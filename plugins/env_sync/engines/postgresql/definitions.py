@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from env_sync.changed_rows import Changed
-from env_sync.engines.postgresql.script import LITERALS, tokens
+from env_sync.engines.postgresql.script import code_of
 from env_sync.engines.postgresql.session import Row, Session
 
 # The names of all that a statement may mean, by what they are; not temporary ones, which are looked up last.
@@ -86,8 +86,7 @@ def _read(session: Session) -> Row:
 
 
 def _defines_nothing(text: str) -> bool:
-    code = " ".join(one.text for one in tokens(text) if one.kind not in LITERALS).upper()
-    words = _WORD.findall(code)
+    words = _WORD.findall(code_of(text).upper())
     if words[:2] == ["SET", "CONSTRAINTS"]:
         return True
     # SELECT ... INTO makes a table.

@@ -22,7 +22,7 @@ from env_sync.engines.postgresql.kept_statements import Kept
 from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
 from env_sync.engines.postgresql.meanwhile import Built
 from env_sync.engines.postgresql.readers import check_closed
-from env_sync.engines.postgresql.script import LITERALS, SEARCH_PATH, Script, read_script, tokens
+from env_sync.engines.postgresql.script import SEARCH_PATH, Script, code_of, read_script, tokens
 from env_sync.engines.postgresql.session import Server, Session, server_is_gone
 from env_sync.engines.postgresql.shadowing import shadowed_calls, shadows
 from env_sync.engines.postgresql.side_by_side import MEMORY, run_side_by_side
@@ -200,7 +200,7 @@ def _run(
     """Run its statements one by one, and see after each that what must hold still does."""
     script = transformation.script
     held = Held.of(session)
-    code = " ".join(token.text for token in tokens(script.text) if token.kind not in LITERALS)
+    code = code_of(script.text)
     temporary = temporary_tables(code)
     for begin, text in script.parts():
         where = f"Transformation {script.file.name}, line {script.line_at(begin)}"

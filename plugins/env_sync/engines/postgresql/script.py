@@ -151,6 +151,11 @@ def read_script(file: Path, content: bytes) -> Script:
     return Script(file=file, text=text, statements=statements)
 
 
+def code_of(text: str) -> str:
+    """What of SQL is no literal and no comment, with a space between tokens."""
+    return " ".join(token.text for token in tokens(text) if token.kind not in LITERALS)
+
+
 def tokens(text: str) -> Iterator[Token]:
     """The tokens of SQL, in order."""
     position = 0

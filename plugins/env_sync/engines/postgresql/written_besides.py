@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from attrs import frozen
 
 from env_sync.changed_rows import Changed
-from env_sync.engines.postgresql.script import LITERALS, tokens
+from env_sync.engines.postgresql.script import code_of, tokens
 from env_sync.engines.postgresql.session import Session
 from env_sync.shown_names import shown_name
 
@@ -76,8 +76,7 @@ class Trigger:
     @property
     def may_write(self) -> bool:
         """Whether it may change other rows than that for which it runs."""
-        code = " ".join(token.text for token in tokens(self.source) if token.kind not in LITERALS)
-        return self.language != "plpgsql" or _RUNS.search(code) is not None
+        return self.language != "plpgsql" or _RUNS.search(code_of(self.source)) is not None
 
     def __str__(self) -> str:
         return f"trigger {shown_name(self.name)} of {shown_name(f'{self.schema}.{self.table}')}"
@@ -208,6 +207,5 @@ def _told(code: Sequence[str], changed: Changed | None) -> Changed | None:
 
 def _words(text: str) -> tuple[list[str], frozenset[str]]:
     """The words of a statement outside of literals, in capitals, one at least; all, in small letters."""
-    found = list(tokens(text))
-    code = _WORD.findall(" ".join(one.text for one in found if one.kind not in LITERALS).upper())
-    return code or [""], frozenset(_WORD.findall(" ".join(one.text for one in found).casefold()))
+    code = _WORD.findall(code_of(text).upper())
+    return code or [""], frozenset(_WORD.findall(" ".join(one.text for one in tokens(text)).casefold()))
