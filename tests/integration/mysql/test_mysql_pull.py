@@ -13,11 +13,12 @@ from typing import Any
 import pymysql
 import pytest
 
-from env_sync.engines.contract import CopyState
+from env_sync.engines.contract import CopyState, Dump
 from env_sync.engines.mysql import engine as engine_module
 from env_sync.engines.mysql import promotion as promotion_module
 from env_sync.engines.mysql import swap as swap_module
 from env_sync.engines.mysql.client_tools import known_dump_tools
+from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.incoming import make_closed
 from env_sync.engines.mysql.names import copies_of
 from env_sync.engines.mysql.objects import Kind, drop_object
@@ -190,21 +191,24 @@ def test_an_undo_whose_rename_a_crash_cut_short_is_taken_back_or_ended(
     assert stage.run("SELECT id FROM users") == [(1,)]
 
 
+def promote_cut_short(engine: MySQLEngine, dump: Dump, *, moves: int) -> None:
+    """A pull whose server crashes when the rename of its promotion has moved so many tables."""
+    with working(engine):
+        engine.restore(dump)
+        engine.sanitise([])
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(promotion_module, "rename", cut_short(moves))
+            with pytest.raises(KilledHere):
+                engine.promote((), lambda: None)
+
+
 @pytest.mark.parametrize("moves", [2, 4])
-def test_a_promote_whose_rename_a_crash_cut_short_is_run_again(
-    stage: Stage, moves: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_promote_whose_rename_a_crash_cut_short_is_run_again(stage: Stage, moves: int) -> None:
     for generation in (1, 2):
         stage.pull(stage.dump(KEYED % generation))
     stage.run_as_application(GROWN)
     engine = stage.engine(run="next")
-    with working(engine):
-        engine.restore(stage.dump(KEYED % 3))
-        engine.sanitise([])
-        with monkeypatch.context() as patched:
-            patched.setattr(promotion_module, "rename", cut_short(moves))
-            with pytest.raises(KilledHere):
-                engine.promote((), lambda: None)
+    promote_cut_short(engine, stage.dump(KEYED % 3), moves=moves)
     with working(engine):
         assert stage.run("SELECT id FROM users") == [(2,)]
         assert objects(stage, stage.database) == {*KEYED_OBJECTS, "TRIGGER grown"}
@@ -214,19 +218,11 @@ def test_a_promote_whose_rename_a_crash_cut_short_is_run_again(
         assert stage.run("SELECT COUNT(*) FROM accounts", database=database) == [(0,)]
 
 
-def test_a_promote_onto_an_empty_live_that_a_crash_cut_short_is_run_again(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_promote_onto_an_empty_live_that_a_crash_cut_short_is_run_again(stage: Stage) -> None:
     """Somebody made live, with its character set, and nothing of it goes aside."""
     stage.server.run([f"DROP DATABASE `{stage.database}`", f"CREATE DATABASE `{stage.database}`"])
     engine = stage.engine()
-    with working(engine):
-        engine.restore(stage.dump(KEYED % 1))
-        engine.sanitise([])
-        with monkeypatch.context() as patched:
-            patched.setattr(promotion_module, "rename", cut_short(1))
-            with pytest.raises(KilledHere):
-                engine.promote((), lambda: None)
+    promote_cut_short(engine, stage.dump(KEYED % 1), moves=1)
     with working(engine):
         assert objects(stage, stage.database) == set()
         engine.promote((), lambda: None)
@@ -267,19 +263,11 @@ def test_the_journal_names_the_tables_that_the_rename_moves(
     assert "BASE TABLE late" in objects(stage, stage.previous)
 
 
-def test_a_journal_without_the_tables_of_a_rename_that_was_cut_short_is_left_alone(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_journal_without_the_tables_of_a_rename_that_was_cut_short_is_left_alone(stage: Stage) -> None:
     """The versions before wrote such; what is where cannot be known."""
     stage.pull(stage.dump(KEYED % 1))
     engine = stage.engine(run="next")
-    with working(engine):
-        engine.restore(stage.dump(KEYED % 2))
-        engine.sanitise([])
-        with monkeypatch.context() as patched:
-            patched.setattr(promotion_module, "rename", cut_short(1))
-            with pytest.raises(KilledHere):
-                engine.promote((), lambda: None)
+    promote_cut_short(engine, stage.dump(KEYED % 2), moves=1)
     stage.run("UPDATE journal SET promotion = JSON_REMOVE(promotion, '$.tables')", database="env_sync")
     databases = (stage.database, stage.previous, stage.incoming)
     before = [objects(stage, each) for each in databases]
