@@ -385,6 +385,15 @@ def test_scripts_install_nothing_without_its_hash(script: str) -> None:
         assert re.search(r"options=\(.*--require-hashes.*\)", text)
 
 
+@pytest.mark.parametrize("script", ["sandbox/venv.sh", "bin/setup-servers", "bin/lint", "bin/test"])
+def test_no_function_of_a_script_is_called_as_a_program_that_it_looks_for(script: str) -> None:
+    """`command -v` finds the function, and what is missing is never installed."""
+    text = (ROOT / script).read_text()
+    functions = set(re.findall(r"^([\w-]+)\(\) \{", text, re.MULTILINE))
+    assert functions
+    assert not functions & set(re.findall(r"command -v ([\w-]+)", text))
+
+
 def test_folders_of_the_image_are_those_that_are_mounted() -> None:
     environment = dockerfile_environment()
     mounted = {mount.split(":")[1] for mount in COMPOSE["x-airflow-volumes"]}
