@@ -8,8 +8,8 @@ from enum import StrEnum
 from env_sync.hieradata.environment import Environment
 from env_sync.hieradata.sync import Action, AnySync, Ensure, Sync
 from env_sync.manifest import Parent, Transformation
+from env_sync.postprocess.kinds import KINDS
 from env_sync.postprocess.postprocess import RULE
-from env_sync.postprocess.rules import RULES
 
 FILE = "a transformation"
 """What stands for transformations of every name: one may take the place of another."""
@@ -38,8 +38,8 @@ def ways_in(transformations: Iterable[Transformation]) -> frozenset[str]:
         if not is_rule(one):
             ways.add(FILE)
             continue
-        rule = RULES.get(one.name.removeprefix(RULE))
-        if rule is not None and rule.make.sanitises:
+        kind = KINDS.get(one.name.removeprefix(RULE))
+        if kind is not None and kind.sanitises:
             ways.add(one.name)
     return frozenset(ways)
 

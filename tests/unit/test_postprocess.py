@@ -11,6 +11,7 @@ from attrs import NOTHING, define, evolve, field, fields_dict
 
 from env_sync.errors import TransformationFailed
 from env_sync.postprocess.changes import AT_ONCE, change
+from env_sync.postprocess.kinds import KINDS
 from env_sync.postprocess.redact_last_part import RedactLastPart
 from env_sync.postprocess.replace_text import Replacement, ReplaceText
 from env_sync.postprocess.rewrite_domain import DomainException, RewriteDomain
@@ -330,6 +331,10 @@ def test_the_proof_tells_a_rule_by_what_it_does() -> None:
     }
     assert len(hashes) == 6
     assert Newer(to=REWRITE.to).sha256 != REWRITE.sha256
+
+
+def test_every_kind_can_be_configured() -> None:
+    assert {name: rule.make for name, rule in RULES.items()} == KINDS
 
 
 def test_every_rule_reads_just_the_fields_that_it_has() -> None:
