@@ -32,7 +32,7 @@ from env_sync.board.overview import read_replacing, read_statuses  # noqa: E402
 from env_sync.board.pages import TEMPLATES  # noqa: E402
 from env_sync.board.plans import current_plan  # noqa: E402
 from env_sync.board.view import View  # noqa: E402
-from env_sync.installation import HIERADATA, TRANSFORMATIONS  # noqa: E402
+from env_sync.planning.installation import HIERADATA, TRANSFORMATIONS  # noqa: E402
 from sandbox.board_history import hieradata, write_history  # noqa: E402
 from sandbox.postgresql import PostgreSQLServer  # noqa: E402
 

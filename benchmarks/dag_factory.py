@@ -75,12 +75,12 @@ def measure(hieradata: Path, every_dbms: bool) -> dict[str, Any]:
     """Seconds of each stage, the best of a few rounds; and peak memory in bytes beyond the imports."""
     from airflow.serialization.serialized_objects import DagSerialization
 
-    from env_sync.dag_factory import make_dag
-    from env_sync.engines.capabilities import CAPABILITIES, Capabilities
-    from env_sync.hieradata.files import environment_names
-    from env_sync.hieradata.reader import read_environment
-    from env_sync.hieradata.sync import Action
-    from env_sync.plan import make_plan
+    from env_sync.airflow.dag_factory import make_dag
+    from env_sync.config.files import environment_names
+    from env_sync.config.reader import read_environment
+    from env_sync.domain.capabilities import CAPABILITIES, Capabilities
+    from env_sync.domain.sync import Action
+    from env_sync.planning.plan import make_plan
 
     anything = Capabilities(
         previous=True,

@@ -44,13 +44,13 @@ sys.path[:1] = [str(ROOT), str(ROOT / "plugins")]
 from elasticsearch import Elasticsearch  # noqa: E402
 from elasticsearch.helpers import bulk, scan  # noqa: E402
 
-from env_sync.cancellation import Cancellation  # noqa: E402
-from env_sync.engines.contract import Holder, ServerConnection, Waiting, Work  # noqa: E402
+from env_sync.core.cancellation import Cancellation  # noqa: E402
+from env_sync.core.progress import LogProgress  # noqa: E402
+from env_sync.core.secret import Secret  # noqa: E402
+from env_sync.domain.settings import Options  # noqa: E402
+from env_sync.domain.sync import Action, CopyWay, Ensure, Place, Schedule, Sync  # noqa: E402
+from env_sync.engines.base.contract import Holder, ServerConnection, Waiting, Work  # noqa: E402
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine  # noqa: E402
-from env_sync.hieradata.settings import Options  # noqa: E402
-from env_sync.hieradata.sync import Action, CopyWay, Ensure, Place, Schedule, Sync  # noqa: E402
-from env_sync.progress import LogProgress  # noqa: E402
-from env_sync.secret import Secret  # noqa: E402
 from sandbox import process  # noqa: E402
 from sandbox.elasticsearch import OLDER, ElasticsearchServer  # noqa: E402
 

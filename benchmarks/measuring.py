@@ -131,14 +131,14 @@ def work(environment: str, sync: str) -> None:
     """What the process of a sync does: all of it, once it is told to; prints the report as JSON."""
     import logging
 
-    from env_sync.cancellation import Cancellation
-    from env_sync.engines.contract import Holder
-    from env_sync.installation import read_plan
-    from env_sync.plain import to_plain
-    from env_sync.progress import LogProgress
-    from env_sync.request import Request
-    from env_sync.steps.session import open_session
-    from env_sync.steps.whole_group import run_group
+    from env_sync.core.cancellation import Cancellation
+    from env_sync.core.progress import LogProgress
+    from env_sync.core.serialization import to_plain
+    from env_sync.engines.base.contract import Holder
+    from env_sync.pipeline.run import run_group
+    from env_sync.pipeline.session import open_session
+    from env_sync.planning.installation import read_plan
+    from env_sync.planning.request import Request
 
     log = logging.getLogger("env_sync")
     plan = read_plan(environment)

@@ -6,8 +6,8 @@ ENV_SYNC_HIERADATA names another folder of hieradata.
 
 from airflow.sdk import get_parsing_context
 
-from env_sync.dag_factory import make_dag_or_problem
-from env_sync.installation import chosen_environments, read_plan
+from env_sync.airflow.dag_factory import make_dag_or_problem
+from env_sync.planning.installation import chosen_environments, read_plan
 
 PREFIX = "env_sync_"
 

@@ -17,12 +17,12 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 from uuid6 import uuid7
 
-from env_sync.hieradata.sync import Action, Sync
-from env_sync.plain import to_plain
-from env_sync.plan import Group, Plan
-from env_sync.report import Report, Result
-from env_sync.schedule import due
-from env_sync.stopwatch import Spent
+from env_sync.core.serialization import to_plain
+from env_sync.core.stopwatch import Spent
+from env_sync.domain.report import Report, Result
+from env_sync.domain.sync import Action, Sync
+from env_sync.planning.plan import Group, Plan
+from env_sync.planning.schedule import due
 
 BUNDLE = "env_sync_history"
 

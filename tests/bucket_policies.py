@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from env_sync.store import faults
+from env_sync.store import s3_errors
 
 FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "bucket_policies"
 PERMISSIONS = {
     operation: tuple(re.findall(r"s3:\w+", needed.partition(" (and ")[0]))
-    for operation, needed in faults._GRANTS.items()
+    for operation, needed in s3_errors._GRANTS.items()
 }
 """What each request of the store needs, as its errors say; an ACL is set only where that is asked for."""
 

@@ -17,8 +17,8 @@ from types import FrameType
 from rich.console import Console
 from rich.markup import escape
 
-from env_sync.installation import read_plan
-from env_sync.report import Result
+from env_sync.domain.report import Result
+from env_sync.planning.installation import read_plan
 from sandbox.airflow import Airflow
 from sandbox.demo import search, show
 from sandbox.demo.nights import Night, run_night

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
-from env_sync.plain import from_plain
-from env_sync.plan import Plan
-from env_sync.report import Report
-from env_sync.request import ALL, read_request
+from env_sync.core.serialization import from_plain
+from env_sync.domain.report import Report
+from env_sync.planning.plan import Plan
+from env_sync.planning.request import ALL, read_request
 from sandbox.airflow_api import RUN_OVER, TASK_OVER, AirflowApi, ApiRefused
 from sandbox.process import SandboxError
 

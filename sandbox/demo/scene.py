@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from env_sync.installation import (
+from env_sync.planning.installation import (
     HIERADATA,
     TRANSFORMATIONS,
     hieradata_folder,

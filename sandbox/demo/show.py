@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from env_sync.report import MEGABYTE, Report, Result
+from env_sync.domain.report import MEGABYTE, Report, Result
 from sandbox.demo.invented import Kind
 from sandbox.demo.nights import Night, Progress
 from sandbox.demo.search import Found

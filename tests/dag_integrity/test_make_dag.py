@@ -14,13 +14,13 @@ from airflow.sdk.exceptions import DuplicateTaskIdFound, ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 from attrs import evolve
 
-from env_sync.dag_factory import make_dag
-from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.rules import RESERVED_NAMES
-from env_sync.hieradata.settings import Options, Sanitise, Window
-from env_sync.hieradata.sync import Action, Ensure, Place
-from env_sync.plan import Plan
-from env_sync.request import FIELDS
+from env_sync.airflow.dag_factory import make_dag
+from env_sync.config.rules import RESERVED_NAMES
+from env_sync.domain.problem import Problem
+from env_sync.domain.settings import Options, Sanitise, Window
+from env_sync.domain.sync import Action, Ensure, Place
+from env_sync.planning.plan import Plan
+from env_sync.planning.request import FIELDS
 from tests.unit.values import SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,8 +61,8 @@ def test_a_dag_that_cannot_be_made_takes_no_other_away(monkeypatch: pytest.Monke
     }
     with pytest.raises(DuplicateTaskIdFound):
         make_dag(plans["integration"])
-    monkeypatch.setattr("env_sync.installation.chosen_environments", lambda: tuple(plans))
-    monkeypatch.setattr("env_sync.installation.read_plan", plans.__getitem__)
+    monkeypatch.setattr("env_sync.planning.installation.chosen_environments", lambda: tuple(plans))
+    monkeypatch.setattr("env_sync.planning.installation.read_plan", plans.__getitem__)
     made = runpy.run_path(str(ROOT / "dags" / "env_sync.py"))
     assert "pull_signon.promote" in made["env_sync_staging"].task_dict
     broken = made["env_sync_integration"]

@@ -10,8 +10,8 @@ import pytest
 from airflow.sdk import Connection
 from attrs import evolve, field, frozen
 
-from env_sync.store import s3 as s3_store
-from env_sync.store.requests import Requests, Tuning
+from env_sync.store import dumps as s3_store
+from env_sync.store.retrying import Requests, Tuning
 
 Make = Callable[[Connection | str, Tuning, logging.Logger], Requests]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from attrs import field, frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.errors import ServerUnreachable, ToolFailed, ToolMissing
-from env_sync.steps.announce import Announcement, Event, announce
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import ServerUnreachable, ToolFailed, ToolMissing
+from env_sync.pipeline.announce import Announcement, Event, announce
 
 TOLD = Announcement(
     event=Event.BEGINS,

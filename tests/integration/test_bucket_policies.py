@@ -13,11 +13,11 @@ import pytest
 from attrs import define, evolve, field
 from botocore import xform_name
 
-from env_sync.cancellation import Cancellation
-from env_sync.errors import AccessRefused, Cancelled
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import AccessRefused, Cancelled
 from env_sync.store import dump_key
-from env_sync.store.requests import MEBIBYTE
-from env_sync.store.s3 import S3Store
+from env_sync.store.dumps import S3Store
+from env_sync.store.retrying import MEBIBYTE
 from sandbox.s3 import Account, VersityGW
 from tests.bucket_policies import PERMISSIONS, arn, read_policy
 from tests.integration.test_store import QUICK, WHEN, WatchedProgress, connection, heard, make_dump

@@ -17,9 +17,8 @@ import pytest
 from airflow.sdk import Connection
 from attrs import Factory, define, evolve
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Holder
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     AccessRefused,
     BucketOfDumps,
     Cancelled,
@@ -27,17 +26,18 @@ from env_sync.errors import (
     NoSuchBucket,
     TransferFailed,
 )
-from env_sync.report import Result
-from env_sync.request import Request
-from env_sync.steps.bucket_sync import what_would_be_done
-from env_sync.steps.session import Session, open_session
-from env_sync.steps.whole_group import run_group
-from env_sync.store.keys import MANIFESTS
-from env_sync.store.mirror import Tally, Wanted
-from env_sync.store.object_requests import Copy, Head, Page
-from env_sync.store.quick_requests import QuickRequests
-from env_sync.store.requests import MEBIBYTE, Tuning
-from env_sync.store.s3 import S3Store
+from env_sync.domain.report import Result
+from env_sync.engines.base.contract import Holder
+from env_sync.pipeline.bucket_sync import what_would_be_done
+from env_sync.pipeline.run import run_group
+from env_sync.pipeline.session import Session, open_session
+from env_sync.planning.request import Request
+from env_sync.store.dump_keys import MANIFESTS
+from env_sync.store.dumps import S3Store
+from env_sync.store.mirroring.async_requests import QuickRequests
+from env_sync.store.mirroring.mirror import Tally, Wanted
+from env_sync.store.mirroring.object_requests import Copy, Head, Page
+from env_sync.store.retrying import MEBIBYTE, Tuning
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Stall
 from sandbox.s3 import MOTO_PAGE, Account, MotoS3, S3Server, VersityGW
 from tests.unit.values import a_bucket_sync, a_plan

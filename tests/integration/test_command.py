@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from env_sync import command
-from env_sync.cancellation import Cancellation
-from env_sync.errors import Cancelled, ToolFailed, ToolMissing
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import Cancelled, ToolFailed, ToolMissing
 from tests.lacking import lacks
 
 LOG = logging.getLogger(__name__)
@@ -310,15 +310,15 @@ def test_stragglers_of_a_program_that_ended_are_killed(tmp_path: Path) -> None:
 
 TASK = """
 import logging, sys
-from env_sync import command
-from env_sync.cancellation import Cancellation
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
 argv = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
 command.run(argv, cancellation=Cancellation(), log=logging.getLogger())
 """
 
 
 def start_task(file: Path, **environment: str) -> subprocess.Popen[bytes]:
-    plugins = str(Path(command.__file__).parents[1])
+    plugins = str(Path(command.__file__).parents[2])
     return subprocess.Popen(
         [sys.executable, "-c", TASK, STUBBORN, str(file)],
         env={**os.environ, "PYTHONPATH": plugins, **environment},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.postgresql.script import SEARCH_PATH
+from env_sync.engines.postgresql.transformation import SEARCH_PATH
 from sandbox.demo.databases import DATABASES, make_database, make_roles
 from sandbox.demo.invented import Kind
 from sandbox.demo.search import search_server

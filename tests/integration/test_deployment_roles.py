@@ -15,12 +15,12 @@ import pymysql
 import pytest
 from attrs import evolve
 
+from env_sync.core.errors import PromoteFailed, RestoreFailed
+from env_sync.domain.finding import Level
+from env_sync.domain.sync import Action
+from env_sync.engines.mysql.access.database_patterns import as_pattern
+from env_sync.engines.mysql.access.own_grants import read_grant
 from env_sync.engines.mysql.engine import MySQLEngine
-from env_sync.engines.mysql.own_grants import read_grant
-from env_sync.engines.mysql.patterns import as_pattern
-from env_sync.errors import PromoteFailed, RestoreFailed
-from env_sync.finding import Level
-from env_sync.hieradata.sync import Action
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.mysql.stage import APPLICATION, SECRET, Stage, set_up, tear_down, working

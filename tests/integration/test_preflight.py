@@ -19,8 +19,8 @@ import pytest
 from attrs import frozen
 from typer.testing import CliRunner
 
-from env_sync.cli import app
-from env_sync.finding import Finding, Level
+from env_sync.cli.main import app
+from env_sync.domain.finding import Finding, Level
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import Account, VersityGW
 from tests.integration.postgresql.stage import OWNER, REDACT, SOURCE
@@ -204,7 +204,7 @@ def world(
     ):
         monkeypatch.setenv(name, value)
     # There is no Airflow whose Variables could be asked.
-    monkeypatch.setattr("env_sync.pause_store.get_pause", lambda *_: None)
+    monkeypatch.setattr("env_sync.airflow.pause_store.get_pause", lambda *_: None)
     world = World(servers=servers, s3=s3, accounts=accounts, folder=tmp_path, monkeypatch=monkeypatch)
     world.connections()
     world.policy("s3:ListBucket", "s3:GetObject")

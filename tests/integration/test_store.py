@@ -17,8 +17,8 @@ import pytest
 from airflow.sdk import Connection
 from botocore.exceptions import EndpointConnectionError
 
-from env_sync.cancellation import Cancellation
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     AccessRefused,
     Cancelled,
     ConnectionMissing,
@@ -30,12 +30,12 @@ from env_sync.errors import (
     ServerUnreachable,
     TransferFailed,
 )
-from env_sync.manifest import Manifest
+from env_sync.domain.manifest import Manifest
 from env_sync.store import dump_key, manifest_key
-from env_sync.store.crew import Crew
-from env_sync.store.requests import MEBIBYTE, Tuning
-from env_sync.store.s3 import S3Store
+from env_sync.store.dumps import S3Store
+from env_sync.store.retrying import MEBIBYTE, Tuning
 from env_sync.store.transfer import sha256_of, writing
+from env_sync.store.worker_pool import Crew
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Garble, Pass, Stall
 from sandbox.s3 import MOTO_PAGE, MotoS3, S3Server, VersityGW
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from env_sync.finding import Finding
+from env_sync.domain.finding import Finding
 
 
 def are_named(weaknesses: Mapping[str, str], found: Iterable[Finding]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import resource
 
-from env_sync.core_dumps import PR_GET_DUMPABLE
+from env_sync.core.core_dumps import PR_GET_DUMPABLE
 
 
 def core_dumps() -> tuple[int, int]:

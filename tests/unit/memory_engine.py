@@ -17,8 +17,26 @@ from typing import Any, cast
 import attrs
 from attrs import define, evolve, field
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
+    DumpDamaged,
+    LeaseHeld,
+    LeaseLost,
+    NoPrevious,
+    PreviousRefused,
+    PromoteFailed,
+    ProofMissing,
+    TransformationFailed,
+)
+from env_sync.core.progress import LogProgress
+from env_sync.core.secret import Secret
+from env_sync.domain.finding import Finding, note, problem
+from env_sync.domain.manifest import Manifest, Transformation
+from env_sync.domain.pause import Pause
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.settings import Settings
+from env_sync.domain.sync import AnySync, Sync
+from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
     Dump,
@@ -32,33 +50,15 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
-from env_sync.engines.proof import unreadable
-from env_sync.errors import (
-    DumpDamaged,
-    LeaseHeld,
-    LeaseLost,
-    NoPrevious,
-    PreviousRefused,
-    PromoteFailed,
-    ProofMissing,
-    TransformationFailed,
-)
-from env_sync.finding import Finding, note, problem
-from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import AnySync, Sync
-from env_sync.manifest import Manifest, Transformation
-from env_sync.pause import Pause
-from env_sync.plan import Group
-from env_sync.postprocess.postprocess import Postprocess
-from env_sync.progress import LogProgress
-from env_sync.request import Request
-from env_sync.secret import Secret
-from env_sync.steps.session import Session, work_folder
+from env_sync.engines.base.proof import unreadable
+from env_sync.pipeline.session import Session, work_folder
+from env_sync.planning.plan import Group
+from env_sync.planning.request import Request
+from env_sync.planning.timestamps import parse_timestamp
 from env_sync.store import Choice, StoredDump, Survey, dump_key
-from env_sync.store.choice import choose
-from env_sync.store.mirror import Tally, Wanted
-from env_sync.store.s3 import S3Store
-from env_sync.timestamps import parse_timestamp
+from env_sync.store.dump_choice import choose
+from env_sync.store.dumps import S3Store
+from env_sync.store.mirroring.mirror import Tally, Wanted
 from tests.unit.values import a_plan, moment
 
 DAMAGED = b"damaged"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from env_sync.engines.mysql.server_version import read_version
 from env_sync.engines.mysql.session import Session
+from env_sync.engines.mysql.version import read_version
 
 OURS = "env_sync@%"
 Answers = Mapping[str, Sequence[tuple[Any, ...]]]

@@ -16,37 +16,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from env_sync.changed_rows import Changed
-from env_sync.engines import history
-from env_sync.engines.contract import CopyState, Dump, Filled, Holder, Snapshot, Stamp
-from env_sync.engines.document_lease import Row, Worker
+from env_sync.airflow.operators.outbox import _Kept
+from env_sync.airflow.operators.step import SweptBy
+from env_sync.core.process_identity import Process
+from env_sync.core.stopwatch import Spent
+from env_sync.domain.changed_rows import Changed
+from env_sync.domain.leftovers import Leftover, Swept
+from env_sync.domain.manifest import Manifest, Parent, Transformation
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import Report, Result, Skip
+from env_sync.engines.base import history
+from env_sync.engines.base.contract import CopyState, Dump, Filled, Holder, Snapshot, Stamp
+from env_sync.engines.base.document_lease import Row, Worker
 from env_sync.engines.elasticsearch.catalogue import Templates
 from env_sync.engines.elasticsearch.contents import Contents, Held
-from env_sync.engines.elasticsearch.records import Copied, Incoming, Live, Replaced, Taking
+from env_sync.engines.elasticsearch.metadata import Copied, Incoming, Live, Replaced, Taking
 from env_sync.engines.elasticsearch.snapshots import Owner
 from env_sync.engines.files.lease import Row as FilesRow
-from env_sync.engines.files.record import Record
-from env_sync.engines.machine import Process
+from env_sync.engines.files.metadata import Record
 from env_sync.engines.mongo.definitions import Definition, Kind
+from env_sync.engines.mongo.metadata import LiveStamp
+from env_sync.engines.mongo.metadata import Promoted as MongoPromoted
 from env_sync.engines.mongo.promotion import Journal
-from env_sync.engines.mongo.stamp import LiveStamp
-from env_sync.engines.mongo.stamp import Promoted as MongoPromoted
+from env_sync.engines.mysql.metadata import Told
+from env_sync.engines.mysql.metadata import WasLive as MySQLWasLive
 from env_sync.engines.mysql.objects import Kind as MySQLKind
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.renaming import Tables
-from env_sync.engines.mysql.stamp import Told
-from env_sync.engines.mysql.stamp import WasLive as MySQLWasLive
 from env_sync.engines.mysql.swap import Plan as MySQLPlan
-from env_sync.engines.postgresql.stamp import Closed, Comment
-from env_sync.engines.postgresql.stamp import WasLive as PostgreSQLWasLive
-from env_sync.leftovers import Leftover, Swept
-from env_sync.manifest import Manifest, Parent, Transformation
-from env_sync.operators.outbox import _Kept
-from env_sync.operators.step import SweptBy
-from env_sync.pause import Pause
-from env_sync.report import Report, Result, Skip
-from env_sync.steps.note import Whose
-from env_sync.steps.results import (
+from env_sync.engines.postgresql.metadata import Closed, Comment
+from env_sync.engines.postgresql.metadata import WasLive as PostgreSQLWasLive
+from env_sync.pipeline.folder_notes import Whose
+from env_sync.pipeline.results import (
     Awaited,
     BucketSynced,
     Downloaded,
@@ -58,7 +59,6 @@ from env_sync.steps.results import (
     Started,
     Uploaded,
 )
-from env_sync.stopwatch import Spent
 from tests.integration.compatibility.product import KINDS
 from tests.unit.values import moment
 

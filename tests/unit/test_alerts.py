@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from env_sync.alerts.alert import LONGEST_SUMMARY, Alert, make_alert
 from env_sync.alerts.metrics import HELP, PREFIX, report_metrics, status_metrics
 from env_sync.alerts.nsca import _line
-from env_sync.hieradata.monitors import Nsca
-from env_sync.hieradata.sync import Ensure
-from env_sync.leftovers import Leftover, Swept
-from env_sync.pause import Pause
-from env_sync.report import Report, Result
+from env_sync.domain.leftovers import Leftover, Swept
+from env_sync.domain.monitors import Nsca
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import Report, Result
+from env_sync.domain.sync import Ensure
 from tests.unit.test_status import PLAN, RUNNING, TONIGHT, a_report, a_summary, status
 from tests.unit.values import a_plan, a_sync, moment
 
@@ -192,8 +192,8 @@ def test_what_the_docs_show_of_notifiers_imports_and_builds(monkeypatch: pytest.
     page = (ROOT / "docs" / "alerts.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     plan = evolve(PLAN, environment="integration")
-    monkeypatch.setattr("env_sync.installation.read_plan", lambda _: plan)
-    monkeypatch.setattr("env_sync.installation.chosen_environments", lambda: ("integration",))
+    monkeypatch.setattr("env_sync.planning.installation.read_plan", lambda _: plan)
+    monkeypatch.setattr("env_sync.planning.installation.chosen_environments", lambda: ("integration",))
     names: dict[str, Any] = {}
     exec(compile(code, "docs/alerts.md", "exec"), names)
     dag = names["env_sync_integration"]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from env_sync.errors import EnvSyncError
-from env_sync.hieradata.sync import Ensure
-from env_sync.operators.announce import AnnounceOperator
-from env_sync.plan import Plan
-from env_sync.steps.announce import Event
+from env_sync.airflow.operators.announce import AnnounceOperator
+from env_sync.core.errors import EnvSyncError
+from env_sync.domain.sync import Ensure
+from env_sync.pipeline.announce import Event
+from env_sync.planning.plan import Plan
 from tests.unit.memory_engine import World
 from tests.unit.test_operators import Run
 from tests.unit.values import a_plan, a_push, a_sync

@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
-from env_sync.errors import DumpNotThere
-from env_sync.hieradata.settings import FAIL, Options, Settings
-from env_sync.steps.awaiting import NotYet, judge
-from env_sync.steps.results import Awaited
-from env_sync.steps.start import Tonight
-from env_sync.store.choice import StoredDump, Survey
-from env_sync.store.keys import dump_key
+from env_sync.core.errors import DumpNotThere
+from env_sync.domain.settings import FAIL, Options, Settings
+from env_sync.pipeline.results import Awaited
+from env_sync.pipeline.start_gate import Tonight
+from env_sync.pipeline.wait_for_dump import NotYet, judge
+from env_sync.store.dump_choice import StoredDump, Survey
+from env_sync.store.dump_keys import dump_key
 from tests.unit.values import a_sync, moment
 
 OPENED = moment("2026-11-23 22:00")

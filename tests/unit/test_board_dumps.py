@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from env_sync.board.dumps import list_dumps
-from env_sync.errors import UnknownSync
+from env_sync.core.errors import UnknownSync
 from tests.unit.values import a_plan, a_push, a_sync
 
 PLAN = a_plan(

@@ -10,11 +10,11 @@ from attrs import evolve
 
 from env_sync.board.pages import TEMPLATES
 from env_sync.board.view import View
-from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.settings import Sanitise, Settings
-from env_sync.hieradata.sync import Ensure, Place
-from env_sync.pause import Pause
-from env_sync.report import Result
+from env_sync.domain.pause import Pause
+from env_sync.domain.problem import Problem
+from env_sync.domain.report import Result
+from env_sync.domain.settings import Sanitise, Settings
+from env_sync.domain.sync import Ensure, Place
 from env_sync.status.values import EnvironmentStatus
 from tests.unit.test_status import (
     NOW,

@@ -11,10 +11,10 @@ from attrs import evolve
 from rich.console import Console
 
 from env_sync.board.answers import EnvironmentAnswer
-from env_sync.board.terminal import print_status
 from env_sync.board.view import View, length, size
-from env_sync.hieradata.settings import Window
-from env_sync.report import Result
+from env_sync.cli.status_view import print_status
+from env_sync.domain.report import Result
+from env_sync.domain.settings import Window
 from env_sync.status.values import EnvironmentStatus
 from tests.unit.test_status import NOW, OVER, RUNNING, TONIGHT, a_run, a_summary, status, tasks
 from tests.unit.values import a_plan, a_sync, moment

@@ -29,9 +29,9 @@ from tests.branch_coverage import (
 @pytest.mark.parametrize(
     ("file", "package"),
     [
-        ("plugins/env_sync/plan.py", "(top)"),
-        ("plugins/env_sync/store/keys.py", "store"),
-        ("plugins/env_sync/engines/proof.py", "engines"),
+        ("plugins/env_sync/__init__.py", "(top)"),
+        ("plugins/env_sync/store/dump_keys.py", "store"),
+        ("plugins/env_sync/engines/base/proof.py", "engines/base"),
         ("plugins/env_sync/engines/mysql/swap.py", "engines/mysql"),
     ],
 )
@@ -47,7 +47,7 @@ def test_the_files_of_a_package_are_added_up() -> None:
     files = {
         "plugins/env_sync/store/a.py": found(10, 5),
         "plugins/env_sync/store/b.py": found(30, 20),
-        "plugins/env_sync/plan.py": found(0, 0),
+        "plugins/env_sync/__init__.py": found(0, 0),
     }
     assert by_package(files) == {"(top)": Branches(0, 0), "store": Branches(40, 25)}
     assert by_package(files)["store"].percent == 62.5
@@ -66,8 +66,8 @@ def test_less_than_before_is_told() -> None:
 
 
 def test_what_servers_test_has_no_bound_without_them() -> None:
-    assert has_bound("steps", "unit")
-    assert has_bound("engines", "unit")
+    assert has_bound("pipeline", "unit")
+    assert has_bound("engines/base", "unit")
     assert not has_bound("engines/mysql", "unit dags")
     assert has_bound("engines/mysql", "unit dags integration")
 
@@ -79,7 +79,8 @@ def without_coverage(file: Path) -> dict[str, str]:
 
 
 def test_only_the_package_of_this_checkout_counts(tmp_path: Path) -> None:
-    here, another = ROOT / PACKAGE / "store" / "keys.py", tmp_path / "env_sync" / "store" / "keys.py"
+    module = Path("store", "dump_keys.py")
+    here, another = ROOT / PACKAGE / module, tmp_path / "env_sync" / module
     another.parent.mkdir(parents=True)
     another.write_text("for _ in (1, 2):\n    pass\n")
     for number, file in enumerate((here, another)):
@@ -92,7 +93,7 @@ def test_only_the_package_of_this_checkout_counts(tmp_path: Path) -> None:
 
 
 def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> None:
-    command = ["run", f"--rcfile={ROOT / 'pyproject.toml'}", "-m", "env_sync.redact"]
+    command = ["run", f"--rcfile={ROOT / 'pyproject.toml'}", "-m", "env_sync.core.redact"]
     process.run(
         [sys.executable, "-m", "coverage", *command],
         cwd=(ROOT / PACKAGE).parent,
@@ -101,7 +102,7 @@ def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> 
     (part,) = tmp_path.iterdir()
     data = CoverageData(basename=str(part))
     data.read()
-    assert str(ROOT / PACKAGE / "redact.py") in data.measured_files()
+    assert str(ROOT / PACKAGE / "core" / "redact.py") in data.measured_files()
 
 
 def test_suites_without_a_baseline_fail(

@@ -12,10 +12,10 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from env_sync.hieradata.sync import Action, Sync
-from env_sync.installation import read_plan
-from env_sync.store import faults
-from env_sync.store.keys import MANIFESTS
+from env_sync.domain.sync import Action, Sync
+from env_sync.planning.installation import read_plan
+from env_sync.store import s3_errors
+from env_sync.store.dump_keys import MANIFESTS
 from tests.bucket_policies import FOLDER, PERMISSIONS, allows, arn, read_policy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,12 +163,12 @@ def test_nothing_goes_over_plain_http(environment: str) -> None:
 def test_each_operation_that_the_store_makes_has_its_permission() -> None:
     model = botocore.session.get_session().get_service_model("s3")
     known = {xform_name(name) for name in model.operation_names}
-    assert set(operations()) & known == set(faults._GRANTS)
+    assert set(operations()) & known == set(s3_errors._GRANTS)
 
 
 def operations() -> Iterator[str]:
-    for file in (ROOT / "plugins" / "env_sync" / "store").glob("*.py"):
-        if file.name != "faults.py":
+    for file in (ROOT / "plugins" / "env_sync" / "store").rglob("*.py"):
+        if file.name != "s3_errors.py":
             for called, named in re.findall(r'client\.(\w+)\(|"(\w+)"', file.read_text()):
                 yield called or named
 

@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.errors import Cancelled
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import Cancelled
 
 
 def test_work_goes_on_until_it_is_cancelled() -> None:

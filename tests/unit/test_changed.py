@@ -22,8 +22,8 @@ def affected(test: str, *changed: str, subject: str = "") -> bool:
     ("test", "changed"),
     [
         # What it imports, directly and not.
-        ("tests/unit/test_pause.py", "plugins/env_sync/pause.py"),
-        ("tests/unit/test_steps.py", "plugins/env_sync/secret.py"),
+        ("tests/unit/test_pause.py", "plugins/env_sync/domain/pause.py"),
+        ("tests/unit/test_steps.py", "plugins/env_sync/core/secret.py"),
         # Itself, and what is around it.
         ("tests/unit/test_pause.py", "tests/unit/test_pause.py"),
         ("tests/unit/hieradata/test_hieradata_files.py", "tests/unit/hieradata/conftest.py"),
@@ -32,7 +32,7 @@ def affected(test: str, *changed: str, subject: str = "") -> bool:
         ("tests/unit/test_deployment.py", "docker-compose.yaml"),
         ("tests/unit/test_docs.py", "docs/board.md"),
         ("tests/integration/test_deployment_roles.py", "deploy/role.sql"),
-        ("tests/dag_integrity/test_dags.py", "plugins/env_sync/operators/report.py"),
+        ("tests/dag_integrity/test_dags.py", "plugins/env_sync/airflow/operators/report.py"),
         ("tests/acceptance/test_undo.py", "plugins/env_sync/engines/postgresql/swap.py"),
         # What lies beside the modules that read it, by a pattern or by names that they make.
         ("tests/integration/conformance/test_recordings.py", f"{RECORDINGS}/mariadb/promote.txt"),
@@ -75,8 +75,8 @@ def test_what_it_does_not(test: str, changed: str) -> None:
         ("MariaDB", "plugins/env_sync/engines/postgresql/swap.py", False),
         ("MariaDB", "tests/integration/conformance/postgresql/subject.py", False),
         ("DocumentDB", "plugins/env_sync/engines/mongo/engine.py", True),
-        ("Files", "plugins/env_sync/engines/contract.py", True),
-        ("Files", "plugins/env_sync/steps/promote.py", True),
+        ("Files", "plugins/env_sync/engines/base/contract.py", True),
+        ("Files", "plugins/env_sync/pipeline/promote.py", True),
         ("Files", "tests/integration/conformance/stage.py", True),
     ],
 )

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.changed_rows import MOST, Changed, ChangedRows, not_named, statement_name, temporary_tables
+from env_sync.domain.changed_rows import (
+    MOST,
+    Changed,
+    ChangedRows,
+    not_named,
+    statement_name,
+    temporary_tables,
+)
 
 
 def changed(what: str, rows: int, **fields: bool) -> Changed:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from env_sync import cli
-from env_sync.cli import _say_what_would_be_done, app, main
-from env_sync.engines.capabilities import CAPABILITIES
-from env_sync.errors import InvalidRequest, UnknownEnvironment, UnknownSync
-from env_sync.finding import Checked, note, problem
-from env_sync.plan import Plan
+from env_sync.cli import main as cli
+from env_sync.cli.main import _say_what_would_be_done, app, main
+from env_sync.core.errors import InvalidRequest, UnknownEnvironment, UnknownSync
+from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.domain.finding import Checked, note, problem
+from env_sync.planning.plan import Plan
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.values import REPLACE, SQL, a_plan, a_push, a_sync, moment
 
@@ -37,7 +37,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")
     # So that there are syncs without an engine.
     installed = {name: each for name, each in CAPABILITIES.items() if name != "elasticsearch"}
-    monkeypatch.setattr("env_sync.installation.CAPABILITIES", installed)
+    monkeypatch.setattr("env_sync.planning.installation.CAPABILITIES", installed)
 
 
 def run(folder: Path, *words: str) -> tuple[int, str]:
@@ -98,7 +98,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         )
 
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
-    monkeypatch.setattr("env_sync.preflight.preflight", preflight)
+    monkeypatch.setattr("env_sync.pipeline.preflight.preflight", preflight)
     return asked
 
 
@@ -207,7 +207,7 @@ def test_an_end_always_has_a_zone() -> None:
 def test_the_snapshots_of_a_cluster_are_listed_by_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("env_sync.installation.CAPABILITIES", CAPABILITIES)
+    monkeypatch.setattr("env_sync.planning.installation.CAPABILITIES", CAPABILITIES)
     (tmp_path / "testing.yaml").write_text(GOOD)
     with pytest.raises(InvalidRequest, match="GET /_snapshot/govuk-testing-database-backups/_all"):
         run(tmp_path, "list", "testing", "router")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.core.errors import DumpDamaged, ToolMissing
 from env_sync.engines.postgresql.client_tools import ClientTools, tools_to_dump, tools_to_read
-from env_sync.errors import DumpDamaged, ToolMissing
 
 
 def tools(*majors: int) -> tuple[ClientTools, ...]:

@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
-from env_sync.connections import (
+from env_sync.airflow.connections import (
     server_connection,
     server_connection_ids,
     store_connection,
     store_connection_id,
 )
-from env_sync.errors import ConnectionMissing, WrongEnvironment
+from env_sync.core.errors import ConnectionMissing, WrongEnvironment
 from tests.unit.values import a_sync
 
 SYNC = a_sync(database="email-alert-api_production", database_hostname="email-alert-api-postgres")

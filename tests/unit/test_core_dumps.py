@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from env_sync import core_dumps as module
-from env_sync.core_dumps import no_core_dumps
+from env_sync.core import core_dumps as module
+from env_sync.core.core_dumps import no_core_dumps
 from tests.unit.core_dumps import core_dumps
 
 SCRIPT = """
 import os, resource, signal, sys
-from env_sync.core_dumps import no_core_dumps
+from env_sync.core.core_dumps import no_core_dumps
 largest = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (largest, largest))
 with no_core_dumps():
@@ -46,7 +46,7 @@ def test_the_kernel_dumps_nothing(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, where],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(module.__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(Path(module.__file__).parents[2])},
         )
         _, status = os.waitpid(process.pid, 0)
         process.returncode = 0

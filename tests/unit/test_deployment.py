@@ -22,11 +22,11 @@ from airflow.executors.executor_loader import ExecutorLoader
 from airflow.executors.executor_utils import ExecutorName
 from cryptography.fernet import Fernet
 
-from env_sync.connections import server_connection_ids, store_connection_id
-from env_sync.hieradata.buckets import own_bucket
-from env_sync.hieradata.files import environment_names
-from env_sync.hieradata.sync import Sync
-from env_sync.installation import read_plan
+from env_sync.airflow.connections import server_connection_ids, store_connection_id
+from env_sync.config.buckets import own_bucket
+from env_sync.config.files import environment_names
+from env_sync.domain.sync import Sync
+from env_sync.planning.installation import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yaml"
@@ -400,7 +400,7 @@ def test_folders_of_the_image_are_those_that_are_mounted() -> None:
     assert environment["AIRFLOW__CORE__DAGS_FOLDER"] in mounted
     assert environment["AIRFLOW__CORE__PLUGINS_FOLDER"] in mounted
     assert f"{environment['AIRFLOW_HOME']}/logs" in mounted
-    # env_sync.installation finds include/ beside plugins/.
+    # env_sync.planning.installation finds include/ beside plugins/.
     assert str(Path(environment["AIRFLOW__CORE__PLUGINS_FOLDER"]).with_name("include")) in mounted
     programs = {
         target for name, value in dockerfile_instructions() if name == "COPY" for target in value.split()[1:]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import typer.main
 
-from env_sync import errors
-from env_sync.cli import app
-from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS
-from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS
+from env_sync.cli.main import app
+from env_sync.config.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS
+from env_sync.config.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS
+from env_sync.core import errors
 
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = ROOT / "docs" / "decisions"

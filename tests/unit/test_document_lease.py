@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 
-from env_sync.engines import document_lease
-from env_sync.engines.contract import Holder
-from env_sync.engines.document_lease import Found, Hold, Leases, Row, Worker
-from env_sync.engines.machine import Process, this_process
-from env_sync.errors import Cancelled, LeaseHeld, LeaseLost, ServerUnreachable
-from env_sync.plain import from_plain, to_plain
+from env_sync.core.errors import Cancelled, LeaseHeld, LeaseLost, ServerUnreachable
+from env_sync.core.process_identity import Process, this_process
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.engines.base import document_lease
+from env_sync.engines.base.contract import Holder
+from env_sync.engines.base.document_lease import Found, Hold, Leases, Row, Worker
 
 LOG = logging.getLogger("env_sync.tests")
 HOLDER = Holder(run="run", group="pull", attempt="1")

@@ -9,11 +9,26 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from env_sync.engines.contract import CopyState, Holder, Stamp, Waiting
+from env_sync.core.errors import (
+    ContentRefused,
+    NameRefused,
+    NoRoom,
+    NothingToRestore,
+    RestoreFailed,
+    ServerRefused,
+    SnapshotFailed,
+    TransformationFailed,
+)
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.domain.sync import CopyWay
+from env_sync.engines.base.contract import CopyState, Holder, Stamp, Waiting
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents
-from env_sync.engines.elasticsearch.document_counts import by_alias, find_shrunken
+from env_sync.engines.elasticsearch.copy_strategy import choose_way
+from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
+from env_sync.engines.elasticsearch.errors import describe_api_error
 from env_sync.engines.elasticsearch.incoming import look_at_health, open_by
+from env_sync.engines.elasticsearch.metadata import Copied, Incoming, Live, Replaced, Taking
 from env_sync.engines.elasticsearch.names import (
     LONGEST,
     copy_name,
@@ -23,8 +38,6 @@ from env_sync.engines.elasticsearch.names import (
     snapshot_name_after,
     snapshot_time,
 )
-from env_sync.engines.elasticsearch.records import Copied, Incoming, Live, Replaced, Taking
-from env_sync.engines.elasticsearch.server_errors import describe_api_error
 from env_sync.engines.elasticsearch.snapshots import (
     Found,
     Kept,
@@ -39,19 +52,6 @@ from env_sync.engines.elasticsearch.snapshots import (
 from env_sync.engines.elasticsearch.swap import Scope, Swap, is_live, plan_swap, wanted_aliases
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import Version, check_direction
-from env_sync.engines.elasticsearch.ways import choose_way
-from env_sync.errors import (
-    ContentRefused,
-    NameRefused,
-    NoRoom,
-    NothingToRestore,
-    RestoreFailed,
-    ServerRefused,
-    SnapshotFailed,
-    TransformationFailed,
-)
-from env_sync.hieradata.sync import CopyWay
-from env_sync.plain import from_plain, to_plain
 from tests.unit.values import moment
 
 TOKEN = new_token()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.addresses import HIDDEN
+from env_sync.core.addresses import HIDDEN
 from env_sync.engines.elasticsearch.preflight import _place
 
 

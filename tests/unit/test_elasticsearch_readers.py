@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from env_sync.engines.elasticsearch.privileges import may_run_as, reach_of, writes_records
-from env_sync.engines.elasticsearch.readers import Accounts, readers_among
+from env_sync.engines.elasticsearch.access.privileges import may_run_as, reach_of, writes_records
+from env_sync.engines.elasticsearch.access.readers import Accounts, readers_among
 
 SUPERUSER = {
     "cluster": ["all"],

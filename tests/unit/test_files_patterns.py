@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.engines.files.patterns import excluder
+from env_sync.engines.files.exclusions import excluder
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CleanUp, Holder
-from env_sync.errors import AccessRefused, ServerUnreachable
-from env_sync.steps import finish as finish_module
-from env_sync.steps.download import download
-from env_sync.steps.finish import Finished, finish
-from env_sync.steps.promote import promote
-from env_sync.steps.restore import restore
-from env_sync.steps.sanitise import sanitise
-from env_sync.steps.session import Session
+from env_sync.core.errors import AccessRefused, ServerUnreachable
+from env_sync.engines.base.contract import CleanUp, Holder
+from env_sync.pipeline import clean_up as finish_module
+from env_sync.pipeline.clean_up import Finished, finish
+from env_sync.pipeline.download import download
+from env_sync.pipeline.promote import promote
+from env_sync.pipeline.restore import restore
+from env_sync.pipeline.sanitise import sanitise
+from env_sync.pipeline.session import Session
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.values import a_bucket_sync, a_sync
 
@@ -99,7 +99,7 @@ def test_a_server_that_comes_back_is_cleaned_up(
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr(finish_module, "BETWEEN_ATTEMPTS", 10.0)
-    monkeypatch.setattr("env_sync.steps.finish.time.sleep", waited.append)
+    monkeypatch.setattr("env_sync.pipeline.clean_up.time.sleep", waited.append)
 
     def gone_twice() -> None:
         if len(waited) < 2:

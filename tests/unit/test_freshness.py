@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from env_sync.freshness import Freshness, judge_freshness
-from env_sync.pause import Pause
-from env_sync.report import Result
+from env_sync.domain.freshness import Freshness, judge_freshness
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import Result
 from tests.unit.values import moment
 
 NOW = moment("2026-11-24 09:00")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from env_sync.engines.contract import CopyState, Holder, Stamp
-from env_sync.engines.history import WasLive, check_was_live, no_previous
-from env_sync.errors import PreviousRefused
+from env_sync.core.errors import PreviousRefused
+from env_sync.engines.base.contract import CopyState, Holder, Stamp
+from env_sync.engines.base.history import WasLive, check_was_live, no_previous
 from tests.unit.values import moment
 
 HERE: dict[str, Any] = {"database": "signon", "environment": "integration"}

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from env_sync import installation
-from env_sync.errors import NoHieradata, UnknownEnvironment
-from env_sync.installation import (
+from env_sync.core.errors import NoHieradata, UnknownEnvironment
+from env_sync.planning import installation
+from env_sync.planning.installation import (
     chosen_environments,
     hieradata_folder,
     read_plan,

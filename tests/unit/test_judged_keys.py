@@ -1,6 +1,6 @@
 import io
 
-from env_sync.store.judged_keys import JudgedKeys
+from env_sync.store.mirroring.compared_keys import JudgedKeys
 
 
 def test_keys_are_found_again_in_their_order_however_odd() -> None:

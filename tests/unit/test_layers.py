@@ -17,78 +17,32 @@ PACKAGE = ROOT / "plugins" / "env_sync"
 # From the lowest to the highest. A new module is placed here, or the first test fails. A folder stands
 # for all that is in it; a module may import what is in its own layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    (
-        "__init__",
-        "errors",
-        "redact",
-        "shown_names",
-        "secret",
-        "guard",
-        "finding",
-        "disk",
-        "core_dumps",
-        "leftovers",
-        "addresses",
-    ),
-    ("hieradata", "postprocess"),
-    (
-        "schedule",
-        "cancellation",
-        "changed_rows",
-        "progress",
-        "plain",
-        "manifest",
-        "sanitising",
-        "dump_format",
-        "stopwatch",
-        "terminal",
-        "pause",
-        "report",
-        "timestamps",
-    ),
-    ("command",),
-    ("engines.__init__", "engines.capabilities", "engines.contract"),
-    ("plan", "freshness"),
+    ("__init__", "core"),
+    ("domain",),
+    ("config",),
+    ("planning",),
+    ("engines.__init__", "engines.base"),
     ("status",),
+    # What asks Airflow for something.
     (
-        "installation",
-        "request",
-        "lookup",
-        "connections",
-        "variables",
-        "pause_store",
-        "run_states",
-        "malformed",
+        "airflow.__init__",
+        "airflow.connections",
+        "airflow.lookup",
+        "airflow.malformed_connections",
+        "airflow.pause_store",
+        "airflow.run_states",
+        "airflow.variables",
     ),
     ("engines", "store"),
-    ("steps",),
+    ("pipeline",),
     ("alerts",),
-    ("preflight",),
-    ("operators",),
+    # What Airflow runs.
+    ("airflow",),
     ("board",),
-    ("dag_factory", "cli"),
+    ("cli",),
 )
 # These read the configuration, or are read with it: on a laptop, in a second, without Airflow.
-WITHOUT_AIRFLOW = (
-    "errors",
-    "hieradata",
-    "postprocess",
-    "schedule",
-    "plan",
-    "freshness",
-    "status",
-    "request",
-    "pause",
-    "report",
-    "installation",
-    "engines.capabilities",
-    "engines.contract",
-    "plain",
-    "manifest",
-    "command",
-    "guard",
-    "alerts",
-)
+WITHOUT_AIRFLOW = ("core", "domain", "config", "planning", "engines.base", "status", "alerts")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -169,11 +123,11 @@ def test_what_reads_the_configuration_imports_no_airflow(name: str) -> None:
 
 def test_the_layers_are_really_read() -> None:
     """The tests above would pass if nothing were found to be imported."""
-    found = {ours(each) for each, _ in imported(PACKAGE / "dag_factory.py")}
-    assert {"operators.start_gate", "plan", "schedule"} <= found
-    assert {each for each, _ in imported(PACKAGE / "cli.py")} & {"env_sync.steps.session"}
-    assert not {each for each, _ in imported(PACKAGE / "cli.py", in_functions=False)} & {
-        "env_sync.steps.session"
+    found = {ours(each) for each, _ in imported(PACKAGE / "airflow" / "dag_factory.py")}
+    assert {"airflow.operators.start_gate", "planning.plan", "planning.schedule"} <= found
+    assert {each for each, _ in imported(PACKAGE / "cli" / "main.py")} & {"env_sync.pipeline.session"}
+    assert not {each for each, _ in imported(PACKAGE / "cli" / "main.py", in_functions=False)} & {
+        "env_sync.pipeline.session"
     }
 
 
@@ -187,7 +141,7 @@ def test_check_and_plan_import_no_airflow(command: list[str], tmp_path: Path) ->
     )
     script = (
         "import sys\n"
-        "from env_sync.cli import app\n"
+        "from env_sync.cli.main import app\n"
         "try:\n"
         "    app()\n"
         "except SystemExit as end:\n"

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 
-from env_sync.leftovers import Leftover, Swept
-from env_sync.steps import sweep as sweep_module
-from env_sync.steps.hold import Hold
-from env_sync.steps.note import Whose, write_whose
-from env_sync.steps.session import make_folder, other_roots, remove_folder
-from env_sync.steps.sweep import sweep
+from env_sync.domain.leftovers import Leftover, Swept
+from env_sync.pipeline import sweep as sweep_module
+from env_sync.pipeline.folder_lock import Hold
+from env_sync.pipeline.folder_notes import Whose, write_whose
+from env_sync.pipeline.session import make_folder, other_roots, remove_folder
+from env_sync.pipeline.sweep import sweep
 from tests.unit.values import a_sync, moment
 
 LOG = logging.getLogger("env_sync.test")
@@ -229,7 +229,7 @@ def test_a_file_in_the_place_of_a_folder_is_not_looked_into(tmp_path: Path, leve
 def test_a_run_of_the_command_line_is_over_when_its_process_is_gone(tmp_path: Path) -> None:
     folder = left(tmp_path, run="command line/laptop/0a1b2c3d")
     script = (
-        "import sys\nfrom pathlib import Path\nfrom env_sync.steps.hold import Hold\n"
+        "import sys\nfrom pathlib import Path\nfrom env_sync.pipeline.folder_lock import Hold\n"
         "hold = Hold()\nwith hold.kept():\n    print(hold.take(Path(sys.argv[1])), flush=True)\n    input()\n"
     )
     with subprocess.Popen(

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from attrs import evolve
 
-from env_sync.errors import DeletionRefused, TransferFailed
-from env_sync.store.listing import Pair, side_by_side
-from env_sync.store.mirror import Tally, Wanted, check_deletions, is_same
-from env_sync.store.object_requests import Item
+from env_sync.core.errors import DeletionRefused, TransferFailed
+from env_sync.store.mirroring.listing import Pair, side_by_side
+from env_sync.store.mirroring.mirror import Tally, Wanted, check_deletions, is_same
+from env_sync.store.mirroring.object_requests import Item
 
 WHEN = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 MD5, OTHER_MD5 = "0" * 32, "1" * 32

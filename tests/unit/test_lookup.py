@@ -9,10 +9,10 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, GetVariableKeys, VariableKeysResult
 from attrs import define, field
 
-from env_sync.connections import server_connection, server_connection_ids
-from env_sync.errors import AirflowUnreachable, ConnectionMissing
-from env_sync.pause import pause_key
-from env_sync.variables import stored_pause
+from env_sync.airflow.connections import server_connection, server_connection_ids
+from env_sync.airflow.variables import stored_pause
+from env_sync.core.errors import AirflowUnreachable, ConnectionMissing
+from env_sync.domain.pause import pause_key
 from tests.unit.values import a_sync
 
 BROKEN = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 502})

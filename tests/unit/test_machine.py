@@ -7,7 +7,7 @@ import sys
 
 from attrs import evolve
 
-from env_sync.engines.machine import this_process
+from env_sync.core.process_identity import this_process
 
 
 def test_a_process_that_lives_is_not_dead() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseHook, Connection
 
-from env_sync.addresses import HIDDEN, address_of, host_of
-from env_sync.connections import monitor_login, server_connection, source_connection, store_connection
-from env_sync.engines.contract import ServerConnection
-from env_sync.engines.postgresql.libpq import client_environment, connect, connection_error
-from env_sync.errors import ConnectionMalformed
-from env_sync.secret import Secret
-from env_sync.store.s3 import S3Store
+from env_sync.airflow.connections import monitor_login, server_connection, source_connection, store_connection
+from env_sync.core.addresses import HIDDEN, address_of, host_of
+from env_sync.core.errors import ConnectionMalformed
+from env_sync.core.secret import Secret
+from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.postgresql.client import client_environment, connect, connection_error
+from env_sync.store.dumps import S3Store
 from tests.unit.values import a_sync
 
 SERVER = "AIRFLOW_CONN_ENV_SYNC_INTEGRATION_SIGNON_POSTGRES"

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 import pytest
 
-from env_sync.errors import DumpDamaged
-from env_sync.manifest import Manifest, Parent, Transformation, from_json, to_json
+from env_sync.core.errors import DumpDamaged
+from env_sync.domain.manifest import Manifest, Parent, Transformation, from_json, to_json
 
 WHEN = dt.datetime(2026, 11, 23, 1, 2, 3, 456, tzinfo=dt.UTC)
 MANIFEST = Manifest(

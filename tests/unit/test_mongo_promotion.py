@@ -7,7 +7,7 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from env_sync.engines.mongo import promotion
-from env_sync.engines.mongo.server_errors import ALREADY_THERE
+from env_sync.engines.mongo.errors import ALREADY_THERE
 from env_sync.engines.mongo.session import Session
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from env_sync.engines.mongo.rights import Accounts, readers_in, writers_in
-from env_sync.engines.readers import Reader
+from env_sync.engines.base.readers import Reader
+from env_sync.engines.mongo.access.privileges import Accounts, readers_in, writers_in
 
 INCOMING = "router__incoming"
 LEASES = "env_sync"

@@ -9,8 +9,8 @@ from pathlib import Path
 import bson
 import pytest
 
+from env_sync.core.errors import TransformationFailed
 from env_sync.engines.mongo.transformation import Read, read_transformations, unknown_collections
-from env_sync.errors import TransformationFailed
 
 GOOD = """\
 # A comment.

@@ -62,7 +62,7 @@ def test_functions_are_decorated_after_they_are_defined() -> None:
 
 @pytest.mark.parametrize(
     ("module", "pattern"),
-    [("engines/proof.py", "env_sync.engines.proof.*"), ("engines/*", "env_sync.engines.*.*")],
+    [("engines/base/proof.py", "env_sync.engines.base.proof.*"), ("engines/*", "env_sync.engines.*.*")],
 )
 def test_modules_are_named_by_their_path(module: str, pattern: str) -> None:
     assert mutant_pattern(module) == pattern

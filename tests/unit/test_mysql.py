@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.contract import ServerConnection
+from env_sync.core.errors import DumpDamaged, NameRefused, ToolMissing, TransformationFailed
+from env_sync.core.secret import Secret
+from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.mysql.access.database_patterns import as_pattern, covers
+from env_sync.engines.mysql.access.own_grants import OwnGrant, read_grant
+from env_sync.engines.mysql.access.readers import revoked_on
+from env_sync.engines.mysql.archive import Header, check_end, read_header
 from env_sync.engines.mysql.client_tools import DumpTool, tool_to_dump
 from env_sync.engines.mysql.dump import as_mysql, matches
-from env_sync.engines.mysql.dump_file import Header, check_end, read_header
-from env_sync.engines.mysql.grants import revoked_on
 from env_sync.engines.mysql.invoker import as_invoker, runs_as_invoker
+from env_sync.engines.mysql.metadata import Told, WasLive, read_text, told_text, understood
 from env_sync.engines.mysql.names import copies_of
 from env_sync.engines.mysql.objects import (
     Object,
@@ -21,13 +26,8 @@ from env_sync.engines.mysql.objects import (
     with_definer,
 )
 from env_sync.engines.mysql.option_file import option_file
-from env_sync.engines.mysql.own_grants import OwnGrant, read_grant
-from env_sync.engines.mysql.patterns import as_pattern, covers
-from env_sync.engines.mysql.script import Script, read_transformations
-from env_sync.engines.mysql.server_version import Family, ServerVersion, check_supported, read_version
-from env_sync.engines.mysql.stamp import Told, WasLive, read_text, told_text, understood
-from env_sync.errors import DumpDamaged, NameRefused, ToolMissing, TransformationFailed
-from env_sync.secret import Secret
+from env_sync.engines.mysql.transformation import Script, read_transformations
+from env_sync.engines.mysql.version import Family, ServerVersion, check_supported, read_version
 from tests.unit.values import moment
 
 

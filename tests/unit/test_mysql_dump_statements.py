@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from env_sync.engines.mysql import splitter
+from env_sync.core.errors import DumpDamaged, RestoreFailed
+from env_sync.engines.mysql import statement_stream
 from env_sync.engines.mysql.dump_statements import DumpStatements, Item, LeftOut, Rows, Table
 from env_sync.engines.mysql.objects import Kind, Object
-from env_sync.engines.mysql.server_version import read_version
-from env_sync.engines.mysql.splitter import Splitter, are_literals
-from env_sync.errors import DumpDamaged, RestoreFailed
+from env_sync.engines.mysql.statement_stream import Splitter, are_literals
+from env_sync.engines.mysql.version import read_version
 
 MARIADB, MYSQL = read_version("10.11.6-MariaDB"), read_version("8.0.36")
 
@@ -131,7 +131,7 @@ def test_a_backslash_is_a_letter_where_it_does_not_escape() -> None:
 def test_a_statement_much_longer_than_what_is_read_at_once(
     at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splitter, "_CHUNK", at_once)
+    monkeypatch.setattr(statement_stream, "_CHUNK", at_once)
     value = b"x;\\'" * 3000
     text = b"INSERT INTO `t` VALUES " + b",".join([b"(1,'" + value + b"',0xABCDEF)"] * 5) + b";\n"
     [rows] = items(text, at_once=997)
@@ -271,7 +271,7 @@ LITERAL: dict[bytes, bool] = {
 @pytest.mark.parametrize("way", ["quick", "careful"])
 def test_rows_are_literals(rows: bytes, are: bool, way: str) -> None:
     def careful(text: bytes) -> bool:
-        return splitter.LITERALS.fullmatch(text) is not None
+        return statement_stream.LITERALS.fullmatch(text) is not None
 
     ways: dict[str, Callable[[bytes], bool]] = {"quick": are_literals, "careful": careful}
     assert ways[way](rows) == are

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import ServerConnection
-from env_sync.engines.mysql.grants import accesses, known_accounts
-from env_sync.engines.mysql.init_connect import HARMLESS
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.secret import Secret
+from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.mysql.access.indirect_readers import Watchers, watchers
+from env_sync.engines.mysql.access.init_connect import HARMLESS
+from env_sync.engines.mysql.access.readers import accesses, known_accounts
 from env_sync.engines.mysql.session import Server
-from env_sync.engines.mysql.watchers import Watchers, watchers
-from env_sync.secret import Secret
 from tests.unit.mysql_memory import Answers, session
 
 COPY = "app__incoming"

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from attrs import evolve
 
+from env_sync.engines.mysql.metadata import TABLE
 from env_sync.engines.mysql.renaming import (
     Mixed,
     Move,
@@ -20,7 +21,6 @@ from env_sync.engines.mysql.renaming import (
     take_back,
 )
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.stamp import TABLE
 
 Tables = dict[str, dict[str, str]]
 """The tables of each database, and whose each was before."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.engines.mysql.account_rights import AccountRights
-from env_sync.engines.mysql.grants import known_accounts
-from env_sync.engines.mysql.roles import Roles, read_list, read_roles
+from env_sync.engines.mysql.access.account_rights import AccountRights
+from env_sync.engines.mysql.access.readers import known_accounts
+from env_sync.engines.mysql.access.roles import Roles, read_list, read_roles
 from tests.unit.mysql_memory import Answers, session
 
 EDGES = [("reading", "%", "app", "%"), ("all", "%", "reading", "%"), ("reading", "%", "all", "%")]

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
+from env_sync.engines.mysql.existing_triggers import StandingBefore, read_standing
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.standing_before import StandingBefore, read_standing
 
 TRIGGERS = [
     ("keep", "users", "BEGIN SET NEW.`Email` = OLD.`Email`; /* new.phone */ END", "", 1),

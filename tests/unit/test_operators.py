@@ -22,30 +22,30 @@ from airflow.sdk.exceptions import (
 from attrs import define, evolve, field
 from tenacity import wait_none
 
+from env_sync.airflow.dag_factory import OPERATORS
+from env_sync.airflow.operators import start_gate, step
+from env_sync.airflow.operators.config_problems import ConfigProblemsOperator
+from env_sync.airflow.operators.night import NightOperator
+from env_sync.airflow.operators.outbox import Outbox
+from env_sync.airflow.operators.request import RequestOperator
+from env_sync.airflow.operators.selection import SelectionOperator
+from env_sync.airflow.operators.step import StepOperator
 from env_sync.alerts import sending
 from env_sync.alerts.alert import Alert
-from env_sync.dag_factory import OPERATORS
-from env_sync.engines.contract import Holder
-from env_sync.errors import AccessRefused, EnvSyncError, RestoreFailed, ServerUnreachable, ToolFailed
-from env_sync.hieradata.monitors import Icinga, Nsca
-from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.settings import Options, Window
-from env_sync.hieradata.sync import Ensure, Place, Sync
-from env_sync.operators import start_gate, step
-from env_sync.operators.config_problems import ConfigProblemsOperator
-from env_sync.operators.night import NightOperator
-from env_sync.operators.outbox import Outbox
-from env_sync.operators.request import RequestOperator
-from env_sync.operators.selection import SelectionOperator
-from env_sync.operators.step import StepOperator
-from env_sync.pause import Pause
-from env_sync.plain import from_plain
-from env_sync.plan import Plan
-from env_sync.report import Report
-from env_sync.steps import finish as finish_module
-from env_sync.steps import sweep as sweep_module
-from env_sync.steps.note import Whose, write_whose
-from env_sync.steps.session import make_folder
+from env_sync.core.errors import AccessRefused, EnvSyncError, RestoreFailed, ServerUnreachable, ToolFailed
+from env_sync.core.serialization import from_plain
+from env_sync.domain.monitors import Icinga, Nsca
+from env_sync.domain.pause import Pause
+from env_sync.domain.problem import Problem
+from env_sync.domain.report import Report
+from env_sync.domain.settings import Options, Window
+from env_sync.domain.sync import Ensure, Place, Sync
+from env_sync.engines.base.contract import Holder
+from env_sync.pipeline import clean_up as finish_module
+from env_sync.pipeline import sweep as sweep_module
+from env_sync.pipeline.folder_notes import Whose, write_whose
+from env_sync.pipeline.session import make_folder
+from env_sync.planning.plan import Plan
 from tests.unit.core_dumps import core_dumps
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.values import a_bucket_sync, a_plan, a_push, a_sync
@@ -534,7 +534,7 @@ class TestUndo:
         pull(run)
         run.do("report")
         # Another run.
-        monkeypatch.setattr("env_sync.operators.run_context.run_name", lambda _: "another run")
+        monkeypatch.setattr("env_sync.airflow.operators.run_context.run_name", lambda _: "another run")
         pull(run)
         report = run.do("report")
         assert run.world.live is not None

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from env_sync.pause import Pause, pause_key, read_pause, write_pause
+from env_sync.domain.pause import Pause, pause_key, read_pause, write_pause
 from tests.unit.values import moment
 
 NOON = moment("2026-11-23 12:00")

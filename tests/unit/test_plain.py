@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from env_sync.engines.contract import CopyState, Dump, Holder, Stamp
-from env_sync.errors import NotUnderstood
-from env_sync.manifest import Parent, Transformation
-from env_sync.plain import from_plain, to_plain
-from env_sync.report import Result, Skip
-from env_sync.steps.failure import described
-from env_sync.steps.results import Downloaded, Started
+from env_sync.core.errors import NotUnderstood
+from env_sync.core.failure import described
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.domain.manifest import Parent, Transformation
+from env_sync.domain.report import Result, Skip
+from env_sync.engines.base.contract import CopyState, Dump, Holder, Stamp
+from env_sync.pipeline.results import Downloaded, Started
 from tests.unit.values import moment
 
 PARENT = Parent(

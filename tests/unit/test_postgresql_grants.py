@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from env_sync.engines.postgresql.access.grants import OWNER, Right, owned_by, rights, statements
+from env_sync.engines.postgresql.access.roles import Roles
 from env_sync.engines.postgresql.database import _names
-from env_sync.engines.postgresql.grants import OWNER, Right, owned_by, rights, statements
-from env_sync.engines.postgresql.roles import Roles
 
 APP, SYNC, READER, GONE = 10, 11, 12, 99
 ROLES = Roles(

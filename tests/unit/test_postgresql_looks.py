@@ -6,21 +6,21 @@ import pytest
 
 from env_sync.engines.postgresql import (
     definitions,
-    held,
-    sanitising,
+    existing_triggers,
+    invariants,
+    sanitise,
     shadowing,
-    standing_before,
-    written_besides,
+    trigger_writes,
 )
 
 ASKED = {
-    "what holds": held.READ,
-    "where names are looked up": held.SET_PATH,
-    "triggers and rules": standing_before.STANDING,
+    "what holds": invariants.READ,
+    "where names are looked up": invariants.SET_PATH,
+    "triggers and rules": existing_triggers.STANDING,
     "definitions": definitions.READ,
-    "whether it is a table": sanitising.IS_TABLE,
-    "triggers": written_besides.TRIGGERS,
-    "rows of tables": written_besides.TABLES,
+    "whether it is a table": sanitise.IS_TABLE,
+    "triggers": trigger_writes.TRIGGERS,
+    "rows of tables": trigger_writes.TABLES,
 }
 WORDS = frozenset(
     {

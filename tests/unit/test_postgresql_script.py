@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.postgresql.script import read_script, tokens
-from env_sync.errors import TransformationFailed
+from env_sync.core.errors import TransformationFailed
+from env_sync.engines.postgresql.transformation import read_script, tokens
 
 FILE = Path("redact.sql")
 ATOMIC = """CREATE FUNCTION f() RETURNS int BEGIN ATOMIC

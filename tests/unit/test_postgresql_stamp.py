@@ -3,10 +3,10 @@ import json
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CopyState, Holder, Stamp
-from env_sync.engines.history import Promoted, Returned
-from env_sync.engines.postgresql.stamp import MARK, Closed, Comment, WasLive, take_apart, understood
-from env_sync.manifest import Transformation
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.contract import CopyState, Holder, Stamp
+from env_sync.engines.base.history import Promoted, Returned
+from env_sync.engines.postgresql.metadata import MARK, Closed, Comment, WasLive, take_apart, understood
 from tests.unit.values import moment
 
 HOLDER = Holder(run="env_sync_integration/tonight", group="pull_signon", attempt="a")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from attrs import NOTHING, define, evolve, field, fields_dict
 
-from env_sync.errors import TransformationFailed
-from env_sync.postprocess.changes import AT_ONCE, change
-from env_sync.postprocess.kinds import KINDS
-from env_sync.postprocess.redact_last_part import RedactLastPart
-from env_sync.postprocess.replace_text import Replacement, ReplaceText
-from env_sync.postprocess.rewrite_domain import DomainException, RewriteDomain
-from env_sync.postprocess.rules import RULES
+from env_sync.config.postprocess_rules import RULES
+from env_sync.core.errors import TransformationFailed
+from env_sync.domain.postprocess.changes import AT_ONCE, change
+from env_sync.domain.postprocess.kinds import KINDS
+from env_sync.domain.postprocess.redact_last_part import RedactLastPart
+from env_sync.domain.postprocess.replace_text import Replacement, ReplaceText
+from env_sync.domain.postprocess.rewrite_domain import DomainException, RewriteDomain
 
 Document = dict[str, Any]
 ABOVE = "production.example.gov.uk"

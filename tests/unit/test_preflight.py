@@ -12,10 +12,8 @@ from typing import cast
 import pytest
 from attrs import define, evolve, field
 
-from env_sync import preflight as preflight_module
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Engine, Holder, ServerConnection, Work
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     AccessRefused,
     ConnectionMissing,
     DumpDamaged,
@@ -23,14 +21,16 @@ from env_sync.errors import (
     ServerUnreachable,
     WrongEnvironment,
 )
-from env_sync.finding import Checked, Level
-from env_sync.hieradata.settings import Sanitise, Settings
-from env_sync.hieradata.sync import Sync
-from env_sync.plan import Plan
-from env_sync.preflight import Access, preflight
-from env_sync.progress import LogProgress
-from env_sync.secret import Secret
-from env_sync.store.s3 import S3Store
+from env_sync.core.progress import LogProgress
+from env_sync.core.secret import Secret
+from env_sync.domain.finding import Checked, Level
+from env_sync.domain.settings import Sanitise, Settings
+from env_sync.domain.sync import Sync
+from env_sync.engines.base.contract import Engine, Holder, ServerConnection, Work
+from env_sync.pipeline import preflight as preflight_module
+from env_sync.pipeline.preflight import Access, preflight
+from env_sync.planning.plan import Plan
+from env_sync.store.dumps import S3Store
 from tests.unit.memory_engine import DAMAGED, Database, MemoryEngine, MemoryStore, World, put
 from tests.unit.test_unsanitised import BY_FILE, BY_RULE, stamped
 from tests.unit.values import a_bucket_sync, a_plan, a_push, a_recovery, a_sync, moment

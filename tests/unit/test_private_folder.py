@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.errors import AccessRefused, Cancelled, ServerUnreachable, WorkFolderRefused
-from env_sync.hieradata.sync import Sync
-from env_sync.steps import private_folder
-from env_sync.steps.download import download
-from env_sync.steps.dump import dump
-from env_sync.steps.hold import alone
-from env_sync.steps.note import read_whose
-from env_sync.steps.private_folder import filling, using_up
-from env_sync.steps.promote import promote
-from env_sync.steps.restore import restore
-from env_sync.steps.sanitise import sanitise
-from env_sync.steps.session import Session, make_folder
-from env_sync.steps.upload import upload
+from env_sync.core.errors import AccessRefused, Cancelled, ServerUnreachable, WorkFolderRefused
+from env_sync.domain.sync import Sync
+from env_sync.pipeline import private_folder
+from env_sync.pipeline.download import download
+from env_sync.pipeline.dump import dump
+from env_sync.pipeline.folder_lock import alone
+from env_sync.pipeline.folder_notes import read_whose
+from env_sync.pipeline.private_folder import filling, using_up
+from env_sync.pipeline.promote import promote
+from env_sync.pipeline.restore import restore
+from env_sync.pipeline.sanitise import sanitise
+from env_sync.pipeline.session import Session, make_folder
+from env_sync.pipeline.upload import upload
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.values import a_push, a_sync
 

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from env_sync.progress import LogProgress
+from env_sync.core.progress import LogProgress
 
 
 class Clock:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import CopyState, Dump, Holder, ServerConnection, Stamp, Work
-from env_sync.engines.proof import check_raw, check_stamp, first_stamp, unreadable
-from env_sync.errors import ProofMissing
-from env_sync.manifest import Parent, Transformation
-from env_sync.progress import LogProgress
-from env_sync.secret import Secret
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import ProofMissing
+from env_sync.core.progress import LogProgress
+from env_sync.core.secret import Secret
+from env_sync.domain.manifest import Parent, Transformation
+from env_sync.engines.base.contract import CopyState, Dump, Holder, ServerConnection, Stamp, Work
+from env_sync.engines.base.proof import check_raw, check_stamp, first_stamp, unreadable
 from tests.unit.values import a_sync, moment
 
 LOG = logging.getLogger("env_sync.tests")

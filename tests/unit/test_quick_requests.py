@@ -20,14 +20,14 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from env_sync.cancellation import Cancellation
-from env_sync.errors import AccessRefused, EnvSyncError, ServerUnreachable, TransferFailed
-from env_sync.store.crew import Crew
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import AccessRefused, EnvSyncError, ServerUnreachable, TransferFailed
 from env_sync.store.event_loop import run_in_loop
-from env_sync.store.faults import Access, Request
-from env_sync.store.object_requests import Copy, Head, Page
-from env_sync.store.quick_requests import QuickRequests, Way, learn, quick_requests
-from env_sync.store.requests import Requests, Tuning
+from env_sync.store.mirroring.async_requests import QuickRequests, Way, learn, quick_requests
+from env_sync.store.mirroring.object_requests import Copy, Head, Page
+from env_sync.store.retrying import Requests, Tuning
+from env_sync.store.s3_errors import Access, Request
+from env_sync.store.worker_pool import Crew
 from sandbox.certificate import make_certificate
 
 T = TypeVar("T")

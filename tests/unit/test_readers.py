@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.engines.accepted import UNSEEN, accepts
-from env_sync.engines.contract import ServerConnection
-from env_sync.engines.readers import (
+from env_sync.core.errors import AccessRefused
+from env_sync.core.secret import Secret
+from env_sync.engines.base.accepted_readers import UNSEEN, accepts
+from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.base.readers import (
     ANYBODY,
     WRITERS,
     Reader,
@@ -17,8 +19,6 @@ from env_sync.engines.readers import (
     refuse_writers,
     writers_advice,
 )
-from env_sync.errors import AccessRefused
-from env_sync.secret import Secret
 
 NOSY = Reader(name="nosy", by="role readAny")
 ETL = Reader(name="etl", by="role etl")

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg.pq import DiagnosticField
 
-from env_sync.redact import (
+from env_sync.core.redact import (
     WITHHELD,
     describe_database_error,
     describe_mysql_error,
@@ -15,8 +15,8 @@ from env_sync.redact import (
     redact_tool_text,
     without_credentials,
 )
-from env_sync.secret import Secret
-from env_sync.shown_names import NAME_WITHHELD, shown_name
+from env_sync.core.secret import Secret
+from env_sync.core.shown_names import NAME_WITHHELD, shown_name
 
 DENIED = "Access denied; you need"
 KNOWN = frozenset({"people", "public", "people_pkey", "postgres", "email"})

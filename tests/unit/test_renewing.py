@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from env_sync.engines import renewing as module
-from env_sync.engines.renewing import renewing
-from env_sync.errors import LeaseLost, ServerUnreachable
+from env_sync.core.errors import LeaseLost, ServerUnreachable
+from env_sync.engines.base import renewing as module
+from env_sync.engines.base.renewing import renewing
 
 LOG = logging.getLogger("env_sync.tests")
 SOON = 0.001

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.leftovers import Leftover, Swept
-from env_sync.plain import from_plain, to_plain
-from env_sync.report import Outcome, Report, Result, Skip, make_report, night_table
-from env_sync.stopwatch import Spent
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.core.stopwatch import Spent
+from env_sync.domain.leftovers import Leftover, Swept
+from env_sync.domain.report import Outcome, Report, Result, Skip, make_report, night_table
 from tests.unit.values import moment
 
 NOW = moment("2026-11-24 03:10")

@@ -3,13 +3,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.capabilities import CAPABILITIES
-from env_sync.errors import InvalidRequest
-from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import Ensure
-from env_sync.plan import Plan, make_plan
-from env_sync.request import NIGHTLY, Request, read_request
+from env_sync.core.errors import InvalidRequest
+from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.domain.environment import Environment
+from env_sync.domain.settings import Settings
+from env_sync.domain.sync import Ensure
+from env_sync.planning.plan import Plan, make_plan
+from env_sync.planning.request import NIGHTLY, Request, read_request
 from tests.unit.values import a_plan, a_push, a_recovery, a_sync
 
 

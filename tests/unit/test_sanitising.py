@@ -10,16 +10,16 @@ from attrs import evolve
 from rich.console import Console
 
 from env_sync.board.answers import EnvironmentAnswer
-from env_sync.board.terminal import print_status
-from env_sync.cli import _say_what_would_be_done
-from env_sync.hieradata.sync import AnySync
-from env_sync.manifest import Parent, Transformation
-from env_sync.plain import to_plain
-from env_sync.report import Outcome, make_report
-from env_sync.sanitising import Badge, badge_of, badge_of_data, badge_text
-from env_sync.steps.dump import dump
-from env_sync.steps.upload import upload
-from env_sync.steps.whole_group import run_group
+from env_sync.cli.main import _say_what_would_be_done
+from env_sync.cli.status_view import print_status
+from env_sync.core.serialization import to_plain
+from env_sync.domain.manifest import Parent, Transformation
+from env_sync.domain.report import Outcome, make_report
+from env_sync.domain.sanitising import Badge, badge_of, badge_of_data, badge_text
+from env_sync.domain.sync import AnySync
+from env_sync.pipeline.dump import dump
+from env_sync.pipeline.run import run_group
+from env_sync.pipeline.upload import upload
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.test_board_pages import page
 from tests.unit.test_cli import run as run_command
@@ -170,7 +170,7 @@ def test_a_dry_run_shows_it(
     world = World()
     if sync.pulls_dump:
         put(world, "2026-11-23 22:30", "rows;", sync)  # type: ignore[arg-type]
-    monkeypatch.setattr("env_sync.steps.bucket_sync.what_would_be_done", lambda session: "would copy")
+    monkeypatch.setattr("env_sync.pipeline.bucket_sync.what_would_be_done", lambda session: "would copy")
     _say_what_would_be_done(open_memory_session(world, sync))
     assert "  NOT SANITISED: public\n" in capsys.readouterr().out
 

@@ -2,8 +2,8 @@ import datetime as dt
 
 import pytest
 
-from env_sync.hieradata.settings import Window
-from env_sync.schedule import closing, due, last_opening, next_opening, opening_cron
+from env_sync.domain.settings import Window
+from env_sync.planning.schedule import closing, due, last_opening, next_opening, opening_cron
 from tests.unit.values import moment
 
 

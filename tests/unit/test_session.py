@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.contract import Holder
-from env_sync.errors import ConfirmationMissing, ProtectedEnvironment, WorkFolderRefused
-from env_sync.hieradata.settings import Settings
-from env_sync.request import NIGHTLY, Request, read_request
-from env_sync.steps.session import check_allowed, check_folder, make_folder, remove_folder, work_folder
+from env_sync.core.errors import ConfirmationMissing, ProtectedEnvironment, WorkFolderRefused
+from env_sync.domain.settings import Settings
+from env_sync.engines.base.contract import Holder
+from env_sync.pipeline.session import check_allowed, check_folder, make_folder, remove_folder, work_folder
+from env_sync.planning.request import NIGHTLY, Request, read_request
 from tests.unit.memory_engine import World, open_memory_session
 from tests.unit.values import SQL, a_plan, a_push, a_recovery, a_sync
 

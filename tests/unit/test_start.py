@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Ensure
-from env_sync.pause import Pause, read_pause
-from env_sync.plan import Plan
-from env_sync.report import Result, Skip
-from env_sync.request import NIGHTLY, Request, read_request
-from env_sync.steps.start import Go, Tonight, Wait, decide
+from env_sync.domain.pause import Pause, read_pause
+from env_sync.domain.report import Result, Skip
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Ensure
+from env_sync.pipeline.start_gate import Go, Tonight, Wait, decide
+from env_sync.planning.plan import Plan
+from env_sync.planning.request import NIGHTLY, Request, read_request
 from tests.unit.values import a_plan, a_push, a_sync, moment
 
 OPENED = moment("2026-11-23 22:00")

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Ensure, Place
-from env_sync.leftovers import Leftover, Swept
-from env_sync.pause import Pause
-from env_sync.plan import Plan
-from env_sync.report import Report, Result
+from env_sync.domain.leftovers import Leftover, Swept
+from env_sync.domain.pause import Pause
+from env_sync.domain.problem import Problem
+from env_sync.domain.report import Report, Result
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Ensure, Place
+from env_sync.planning.plan import Plan
 from env_sync.status.environments import make_status, replacing_at
 from env_sync.status.rows import Rows, RunRow, Summary, TaskRow, relevant_runs, wanted
 from env_sync.status.values import Attempt, Disks, EnvironmentStatus, Phase, SyncStatus

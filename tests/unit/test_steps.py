@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CopyState
-from env_sync.errors import (
+from env_sync.core.errors import (
     DumpDamaged,
     DumpOfAnotherEnvironment,
     DumpTooSmall,
@@ -19,18 +18,19 @@ from env_sync.errors import (
     ProofMissing,
     TransformationFailed,
 )
-from env_sync.hieradata.sync import Sync
-from env_sync.manifest import Parent, Transformation
-from env_sync.pause import Pause
-from env_sync.request import Request
-from env_sync.steps.download import download
-from env_sync.steps.dump import dump
-from env_sync.steps.promote import promote
-from env_sync.steps.restore import restore
-from env_sync.steps.results import Downloaded
-from env_sync.steps.sanitise import sanitise, transformations_of
-from env_sync.steps.session import Session
-from env_sync.steps.upload import upload
+from env_sync.domain.manifest import Parent, Transformation
+from env_sync.domain.pause import Pause
+from env_sync.domain.sync import Sync
+from env_sync.engines.base.contract import CopyState
+from env_sync.pipeline.download import download
+from env_sync.pipeline.dump import dump
+from env_sync.pipeline.promote import promote
+from env_sync.pipeline.restore import restore
+from env_sync.pipeline.results import Downloaded
+from env_sync.pipeline.sanitise import sanitise, transformations_of
+from env_sync.pipeline.session import Session
+from env_sync.pipeline.upload import upload
+from env_sync.planning.request import Request
 from tests.unit.memory_engine import DAMAGED, NOW, Database, World, open_memory_session, put
 from tests.unit.values import REPLACE, a_push, a_sync, moment
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.plain import from_plain, to_plain
-from env_sync.stopwatch import Spent, Stopwatch
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.core.stopwatch import Spent, Stopwatch
 
 
 class Clock:

@@ -2,9 +2,9 @@ import datetime as dt
 
 import pytest
 
-from env_sync.errors import DumpTooSmall, NothingToRestore
-from env_sync.store.choice import StoredDump, Survey, choose
-from env_sync.store.keys import dump_key
+from env_sync.core.errors import DumpTooSmall, NothingToRestore
+from env_sync.store.dump_choice import StoredDump, Survey, choose
+from env_sync.store.dump_keys import dump_key
 
 NIGHT = dt.datetime(2026, 11, 20, 1, 2, 3, tzinfo=dt.UTC)
 

@@ -2,8 +2,9 @@ import datetime as dt
 
 import pytest
 
-from env_sync.errors import InvalidRequest, NameRefused
-from env_sync.store.keys import (
+from env_sync.core.errors import InvalidRequest, NameRefused
+from env_sync.planning.timestamps import parse_timestamp
+from env_sync.store.dump_keys import (
     dump_key,
     dump_of_manifest,
     is_dump_key,
@@ -11,7 +12,6 @@ from env_sync.store.keys import (
     parse_dump_key,
     pointer_key,
 )
-from env_sync.timestamps import parse_timestamp
 
 WHEN = dt.datetime(2026, 11, 23, 1, 2, 3, tzinfo=dt.UTC)
 NAMES = [

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import pytest
 
-from env_sync.operators.start_gate import StartGateOperator
-from env_sync.operators.waiting import WaitingOperator
+from env_sync.airflow.operators.start_gate import StartGateOperator
+from env_sync.airflow.operators.waiting import WaitingOperator
 from tests.integration.compatibility.bases import BASES
 from tests.integration.compatibility.product import KINDS
 from tests.unit.stored_values import STORED, VALUES, kept, written

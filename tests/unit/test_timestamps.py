@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from env_sync.errors import InvalidRequest
-from env_sync.timestamps import PATTERN, parse_timestamp
+from env_sync.core.errors import InvalidRequest
+from env_sync.planning.timestamps import PATTERN, parse_timestamp
 
 
 @pytest.mark.parametrize("clock", ["T010203Z", "T01:02:03", "T01:02:03+01:00"])

@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CopyState, Holder, Stamp
-from env_sync.errors import DumpDamaged, NotSanitised
-from env_sync.hieradata.settings import Sanitise, Settings
-from env_sync.hieradata.sync import Sync
-from env_sync.manifest import Transformation
-from env_sync.postprocess.redact_last_part import RedactLastPart
-from env_sync.report import Report, Result
-from env_sync.request import Request
-from env_sync.steps.download import download
-from env_sync.steps.dump import dump
-from env_sync.steps.restore import restore
-from env_sync.steps.sanitise import sanitise
-from env_sync.steps.unsanitised import raw_in_push, raw_in_undo
-from env_sync.steps.upload import upload
-from env_sync.steps.whole_group import run_group
+from env_sync.core.errors import DumpDamaged, NotSanitised
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.redact_last_part import RedactLastPart
+from env_sync.domain.report import Report, Result
+from env_sync.domain.settings import Sanitise, Settings
+from env_sync.domain.sync import Sync
+from env_sync.engines.base.contract import CopyState, Holder, Stamp
+from env_sync.pipeline.download import download
+from env_sync.pipeline.dump import dump
+from env_sync.pipeline.restore import restore
+from env_sync.pipeline.run import run_group
+from env_sync.pipeline.sanitise import sanitise
+from env_sync.pipeline.unsanitised import raw_in_push, raw_in_undo
+from env_sync.pipeline.upload import upload
+from env_sync.planning.request import Request
 from tests.unit.memory_engine import NOW, Database, World, open_memory_session, put
 from tests.unit.values import REPLACE, a_push, a_recovery, a_sync
 

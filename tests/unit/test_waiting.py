@@ -10,14 +10,14 @@ import pytest
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
-from env_sync.engines.contract import Waiting
-from env_sync.errors import Cancelled, EnvSyncError, RestoreFailed, ServerUnreachable
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action
-from env_sync.operators import waiting
-from env_sync.operators.waiting import WaitingOperator
-from env_sync.steps.session import Session
-from env_sync.steps.waiting import ask, check_limit, wait_here
+from env_sync.airflow.operators import waiting
+from env_sync.airflow.operators.waiting import WaitingOperator
+from env_sync.core.errors import Cancelled, EnvSyncError, RestoreFailed, ServerUnreachable
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import Waiting
+from env_sync.pipeline.polling import ask, check_limit, wait_here
+from env_sync.pipeline.session import Session
 from tests.unit.memory_engine import World, open_memory_session
 from tests.unit.values import a_plan, a_sync
 
@@ -67,7 +67,7 @@ def test_there_is_a_limit(session: Session) -> None:
 
 
 def test_a_process_that_stays(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("env_sync.steps.waiting.FIRST", 0.01)
+    monkeypatch.setattr("env_sync.pipeline.polling.FIRST", 0.01)
     assert wait_here(session, "copy", in_turn(WAITING, ServerUnreachable("503"), "done")) == "done"
     session.cancellation.cancel()
     with pytest.raises(Cancelled):

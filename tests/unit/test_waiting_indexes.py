@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from env_sync.domain.settings import IndexesAfterTransformation
 from env_sync.engines.postgresql.archive import Archive, Entry, Locale
-from env_sync.engines.postgresql.script import Script, read_script, words_of
-from env_sync.engines.postgresql.waiting_indexes import named_in, table_of, waiting_indexes
-from env_sync.hieradata.settings import IndexesAfterTransformation
+from env_sync.engines.postgresql.deferred_indexes import named_in, table_of, waiting_indexes
+from env_sync.engines.postgresql.transformation import Script, read_script, words_of
 
 AUTO, ALWAYS, NEVER = IndexesAfterTransformation
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Holder
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     Cancelled,
     DumpDamaged,
     PromoteFailed,
@@ -19,16 +18,17 @@ from env_sync.errors import (
     TransferFailed,
     TransformationFailed,
 )
-from env_sync.hieradata.settings import Settings
-from env_sync.hieradata.sync import Sync
-from env_sync.pause import Pause
-from env_sync.postprocess.postprocess import Postprocess
-from env_sync.report import Report, Result
-from env_sync.request import Request
-from env_sync.steps import finish as finish_module
-from env_sync.steps.hold import alone
-from env_sync.steps.session import Session
-from env_sync.steps.whole_group import run_group
+from env_sync.domain.pause import Pause
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.report import Report, Result
+from env_sync.domain.settings import Settings
+from env_sync.domain.sync import Sync
+from env_sync.engines.base.contract import Holder
+from env_sync.pipeline import clean_up as finish_module
+from env_sync.pipeline.folder_lock import alone
+from env_sync.pipeline.run import run_group
+from env_sync.pipeline.session import Session
+from env_sync.planning.request import Request
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.values import REPLACE, a_push, a_sync
 

@@ -6,12 +6,12 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from env_sync.engines.capabilities import CAPABILITIES
-from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.settings import Options, Settings
-from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Schedule, Sync
-from env_sync.plan import Plan, make_plan
-from env_sync.postprocess.replace_text import Replacement, ReplaceText
+from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.domain.environment import Environment
+from env_sync.domain.postprocess.replace_text import Replacement, ReplaceText
+from env_sync.domain.settings import Options, Settings
+from env_sync.domain.sync import Action, BucketSync, Ensure, Place, Schedule, Sync
+from env_sync.planning.plan import Plan, make_plan
 
 
 def moment(text: str) -> dt.datetime:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from env_sync.report import GRAVITY, Report, Result
+from env_sync.domain.report import GRAVITY, Report, Result
 
 LONGEST_SUMMARY = 350
 """Characters. With the figures behind it, NSCA's oldest packets of 512 bytes hold it."""

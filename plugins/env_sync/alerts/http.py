@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 
 import requests
 
-from env_sync.addresses import host_of
-from env_sync.errors import AccessRefused, AlertRefused, ServerUnreachable
-from env_sync.secret import Login
+from env_sync.core.addresses import host_of
+from env_sync.core.errors import AccessRefused, AlertRefused, ServerUnreachable
+from env_sync.core.secret import Login
 
 PATIENCE = (5.0, 10.0)
 """Seconds for a connection to be there, and between two parts of the answer."""

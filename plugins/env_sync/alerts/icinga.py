@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 
-from env_sync.addresses import host_of
 from env_sync.alerts.alert import Alert
 from env_sync.alerts.http import send_request
-from env_sync.errors import AlertRefused
-from env_sync.hieradata.monitors import Icinga, fill
-from env_sync.secret import Login
+from env_sync.core.addresses import host_of
+from env_sync.core.errors import AlertRefused
+from env_sync.core.secret import Login
+from env_sync.domain.monitors import Icinga, fill
 
 ACTION = "/v1/actions/process-check-result"
 

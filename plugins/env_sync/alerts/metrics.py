@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from env_sync.hieradata.sync import Action
-from env_sync.leftovers import Swept
-from env_sync.report import GRAVITY, Report, Result
+from env_sync.domain.leftovers import Swept
+from env_sync.domain.report import GRAVITY, Report, Result
+from env_sync.domain.sync import Action
 from env_sync.status.values import EnvironmentStatus, SyncStatus
 
 PREFIX = "env_sync_"

@@ -6,10 +6,10 @@ import logging
 import tempfile
 
 from env_sync.alerts.alert import Alert
-from env_sync.cancellation import Cancellation
-from env_sync.command import run
-from env_sync.errors import ToolMissing
-from env_sync.hieradata.monitors import Nsca, fill
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.command import run
+from env_sync.core.errors import ToolMissing
+from env_sync.domain.monitors import Nsca, fill
 
 PROGRAM = "send_nsca"
 PATIENCE = 10

@@ -10,9 +10,9 @@ from prometheus_client import pushadd_to_gateway
 from env_sync.alerts.alert import Alert
 from env_sync.alerts.http import send_request
 from env_sync.alerts.metrics import report_metrics
-from env_sync.errors import AlertRefused
-from env_sync.hieradata.monitors import Pushgateway
-from env_sync.secret import Login
+from env_sync.core.errors import AlertRefused
+from env_sync.core.secret import Login
+from env_sync.domain.monitors import Pushgateway
 
 
 def send(monitor: Pushgateway, alert: Alert, login: Login | None) -> None:

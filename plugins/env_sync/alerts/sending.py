@@ -14,11 +14,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from env_sync.alerts import icinga, nsca, pushgateway
 from env_sync.alerts.alert import Alert
-from env_sync.cancellation import Cancellation
-from env_sync.errors import EnvSyncError
-from env_sync.hieradata.monitors import Icinga, Monitor, Nsca, Pushgateway
-from env_sync.secret import Login
-from env_sync.steps.failure import described
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import EnvSyncError
+from env_sync.core.failure import described
+from env_sync.core.secret import Login
+from env_sync.domain.monitors import Icinga, Monitor, Nsca, Pushgateway
 
 ATTEMPTS = 3
 BETWEEN_ATTEMPTS = wait_exponential(multiplier=2, max=10)

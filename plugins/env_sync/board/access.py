@@ -15,8 +15,8 @@ from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request, status
 
 from env_sync.board.nights import dag_id
-from env_sync.errors import UnknownEnvironment
-from env_sync.installation import chosen_environments
+from env_sync.core.errors import UnknownEnvironment
+from env_sync.planning.installation import chosen_environments
 
 FROM_THE_PAGE = "X-Env-Sync"
 """The header that the page sends with what changes something."""

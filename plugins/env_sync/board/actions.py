@@ -16,14 +16,14 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from env_sync.airflow.pause_store import remove_pause, set_pause
 from env_sync.board.audit import write_audit
 from env_sync.board.nights import dag_id, read_failed_reports
-from env_sync.errors import InvalidRequest, UnknownSync
-from env_sync.pause import Pause
-from env_sync.pause_store import remove_pause, set_pause
-from env_sync.plan import Plan
-from env_sync.request import read_request
-from env_sync.steps.announce import Event
+from env_sync.core.errors import InvalidRequest, UnknownSync
+from env_sync.domain.pause import Pause
+from env_sync.pipeline.announce import Event
+from env_sync.planning.plan import Plan
+from env_sync.planning.request import read_request
 
 FAILED = frozenset({"failed", "upstream_failed"})
 SELECTION = "selection"

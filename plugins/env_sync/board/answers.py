@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from env_sync import timestamps
-from env_sync.report import Result
-from env_sync.request import LONGEST
+from env_sync.domain.report import Result
+from env_sync.planning import timestamps
+from env_sync.planning.request import LONGEST
 from env_sync.status.values import EnvironmentStatus, Phase, Replacing
 
 MOST = 1000

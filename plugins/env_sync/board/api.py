@@ -35,7 +35,7 @@ from env_sync.board.dumps import list_dumps, read_manifest
 from env_sync.board.nights import read_runs
 from env_sync.board.overview import read_replacing, read_statuses
 from env_sync.board.plans import current_plan
-from env_sync.errors import NothingToRestore
+from env_sync.core.errors import NothingToRestore
 
 router = APIRouter(prefix="/api/v1")
 

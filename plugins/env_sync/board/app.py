@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from env_sync.board.api import router
 from env_sync.board.metrics import metrics
 from env_sync.board.pages import pages
-from env_sync.errors import (
+from env_sync.core.errors import (
     ConfirmationMissing,
     EnvSyncError,
     InvalidRequest,

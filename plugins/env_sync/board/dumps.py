@@ -7,15 +7,15 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from env_sync.cancellation import Cancellation
-from env_sync.connections import store_connection
-from env_sync.errors import Cancelled, NothingToRestore, ServerUnreachable, UnknownSync
-from env_sync.hieradata.sync import Action, Sync
-from env_sync.manifest import Manifest
-from env_sync.plan import Plan
-from env_sync.store.choice import StoredDump
-from env_sync.store.s3 import S3Store
-from env_sync.timestamps import parse_timestamp
+from env_sync.airflow.connections import store_connection
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import Cancelled, NothingToRestore, ServerUnreachable, UnknownSync
+from env_sync.domain.manifest import Manifest
+from env_sync.domain.sync import Action, Sync
+from env_sync.planning.plan import Plan
+from env_sync.planning.timestamps import parse_timestamp
+from env_sync.store.dump_choice import StoredDump
+from env_sync.store.dumps import S3Store
 
 PATIENCE = 20.0
 """How many seconds whoever looks at the page is made to wait for a bucket."""

@@ -14,13 +14,13 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from env_sync.pause import pause_key
-from env_sync.pause_store import all_pauses
-from env_sync.plain import from_plain
-from env_sync.plan import Plan
-from env_sync.report import Report, Result
+from env_sync.airflow.pause_store import all_pauses
+from env_sync.core.serialization import from_plain
+from env_sync.domain.pause import pause_key
+from env_sync.domain.report import Report, Result
+from env_sync.pipeline.announce import Event
+from env_sync.planning.plan import Plan
 from env_sync.status.rows import Rows, RunRow, Summary, TaskRow, relevant_runs, wanted
-from env_sync.steps.announce import Event
 
 PREFIX = "env_sync_"
 """What the id of each DAG begins with."""

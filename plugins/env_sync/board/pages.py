@@ -18,9 +18,9 @@ from env_sync.board.access import EnvironmentName, allows, may_read, readable_en
 from env_sync.board.overview import read_statuses
 from env_sync.board.reference import endpoints
 from env_sync.board.view import View, length, size
-from env_sync.errors import EnvSyncError
-from env_sync.report import Result
-from env_sync.request import RAW
+from env_sync.core.errors import EnvSyncError
+from env_sync.domain.report import Result
+from env_sync.planning.request import RAW
 from env_sync.status.values import Phase
 
 pages = APIRouter(include_in_schema=False)

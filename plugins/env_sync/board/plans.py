@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from env_sync.installation import hieradata_folder, read_plan, transformations_folder
-from env_sync.plan import Plan
+from env_sync.planning.installation import hieradata_folder, read_plan, transformations_folder
+from env_sync.planning.plan import Plan
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 """Each file's path, when it was changed (ns) and its size (bytes)."""

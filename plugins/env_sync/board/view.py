@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
-from env_sync.report import GRAVITY, Result
+from env_sync.domain.report import GRAVITY, Result
 from env_sync.status.values import Attempt, EnvironmentStatus, Phase, SyncStatus
 
 MARGIN = dt.timedelta(minutes=20)

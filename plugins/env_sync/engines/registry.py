@@ -9,7 +9,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Mapping
 
-from env_sync.engines.contract import Engine
+from env_sync.engines.base.contract import Engine
 
 ENGINES: Mapping[str, str] = {
     "postgresql": "env_sync.engines.postgresql.engine:PostgreSQLEngine",

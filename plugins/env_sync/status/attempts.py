@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from attrs import evolve
 
-from env_sync.plan import Group
-from env_sync.report import Result
+from env_sync.domain.report import Result
+from env_sync.planning.plan import Group
 from env_sync.status.rows import RUN_OVER, RunRow, TaskRow
 from env_sync.status.seen import Seen
 from env_sync.status.values import Attempt, Phase

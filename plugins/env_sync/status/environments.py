@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from env_sync.plan import Group, Plan
-from env_sync.schedule import closing
+from env_sync.planning.plan import Group, Plan
+from env_sync.planning.schedule import closing
 from env_sync.status.attempts import find_attempts
 from env_sync.status.replacing import find_replacing
 from env_sync.status.rows import Rows

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from env_sync.hieradata.sync import Action, AnySync, Sync
-from env_sync.schedule import closing, last_opening, next_opening
+from env_sync.domain.sync import Action, AnySync, Sync
+from env_sync.planning.schedule import closing, last_opening, next_opening
 from env_sync.status.seen import Seen
 from env_sync.status.values import Attempt, Phase, Replacing
 

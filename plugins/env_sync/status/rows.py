@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from env_sync.hieradata.settings import Settings
-from env_sync.pause import Pause
-from env_sync.report import Report, Result
-from env_sync.schedule import last_opening
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import Report, Result
+from env_sync.domain.settings import Settings
+from env_sync.planning.schedule import last_opening
 
 RUN_OVER = frozenset({"success", "failed"})
 """States of a run that is over."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
-from env_sync.hieradata.settings import Settings
-from env_sync.plan import Group, Plan
-from env_sync.report import Report
-from env_sync.schedule import due, last_opening
+from env_sync.domain.report import Report
+from env_sync.domain.settings import Settings
+from env_sync.planning.plan import Group, Plan
+from env_sync.planning.schedule import due, last_opening
 from env_sync.status.rows import Rows, RunRow, Summary, TaskRow, nights_run
 
 USUAL_NIGHTS = 14

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-from env_sync.freshness import Freshness, judge_freshness
-from env_sync.hieradata.sync import Ensure, Sync
-from env_sync.plan import Group
-from env_sync.report import GRAVITY, Report, Result
-from env_sync.sanitising import badge_of
-from env_sync.schedule import due, next_opening
+from env_sync.domain.freshness import Freshness, judge_freshness
+from env_sync.domain.report import GRAVITY, Report, Result
+from env_sync.domain.sanitising import badge_of
+from env_sync.domain.sync import Ensure, Sync
+from env_sync.planning.plan import Group
+from env_sync.planning.schedule import due, next_opening
 from env_sync.status.rows import RUN_OVER, RunRow, Summary
 from env_sync.status.seen import USUAL_NIGHTS, Seen
 from env_sync.status.values import Attempt, Holding, PastNight, Phase, SyncStatus

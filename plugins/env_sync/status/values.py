@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from env_sync.freshness import Freshness
-from env_sync.pause import Pause
-from env_sync.report import GRAVITY, Report, Result
+from env_sync.domain.freshness import Freshness
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import GRAVITY, Report, Result
 
 
 class Phase(StrEnum):

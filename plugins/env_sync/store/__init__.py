@@ -5,9 +5,9 @@
 `mirror` makes one bucket the same as another.
 """
 
-from env_sync.store.choice import Choice, StoredDump, Survey
-from env_sync.store.keys import dump_key, manifest_key, pointer_key
-from env_sync.timestamps import parse_timestamp
+from env_sync.planning.timestamps import parse_timestamp
+from env_sync.store.dump_choice import Choice, StoredDump, Survey
+from env_sync.store.dump_keys import dump_key, manifest_key, pointer_key
 
 __all__ = [
     "Choice",

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from env_sync.cancellation import Cancellation
-from env_sync.store.crew import LOOK_EVERY, Crew
+from env_sync.core.cancellation import Cancellation
+from env_sync.store.worker_pool import LOOK_EVERY, Crew
 
 T = TypeVar("T")
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from attrs import frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.disk import is_full
-from env_sync.errors import Cancelled, DiskFull, TransferFailed
-from env_sync.progress import Progress
-from env_sync.store.crew import Crew, walk_away
-from env_sync.store.faults import Request, replaced
-from env_sync.store.requests import MEBIBYTE, Requests
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.disk import is_full
+from env_sync.core.errors import Cancelled, DiskFull, TransferFailed
+from env_sync.core.progress import Progress
+from env_sync.store.retrying import MEBIBYTE, Requests
+from env_sync.store.s3_errors import Request, replaced
+from env_sync.store.worker_pool import Crew, walk_away
 
 MOST_PARTS = 10_000
 """S3's limit for one upload."""

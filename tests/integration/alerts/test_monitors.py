@@ -19,10 +19,10 @@ from tenacity import wait_none
 from env_sync.alerts import sending
 from env_sync.alerts.alert import Alert, make_alert
 from env_sync.alerts.sending import Recipient, Sent, send_alert
-from env_sync.cancellation import Cancellation
-from env_sync.hieradata.monitors import Icinga, Nsca, Pushgateway
-from env_sync.report import Report, Result
-from env_sync.secret import Login, Secret
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.secret import Login, Secret
+from env_sync.domain.monitors import Icinga, Nsca, Pushgateway
+from env_sync.domain.report import Report, Result
 from sandbox import process
 from sandbox.certificate import make_certificate
 from sandbox.monitor import Monitor

@@ -14,10 +14,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
-from env_sync.engines.capabilities import CAPABILITIES
-from env_sync.hieradata.reader import read_environment
-from env_sync.installation import HIERADATA, TRANSFORMATIONS
-from env_sync.plan import make_plan
+from env_sync.config.reader import read_environment
+from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.planning.installation import HIERADATA, TRANSFORMATIONS
+from env_sync.planning.plan import make_plan
 from sandbox.board_history import hieradata, write_history
 from sandbox.postgresql import PostgreSQLServer
 

@@ -12,11 +12,11 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
+from env_sync.airflow.pause_store import all_pauses, remove_pause, set_pause
 from env_sync.board.overview import read_replacing, read_statuses
-from env_sync.pause import Pause
-from env_sync.pause_store import all_pauses, remove_pause, set_pause
-from env_sync.plain import from_plain
-from env_sync.report import Report, Result
+from env_sync.core.serialization import from_plain
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import Report, Result
 from env_sync.status.values import EnvironmentStatus, Phase
 from tests.integration.board.conftest import ENVIRONMENTS, NIGHTS, NOW, History
 

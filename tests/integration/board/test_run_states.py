@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.orm import Session
 
-from env_sync import run_states
-from env_sync.installation import HIERADATA, TRANSFORMATIONS, read_plan
-from env_sync.run_states import RunStates
+from env_sync.airflow import run_states
+from env_sync.airflow.run_states import RunStates
+from env_sync.planning.installation import HIERADATA, TRANSFORMATIONS, read_plan
 from tests.integration.board.conftest import History
 
 DAG = "env_sync_integration"

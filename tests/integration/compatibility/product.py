@@ -17,38 +17,39 @@ from airflow.sdk import Connection
 from attrs import evolve, frozen
 
 import env_sync
-from env_sync import manifest, pause, plain, report
-from env_sync.cancellation import Cancellation
-from env_sync.connections import server_connection, store_connection
-from env_sync.engines import contract, document_lease
-from env_sync.engines.elasticsearch import contents, records
+from env_sync.airflow.connections import server_connection, store_connection
+from env_sync.airflow.operators import outbox
+from env_sync.airflow.operators.step import SweptBy
+from env_sync.core import failure, serialization
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.progress import Progress
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.core.stopwatch import Spent
+from env_sync.domain import manifest, pause, report
+from env_sync.domain.report import Outcome, make_report
+from env_sync.domain.sync import Sync
+from env_sync.engines.base import contract, document_lease
+from env_sync.engines.elasticsearch import contents, metadata
 from env_sync.engines.elasticsearch import engine as elasticsearch_engine
 from env_sync.engines.files import engine as files_engine
 from env_sync.engines.files import lease as files_lease
-from env_sync.engines.files.record import Record
+from env_sync.engines.files.metadata import Record
 from env_sync.engines.mongo import engine as mongo_engine
+from env_sync.engines.mongo.metadata import LiveStamp
 from env_sync.engines.mongo.promotion import Journal
-from env_sync.engines.mongo.stamp import LiveStamp
 from env_sync.engines.mysql import engine as mysql_engine
-from env_sync.engines.mysql import stamp as mysql_stamp
+from env_sync.engines.mysql import metadata as mysql_stamp
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.swap import Plan as MySQLPlan
 from env_sync.engines.postgresql import engine as postgresql_engine
-from env_sync.engines.postgresql import stamp as postgresql_stamp
-from env_sync.hieradata.sync import Sync
-from env_sync.installation import read_plan
-from env_sync.operators import outbox
-from env_sync.operators.step import SweptBy
-from env_sync.plain import from_plain, to_plain
-from env_sync.progress import Progress
-from env_sync.report import Outcome, make_report
-from env_sync.request import read_request
-from env_sync.steps import failure, finish, note, results
-from env_sync.steps.session import Session, open_session
-from env_sync.steps.whole_group import CLUSTER_STEP_WORK, STEP_WORK
-from env_sync.stopwatch import Spent
-from env_sync.store import s3
-from env_sync.store.requests import Requests, Tuning
+from env_sync.engines.postgresql import metadata as postgresql_stamp
+from env_sync.pipeline import clean_up, folder_notes, results
+from env_sync.pipeline.run import CLUSTER_STEP_WORK, STEP_WORK
+from env_sync.pipeline.session import Session, open_session
+from env_sync.planning.installation import read_plan
+from env_sync.planning.request import read_request
+from env_sync.store import dumps
+from env_sync.store.retrying import Requests, Tuning
 
 ENGINES = (postgresql_engine, mysql_engine, mongo_engine, files_engine, elasticsearch_engine)
 """Imported once for all jobs: a step that imports its engine by itself takes a second more."""
@@ -82,15 +83,15 @@ def prepare(job: Mapping[str, Any]) -> None:
 
 def _warm_up(job: Mapping[str, Any]) -> None:
     """Have imported, compiled and generated what every step would by itself: half a second each time."""
-    finish.BETWEEN_ATTEMPTS = BETWEEN_ATTEMPTS
+    clean_up.BETWEEN_ATTEMPTS = BETWEEN_ATTEMPTS
     files_lease.TABLE_WAIT = TABLE_WAIT
-    s3._requests = _kept_requests
+    dumps._requests = _kept_requests
     for group in read_plan(job["environment"]).groups:
         if isinstance(group.sync, Sync):
             server_connection(group.sync)
     for kind in KINDS.values():
         if kind.kind is not None:
-            converter = plain._converter()
+            converter = serialization._converter()
             converter.get_structure_hook(kind.kind)
             converter.get_unstructure_hook(kind.kind)
 
@@ -102,7 +103,7 @@ def _keep_requests(environment: str) -> None:
         KEPT[text] = make_requests(connection, Tuning(), logging.getLogger("env_sync"))
 
 
-make_requests = s3._requests
+make_requests = dumps._requests
 
 
 def _kept_requests(connection: Connection | str, tuning: Tuning, log: logging.Logger) -> Requests:
@@ -152,7 +153,7 @@ def described(problem: Exception) -> str:
 
 
 def _report(job: Mapping[str, Any], session: Session) -> Any:
-    finished = finish.finish(session)
+    finished = clean_up.finish(session)
     sync = session.sync
     steps = [step for step in session.request.steps(session.group) if step != "report"]
     made = make_report(
@@ -189,7 +190,7 @@ class Kind:
     read: Callable[[Any], Any]
     write: Callable[[Any], Any] = to_plain
     kind: type[Any] | None = None
-    """Where `env_sync.plain` alone makes it what it is."""
+    """Where `env_sync.core.serialization` alone makes it what it is."""
 
 
 def _of(kind: type[Any]) -> Kind:
@@ -221,7 +222,7 @@ KINDS: Mapping[str, Kind] = {
     "manifest": Kind(lambda text: manifest.from_json(text, key="manifest"), manifest.to_json),
     "note of a dump": _of(contract.Dump),
     "note of a push": _of(manifest.Manifest),
-    "note of a folder": _of(note.Whose),
+    "note of a folder": _of(folder_notes.Whose),
     # On servers.
     "stamp": _of(contract.Stamp),
     "lease in a document": _of(document_lease.Row),
@@ -237,9 +238,9 @@ KINDS: Mapping[str, Kind] = {
     "journal of MongoDB": _of(Journal),
     "record of files": _of(Record),
     "contents of Elasticsearch": _of(contents.Contents),
-    "incoming of Elasticsearch": _of(records.Incoming),
-    "live of Elasticsearch": _of(records.Live),
-    "taking of Elasticsearch": _of(records.Taking),
+    "incoming of Elasticsearch": _of(metadata.Incoming),
+    "live of Elasticsearch": _of(metadata.Live),
+    "taking of Elasticsearch": _of(metadata.Taking),
 }
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field, frozen
 
-from env_sync.installation import HIERADATA
-from env_sync.plain import from_plain
-from env_sync.report import Report, Result
+from env_sync.core.serialization import from_plain
+from env_sync.domain.report import Report, Result
+from env_sync.planning.installation import HIERADATA
 from tests.integration.compatibility.workers import CONFIGURATION, OWN, Code, Done
 from tests.integration.conformance.stage import (
     BUCKET,

@@ -13,12 +13,12 @@ from typing import Any
 
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from env_sync import plain
-from env_sync.engines import contract, document_lease
+from env_sync.core import serialization
+from env_sync.engines.base import contract, document_lease
 from env_sync.engines.files import lease as files_lease
 from env_sync.engines.mongo import promotion
 from env_sync.engines.mysql import swap
-from env_sync.steps import results
+from env_sync.pipeline import results
 
 SPELLED: Mapping[type[Any], Mapping[str, str]] = {
     contract.Stamp: {"state": "status"},
@@ -32,7 +32,7 @@ SPELLED: Mapping[type[Any], Mapping[str, str]] = {
 
 
 def _spell_otherwise() -> None:
-    converter = plain._converter()
+    converter = serialization._converter()
     for kind, names in SPELLED.items():
         # By name, as fields have theirs.
         renamed: dict[str, Any] = {name: override(rename=other) for name, other in names.items()}

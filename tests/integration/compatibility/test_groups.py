@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.report import Result
+from env_sync.domain.report import Result
 from tests.integration.compatibility.scene import Scene
 from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, PUSH
 from tests.sweep import draw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from env_sync.report import Result
+from env_sync.domain.report import Result
 from tests.integration.compatibility.scene import UNDO, Relay, Scene
 from tests.integration.conformance.stage import BUCKET, NEW_LIVE, OLD_LIVE, PULL
 from tests.integration.conformance.subject import SOURCE, TARGET

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from env_sync.steps import finish as finish_module
+from env_sync.pipeline import clean_up as finish_module
 from sandbox import mysql
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.elasticsearch import ElasticsearchServer

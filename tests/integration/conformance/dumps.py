@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from env_sync.timestamps import parse_timestamp
+from env_sync.planning.timestamps import parse_timestamp
 from sandbox.s3 import S3Server
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from env_sync.engines.capabilities import CAPABILITIES
-from env_sync.errors import EnvSyncError
-from env_sync.pause import Pause
-from env_sync.request import Request
+from env_sync.core.errors import EnvSyncError
+from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.domain.pause import Pause
+from env_sync.planning.request import Request
 from tests.integration.conformance.recorder import Recorder
 from tests.integration.conformance.stage import OLD, PULL, PUSH, Attempt, Instant, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Subject

@@ -20,23 +20,23 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field, frozen
 
-from env_sync import errors
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Holder
-from env_sync.errors import Cancelled, EnvSyncError
-from env_sync.installation import HIERADATA, TRANSFORMATIONS, read_plan
-from env_sync.pause import Pause
-from env_sync.plain import to_plain
-from env_sync.plan import Plan
-from env_sync.progress import Progress
-from env_sync.report import Outcome, Report, Result, make_report
-from env_sync.request import Request
-from env_sync.steps import waiting
-from env_sync.steps.failure import described
-from env_sync.steps.finish import finish
-from env_sync.steps.session import WORK_FOLDER, Session, open_session
-from env_sync.steps.whole_group import CLUSTER_STEP_WORK, STEP_WORK
-from env_sync.store.keys import timestamp_text
+from env_sync.core import errors
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import Cancelled, EnvSyncError
+from env_sync.core.failure import described
+from env_sync.core.progress import Progress
+from env_sync.core.serialization import to_plain
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import Outcome, Report, Result, make_report
+from env_sync.engines.base.contract import Holder
+from env_sync.pipeline import polling
+from env_sync.pipeline.clean_up import finish
+from env_sync.pipeline.run import CLUSTER_STEP_WORK, STEP_WORK
+from env_sync.pipeline.session import WORK_FOLDER, Session, open_session
+from env_sync.planning.installation import HIERADATA, TRANSFORMATIONS, read_plan
+from env_sync.planning.plan import Plan
+from env_sync.planning.request import Request
+from env_sync.store.dump_keys import timestamp_text
 from sandbox.faulty_proxy import Fault, FaultyProxy
 from sandbox.process import wait_for
 from sandbox.s3 import S3Server
@@ -327,7 +327,7 @@ class Stage:
             self.monkeypatch.setenv(name, str(value))
         # A step that waits for its cluster looks again soon.
         for each in ("FIRST", "LONGEST"):
-            self.monkeypatch.setattr(waiting, each, LOOK_AGAIN)
+            self.monkeypatch.setattr(polling, each, LOOK_AGAIN)
         for environment in (SOURCE, TARGET):
             self.connect(environment, self.subject.connection(environment))
             self.connect_store(environment, self.s3.endpoint)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
-from env_sync.engines.capabilities import CAPABILITIES
+from env_sync.domain.capabilities import CAPABILITIES
 from tests.integration.conformance.drivers.watching import Driver, watch_statements
 from tests.integration.conformance.dumps import Dumps
 

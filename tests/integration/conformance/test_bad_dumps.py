@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from env_sync.report import Result
+from env_sync.domain.report import Result
 from tests.integration.conformance.stage import (
     BUCKET,
     NEW,

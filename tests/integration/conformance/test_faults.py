@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.hieradata.settings import Options
-from env_sync.report import Result
+from env_sync.domain.report import Result
+from env_sync.domain.settings import Options
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Pass, Slow, Stall
 from tests.integration.conformance.stage import (
     NEW_LIVE,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from env_sync.installation import read_plan
-from env_sync.report import Result
+from env_sync.domain.report import Result
+from env_sync.planning.installation import read_plan
 from tests.integration.conformance.hostile import DATABASES, EVERY, NAMES, put, taken, values
 from tests.integration.conformance.stage import (
     NEW,

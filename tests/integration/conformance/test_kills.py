@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.report import Result
+from env_sync.domain.report import Result
 from tests.integration.conformance.stage import (
     NEW,
     NEW_LIVE,

@@ -11,7 +11,7 @@ from airflow.models.base import Base
 from airflow.models.variable import Variable
 from sqlalchemy import create_engine
 
-from env_sync.report import Result
+from env_sync.domain.report import Result
 from tests.integration.conformance.stage import NEW_LIVE, PULL, Stage
 from tests.integration.conformance.subject import TARGET
 

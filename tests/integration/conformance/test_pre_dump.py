@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from env_sync.engines.capabilities import CAPABILITIES
-from env_sync.report import Result
-from env_sync.store.keys import manifest_key
+from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.domain.report import Result
+from env_sync.store.dump_keys import manifest_key
 from tests.integration.conformance.stage import (
     BUCKET,
     NEW,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from env_sync.pause import Pause
-from env_sync.report import Result
+from env_sync.domain.pause import Pause
+from env_sync.domain.report import Result
 from tests.integration.conformance.stage import NEW_LIVE, OLD_LIVE, PULL, Stage
 from tests.integration.conformance.subject import SOURCE, TARGET, Reading
 

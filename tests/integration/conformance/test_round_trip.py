@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.report import Result
+from env_sync.domain.report import Result
 from tests.integration.conformance.stage import PULL, PUSH, Stage
 from tests.integration.conformance.subject import PRIVATE, SOURCE, TARGET
 from tests.sweep import exhaustive

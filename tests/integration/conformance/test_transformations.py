@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from env_sync.report import Result
+from env_sync.domain.report import Result
 from tests.integration.conformance.stage import NEW_LIVE, NEW_ROWS, OLD_LIVE, PULL, Attempt, Stage
 from tests.integration.conformance.subject import PRIVATE, TARGET
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.capabilities import CAPABILITIES
-from env_sync.engines.contract import Holder
-from env_sync.errors import StampUnreadable
-from env_sync.hieradata.settings import Sanitise
-from env_sync.installation import read_plan
-from env_sync.report import Report, Result
-from env_sync.request import Request
-from env_sync.steps.session import open_session
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import StampUnreadable
+from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.domain.report import Report, Result
+from env_sync.domain.settings import Sanitise
+from env_sync.engines.base.contract import Holder
+from env_sync.pipeline.session import open_session
+from env_sync.planning.installation import read_plan
+from env_sync.planning.request import Request
 from tests.integration.conformance.dumps import BucketDumps
 from tests.integration.conformance.stage import BUCKET, NEW_LIVE, PULL, PUSH, Attempt, Instants, Stage
 from tests.integration.conformance.subject import TARGET, Subject

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from env_sync.leftovers import Swept
-from env_sync.report import Report, Result
-from env_sync.steps.session import WORK_FOLDER
-from env_sync.steps.sweep import sweep
+from env_sync.domain.leftovers import Swept
+from env_sync.domain.report import Report, Result
+from env_sync.pipeline.session import WORK_FOLDER
+from env_sync.pipeline.sweep import sweep
 from tests.integration.conformance.stage import (
     NEW_LIVE,
     OLD_LIVE,

@@ -12,8 +12,12 @@ from typing import Any, TypeVar
 import pytest
 from attrs import evolve, field, frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.progress import LogProgress
+from env_sync.core.secret import Secret
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import (
     Filled,
     Holder,
     Promotion,
@@ -24,11 +28,7 @@ from env_sync.engines.contract import (
 )
 from env_sync.engines.elasticsearch import promotion
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action
-from env_sync.progress import LogProgress
-from env_sync.secret import Secret
-from env_sync.steps.sanitise import transformation_files, transformations_of
+from env_sync.pipeline.sanitise import transformation_files, transformations_of
 from sandbox.elasticsearch import ElasticsearchServer
 from tests.unit.values import a_sync
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from env_sync.core.errors import AccessRefused
+from env_sync.domain.sync import CopyWay
 from env_sync.engines.elasticsearch import engine as engine_of_clusters
-from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.incoming import HIGHEST, set_up
-from env_sync.errors import AccessRefused
-from env_sync.hieradata.sync import CopyWay
+from env_sync.engines.elasticsearch.session import Cluster
 from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices, request
 
 SANITISE = "- delete_by_query: people\n  query: {match_all: {}}\n"

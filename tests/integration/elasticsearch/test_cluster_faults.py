@@ -9,14 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import Holder, ServerConnection, Waiting
-from env_sync.engines.elasticsearch import engine as engine_module
-from env_sync.engines.elasticsearch.cluster import Cluster
-from env_sync.engines.elasticsearch.contents import store_contents
-from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
-from env_sync.engines.elasticsearch.records import Incoming, Taking, read_record, write_record
-from env_sync.engines.elasticsearch.snapshots import Owner, begin_snapshot
-from env_sync.errors import (
+from env_sync.core.errors import (
     AccessRefused,
     EnvSyncError,
     NoRoom,
@@ -30,10 +23,17 @@ from env_sync.errors import (
     SnapshotFailed,
     WriteBlocked,
 )
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action, CopyWay
-from env_sync.secret import Secret
-from env_sync.steps.waiting import ask
+from env_sync.core.secret import Secret
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action, CopyWay
+from env_sync.engines.base.contract import Holder, ServerConnection, Waiting
+from env_sync.engines.elasticsearch import engine as engine_module
+from env_sync.engines.elasticsearch.contents import store_contents
+from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
+from env_sync.engines.elasticsearch.metadata import Incoming, Taking, read_record, write_record
+from env_sync.engines.elasticsearch.session import Cluster
+from env_sync.engines.elasticsearch.snapshots import Owner, begin_snapshot
+from env_sync.pipeline.polling import ask
 from sandbox import process
 from sandbox.faulty_proxy import Busy, Fault, FaultyProxy, Pass
 from tests.integration.elasticsearch.stage import (

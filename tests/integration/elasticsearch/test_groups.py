@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Holder
-from env_sync.errors import ConnectionMissing, WrongEnvironment
-from env_sync.hieradata.sync import Action, Sync
-from env_sync.preflight import airflow_access, preflight
-from env_sync.progress import LogProgress
-from env_sync.report import Report, Result
-from env_sync.request import Request
-from env_sync.steps.session import Session, open_session
-from env_sync.steps.whole_group import run_group
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import ConnectionMissing, WrongEnvironment
+from env_sync.core.progress import LogProgress
+from env_sync.domain.report import Report, Result
+from env_sync.domain.sync import Action, Sync
+from env_sync.engines.base.contract import Holder
+from env_sync.pipeline.preflight import airflow_access, preflight
+from env_sync.pipeline.run import run_group
+from env_sync.pipeline.session import Session, open_session
+from env_sync.planning.request import Request
 from tests.integration.elasticsearch.stage import HOST, Stage, count, index_documents, indices, request
 from tests.unit.values import a_plan, a_sync, moment
 

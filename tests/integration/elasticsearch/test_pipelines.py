@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 
-from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.core.errors import AccessRefused
+from env_sync.domain.sync import Action, CopyWay
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
-from env_sync.errors import AccessRefused
-from env_sync.hieradata.sync import Action, CopyWay
+from env_sync.engines.elasticsearch.session import Cluster
 from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices, request
 
 SECRET = "ann@home.example"

@@ -7,20 +7,14 @@ from typing import Any
 
 import pytest
 
-from env_sync.engines.contract import Holder
+from env_sync.core.errors import AccessRefused, ContentRefused, DumpTooSmall, PromoteFailed, ServerUnreachable
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action, CopyWay
+from env_sync.engines.base.contract import Holder
 from env_sync.engines.elasticsearch import engine as engine_module
-from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
-from env_sync.engines.elasticsearch.restoring import begin_restore
-from env_sync.errors import (
-    AccessRefused,
-    ContentRefused,
-    DumpTooSmall,
-    PromoteFailed,
-    ServerUnreachable,
-)
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action, CopyWay
+from env_sync.engines.elasticsearch.restore import begin_restore
+from env_sync.engines.elasticsearch.session import Cluster
 from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices, request
 
 AT_ONCE = Options(promote_wait=dt.timedelta(0))

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.errors import AccessRefused, NameRefused
-from env_sync.finding import Level
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action
-from env_sync.secret import Secret
+from env_sync.core.errors import AccessRefused, NameRefused
+from env_sync.core.secret import Secret
+from env_sync.domain.finding import Level
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action
 from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices, request
 from tests.integration.elasticsearch.stub import secured
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from env_sync.engines.elasticsearch.cluster import Cluster
-from env_sync.finding import Level
-from env_sync.hieradata.sync import Action, CopyWay
+from env_sync.domain.finding import Level
+from env_sync.domain.sync import Action, CopyWay
+from env_sync.engines.elasticsearch.session import Cluster
 from tests.integration.elasticsearch.stage import Stage, index_documents, indices, request
 
 SECRET = "ann@home.example"

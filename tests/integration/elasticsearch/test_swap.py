@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CopyState, Waiting
+from env_sync.core.errors import LeaseHeld, ProofMissing, TransformationFailed
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import CopyWay
+from env_sync.engines.base.contract import CopyState, Waiting
 from env_sync.engines.elasticsearch import engine as engine_module
 from env_sync.engines.elasticsearch import promotion
-from env_sync.engines.elasticsearch.cluster import Cluster
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
-from env_sync.engines.elasticsearch.records import Incoming, read_record, write_record
+from env_sync.engines.elasticsearch.metadata import Incoming, read_record, write_record
+from env_sync.engines.elasticsearch.session import Cluster
 from env_sync.engines.elasticsearch.swap import Swap, plan_swap
-from env_sync.errors import LeaseHeld, ProofMissing, TransformationFailed
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import CopyWay
 from tests.integration.elasticsearch.stage import (
     Stage,
     count,

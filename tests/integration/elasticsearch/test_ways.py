@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from env_sync.errors import ServerRefused
-from env_sync.hieradata.sync import Action, CopyWay
+from env_sync.core.errors import ServerRefused
+from env_sync.domain.sync import Action, CopyWay
 from tests.integration.elasticsearch.stage import (
     PAIRS,
     Stage,

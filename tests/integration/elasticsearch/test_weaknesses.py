@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.secret import Secret
+from env_sync.core.secret import Secret
 from tests.integration.elasticsearch.stage import Stage, index_documents, request
 from tests.integration.elasticsearch.stub import secured
 from tests.integration.elasticsearch.test_readers import SANITISE, SECRET, SUPERUSER, WIDE

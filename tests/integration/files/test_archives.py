@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.files import unpack
-from env_sync.errors import ContentRefused, DiskFull, DumpDamaged, NoSuchDatabase
+from env_sync.core.errors import ContentRefused, DiskFull, DumpDamaged, NoSuchDatabase
+from env_sync.engines.files import restore
 from tests.integration.files.archives import EVIL, Evil, file, folder, special
 from tests.integration.files.stage import NAME, Stage
 
@@ -72,7 +72,7 @@ def test_a_bomb_stops_before_the_disk_is_full(stage: Stage, monkeypatch: pytest.
     assert dump.stat().st_size < 200_000
     room = os.statvfs(stage.root)
     free = room.f_bavail * room.f_frsize
-    monkeypatch.setattr(unpack, "ROOM_LEFT", free - 40_000_000)
+    monkeypatch.setattr(restore, "ROOM_LEFT", free - 40_000_000)
     engine = stage.engine()
     engine.take_lease(at_most=1)
     with engine.at_work(), pytest.raises(DiskFull, match="Make room there"):

@@ -17,11 +17,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CopyState
-from env_sync.engines.files import copies, kernel
-from env_sync.engines.files.place import HIDDEN
-from env_sync.engines.files.record import Record, read_record, write_record
-from env_sync.errors import (
+from env_sync.core.errors import (
     AccessRefused,
     ConnectionMissing,
     ContentRefused,
@@ -37,8 +33,12 @@ from env_sync.errors import (
     TransformationFailed,
     WrongEnvironment,
 )
-from env_sync.finding import Level
-from env_sync.hieradata.settings import Options
+from env_sync.domain.finding import Level
+from env_sync.domain.settings import Options
+from env_sync.engines.base.contract import CopyState
+from env_sync.engines.files import swap, syscalls
+from env_sync.engines.files.metadata import Record, read_record, write_record
+from env_sync.engines.files.names import HIDDEN
 from tests.integration.files.stage import NAME, Stage
 from tests.lacking import lacks
 
@@ -64,12 +64,12 @@ def names_in(folder: Path) -> set[str]:
 def test_live_keeps_its_owner_and_mode(stage: Stage, dump: Path) -> None:
     stage.live.chmod(0o2750)
     os.chown(stage.live, 60_001, 60_002)
-    before = kernel.identity(stage.live)
+    before = syscalls.identity(stage.live)
     stage.pulled(dump)
     status = stage.live.stat()
     assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o2750, 60_001, 60_002)
     assert (text_of(stage.live), text_of(stage.previous)) == ("new", "old")
-    assert kernel.identity(stage.previous) == before
+    assert syscalls.identity(stage.previous) == before
     assert stat.S_IMODE((stage.root / HIDDEN).stat().st_mode) == 0o700
     assert names_in(stage.root) == {HIDDEN, NAME}
 
@@ -136,15 +136,15 @@ def test_what_was_not_live_here_is_not_made_live(stage: Stage, dump: Path, why: 
     assert record is not None
     write_record(place, place.previous, FOREIGN_PASTS[why](record))
     engine.take_lease(at_most=1)
-    before = kernel.identity(stage.live)
+    before = syscalls.identity(stage.live)
     with engine.at_work(), pytest.raises(PreviousRefused, match=f"{why}.*Live is untouched"):
         engine.restore_previous(lambda _: None)
-    assert kernel.identity(stage.live) == before
+    assert syscalls.identity(stage.live) == before
     # As it was, it may.
     write_record(place, place.previous, record)
     with engine.at_work():
         engine.restore_previous(lambda _: None)
-    assert kernel.identity(stage.live) != before
+    assert syscalls.identity(stage.live) != before
 
 
 def test_a_live_that_was_put_there_by_hand_has_no_stamp(stage: Stage, dump: Path) -> None:
@@ -197,7 +197,7 @@ class Killed(BaseException):
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With and without a file system that exchanges two names in one step."""
     if request.param == "two renames":
-        monkeypatch.setattr(copies, "exchange", lambda first, second: False)
+        monkeypatch.setattr(swap, "exchange", lambda first, second: False)
     way: str = request.param
     return way
 
@@ -206,7 +206,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Has the process be gone before its so-manieth change on the disk."""
     real = {name: getattr(os, name) for name in ("replace", "rename", "mkdir", "unlink", "chmod")}
-    call = kernel._call
+    call = syscalls._call
     left = [-1]
 
     def dying(function: Callable[..., object]) -> Callable[..., object]:
@@ -220,7 +220,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]
 
     for name, function in real.items():
         monkeypatch.setattr(os, name, dying(function))
-    monkeypatch.setattr(kernel, "_call", dying(call))
+    monkeypatch.setattr(syscalls, "_call", dying(call))
 
     def at(number: int) -> None:
         left[0] = number
@@ -302,7 +302,7 @@ def test_killed_anywhere_in_undo(
 
 
 def test_live_by_two_renames(stage: Stage, dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "exchange", lambda first, second: False)
+    monkeypatch.setattr(swap, "exchange", lambda first, second: False)
     stage.pulled(dump)
     assert (text_of(stage.live), text_of(stage.previous)) == ("new", "old")
 

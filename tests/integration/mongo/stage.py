@@ -11,14 +11,14 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Dump, DumpFacts, Holder, Promotion, ServerConnection, Work
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.progress import LogProgress
+from env_sync.core.secret import Secret
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import Dump, DumpFacts, Holder, Promotion, ServerConnection, Work
 from env_sync.engines.mongo.engine import MongoEngine
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action
-from env_sync.progress import LogProgress
-from env_sync.secret import Secret
-from env_sync.steps.sanitise import transformations_of
+from env_sync.pipeline.sanitise import transformations_of
 from sandbox.documentdb import DocumentDBProxy
 from sandbox.mongodb import MongoDBServer
 from tests.unit.values import a_sync

@@ -20,13 +20,7 @@ import pytest
 from attrs import evolve
 from pymongo.errors import PyMongoError
 
-from env_sync.engines.contract import DumpHead, Holder
-from env_sync.engines.mongo import earlier_operations, sanitising
-from env_sync.engines.mongo.bson_stream import BATCH
-from env_sync.engines.mongo.engine import MongoEngine
-from env_sync.engines.mongo.names import CATALOGUE, STAMP
-from env_sync.engines.mongo.session import Session
-from env_sync.errors import (
+from env_sync.core.errors import (
     AccessRefused,
     Cancelled,
     EnvSyncError,
@@ -39,8 +33,15 @@ from env_sync.errors import (
     ToolFailed,
     TransformationFailed,
 )
-from env_sync.finding import Level
-from env_sync.hieradata.sync import Action
+from env_sync.domain.finding import Level
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import DumpHead, Holder
+from env_sync.engines.mongo import orphaned_operations
+from env_sync.engines.mongo import sanitise as sanitising
+from env_sync.engines.mongo.bson_stream import BATCH
+from env_sync.engines.mongo.engine import MongoEngine
+from env_sync.engines.mongo.names import CATALOGUE, STAMP
+from env_sync.engines.mongo.session import Session
 from sandbox.mongodb import MongoDBServer
 from tests.integration.conformance.mongo.rich import fill_rich
 from tests.integration.conformance.subject import PRIVATE
@@ -854,7 +855,7 @@ def test_a_transformation_without_an_end_is_cancelled_and_ended_by_whoever_comes
         return command(session, database, sent, **options)
 
     monkeypatch.setattr(Session, "command", noted)
-    monkeypatch.setattr(earlier_operations, "WAIT", 0)
+    monkeypatch.setattr(orphaned_operations, "WAIT", 0)
     with stage.engine().at_work():
         pass
     assert left

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import Dump
+from env_sync.core.errors import AccessRefused, ProofMissing, TransformationFailed
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.postprocess.replace_text import Replacement, ReplaceText
+from env_sync.engines.base.contract import Dump
 from env_sync.engines.mongo.engine import MongoEngine
-from env_sync.errors import AccessRefused, ProofMissing, TransformationFailed
-from env_sync.manifest import Transformation
-from env_sync.postprocess.postprocess import Postprocess
-from env_sync.postprocess.replace_text import Replacement, ReplaceText
 from tests.integration.mongo.stage import SECRET, Stage
 from tests.integration.postprocess.bound import bound
 

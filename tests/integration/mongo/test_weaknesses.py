@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.hieradata.sync import Action
+from env_sync.domain.sync import Action
 from tests.integration.mongo.stage import SECRET, Stage
 from tests.integration.weaknesses import are_named
 

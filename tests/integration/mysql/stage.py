@@ -14,16 +14,16 @@ from typing import Any
 
 from attrs import frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Dump, Holder, Promotion, ServerConnection, Work
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.progress import LogProgress
+from env_sync.core.secret import Secret
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action, Ensure, Place, Schedule, Sync
+from env_sync.engines.base.contract import Dump, Holder, Promotion, ServerConnection, Work
+from env_sync.engines.mysql.access.database_patterns import as_pattern
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.identifiers import quoted
-from env_sync.engines.mysql.patterns import as_pattern
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
-from env_sync.manifest import Transformation
-from env_sync.progress import LogProgress
-from env_sync.secret import Secret
 from sandbox.mariadb import ADMINISTRATOR, SYNC_ACCOUNT, MariaDBServer
 from sandbox.mysql import series
 

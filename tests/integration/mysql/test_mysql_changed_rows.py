@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.changed_rows import Changes
+from env_sync.domain.changed_rows import Changes
 from tests.integration.mysql.stage import Stage, working
 
 pytestmark = pytest.mark.probe("what a transformation does not reach", engines=["mysql"])

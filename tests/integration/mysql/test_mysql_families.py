@@ -15,15 +15,15 @@ import pytest
 from attrs import evolve
 from pymysql.constants import ER
 
+from env_sync.core.errors import AccessRefused, NameRefused, PromoteFailed, RestoreFailed
+from env_sync.domain.sync import Action
 from env_sync.engines.mysql import swap
-from env_sync.engines.mysql.connecting import connect
+from env_sync.engines.mysql.client import connect
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.objects import Object, drop_object
 from env_sync.engines.mysql.option_file import option_file
-from env_sync.engines.mysql.server_version import Family
 from env_sync.engines.mysql.session import Session
-from env_sync.errors import AccessRefused, NameRefused, PromoteFailed, RestoreFailed
-from env_sync.hieradata.sync import Action
+from env_sync.engines.mysql.version import Family
 from sandbox.mysql import server_class
 from tests.conftest import run_server
 from tests.integration.mysql.stage import SECRET, Stage, set_up, tear_down, working

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 from attrs import evolve
 
+from env_sync.core.errors import AccessRefused, LeaseHeld, NameRefused, PromoteFailed
+from env_sync.domain.finding import Level
+from env_sync.domain.sync import Action
 from env_sync.engines.mysql import lease
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.lease import MAKE_TABLES
-from env_sync.errors import AccessRefused, LeaseHeld, NameRefused, PromoteFailed
-from env_sync.finding import Level
-from env_sync.hieradata.sync import Action
 from tests.integration.mysql.stage import SECRET, Stage, working
 
 MADE = ("CREATE DATABASE env_sync CHARACTER SET utf8mb4", *MAKE_TABLES)

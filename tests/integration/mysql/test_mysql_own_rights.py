@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
+from env_sync.core.errors import AccessRefused
+from env_sync.domain.finding import Finding, Level
 from env_sync.engines.mysql.engine import MySQLEngine
-from env_sync.errors import AccessRefused
-from env_sync.finding import Finding, Level
 from tests.integration.mysql.stage import SECRET, Stage, working
 
 USERS = b"CREATE TABLE `users` (`id` int PRIMARY KEY) ENGINE=InnoDB;\nINSERT INTO `users` VALUES (1);\n"

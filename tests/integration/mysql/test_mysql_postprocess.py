@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from env_sync.errors import ProofMissing, TransformationFailed
-from env_sync.manifest import Transformation
-from env_sync.postprocess.replace_text import Replacement, ReplaceText
-from env_sync.postprocess.rewrite_domain import RewriteDomain
+from env_sync.core.errors import ProofMissing, TransformationFailed
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.replace_text import Replacement, ReplaceText
+from env_sync.domain.postprocess.rewrite_domain import RewriteDomain
 from tests.integration.mysql.stage import Stage, said, working
 from tests.integration.postprocess.bound import bound
 

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import DumpFacts
+from env_sync.core.errors import NameRefused, ProofMissing, RestoreFailed, TransformationFailed
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import DumpFacts
 from env_sync.engines.mysql import incoming as incoming_module
 from env_sync.engines.mysql import outgoing as outgoing_module
 from env_sync.engines.mysql.dump import dump_database
 from env_sync.engines.mysql.engine import MySQLEngine
 from env_sync.engines.mysql.identifiers import qualified, quoted
+from env_sync.engines.mysql.metadata import TABLE
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.stamp import TABLE
 from env_sync.engines.mysql.swap import make_like
-from env_sync.errors import NameRefused, ProofMissing, RestoreFailed, TransformationFailed
-from env_sync.hieradata.sync import Action
 from tests.integration.mysql.stage import APPLICATION, SECRET, Stage, said, working
 
 REDACT = "UPDATE users SET email = CONCAT('user-', id);"

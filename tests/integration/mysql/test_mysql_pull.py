@@ -13,20 +13,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from env_sync.engines.contract import CopyState, Dump
-from env_sync.engines.mysql import engine as engine_module
-from env_sync.engines.mysql import promotion as promotion_module
-from env_sync.engines.mysql import swap as swap_module
-from env_sync.engines.mysql.client_tools import known_dump_tools
-from env_sync.engines.mysql.engine import MySQLEngine
-from env_sync.engines.mysql.incoming import make_closed
-from env_sync.engines.mysql.names import copies_of
-from env_sync.engines.mysql.objects import Kind, drop_object
-from env_sync.engines.mysql.renaming import Tables
-from env_sync.engines.mysql.replaced import put_aside
-from env_sync.engines.mysql.session import Server, Session
-from env_sync.engines.mysql.swap import Plan, _statement, rename
-from env_sync.errors import (
+from env_sync.core.errors import (
     DumpDamaged,
     LeaseLost,
     NameRefused,
@@ -37,7 +24,20 @@ from env_sync.errors import (
     RestoreFailed,
     TransformationFailed,
 )
-from env_sync.finding import Level
+from env_sync.domain.finding import Level
+from env_sync.engines.base.contract import CopyState, Dump
+from env_sync.engines.mysql import engine as engine_module
+from env_sync.engines.mysql import promotion as promotion_module
+from env_sync.engines.mysql import swap as swap_module
+from env_sync.engines.mysql.client_tools import known_dump_tools
+from env_sync.engines.mysql.engine import MySQLEngine
+from env_sync.engines.mysql.incoming import make_closed
+from env_sync.engines.mysql.names import copies_of
+from env_sync.engines.mysql.objects import Kind, drop_object
+from env_sync.engines.mysql.renaming import Tables
+from env_sync.engines.mysql.session import Server, Session
+from env_sync.engines.mysql.stash import put_aside
+from env_sync.engines.mysql.swap import Plan, _statement, rename
 from sandbox.mariadb import SYNC_ACCOUNT, account
 from tests.integration.mysql.stage import SECRET, Stage, said, set_up, working
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.core.errors import RestoreFailed
 from env_sync.engines.mysql import loading
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.session import Session
-from env_sync.errors import RestoreFailed
 from sandbox.mariadb import MariaDBServer
 from sandbox.mysql import series
 from tests.integration.mysql.stage import Stage, set_up, tear_down, working

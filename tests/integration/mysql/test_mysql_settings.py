@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from env_sync.core.errors import TransformationFailed
 from env_sync.engines.mysql import client_settings
 from env_sync.engines.mysql.session import Session
-from env_sync.errors import TransformationFailed
 from tests.integration.mysql.stage import Stage, said, working
 
 pytestmark = pytest.mark.probe("settings that a transformation, live or a role changes", engines=["mysql"])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.core.errors import AccessRefused, PromoteFailed, RestoreFailed, TransformationFailed
+from env_sync.domain.finding import Level
+from env_sync.engines.mysql.access.privileges import ACTING as CAN_ACT
 from env_sync.engines.mysql.engine import MySQLEngine
-from env_sync.engines.mysql.privileges import ACTING as CAN_ACT
-from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed, TransformationFailed
-from env_sync.finding import Level
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer
 from sandbox.mysql import server_class
 from sandbox.process import wait_for

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.domain.finding import Finding
 from env_sync.engines.mysql.lease import MAKE_TABLES
-from env_sync.finding import Finding
 from tests.integration.mysql.stage import SECRET, Stage
 from tests.integration.weaknesses import are_named
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.postgresql.readers import check_closed
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import RestoreFailed
+from env_sync.engines.postgresql.access.readers import check_closed
+from env_sync.engines.postgresql.metadata import Comment
 from env_sync.engines.postgresql.session import Server
-from env_sync.engines.postgresql.stamp import Comment
-from env_sync.errors import RestoreFailed
 from tests.integration.postgresql.stage import Stage
 
 KEPT = "kept"

@@ -15,16 +15,16 @@ import psycopg
 from attrs import evolve, field, frozen
 from psycopg import sql
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import Dump, Holder, Promotion, ServerConnection, Work
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.progress import LogProgress
+from env_sync.core.secret import Secret
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.settings import Options
+from env_sync.domain.sync import Action, Ensure, Place, Schedule, Sync
+from env_sync.engines.base.contract import Dump, Holder, Promotion, ServerConnection, Work
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
-from env_sync.engines.postgresql.stamp import Comment, WasLive, take_apart
-from env_sync.hieradata.settings import Options
-from env_sync.hieradata.sync import Action, Ensure, Place, Schedule, Sync
-from env_sync.manifest import Transformation
-from env_sync.progress import LogProgress
-from env_sync.secret import Secret
+from env_sync.engines.postgresql.metadata import Comment, WasLive, take_apart
 from sandbox.postgresql import SUPERUSER, PostgreSQLServer
 
 VERSIONS = ("postgresql15", "postgresql18")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from env_sync.core.errors import DumpDamaged
 from env_sync.engines.postgresql.archive import Locale
-from env_sync.errors import DumpDamaged
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.tools import Steps, dump, read, verify
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.engines.postgresql import libpq
+from env_sync.core.secret import Secret
+from env_sync.engines.postgresql import client
 from env_sync.engines.postgresql.client_tools import FOLDERS
-from env_sync.secret import Secret
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.tools import connection, dump, restore, verify
 
@@ -70,7 +70,7 @@ def test_a_session_that_idles_keeps_its_connection_alive(server: PostgreSQLServe
     """The system's own way is to say nothing for two hours, in which whatever is between forgets it."""
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     with (
-        contextlib.closing(libpq.connect(connection(server), "postgres")) as session,
+        contextlib.closing(client.connect(connection(server), "postgres")) as session,
         socket.socket(fileno=os.dup(session.fileno())) as ours,
     ):
         assert [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [60, 10, 6]

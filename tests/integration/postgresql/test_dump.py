@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     AccessRefused,
     Cancelled,
     ContentRefused,
@@ -20,7 +20,7 @@ from env_sync.errors import (
     ServerUnreachable,
     ToolMissing,
 )
-from env_sync.secret import Secret
+from env_sync.core.secret import Secret
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
 from tests.integration.postgresql.tools import Steps, connection, dump, read, verify

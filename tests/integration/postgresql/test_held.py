@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.changed_rows import ChangedRows
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import RestoreFailed, TransformationFailed
+from env_sync.domain.changed_rows import ChangedRows
+from env_sync.domain.finding import Level
 from env_sync.engines.postgresql.materialized_views import refresh_materialized_views
-from env_sync.engines.postgresql.sanitising import read_transformations, run_transformations
+from env_sync.engines.postgresql.metadata import Comment, write_comment
+from env_sync.engines.postgresql.sanitise import read_transformations, run_transformations
 from env_sync.engines.postgresql.session import Server
-from env_sync.engines.postgresql.stamp import Comment, write_comment
-from env_sync.errors import RestoreFailed, TransformationFailed
-from env_sync.finding import Level
 from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage, working
 from tests.integration.postgresql.undone import holding, refused, run
 

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from attrs import evolve
 
+from env_sync.core.errors import AccessRefused, LeaseHeld, LeaseLost
+from env_sync.domain.sync import Action
 from env_sync.engines.postgresql import lease
-from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost
-from env_sync.hieradata.sync import Action
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import SECRET, STRANGER, Stage, working
 

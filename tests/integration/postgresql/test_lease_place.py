@@ -7,9 +7,9 @@ import contextlib
 import pytest
 from attrs import evolve
 
-from env_sync.errors import LeaseRefused
-from env_sync.finding import Level
-from env_sync.hieradata.sync import Action
+from env_sync.core.errors import LeaseRefused
+from env_sync.domain.finding import Level
+from env_sync.domain.sync import Action
 from tests.integration.postgresql.stage import SECRET, VERSIONS, Stage, working
 
 PROBE = pytest.mark.probe("leases that somebody else made or may change")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.errors import TransformationFailed
+from env_sync.core.errors import TransformationFailed
 from tests.integration.postgresql.stage import REDACT, SOURCE, Stage, pull, working
 
 # What reads another view is made before it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from env_sync.errors import AccessRefused
-from env_sync.finding import Level
+from env_sync.core.errors import AccessRefused
+from env_sync.domain.finding import Level
 from tests.integration.postgresql.stage import OWNER, SECRET, Stage, pull, working
 
 PROBE = pytest.mark.probe("a sync that is a superuser")

@@ -7,9 +7,9 @@ import contextlib
 import pytest
 from attrs import evolve
 
-from env_sync.engines.postgresql import privileges
-from env_sync.errors import AccessRefused, PromoteFailed
-from env_sync.finding import Level
+from env_sync.core.errors import AccessRefused, PromoteFailed
+from env_sync.domain.finding import Level
+from env_sync.engines.postgresql.access import objects as privileges
 from tests.integration.postgresql.stage import (
     OWNER,
     SECRET,

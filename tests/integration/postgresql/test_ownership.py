@@ -8,12 +8,12 @@ import pytest
 from attrs import evolve
 from psycopg import sql
 
-from env_sync.engines.contract import CopyState, Stamp
+from env_sync.core.errors import NameRefused, ProofMissing, RestoreFailed
+from env_sync.domain.finding import Level
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import CopyState, Stamp
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
-from env_sync.engines.postgresql.stamp import Comment, WasLive
-from env_sync.errors import NameRefused, ProofMissing, RestoreFailed
-from env_sync.finding import Level
-from env_sync.hieradata.sync import Action
+from env_sync.engines.postgresql.metadata import Comment, WasLive
 from tests.integration.postgresql.stage import DATA_TIME, OWNER, SECRET, Stage, pull, say_it_was_live, working
 
 COPY = pytest.mark.probe("a copy that somebody else made")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
+from env_sync.core.errors import ProofMissing, TransformationFailed
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.replace_text import Replacement, ReplaceText
+from env_sync.domain.postprocess.rewrite_domain import RewriteDomain
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
-from env_sync.errors import ProofMissing, TransformationFailed
-from env_sync.manifest import Transformation
-from env_sync.postprocess.replace_text import Replacement, ReplaceText
-from env_sync.postprocess.rewrite_domain import RewriteDomain
 from tests.integration.postgresql.stage import Stage, said, working
 from tests.integration.postprocess.bound import bound
 

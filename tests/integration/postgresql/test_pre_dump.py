@@ -10,18 +10,8 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import CopyState, DumpFacts, Holder, Stamp
-from env_sync.engines.postgresql import in_place
-from env_sync.engines.postgresql import outgoing as outgoing_module
-from env_sync.engines.postgresql.archive import Archive, read_archive
-from env_sync.engines.postgresql.archive_name import name_as_live
-from env_sync.engines.postgresql.client_tools import known_client_tools
-from env_sync.engines.postgresql.dump import dump_database
-from env_sync.engines.postgresql.engine import PostgreSQLEngine
-from env_sync.engines.postgresql.session import Session
-from env_sync.engines.postgresql.stamp import Comment
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     Cancelled,
     DumpDamaged,
     NameRefused,
@@ -29,7 +19,17 @@ from env_sync.errors import (
     RestoreFailed,
     TransformationFailed,
 )
-from env_sync.hieradata.sync import Action
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import CopyState, DumpFacts, Holder, Stamp
+from env_sync.engines.postgresql import in_place
+from env_sync.engines.postgresql import outgoing as outgoing_module
+from env_sync.engines.postgresql.archive import Archive, read_archive
+from env_sync.engines.postgresql.archive_name import name_as_live
+from env_sync.engines.postgresql.client_tools import known_client_tools
+from env_sync.engines.postgresql.dump import dump_database
+from env_sync.engines.postgresql.engine import PostgreSQLEngine
+from env_sync.engines.postgresql.metadata import Comment
+from env_sync.engines.postgresql.session import Session
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.stage import (
     DATA_TIME,

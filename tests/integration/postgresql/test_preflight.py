@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import DumpHead, Preflight
+from env_sync.core.errors import AccessRefused, ServerUnreachable
+from env_sync.domain.finding import Finding, Level
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import DumpHead, Preflight
 from env_sync.engines.postgresql import client_tools
 from env_sync.engines.postgresql.client_tools import FOLDERS
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
-from env_sync.engines.postgresql.reading import reading
-from env_sync.errors import AccessRefused, ServerUnreachable
-from env_sync.finding import Finding, Level
-from env_sync.hieradata.sync import Action
+from env_sync.engines.postgresql.read_only import reading
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import (
     OWNER,

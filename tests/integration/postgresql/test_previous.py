@@ -13,12 +13,7 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CopyState, Promotion, Stamp
-from env_sync.engines.postgresql.lease import Leases
-from env_sync.engines.postgresql.promotion import Promoting
-from env_sync.engines.postgresql.session import Session
-from env_sync.engines.postgresql.stamp import Comment, WasLive
-from env_sync.errors import (
+from env_sync.core.errors import (
     AccessRefused,
     Cancelled,
     EnvSyncError,
@@ -31,6 +26,11 @@ from env_sync.errors import (
     PromoteFailed,
     WrongEnvironment,
 )
+from env_sync.engines.base.contract import CopyState, Promotion, Stamp
+from env_sync.engines.postgresql.lease import Leases
+from env_sync.engines.postgresql.metadata import Comment, WasLive
+from env_sync.engines.postgresql.promotion import Promoting
+from env_sync.engines.postgresql.session import Session
 from tests.integration.postgresql.stage import OWNER, READER, SECRET, STRANGER, Stage, clients, pull, working
 from tests.integration.postgresql.test_promote import FORK, STRIDE, Killer, is_open, rows, rows_if_open
 from tests.integration.postgresql.test_pull import LIVE, WHO_MAY
@@ -281,7 +281,7 @@ def test_live_is_reopened_whatever_is_raised(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", fail)
+    monkeypatch.setattr("env_sync.engines.postgresql.undo.no_longer_live", fail)
     with working(pulled.engine(run=UNDO)) as engine, pytest.raises(error):
         engine.restore_previous(lambda _: None)
     is_as_before(pulled)
@@ -292,7 +292,7 @@ def test_live_is_reopened_when_the_session_is_lost(pulled: Stage, monkeypatch: p
         pulled.server.execute(f"SELECT pg_terminate_backend({work.hold.session.pid}, 5000)")
         return comment
 
-    monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", lose)
+    monkeypatch.setattr("env_sync.engines.postgresql.undo.no_longer_live", lose)
     with pytest.raises(EnvSyncError), working(pulled.engine(run=UNDO)) as engine:
         engine.restore_previous(lambda _: None)
     is_as_before(pulled)
@@ -303,7 +303,7 @@ def test_a_crash_of_the_server_leaves_live_whole(pulled: Stage, monkeypatch: pyt
         pulled.server.kill()
         return comment
 
-    monkeypatch.setattr("env_sync.engines.postgresql.previous.no_longer_live", crash)
+    monkeypatch.setattr("env_sync.engines.postgresql.undo.no_longer_live", crash)
     with pytest.raises(EnvSyncError), working(pulled.engine(run=UNDO)) as engine:
         engine.restore_previous(lambda _: None)
     monkeypatch.undo()

@@ -14,12 +14,7 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from env_sync.engines.contract import CopyState, Promotion
-from env_sync.engines.postgresql.lease import Leases
-from env_sync.engines.postgresql.session import Session
-from env_sync.engines.postgresql.stamp import Comment
-from env_sync.engines.postgresql.swap import blockers
-from env_sync.errors import (
+from env_sync.core.errors import (
     AccessRefused,
     NameRefused,
     PauseActive,
@@ -27,7 +22,12 @@ from env_sync.errors import (
     ProofMissing,
     WrongEnvironment,
 )
-from env_sync.finding import Level
+from env_sync.domain.finding import Level
+from env_sync.engines.base.contract import CopyState, Promotion
+from env_sync.engines.postgresql.lease import Leases
+from env_sync.engines.postgresql.metadata import Comment
+from env_sync.engines.postgresql.session import Session
+from env_sync.engines.postgresql.swap import blockers
 from tests.integration.postgresql.kept_incoming import keep_incoming
 from tests.integration.postgresql.stage import (
     OWNER,

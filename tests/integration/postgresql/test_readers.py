@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from env_sync.engines.postgresql.restore_data import restore_archive
-from env_sync.errors import AccessRefused, PromoteFailed, RestoreFailed, TransformationFailed
-from env_sync.finding import Level
+from env_sync.core.errors import AccessRefused, PromoteFailed, RestoreFailed, TransformationFailed
+from env_sync.domain.finding import Level
+from env_sync.engines.postgresql.restore import restore_archive
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.stage import (
     OWNER,

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from env_sync.redact import describe_database_error, names_in
+from env_sync.core.redact import describe_database_error, names_in
 from sandbox.postgresql import PostgreSQLServer
 
 # Each holds the word that is looked for in any case, and what is special.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from psycopg import pq
 
-from env_sync.engines.postgresql.reading import reading
+from env_sync.domain.finding import Finding, Level
+from env_sync.engines.postgresql.read_only import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
-from env_sync.engines.postgresql.script import read_script
-from env_sync.finding import Finding, Level
+from env_sync.engines.postgresql.transformation import read_script
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.stage import OWNER, REDACT, SECRET, SOURCE, Stage
 

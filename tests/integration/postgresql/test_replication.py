@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.errors import ContentRefused
-from env_sync.finding import Level
+from env_sync.core.errors import ContentRefused
+from env_sync.domain.finding import Level
 from sandbox.postgresql import PostgreSQLServer
 from tests.integration.postgresql.stage import OWNER, Stage, pull, said, say_it_was_live, set_up, working
 

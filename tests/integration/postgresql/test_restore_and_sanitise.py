@@ -12,11 +12,8 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import CopyState, Stamp
-from env_sync.engines.postgresql.session import Session
-from env_sync.engines.postgresql.stamp import write_stamp
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     Cancelled,
     NameRefused,
     PromoteFailed,
@@ -24,6 +21,9 @@ from env_sync.errors import (
     RestoreFailed,
     TransformationFailed,
 )
+from env_sync.engines.base.contract import CopyState, Stamp
+from env_sync.engines.postgresql.metadata import write_stamp
+from env_sync.engines.postgresql.session import Session
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import (

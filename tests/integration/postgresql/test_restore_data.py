@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from env_sync import command
-from env_sync.cancellation import Cancellation
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import Cancelled, DumpDamaged, RestoreFailed, ServerUnreachable
+from env_sync.core.secret import Secret
+from env_sync.core.stopwatch import Stopwatch
 from env_sync.engines.postgresql import client_tools
-from env_sync.errors import Cancelled, DumpDamaged, RestoreFailed, ServerUnreachable
-from env_sync.secret import Secret
-from env_sync.stopwatch import Stopwatch
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.process import wait_for
 from tests.integration.postgresql.tools import Steps, connection, dump, restore

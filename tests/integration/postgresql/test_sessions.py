@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.postgresql import libpq
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import AccessRefused, ContentRefused
+from env_sync.domain.sync import Action
+from env_sync.engines.postgresql import client
 from env_sync.engines.postgresql.engine import PostgreSQLEngine
 from env_sync.engines.postgresql.session import Server
-from env_sync.errors import AccessRefused, ContentRefused
-from env_sync.hieradata.sync import Action
 from tests.integration.postgresql.stage import OWNER, Stage, pull, working
 
 SET = (
@@ -101,7 +101,7 @@ def test_a_pooler_that_drops_settings_stops_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, statement: str, said: str
 ) -> None:
     set_otherwise(stage, statement)
-    monkeypatch.setattr(libpq, "startup_options", began_without)
+    monkeypatch.setattr(client, "startup_options", began_without)
     with pytest.raises(AccessRefused, match=said):
         server_of(stage).open("app")
 
@@ -110,7 +110,7 @@ def test_a_pooler_that_drops_settings_stops_it(
 def test_a_pooler_that_drops_settings_stops_it_where_nothing_is_set(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libpq, "startup_options", began_without)
+    monkeypatch.setattr(client, "startup_options", began_without)
     with pytest.raises(AccessRefused, match=r"does not have our settings: .*a pooler.*in connection env_"):
         server_of(stage).open("postgres")
 

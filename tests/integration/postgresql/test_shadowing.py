@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.engines.contract import CopyState
+from env_sync.engines.base.contract import CopyState
 from tests.integration.postgresql.stage import SOURCE, VERSIONS, Stage, working
 from tests.integration.postgresql.undone import holding, run
 

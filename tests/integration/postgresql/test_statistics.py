@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.errors import TransformationFailed
+from env_sync.core.errors import TransformationFailed
 from tests.integration.postgresql.stage import SOURCE, Stage, pull, working
 
 OPTIONS = (

@@ -10,12 +10,8 @@ from typing import Any
 
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import CopyState
-from env_sync.engines.postgresql.engine import PostgreSQLEngine
-from env_sync.engines.postgresql.kept_statements import SCHEMA
-from env_sync.engines.postgresql.session import Session
-from env_sync.errors import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import (
     Cancelled,
     EnvSyncError,
     ProofMissing,
@@ -23,7 +19,11 @@ from env_sync.errors import (
     ServerUnreachable,
     TransformationFailed,
 )
-from env_sync.hieradata.settings import IndexesAfterTransformation
+from env_sync.domain.settings import IndexesAfterTransformation
+from env_sync.engines.base.contract import CopyState
+from env_sync.engines.postgresql.deferred_statements import SCHEMA
+from env_sync.engines.postgresql.engine import PostgreSQLEngine
+from env_sync.engines.postgresql.session import Session
 from sandbox.process import wait_for
 from tests.integration.postgresql.kept_incoming import keep_incoming
 from tests.integration.postgresql.stage import OWNER, SECRET, SOURCE, Stage, said, working

@@ -6,14 +6,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import DumpFacts, ServerConnection
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.secret import Secret
+from env_sync.core.stopwatch import Stopwatch
+from env_sync.engines.base.contract import DumpFacts, ServerConnection
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.dump import dump_database
-from env_sync.engines.postgresql.restore_data import restore_archive
+from env_sync.engines.postgresql.restore import restore_archive
 from env_sync.engines.postgresql.verify import verify_archive
-from env_sync.secret import Secret
-from env_sync.stopwatch import Stopwatch
 from sandbox.postgresql import SUPERUSER, PostgreSQLServer
 
 LOG = logging.getLogger("env_sync.tests")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from env_sync.cancellation import Cancellation
-from env_sync.changed_rows import ChangedRows
-from env_sync.engines.postgresql.sanitising import read_transformations, run_transformations
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import TransformationFailed
+from env_sync.domain.changed_rows import ChangedRows
+from env_sync.engines.postgresql.sanitise import read_transformations, run_transformations
 from env_sync.engines.postgresql.session import Row, Server
-from env_sync.errors import TransformationFailed
 from tests.integration.postgresql.stage import Stage
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from env_sync.hieradata.bindings import read_bindings
-from env_sync.hieradata.yaml_file import read_yaml
+from env_sync.config.bindings import read_bindings
+from env_sync.config.yaml_reader import read_yaml
 
 COMMON = Path(__file__).parents[3] / "include" / "hieradata" / "common.yaml"
 

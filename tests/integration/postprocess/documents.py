@@ -9,7 +9,7 @@ from attrs import frozen
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from env_sync.errors import TransformationFailed
+from env_sync.core.errors import TransformationFailed
 
 Document = dict[str, Any]
 

@@ -10,7 +10,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from env_sync.errors import TransformationFailed
+from env_sync.core.errors import TransformationFailed
 from sandbox.mongodb import MongoDBServer
 from tests.integration.postprocess.bound import bound
 from tests.integration.postprocess.documents import Document, Documents

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.reader import read_environment
+from env_sync.config.reader import read_environment
+from env_sync.domain.environment import Environment
+from env_sync.domain.problem import Problem
 
 PULL = {
     "hour": "3",

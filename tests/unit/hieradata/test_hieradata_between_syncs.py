@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.sync import AnySync
+from env_sync.domain.environment import Environment
+from env_sync.domain.sync import AnySync
 from tests.unit.hieradata.conftest import Hieradata
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from env_sync.postprocess.postprocess import Postprocess
-from env_sync.postprocess.redact_last_part import RedactLastPart
-from env_sync.postprocess.replace_text import Replacement, ReplaceText
-from env_sync.postprocess.rewrite_domain import DomainException, RewriteDomain
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.postprocess.redact_last_part import RedactLastPart
+from env_sync.domain.postprocess.replace_text import Replacement, ReplaceText
+from env_sync.domain.postprocess.rewrite_domain import DomainException, RewriteDomain
 from tests.unit.hieradata.conftest import Hieradata
 
 REWRITE = """

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from env_sync.hieradata.circles import circles
+from env_sync.config.cycles import circles
 
 
 def test_groups_that_wait_for_each_other() -> None:

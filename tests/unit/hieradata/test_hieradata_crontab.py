@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from env_sync.hieradata.crontab import HOUR, MINUTE, matches, times_of_day
-from env_sync.hieradata.wrong_value import WrongValue
+from env_sync.config.crontab import HOUR, MINUTE, matches, times_of_day
+from env_sync.domain.invalid_value import WrongValue
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from env_sync.hieradata.duration import format_duration, parse_duration
-from env_sync.hieradata.wrong_value import WrongValue
+from env_sync.domain.duration import format_duration, parse_duration
+from env_sync.domain.invalid_value import WrongValue
 
 
 @pytest.mark.parametrize(

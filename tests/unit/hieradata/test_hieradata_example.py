@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.postprocess.postprocess import Postprocess
-from env_sync.postprocess.replace_text import ReplaceText
-from env_sync.postprocess.rewrite_domain import RewriteDomain
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.postprocess.replace_text import ReplaceText
+from env_sync.domain.postprocess.rewrite_domain import RewriteDomain
 from tests.unit.hieradata.conftest import Hieradata
 from tests.unit.test_postprocess import Memory
 

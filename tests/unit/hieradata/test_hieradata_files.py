@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.errors import NoHieradata, UnknownEnvironment
-from env_sync.hieradata.files import environment_names, source_files
+from env_sync.config.files import environment_names, source_files
+from env_sync.core.errors import NoHieradata, UnknownEnvironment
 from tests.unit.hieradata.conftest import Hieradata
 
 EMPTY = "govuk_env_sync::tasks: {}\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.sync import AnySync
+from env_sync.domain.environment import Environment
+from env_sync.domain.problem import Problem
+from env_sync.domain.sync import AnySync
 from tests.unit.hieradata.conftest import Hieradata
 
 SEEDS = range(8)

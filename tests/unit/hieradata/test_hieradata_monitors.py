@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.monitors import Icinga, Nsca, Pushgateway, fill
+from env_sync.domain.environment import Environment
+from env_sync.domain.monitors import Icinga, Nsca, Pushgateway, fill
 from tests.unit.hieradata.conftest import Hieradata
 
 ICINGA = """\

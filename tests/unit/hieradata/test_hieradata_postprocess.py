@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
-from env_sync.hieradata.entry_fields import read_fields
-from env_sync.hieradata.nodes import Fields, Node
-from env_sync.hieradata.wrong_value import WrongValue
-from env_sync.hieradata.yaml_file import read_yaml
-from env_sync.postprocess.replace_text import Replacement
-from env_sync.postprocess.rewrite_domain import DomainException
-from env_sync.postprocess.rules import (
+from env_sync.config.fields import read_fields
+from env_sync.config.postprocess_rules import (
     RULES,
     read_collection,
     read_column,
@@ -25,6 +20,11 @@ from env_sync.postprocess.rules import (
     read_replacements,
     read_table,
 )
+from env_sync.config.yaml_nodes import Fields, Node
+from env_sync.config.yaml_reader import read_yaml
+from env_sync.domain.invalid_value import WrongValue
+from env_sync.domain.postprocess.replace_text import Replacement
+from env_sync.domain.postprocess.rewrite_domain import DomainException
 
 DOMAIN = "write a domain in small letters, such as `integration.example.gov.uk`"
 TABLE = "write a table's name, or a schema, `.` and its name, without quotes"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.hieradata.environment import Environment
-from env_sync.hieradata.files import environment_names
-from env_sync.hieradata.reader import read_environment
-from env_sync.hieradata.sync import AnySync, Ensure
+from env_sync.config.files import environment_names
+from env_sync.config.reader import read_environment
+from env_sync.domain.environment import Environment
+from env_sync.domain.sync import AnySync, Ensure
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(os.environ.get("ENV_SYNC_REFERENCE") or ROOT.parent / "shared" / "reference" / "hieradata")

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from env_sync.hieradata.reference import render_reference
-from env_sync.hieradata.setting_fields import SETTING_FIELDS
-from env_sync.hieradata.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS
+from env_sync.config.reference import render_reference
+from env_sync.config.setting_fields import SETTING_FIELDS
+from env_sync.config.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS
 from tests.unit.hieradata.conftest import Hieradata
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    again = "PYTHONPATH=plugins python -m env_sync.hieradata.reference > docs/configuration.md"
+    again = "PYTHONPATH=plugins python -m env_sync.config.reference > docs/configuration.md"
     assert PAGE.read_text(encoding="utf-8") == render_reference(), f"write it again: {again}"
 
 

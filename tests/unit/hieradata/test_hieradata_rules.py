@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from env_sync.engines.mongo import names as mongo_names
-from env_sync.engines.mysql import names as mysql_names
-from env_sync.engines.postgresql import names as postgresql_names
-from env_sync.errors import NameRefused
-from env_sync.hieradata.nodes import Fault
-from env_sync.hieradata.rules import (
+from env_sync.config.rules import (
     GROUP_NAME,
     RESERVED_NAMES,
     Judged,
@@ -22,10 +17,15 @@ from env_sync.hieradata.rules import (
     broken_rules,
     is_recovery,
 )
-from env_sync.hieradata.settings import Options, Sanitise, Settings
-from env_sync.hieradata.sync import Action, BucketSync, Ensure, Place, Sync
-from env_sync.postprocess.redact_last_part import RedactLastPart
-from env_sync.postprocess.rewrite_domain import RewriteDomain
+from env_sync.config.yaml_nodes import Fault
+from env_sync.core.errors import NameRefused
+from env_sync.domain.postprocess.redact_last_part import RedactLastPart
+from env_sync.domain.postprocess.rewrite_domain import RewriteDomain
+from env_sync.domain.settings import Options, Sanitise, Settings
+from env_sync.domain.sync import Action, BucketSync, Ensure, Place, Sync
+from env_sync.engines.mongo import names as mongo_names
+from env_sync.engines.mysql import names as mysql_names
+from env_sync.engines.postgresql import names as postgresql_names
 from tests.unit.values import REPLACE, SQL, a_bucket_sync, a_push, a_recovery, a_sync
 
 Said = tuple[str, str, str]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from env_sync.hieradata.environment import Environment
-from env_sync.sanitising import badge_text
+from env_sync.domain.environment import Environment
+from env_sync.domain.sanitising import badge_text
 from tests.unit.hieradata.conftest import MIRROR, PULL, PUSH, Hieradata
 
 OTHER = {"minute": '"50"', "database": "signon_production"}

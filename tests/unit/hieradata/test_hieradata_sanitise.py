@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from env_sync.hieradata.environment import Environment
-from env_sync.postprocess.rules import RULES
+from env_sync.config.postprocess_rules import RULES
+from env_sync.domain.environment import Environment
 from tests.unit.hieradata.conftest import Hieradata
 
 REQUIRED = "govuk_env_sync::sanitise: required"

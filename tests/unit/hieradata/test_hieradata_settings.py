@@ -4,9 +4,9 @@ import datetime as dt
 
 import pytest
 
-from env_sync.hieradata.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS, attributes
-from env_sync.hieradata.settings import IndexesAfterTransformation, Options, Sanitise, Settings, Window
-from env_sync.hieradata.settings_reader import read_settings
+from env_sync.config.setting_fields import ENVIRONMENT_FIELDS, OPTION_FIELDS, attributes
+from env_sync.config.settings_reader import read_settings
+from env_sync.domain.settings import IndexesAfterTransformation, Options, Sanitise, Settings, Window
 from tests.unit.hieradata.conftest import Hieradata
 
 N = "govuk_env_sync::"

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from env_sync.cli import app
-from env_sync.hieradata.shipped import EXAMPLE, SHIPPED
-from env_sync.postprocess.rules import NO_RULE, RULES
+from env_sync.cli.main import app
+from env_sync.config.postprocess_rules import NO_RULE, RULES
+from env_sync.config.shipped import EXAMPLE, SHIPPED
 from tests.unit.hieradata.conftest import Hieradata
 
 ROOT = Path(__file__).parents[3]

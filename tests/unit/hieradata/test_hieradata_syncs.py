@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.hieradata.problem import Problem
-from env_sync.hieradata.sync import Action, Ensure, Place, Schedule
+from env_sync.domain.problem import Problem
+from env_sync.domain.sync import Action, Ensure, Place, Schedule
 from tests.unit.hieradata.conftest import Hieradata
 
 TOO_LONG = "x" * 54

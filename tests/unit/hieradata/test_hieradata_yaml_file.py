@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from env_sync.hieradata.nodes import Fields, Items, Node, Scalar
-from env_sync.hieradata.yaml_file import MOST_NODES, YamlFile, read_yaml
+from env_sync.config.yaml_nodes import Fields, Items, Node, Scalar
+from env_sync.config.yaml_reader import MOST_NODES, YamlFile, read_yaml
 
 
 def read(tmp_path: Path, text: str | bytes) -> YamlFile:

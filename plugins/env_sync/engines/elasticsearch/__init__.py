@@ -1,1 +1,1 @@
-"""The engine of MongoDB, and of what speaks its protocol: modules beside one another, `engine` on top."""
+"""The engine of Elasticsearch: modules beside one another, `engine` on top."""

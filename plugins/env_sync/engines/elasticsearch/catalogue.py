@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
+from env_sync.core.errors import AccessRefused, ContentRefused, RequestRefused
 from env_sync.engines.elasticsearch.names import CONTENTS, STATE, is_about, is_copy, logical_name
-from env_sync.errors import AccessRefused, ContentRefused, RequestRefused
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 
 OF_DATA_STREAMS = ".ds-"
 KINDS: Mapping[str, str] = {

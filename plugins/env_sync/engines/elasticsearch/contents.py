@@ -9,6 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
+from env_sync.core.errors import RestoreFailed
+from env_sync.core.serialization import from_plain, to_plain
 from env_sync.engines.elasticsearch.catalogue import (
     Index,
     Templates,
@@ -16,11 +18,9 @@ from env_sync.engines.elasticsearch.catalogue import (
     count_documents,
     read_templates,
 )
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import CONTENTS
 from env_sync.engines.elasticsearch.record_index import make_record_index
-from env_sync.errors import RestoreFailed
-from env_sync.plain import from_plain, to_plain
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 
 DOCUMENT = "contents"
 

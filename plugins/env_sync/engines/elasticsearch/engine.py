@@ -11,7 +11,22 @@ from pathlib import Path
 
 from attrs import evolve
 
-from env_sync.engines.contract import (
+from env_sync.core.errors import (
+    DumpTooSmall,
+    EnvSyncError,
+    LeaseLost,
+    NoPrevious,
+    NoSuchDatabase,
+    RestoreFailed,
+    ServerUnreachable,
+    SnapshotFailed,
+)
+from env_sync.core.serialization import to_plain
+from env_sync.domain.finding import Finding
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.sync import CopyWay
+from env_sync.engines.base.contract import (
     CleanUp,
     ClusterEngine,
     CopyState,
@@ -25,11 +40,13 @@ from env_sync.engines.contract import (
     Waiting,
     Work,
 )
-from env_sync.engines.document_lease import Hold, Leases
+from env_sync.engines.base.document_lease import Hold, Leases
+from env_sync.engines.base.proof import check_raw
+from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen, read_indices, size_of
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents, store_contents
-from env_sync.engines.elasticsearch.document_counts import by_alias, find_shrunken
+from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
+from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import (
     closed,
     counted,
@@ -43,6 +60,16 @@ from env_sync.engines.elasticsearch.incoming import (
     tasks_of,
 )
 from env_sync.engines.elasticsearch.lease import ClusterLeases
+from env_sync.engines.elasticsearch.metadata import (
+    Incoming,
+    Live,
+    Made,
+    Taking,
+    all_records,
+    read_record,
+    remove_record,
+    write_record,
+)
 from env_sync.engines.elasticsearch.names import (
     CONTENTS,
     COPIES,
@@ -57,21 +84,11 @@ from env_sync.engines.elasticsearch.names import (
 from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
-from env_sync.engines.elasticsearch.readers import refuse_other_writers, refuse_readers
-from env_sync.engines.elasticsearch.records import (
-    Incoming,
-    Live,
-    Made,
-    Taking,
-    all_records,
-    read_record,
-    remove_record,
-    write_record,
-)
-from env_sync.engines.elasticsearch.reindexing import begin_reindex, look_at_reindex
-from env_sync.engines.elasticsearch.restoring import begin_restore, contents_of
-from env_sync.engines.elasticsearch.sanitising import new_indices, run_transformations
-from env_sync.engines.elasticsearch.scrolling import scroll_index
+from env_sync.engines.elasticsearch.reindex import begin_reindex, look_at_reindex
+from env_sync.engines.elasticsearch.restore import begin_restore, contents_of
+from env_sync.engines.elasticsearch.sanitise import new_indices, run_transformations
+from env_sync.engines.elasticsearch.scroll import scroll_index
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 from env_sync.engines.elasticsearch.slow_logs import as_on, give_back, silence
 from env_sync.engines.elasticsearch.snapshots import (
     RUNNING,
@@ -94,23 +111,6 @@ from env_sync.engines.elasticsearch.swap import wanted_aliases
 from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
-from env_sync.engines.elasticsearch.ways import choose_way, obstacles
-from env_sync.engines.proof import check_raw
-from env_sync.errors import (
-    DumpTooSmall,
-    EnvSyncError,
-    LeaseLost,
-    NoPrevious,
-    NoSuchDatabase,
-    RestoreFailed,
-    ServerUnreachable,
-    SnapshotFailed,
-)
-from env_sync.finding import Finding
-from env_sync.hieradata.sync import CopyWay
-from env_sync.manifest import Transformation
-from env_sync.plain import to_plain
-from env_sync.postprocess.postprocess import Postprocess
 
 PREFLIGHT_TIMEOUT = 10.0
 RECENT = 20

@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import evolve
 
-from env_sync.engines.contract import Waiting
+from env_sync.core.errors import AccessRefused, NoRoom, RequestRefused, RestoreFailed
+from env_sync.engines.base.contract import Waiting
 from env_sync.engines.elasticsearch.catalogue import (
     Index,
     count_changes,
@@ -16,14 +17,13 @@ from env_sync.engines.elasticsearch.catalogue import (
     of_priority,
     read_indices,
 )
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.contents import Contents, Held
+from env_sync.engines.elasticsearch.metadata import Copied
 from env_sync.engines.elasticsearch.names import COPIES, TEMPLATE, copy_name, copy_prefix
 from env_sync.engines.elasticsearch.pipelines import WITHOUT, as_on, named
-from env_sync.engines.elasticsearch.records import Copied
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 from env_sync.engines.elasticsearch.slow_logs import QUIET
 from env_sync.engines.elasticsearch.task_results import forget_result
-from env_sync.errors import AccessRefused, NoRoom, RequestRefused, RestoreFailed
 
 LEFT_BEHIND = (
     "index.blocks.*",

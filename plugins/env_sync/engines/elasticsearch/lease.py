@@ -10,11 +10,11 @@ from typing import Any
 
 from attrs import frozen
 
-from env_sync.engines.document_lease import Found
-from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.core.errors import RequestRefused
+from env_sync.engines.base.document_lease import Found
 from env_sync.engines.elasticsearch.names import STATE
 from env_sync.engines.elasticsearch.record_index import check_plain, make_record_index
-from env_sync.errors import RequestRefused
+from env_sync.engines.elasticsearch.session import Cluster
 
 DOCUMENT = f"/{STATE}/_doc/leases"
 CONFLICT = 409

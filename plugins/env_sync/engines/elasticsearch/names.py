@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Sequence
 
-from env_sync.errors import NameRefused
+from env_sync.core.errors import NameRefused
 
 STATE = ".env-sync"
 """The hidden index that holds the lease and the records; no data of applications is in it."""

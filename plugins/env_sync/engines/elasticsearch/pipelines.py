@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from env_sync.engines.elasticsearch.catalogue import Index
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import copy_prefix
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 
 NONE = "_none"
 """What no pipeline is called, in settings and in requests."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from env_sync.addresses import address_of
-from env_sync.engines.accepted import UNSEEN, accepts
-from env_sync.engines.contract import Preflight
-from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.engines.elasticsearch.names import CONTENTS, STATE, matches
-from env_sync.engines.elasticsearch.readers import (
+from env_sync.core.addresses import address_of
+from env_sync.core.errors import EnvSyncError
+from env_sync.domain.finding import Finding, note, problem
+from env_sync.domain.sync import Action, Sync
+from env_sync.engines.base.accepted_readers import UNSEEN, accepts
+from env_sync.engines.base.contract import Preflight
+from env_sync.engines.base.readers import Readers, listed
+from env_sync.engines.elasticsearch.access.readers import (
     READ_SECURITY,
     advice_for,
     let_it_tell,
@@ -22,8 +23,12 @@ from env_sync.engines.elasticsearch.readers import (
     take_away,
     untold,
 )
+from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
+from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
+from env_sync.engines.elasticsearch.names import CONTENTS, STATE, matches
 from env_sync.engines.elasticsearch.record_index import oddities, refusal
-from env_sync.engines.elasticsearch.sanitising import check_api
+from env_sync.engines.elasticsearch.sanitise import check_api
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 from env_sync.engines.elasticsearch.snapshots import (
     choose_snapshot,
     is_read_only,
@@ -32,11 +37,6 @@ from env_sync.engines.elasticsearch.snapshots import (
 )
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
-from env_sync.engines.elasticsearch.ways import choose_way, obstacles
-from env_sync.engines.readers import Readers, listed
-from env_sync.errors import EnvSyncError
-from env_sync.finding import Finding, note, problem
-from env_sync.hieradata.sync import Action, Sync
 
 LOGS_BODIES = (
     "xpack.security.audit.logfile.events.emit_request_body",

@@ -10,29 +10,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import Holder, Promotion
-from env_sync.engines.elasticsearch.catalogue import Index, count_documents, read_indices, write_templates
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.engines.elasticsearch.incoming import check_closed
-from env_sync.engines.elasticsearch.pipelines import given_back
-from env_sync.engines.elasticsearch.records import (
-    Incoming,
-    Live,
-    Replaced,
-    read_record,
-    remove_record,
-    write_record,
-)
-from env_sync.engines.elasticsearch.swap import (
-    Scope,
-    Swap,
-    Wanted,
-    is_live,
-    plan_swap,
-    wanted_aliases,
-)
-from env_sync.engines.proof import AGAIN, check_stamp
-from env_sync.errors import (
+from env_sync.core.errors import (
     AccessRefused,
     ContentRefused,
     EnvSyncError,
@@ -43,7 +21,29 @@ from env_sync.errors import (
     ServerUnreachable,
     WriteBlocked,
 )
-from env_sync.manifest import Transformation
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.contract import Holder, Promotion
+from env_sync.engines.base.proof import AGAIN, check_stamp
+from env_sync.engines.elasticsearch.catalogue import Index, count_documents, read_indices, write_templates
+from env_sync.engines.elasticsearch.incoming import check_closed
+from env_sync.engines.elasticsearch.metadata import (
+    Incoming,
+    Live,
+    Replaced,
+    read_record,
+    remove_record,
+    write_record,
+)
+from env_sync.engines.elasticsearch.pipelines import given_back
+from env_sync.engines.elasticsearch.session import Cluster, quoted
+from env_sync.engines.elasticsearch.swap import (
+    Scope,
+    Swap,
+    Wanted,
+    is_live,
+    plan_swap,
+    wanted_aliases,
+)
 
 CHANGED_MEANWHILE = frozenset(
     [

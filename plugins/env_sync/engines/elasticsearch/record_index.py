@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from env_sync.engines.elasticsearch.cluster import Cluster
+from env_sync.core.errors import NameRefused, RequestRefused
 from env_sync.engines.elasticsearch.pipelines import WITHOUT, named
-from env_sync.errors import NameRefused, RequestRefused
+from env_sync.engines.elasticsearch.session import Cluster
 
 HIDDEN: Mapping[str, Any] = {
     "settings": {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from env_sync.engines.elasticsearch.catalogue import Index
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
 from env_sync.engines.elasticsearch.names import copy_prefix
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 
 LEVELS = ("warn", "info", "debug", "trace")
 QUIET: Mapping[str, str] = {

@@ -8,17 +8,17 @@ from typing import Any
 
 from attrs import asdict, fields, frozen
 
-from env_sync.engines.contract import Holder
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.engines.elasticsearch.names import snapshot_name_after, snapshot_time
-from env_sync.engines.elasticsearch.version import Version
-from env_sync.errors import (
+from env_sync.core.errors import (
     NoSuchRepository,
     NothingToRestore,
     RepositoryUnreadable,
     RequestRefused,
     SnapshotFailed,
 )
+from env_sync.engines.base.contract import Holder
+from env_sync.engines.elasticsearch.names import snapshot_name_after, snapshot_time
+from env_sync.engines.elasticsearch.session import Cluster, quoted
+from env_sync.engines.elasticsearch.version import Version
 
 OURS = "env_sync"
 """Under this the metadata of our snapshots says whose they are."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from attrs import frozen
 
+from env_sync.core.errors import ContentRefused
 from env_sync.engines.elasticsearch.catalogue import Index
 from env_sync.engines.elasticsearch.contents import Contents
+from env_sync.engines.elasticsearch.metadata import Copied, Replaced
 from env_sync.engines.elasticsearch.names import is_about
-from env_sync.engines.elasticsearch.records import Copied, Replaced
-from env_sync.errors import ContentRefused
 
 TAKEN_OVER = ("filter", "index_routing", "search_routing", "is_write_index", "is_hidden")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from env_sync.engines.elasticsearch.cluster import Cluster, quoted
-from env_sync.errors import AccessRefused, NoRoom, RequestRefused, ServerUnreachable, WriteBlocked
+from env_sync.core.errors import AccessRefused, NoRoom, RequestRefused, ServerUnreachable, WriteBlocked
+from env_sync.engines.elasticsearch.session import Cluster, quoted
 
 RESULTS = ".tasks"
 

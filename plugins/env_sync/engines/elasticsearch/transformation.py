@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
-from env_sync.engines.command_file import read_command_file, wrong
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.command_file import read_command_file, wrong
 from env_sync.engines.elasticsearch.names import matches
-from env_sync.manifest import Transformation
 
 UPDATE, DELETE = "update_by_query", "delete_by_query"
 TAKES: Mapping[str, tuple[str, ...]] = {UPDATE: ("query", "script"), DELETE: ("query",)}

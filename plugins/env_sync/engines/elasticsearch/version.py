@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from env_sync.errors import ServerRefused
+from env_sync.core.errors import ServerRefused
 
 OLDEST = (7, 17)
 NEWEST_MAJOR = 8

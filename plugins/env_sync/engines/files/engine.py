@@ -12,7 +12,22 @@ from pathlib import Path
 
 from attrs import evolve
 
-from env_sync.engines.contract import (
+from env_sync.core.errors import (
+    ContentRefused,
+    EnvSyncError,
+    LeaseLost,
+    NoSuchDatabase,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    ToolFailed,
+    TransformationFailed,
+)
+from env_sync.domain.finding import Finding
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
     Dump,
@@ -25,32 +40,17 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
-from env_sync.engines.exclusions import excludes_nothing
-from env_sync.engines.files.copies import remove, settle
-from env_sync.engines.files.kernel import write_out
+from env_sync.engines.base.exclusions import excludes_nothing
+from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
+from env_sync.engines.files.dump import pack
 from env_sync.engines.files.lease import Hold, Leases
-from env_sync.engines.files.looking import look_at_pull, look_at_push, look_at_root
-from env_sync.engines.files.pack import pack
-from env_sync.engines.files.place import Place, check_folder, check_live, place_of, plain_errors
+from env_sync.engines.files.metadata import Record, read_or_refuse, read_record, write_record
+from env_sync.engines.files.names import Place, check_folder, check_live, place_of, plain_errors
+from env_sync.engines.files.preflight import look_at_pull, look_at_push, look_at_root
 from env_sync.engines.files.promotion import Promoting, promote, restore_previous
-from env_sync.engines.files.record import Record, read_or_refuse, read_record, write_record
-from env_sync.engines.files.unpack import check_dump, unpack
-from env_sync.engines.proof import AGAIN, check_raw, first_stamp
-from env_sync.errors import (
-    ContentRefused,
-    EnvSyncError,
-    LeaseLost,
-    NoSuchDatabase,
-    PromoteFailed,
-    ProofMissing,
-    RestoreFailed,
-    ToolFailed,
-    TransformationFailed,
-)
-from env_sync.finding import Finding
-from env_sync.hieradata.sync import Action
-from env_sync.manifest import Transformation
-from env_sync.postprocess.postprocess import Postprocess
+from env_sync.engines.files.restore import check_dump, unpack
+from env_sync.engines.files.swap import remove, settle
+from env_sync.engines.files.syscalls import write_out
 
 
 class FilesEngine(DumpEngine):

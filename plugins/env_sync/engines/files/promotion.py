@@ -11,28 +11,16 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import Holder, Promotion, Stamp
-from env_sync.engines.files.copies import is_there, keep_as_previous, remove, swap
-from env_sync.engines.files.kernel import identity, rename_to_new
+from env_sync.core.errors import EnvSyncError, NoPrevious, NoSuchDatabase, PromoteFailed, ProofMissing
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.contract import Holder, Promotion, Stamp
+from env_sync.engines.base.history import Promoted, Returned, WasLive, check_was_live
+from env_sync.engines.base.proof import AGAIN, check_stamp
 from env_sync.engines.files.lease import Hold
-from env_sync.engines.files.place import Place, check_folder, check_live, plain_errors
-from env_sync.engines.files.record import (
-    Record,
-    forget_others,
-    read_record,
-    sync_folder,
-    write_record,
-)
-from env_sync.engines.history import Promoted, Returned, WasLive, check_was_live
-from env_sync.engines.proof import AGAIN, check_stamp
-from env_sync.errors import (
-    EnvSyncError,
-    NoPrevious,
-    NoSuchDatabase,
-    PromoteFailed,
-    ProofMissing,
-)
-from env_sync.manifest import Transformation
+from env_sync.engines.files.metadata import Record, forget_others, read_record, sync_folder, write_record
+from env_sync.engines.files.names import Place, check_folder, check_live, plain_errors
+from env_sync.engines.files.swap import is_there, keep_as_previous, remove, swap
+from env_sync.engines.files.syscalls import identity, rename_to_new
 
 
 @frozen(kw_only=True)

@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
-from env_sync.errors import DumpDamaged
+from env_sync.core.errors import DumpDamaged
 
 LARGEST = 16 * 1024 * 1024 + 16 * 1024
 """Bytes that a document may have: the server's limit, with its allowance for its own."""

@@ -8,10 +8,10 @@ from typing import Any
 import bson
 from attrs import frozen
 
+from env_sync.core.errors import RestoreFailed
 from env_sync.engines.mongo.definitions import Definition, Kind, from_bson
 from env_sync.engines.mongo.names import CATALOGUE, Place
 from env_sync.engines.mongo.session import Session
-from env_sync.errors import RestoreFailed
 
 AT_ONCE = 500
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from bson import json_util
 from bson.errors import BSONError
 
-from env_sync.errors import DumpDamaged
+from env_sync.core.errors import DumpDamaged
 
 LEAVE_OUT = ("ns", "v", "background", "buildUUID")
 """Of an index: what the server says or makes by itself."""

@@ -9,11 +9,11 @@ import bson
 from bson.codec_options import CodecOptions
 from pymongo.errors import OperationFailure
 
+from env_sync.core.errors import TransformationFailed
+from env_sync.domain.postprocess.postprocess import AFTERMATH
 from env_sync.engines.mongo.definitions import shown
-from env_sync.engines.mongo.server_errors import describe, is_gone
+from env_sync.engines.mongo.errors import describe, is_gone
 from env_sync.engines.mongo.session import Session
-from env_sync.errors import TransformationFailed
-from env_sync.postprocess.postprocess import AFTERMATH
 
 _READ: CodecOptions[Mapping[str, Any]] = CodecOptions(document_class=dict, tz_aware=True)
 

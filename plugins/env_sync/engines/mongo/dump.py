@@ -19,18 +19,18 @@ import bson
 from attrs import evolve, frozen
 from pymongo.errors import OperationFailure, PyMongoError
 
-from env_sync.disk import whole_file
-from env_sync.engines.contract import DumpFacts
-from env_sync.engines.exclusions import excludes_nothing
+from env_sync.core.disk import whole_file
+from env_sync.core.errors import Cancelled, NoSuchDatabase, ToolFailed
+from env_sync.core.progress import Progress
+from env_sync.engines.base.contract import DumpFacts
+from env_sync.engines.base.exclusions import excludes_nothing
 from env_sync.engines.mongo.archive import ArchiveWriter
 from env_sync.engines.mongo.bson_stream import BATCH
 from env_sync.engines.mongo.definitions import Definition, Kind, described, shown
 from env_sync.engines.mongo.dump_file import is_ours_or_the_servers
-from env_sync.engines.mongo.server_errors import describe, is_gone
+from env_sync.engines.mongo.errors import describe, is_gone
+from env_sync.engines.mongo.fast_gzip import zipped
 from env_sync.engines.mongo.session import Server, Session
-from env_sync.engines.mongo.zipping import zipped
-from env_sync.errors import Cancelled, NoSuchDatabase, ToolFailed
-from env_sync.progress import Progress
 
 NO_SNAPSHOT = (20, 72, 239, 246, 263)
 """Codes by which a server says that it cannot read, or no longer read, as of one moment."""

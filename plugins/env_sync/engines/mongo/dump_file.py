@@ -10,13 +10,13 @@ from typing import IO, cast
 
 from attrs import frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.dump_format import BEGINNING, describe_format
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import DumpDamaged
+from env_sync.engines.base.dump_format import BEGINNING, describe_format
 from env_sync.engines.mongo import archive, folder
 from env_sync.engines.mongo.archive import BUCKETS, MAGIC, Documents
 from env_sync.engines.mongo.definitions import Definition
-from env_sync.engines.mongo.zipping import WRONG, unzipped
-from env_sync.errors import DumpDamaged
+from env_sync.engines.mongo.fast_gzip import WRONG, unzipped
 
 GZIP = b"\x1f\x8b"
 

@@ -9,7 +9,21 @@ from pathlib import Path
 from attrs import evolve
 from pymongo.errors import PyMongoError
 
-from env_sync.engines.contract import (
+from env_sync.core.errors import (
+    DumpDamaged,
+    EnvSyncError,
+    LeaseLost,
+    NameRefused,
+    NoPrevious,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    TransformationFailed,
+)
+from env_sync.domain.finding import Finding, problem
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
     Dump,
@@ -22,38 +36,24 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
-from env_sync.engines.document_lease import Hold, Leases
+from env_sync.engines.base.document_lease import Hold, Leases
+from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
+from env_sync.engines.mongo.access.readers import Looked, refuse_other_writers, refuse_readers
 from env_sync.engines.mongo.catalogue import Entry, read_catalogue
 from env_sync.engines.mongo.creating import suited
 from env_sync.engines.mongo.dump import Dumping, dump_database
 from env_sync.engines.mongo.dump_file import DumpFile, open_dump
+from env_sync.engines.mongo.errors import describe
 from env_sync.engines.mongo.features import FEATURES
 from env_sync.engines.mongo.incoming import Filling, check_ours, documents_of, drop_incoming, fill
 from env_sync.engines.mongo.lease import MongoLeases
+from env_sync.engines.mongo.metadata import read_live_stamp, read_or_refuse, read_stamp, write_stamp
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
 from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
-from env_sync.engines.mongo.readers import Looked, refuse_other_writers, refuse_readers
-from env_sync.engines.mongo.sanitising import new_collections, run_postprocess, run_transformations
-from env_sync.engines.mongo.server_errors import describe
+from env_sync.engines.mongo.sanitise import new_collections, run_postprocess, run_transformations
 from env_sync.engines.mongo.session import Server, Session
-from env_sync.engines.mongo.stamp import read_live_stamp, read_or_refuse, read_stamp, write_stamp
 from env_sync.engines.mongo.transformation import read_transformations
-from env_sync.engines.proof import AGAIN, check_raw, first_stamp
-from env_sync.errors import (
-    DumpDamaged,
-    EnvSyncError,
-    LeaseLost,
-    NameRefused,
-    NoPrevious,
-    PromoteFailed,
-    ProofMissing,
-    RestoreFailed,
-    TransformationFailed,
-)
-from env_sync.finding import Finding, problem
-from env_sync.manifest import Transformation
-from env_sync.postprocess.postprocess import Postprocess
 
 
 class MongoEngine(DumpEngine):

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
+from env_sync.core.errors import DumpDamaged
 from env_sync.engines.mongo.archive import Documents
 from env_sync.engines.mongo.bson_stream import BATCH, Stream, check, read_document, read_exactly
 from env_sync.engines.mongo.definitions import Definition, Kind, from_metadata, shown
-from env_sync.errors import DumpDamaged
 
 METADATA = ".metadata.json"
 DOCUMENTS = ".bson"

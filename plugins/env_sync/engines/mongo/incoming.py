@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
+from env_sync.core.errors import NameRefused, RestoreFailed
+from env_sync.core.progress import Progress
+from env_sync.core.stopwatch import Stopwatch
 from env_sync.engines.mongo.archive import BUCKETS, Documents
 from env_sync.engines.mongo.bson_stream import BATCH
 from env_sync.engines.mongo.catalogue import Entry, read_catalogue, write_catalogue
 from env_sync.engines.mongo.creating import build_indexes, create
 from env_sync.engines.mongo.definitions import Kind, shown
 from env_sync.engines.mongo.loading import load
+from env_sync.engines.mongo.metadata import KEY as STAMP_KEY
 from env_sync.engines.mongo.names import CATALOGUE, STAGED, STAMP, Copies, Place
 from env_sync.engines.mongo.session import Session
-from env_sync.engines.mongo.stamp import KEY as STAMP_KEY
-from env_sync.errors import NameRefused, RestoreFailed
-from env_sync.progress import Progress
-from env_sync.stopwatch import Stopwatch
 
 
 @frozen(kw_only=True)

@@ -11,10 +11,10 @@ from typing import Any
 from attrs import frozen
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from env_sync.engines.document_lease import Found
-from env_sync.engines.mongo.earlier_operations import end_earlier_operations, name_of_worker
+from env_sync.engines.base.document_lease import Found
 from env_sync.engines.mongo.lease_database import LEASES as COLLECTION
 from env_sync.engines.mongo.lease_database import check_plain
+from env_sync.engines.mongo.orphaned_operations import end_earlier_operations, name_of_worker
 from env_sync.engines.mongo.session import Server, Session
 
 KEY = "leases"

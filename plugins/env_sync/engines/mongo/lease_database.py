@@ -10,10 +10,10 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
+from env_sync.core.errors import NameRefused
 from env_sync.engines.mongo.definitions import ID_INDEX, shown
-from env_sync.engines.mongo.server_errors import NO_SUCH
+from env_sync.engines.mongo.errors import NO_SUCH
 from env_sync.engines.mongo.session import Session
-from env_sync.errors import NameRefused
 
 LEASES = "leases"
 JOURNAL = "promotions"

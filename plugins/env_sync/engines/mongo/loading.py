@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 from bson.raw_bson import RawBSONDocument
 
+from env_sync.core.errors import Cancelled
+from env_sync.core.progress import Progress
 from env_sync.engines.mongo.archive import Documents
 from env_sync.engines.mongo.bson_stream import RAW, split
 from env_sync.engines.mongo.session import Session
-from env_sync.errors import Cancelled
-from env_sync.progress import Progress
 
 
 @contextmanager

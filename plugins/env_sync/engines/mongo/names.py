@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from env_sync.errors import NameRefused
+from env_sync.core.errors import NameRefused
 
 INCOMING = "__incoming"
 PREVIOUS = "__previous"

@@ -9,16 +9,16 @@ from pathlib import Path
 from attrs import frozen
 from pymongo.errors import OperationFailure
 
-from env_sync.dump_format import describe_format
-from env_sync.engines.accepted import UNSEEN, accepts
-from env_sync.engines.contract import DumpHead, Preflight
-from env_sync.engines.exclusions import excludes_nothing
-from env_sync.engines.mongo.archive import MAGIC
-from env_sync.engines.mongo.definitions import Kind, described, shown
-from env_sync.engines.mongo.incoming import check_ours
-from env_sync.engines.mongo.lease_database import JOURNAL, LEASES, oddities, refusal
-from env_sync.engines.mongo.names import OURS, STAGED, Copies
-from env_sync.engines.mongo.readers import (
+from env_sync.core.errors import NameRefused, TransformationFailed
+from env_sync.domain.finding import Finding, note, problem
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.sync import Action
+from env_sync.engines.base.accepted_readers import UNSEEN, accepts
+from env_sync.engines.base.contract import DumpHead, Preflight
+from env_sync.engines.base.dump_format import describe_format
+from env_sync.engines.base.exclusions import excludes_nothing
+from env_sync.engines.base.readers import Readers, listed
+from env_sync.engines.mongo.access.readers import (
     UNPROFILED,
     accepting,
     advice_for,
@@ -29,14 +29,14 @@ from env_sync.engines.mongo.readers import (
     take_away,
     unseen,
 )
-from env_sync.engines.mongo.server_errors import REFUSED, describe
+from env_sync.engines.mongo.archive import MAGIC
+from env_sync.engines.mongo.definitions import Kind, described, shown
+from env_sync.engines.mongo.errors import REFUSED, describe
+from env_sync.engines.mongo.incoming import check_ours
+from env_sync.engines.mongo.lease_database import JOURNAL, LEASES, oddities, refusal
+from env_sync.engines.mongo.names import OURS, STAGED, Copies
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.transformation import read_transformations, unknown_collections
-from env_sync.engines.readers import Readers, listed
-from env_sync.errors import NameRefused, TransformationFailed
-from env_sync.finding import Finding, note, problem
-from env_sync.hieradata.sync import Action
-from env_sync.postprocess.postprocess import Postprocess
 
 CONNECT_TIMEOUT = 5.0
 """Seconds that a server is given to answer: it is only looked at, and there may be many."""

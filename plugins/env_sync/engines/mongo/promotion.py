@@ -9,29 +9,23 @@ from typing import Any
 from attrs import frozen
 from pymongo.errors import OperationFailure
 
-from env_sync.engines.contract import CopyState, Holder, Promotion, Stamp
-from env_sync.engines.document_lease import Hold
+from env_sync.core.errors import PromoteFailed, ProofMissing
+from env_sync.core.progress import Progress
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.contract import CopyState, Holder, Promotion, Stamp
+from env_sync.engines.base.document_lease import Hold
+from env_sync.engines.base.proof import AGAIN, check_stamp
 from env_sync.engines.mongo.catalogue import Entry, read_catalogue
 from env_sync.engines.mongo.creating import build_indexes, create
 from env_sync.engines.mongo.definitions import Definition, Kind, described, from_bson, shown
+from env_sync.engines.mongo.errors import ALREADY_THERE, NO_SUCH
 from env_sync.engines.mongo.incoming import documents_of, drop_incoming
 from env_sync.engines.mongo.lease_database import JOURNAL
 from env_sync.engines.mongo.loading import load
+from env_sync.engines.mongo.metadata import LiveStamp, Promoted, read_live_stamp, read_stamp, write_live_stamp
 from env_sync.engines.mongo.names import OURS, Copies, Place
-from env_sync.engines.mongo.server_errors import ALREADY_THERE, NO_SUCH
 from env_sync.engines.mongo.session import Server, Session
-from env_sync.engines.mongo.stamp import (
-    LiveStamp,
-    Promoted,
-    read_live_stamp,
-    read_stamp,
-    write_live_stamp,
-)
-from env_sync.engines.proof import AGAIN, check_stamp
-from env_sync.errors import PromoteFailed, ProofMissing
-from env_sync.manifest import Transformation
-from env_sync.plain import from_plain, to_plain
-from env_sync.progress import Progress
 
 SAMPLE = 5
 TRIES = 100

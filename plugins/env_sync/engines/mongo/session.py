@@ -18,12 +18,12 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import ServerConnection
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import AccessRefused, Cancelled, EnvSyncError
+from env_sync.engines.base.contract import ServerConnection
 from env_sync.engines.mongo.bson_stream import BATCH, RAW
+from env_sync.engines.mongo.errors import NO_SUCH, plain_errors
 from env_sync.engines.mongo.features import Features
-from env_sync.engines.mongo.server_errors import NO_SUCH, plain_errors
-from env_sync.errors import AccessRefused, Cancelled, EnvSyncError
 
 PORT = 27017
 CONNECT_TIMEOUT = 10

@@ -11,9 +11,9 @@ from attrs import frozen
 from bson import json_util
 from bson.errors import BSONError
 
-from env_sync.engines.command_file import read_command_file, wrong
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.command_file import read_command_file, wrong
 from env_sync.engines.mongo.definitions import shown
-from env_sync.manifest import Transformation
 
 ALLOWED: Mapping[str, frozenset[str]] = {
     "update": frozenset({"updates", "let", "comment"}),

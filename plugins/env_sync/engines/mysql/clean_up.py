@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from env_sync.engines.contract import CleanUp, Holder
+from env_sync.engines.base.contract import CleanUp, Holder
+from env_sync.engines.mysql.copy_ownership import is_copy
 from env_sync.engines.mysql.incoming import drop_copy, end_earlier_sessions
 from env_sync.engines.mysql.lease import Hold
+from env_sync.engines.mysql.metadata import read_told
 from env_sync.engines.mysql.names import Copies
-from env_sync.engines.mysql.replaced import put_back
 from env_sync.engines.mysql.session import Session, exists
-from env_sync.engines.mysql.stamp import read_told
-from env_sync.engines.mysql.whose import is_copy
+from env_sync.engines.mysql.stash import put_back
 
 
 def clean_up(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from env_sync.core.errors import TransformationFailed
+from env_sync.engines.mysql.lexer import meaning
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.sql_text import meaning
-from env_sync.errors import TransformationFailed
 
 SETTINGS: Mapping[str, str] = {
     "sql_mode": "@@GLOBAL.sql_mode",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from env_sync import command
-from env_sync.cancellation import Cancellation
-from env_sync.engines.mysql.server_version import Family, ServerVersion, check_supported, read_version
-from env_sync.errors import ToolMissing
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import ToolMissing
+from env_sync.engines.mysql.version import Family, ServerVersion, check_supported, read_version
 
 PROGRAMS = ("mariadb-dump", "mysqldump")
 INSTALL = {

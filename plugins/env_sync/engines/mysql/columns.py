@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from env_sync.engines.mysql.metadata import TABLE
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.stamp import TABLE
 
 
 def read_columns(session: Session, database: str) -> frozenset[tuple[str, str]]:

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from env_sync.engines.accepted import DEFINER, SET_USER, accepts
-from env_sync.engines.mysql.account_rights import AccountRights
+from env_sync.core.shown_names import shown_name
+from env_sync.engines.base.accepted_readers import DEFINER, SET_USER, accepts
+from env_sync.engines.mysql.access.account_rights import AccountRights
+from env_sync.engines.mysql.access.own_grants import EVERYTHING, own_grants
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.invoker import as_invoker, runs_as_invoker
 from env_sync.engines.mysql.objects import Object
-from env_sync.engines.mysql.own_grants import EVERYTHING, own_grants
 from env_sync.engines.mysql.session import Server, Session
-from env_sync.shown_names import shown_name
 
 Key = tuple[str, str]
 SETTING = frozenset({"SET USER", "SET_ANY_DEFINER", "SET_USER_ID", "SUPER", EVERYTHING})

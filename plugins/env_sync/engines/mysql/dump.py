@@ -15,20 +15,20 @@ from typing import Any
 from attrs import frozen
 from isal import igzip_threaded
 
-from env_sync import command
-from env_sync.cancellation import Cancellation
-from env_sync.disk import whole_file
-from env_sync.engines.contract import DumpFacts
-from env_sync.engines.exclusions import excludes_nothing
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.disk import whole_file
+from env_sync.core.errors import AccessRefused, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.core.progress import Progress
+from env_sync.core.redact import redact_mysql_line
+from env_sync.engines.base.contract import DumpFacts
+from env_sync.engines.base.exclusions import excludes_nothing
+from env_sync.engines.mysql.archive import COMPLETED, DATABASE, SANDBOX, TAIL
 from env_sync.engines.mysql.client_tools import DumpTool, known_dump_tools, tool_to_dump
-from env_sync.engines.mysql.dump_file import COMPLETED, DATABASE, SANDBOX, TAIL
+from env_sync.engines.mysql.metadata import TABLE
 from env_sync.engines.mysql.option_file import option_file
-from env_sync.engines.mysql.server_version import ServerVersion
 from env_sync.engines.mysql.session import Server, plain_errors
-from env_sync.engines.mysql.stamp import TABLE
-from env_sync.errors import AccessRefused, EnvSyncError, NoSuchDatabase, ServerUnreachable
-from env_sync.progress import Progress
-from env_sync.redact import redact_mysql_line
+from env_sync.engines.mysql.version import ServerVersion
 
 _PIPE = 1 << 20
 _open_packed: Callable[..., Any] = igzip_threaded.open

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 from attrs import evolve, frozen
 
+from env_sync.core.errors import RestoreFailed
+from env_sync.core.shown_names import shown_name
 from env_sync.engines.mysql.identifiers import unquoted
+from env_sync.engines.mysql.lexer import SAFE_CHARACTER_SETS, Token, meaning, plain
 from env_sync.engines.mysql.objects import CODECS, SETTING, WORD, Kind, Object, taken_apart
-from env_sync.engines.mysql.server_version import ServerVersion
-from env_sync.engines.mysql.splitter import Splitter
-from env_sync.engines.mysql.sql_text import SAFE_CHARACTER_SETS, Token, meaning, plain
-from env_sync.errors import RestoreFailed
-from env_sync.shown_names import shown_name
+from env_sync.engines.mysql.statement_stream import Splitter
+from env_sync.engines.mysql.version import ServerVersion
 
 POINTING_ENGINES = frozenset(
     {

@@ -9,8 +9,21 @@ from pathlib import Path
 import pymysql
 from attrs import evolve
 
-from env_sync.changed_rows import not_named
-from env_sync.engines.contract import (
+from env_sync.core.errors import (
+    EnvSyncError,
+    LeaseLost,
+    NameRefused,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    TransformationFailed,
+)
+from env_sync.domain.changed_rows import not_named
+from env_sync.domain.finding import Finding, problem
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
     Dump,
@@ -23,10 +36,15 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
+from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
+from env_sync.engines.mysql.access.administrator import check_power
+from env_sync.engines.mysql.access.indirect_readers import check_watchers, raw_log
+from env_sync.engines.mysql.access.log_tables import log_tables
+from env_sync.engines.mysql.access.readers import check_closed
 from env_sync.engines.mysql.clean_up import clean_up
 from env_sync.engines.mysql.columns import read_columns
+from env_sync.engines.mysql.copy_ownership import check_no_strangers
 from env_sync.engines.mysql.dump import dump_database
-from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.in_place import transform_in_place
 from env_sync.engines.mysql.incoming import (
     drop_after_failure,
@@ -35,21 +53,7 @@ from env_sync.engines.mysql.incoming import (
     make_closed,
 )
 from env_sync.engines.mysql.lease import Hold, Leases
-from env_sync.engines.mysql.log_tables import log_tables
-from env_sync.engines.mysql.names import Copies, copies_of
-from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
-from env_sync.engines.mysql.own_power import check_power
-from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
-from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
-from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
-from env_sync.engines.mysql.reading import reading
-from env_sync.engines.mysql.replaceable import check_replaceable
-from env_sync.engines.mysql.replaced import put_back
-from env_sync.engines.mysql.restore_data import restore_dump
-from env_sync.engines.mysql.sanitising import run_transformations, set_aside
-from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
-from env_sync.engines.mysql.session import Server, Session, clock, exists, plain_errors
-from env_sync.engines.mysql.stamp import (
+from env_sync.engines.mysql.metadata import (
     Told,
     read_or_refuse,
     read_told,
@@ -57,31 +61,27 @@ from env_sync.engines.mysql.stamp import (
     write_objects,
     write_stamp,
 )
+from env_sync.engines.mysql.names import Copies, copies_of
+from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
+from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
+from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
+from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
+from env_sync.engines.mysql.read_only import reading
+from env_sync.engines.mysql.replaceable import check_replaceable
+from env_sync.engines.mysql.restore import restore_dump
+from env_sync.engines.mysql.sanitise import run_transformations, set_aside
+from env_sync.engines.mysql.session import Server, Session, clock, exists, plain_errors
+from env_sync.engines.mysql.stash import put_back
 from env_sync.engines.mysql.swap import check_no_swap, recover
+from env_sync.engines.mysql.transformation import LIVE, OUTGOING, Script, as_scripts, read_transformations
 from env_sync.engines.mysql.verify import verify_dump
-from env_sync.engines.mysql.watchers import check_watchers, raw_log
-from env_sync.engines.mysql.whose import check_no_strangers
-from env_sync.engines.proof import AGAIN, check_raw, first_stamp
-from env_sync.errors import (
-    EnvSyncError,
-    LeaseLost,
-    NameRefused,
-    PromoteFailed,
-    ProofMissing,
-    RestoreFailed,
-    TransformationFailed,
-)
-from env_sync.finding import Finding, problem
-from env_sync.hieradata.sync import Action
-from env_sync.manifest import Transformation
-from env_sync.postprocess.postprocess import Postprocess
 
 
 class MySQLEngine(DumpEngine):
     """One database on a MySQL (from 5.7) or MariaDB server (from 10.3).
 
-    A connection's extra may hold `lease_database` (env_sync), what `accepted.py` names, and `ssl_mode`,
-    `ssl_ca`, `ssl_cert` and `ssl_key` as MySQL's own programs have them.
+    A connection's extra may hold `lease_database` (env_sync), what `accepted_readers.py` names, and
+    `ssl_mode`, `ssl_ca`, `ssl_cert` and `ssl_key` as MySQL's own programs have them.
     """
 
     def __init__(self, work: Work) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from env_sync.changed_rows import ChangedRows
+from env_sync.core.errors import TransformationFailed
+from env_sync.domain.changed_rows import ChangedRows
 from env_sync.engines.mysql.client_settings import read_beginning, set_as_client
-from env_sync.engines.mysql.sanitising import run_script
-from env_sync.engines.mysql.script import LIVE, Script, refused
+from env_sync.engines.mysql.existing_triggers import read_standing
+from env_sync.engines.mysql.lexer import meaning
+from env_sync.engines.mysql.sanitise import run_script
 from env_sync.engines.mysql.session import Server, Session
-from env_sync.engines.mysql.sql_text import meaning
-from env_sync.engines.mysql.standing_before import read_standing
-from env_sync.errors import TransformationFailed
+from env_sync.engines.mysql.transformation import LIVE, Script, refused
 
 SHOWN = 5
 """How many names a message lists."""

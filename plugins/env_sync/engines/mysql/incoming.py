@@ -6,18 +6,18 @@ import logging
 
 import pymysql
 
-from env_sync.engines.contract import Stamp
-from env_sync.engines.mysql.connecting import described
-from env_sync.engines.mysql.grants import check_closed
+from env_sync.core.errors import EnvSyncError
+from env_sync.engines.base.contract import Stamp
+from env_sync.engines.mysql.access.readers import check_closed
+from env_sync.engines.mysql.client import described
+from env_sync.engines.mysql.copy_ownership import is_copy
 from env_sync.engines.mysql.identifiers import qualified
 from env_sync.engines.mysql.lease import Hold
+from env_sync.engines.mysql.metadata import TABLE, make_table, write_stamp
 from env_sync.engines.mysql.objects import drop_objects
 from env_sync.engines.mysql.renaming import tables_of
 from env_sync.engines.mysql.session import Session, drop_database, exists
-from env_sync.engines.mysql.stamp import TABLE, make_table, write_stamp
 from env_sync.engines.mysql.swap import make_like
-from env_sync.engines.mysql.whose import is_copy
-from env_sync.errors import EnvSyncError
 
 
 def make_closed(session: Session, copy: str, like: str, stamp: Stamp, error: type[EnvSyncError]) -> None:

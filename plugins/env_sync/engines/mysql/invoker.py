@@ -10,8 +10,8 @@ import re
 
 from attrs import evolve, frozen
 
+from env_sync.engines.mysql.lexer import Token, meaning
 from env_sync.engines.mysql.objects import Kind, Object
-from env_sync.engines.mysql.sql_text import Token, meaning
 
 ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE)
 _VIEW = re.compile(r"\A(CREATE\s+(?:ALGORITHM\s*=\s*\w+\s+)?)(?:SQL\s+SECURITY\s+(\w+)\s+)?(VIEW\s)", re.I)

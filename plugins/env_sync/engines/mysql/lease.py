@@ -19,16 +19,16 @@ from collections.abc import Iterator
 import pymysql
 from attrs import frozen
 
-from env_sync.engines.contract import Holder
-from env_sync.engines.mysql.connecting import described
+from env_sync.core.errors import AccessRefused, LeaseHeld, LeaseLost, NoSuchDatabase
+from env_sync.engines.base.contract import Holder
+from env_sync.engines.base.renewing import renewing
+from env_sync.engines.base.strange_locks import warn_of_strange_lock
+from env_sync.engines.mysql.access.own_grants import own_grants
+from env_sync.engines.mysql.client import described
 from env_sync.engines.mysql.identifiers import quoted
 from env_sync.engines.mysql.lease_database import TABLES, check_ours
 from env_sync.engines.mysql.named_locks import Lock, LockHolder, holder_of, take_lock
-from env_sync.engines.mysql.own_grants import own_grants
 from env_sync.engines.mysql.session import Server, Session, plain_errors
-from env_sync.engines.renewing import renewing
-from env_sync.engines.strange_locks import warn_of_strange_lock
-from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, NoSuchDatabase
 
 WAIT = 60.0
 """Seconds that a step waits for another process that is at work on its database."""

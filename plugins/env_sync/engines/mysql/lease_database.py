@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from env_sync.engines.mysql.grants import ACCEPTED, accesses
+from env_sync.core.errors import NameRefused
+from env_sync.engines.mysql.access.database_patterns import as_pattern
+from env_sync.engines.mysql.access.own_grants import own_grants
+from env_sync.engines.mysql.access.readers import ACCEPTED, accesses
 from env_sync.engines.mysql.identifiers import quoted
-from env_sync.engines.mysql.own_grants import own_grants
-from env_sync.engines.mysql.patterns import as_pattern
 from env_sync.engines.mysql.session import Session
-from env_sync.errors import NameRefused
 
 TABLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "lease": (

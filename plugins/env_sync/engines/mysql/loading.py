@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pymysql
 from attrs import Factory, define, field, frozen
 
-from env_sync.engines.mysql.connecting import LOCKED, code_of, described, server_is_gone
+from env_sync.core.errors import Cancelled, RestoreFailed, ServerUnreachable
+from env_sync.core.shown_names import shown_name
+from env_sync.engines.mysql.client import LOCKED, code_of, described, server_is_gone
 from env_sync.engines.mysql.dump_statements import Rows, Table
 from env_sync.engines.mysql.session import Server, Session
 from env_sync.engines.mysql.table_parts import TableParts, parts_of
-from env_sync.errors import Cancelled, RestoreFailed, ServerUnreachable
-from env_sync.shown_names import shown_name
 
 AHEAD = 2
 """Statements that are read ahead, for each session; the memory that a restore needs."""

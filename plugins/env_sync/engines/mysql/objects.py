@@ -11,11 +11,11 @@ import pymysql
 from attrs import evolve, field, frozen
 from attrs.validators import matches_re
 
-from env_sync.engines.mysql.connecting import described, server_is_gone
+from env_sync.core.shown_names import shown_name
+from env_sync.engines.mysql.client import described, server_is_gone
 from env_sync.engines.mysql.identifiers import qualified, quoted, unquoted
+from env_sync.engines.mysql.lexer import Token, meaning
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.sql_text import Token, meaning
-from env_sync.shown_names import shown_name
 
 
 class Kind(StrEnum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from env_sync.engines.mysql.identifiers import unquoted
+from env_sync.engines.mysql.lexer import meaning
 from env_sync.engines.mysql.objects import ORDER, Kind, Object, encoded, with_definer
-from env_sync.engines.mysql.sql_text import meaning
 
 _SAVE = b"""
 SET @saved_client = @@character_set_client, @saved_results = @@character_set_results;

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from env_sync.engines.contract import ServerConnection
-from env_sync.engines.mysql.server_version import Family
+from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.mysql.version import Family
 
 
 @contextlib.contextmanager

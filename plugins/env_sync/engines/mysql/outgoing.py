@@ -8,21 +8,21 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import CopyState, DumpFacts, Stamp, Work
+from env_sync.core.errors import ProofMissing, RestoreFailed, TransformationFailed
+from env_sync.engines.base.contract import CopyState, DumpFacts, Stamp, Work
+from env_sync.engines.mysql.access.readers import check_closed
+from env_sync.engines.mysql.archive import CHUNK, check_header, first_bytes, opened
+from env_sync.engines.mysql.copy_ownership import check_no_strangers
 from env_sync.engines.mysql.dump import AsOf, dump_database, matches
-from env_sync.engines.mysql.dump_file import CHUNK, check_header, first_bytes, opened
-from env_sync.engines.mysql.grants import check_closed
 from env_sync.engines.mysql.incoming import drop_copy, make_closed
+from env_sync.engines.mysql.metadata import read_objects, read_told, write_dumped, write_objects, write_stamp
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Kind, Object
 from env_sync.engines.mysql.objects_text import as_text, table_of
-from env_sync.engines.mysql.restore_data import restore_dump
-from env_sync.engines.mysql.sanitising import run_transformations, set_aside
-from env_sync.engines.mysql.script import OUTGOING, Script
+from env_sync.engines.mysql.restore import restore_dump
+from env_sync.engines.mysql.sanitise import run_transformations, set_aside
 from env_sync.engines.mysql.session import Server, Session, clock, plain_errors
-from env_sync.engines.mysql.stamp import read_objects, read_told, write_dumped, write_objects, write_stamp
-from env_sync.engines.mysql.whose import check_no_strangers
-from env_sync.errors import ProofMissing, RestoreFailed, TransformationFailed
+from env_sync.engines.mysql.transformation import OUTGOING, Script
 
 
 @frozen(kw_only=True)

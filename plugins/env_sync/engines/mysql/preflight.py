@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from env_sync.engines.accepted import SET_USER, accepts
+from env_sync.core.errors import AccessRefused, ToolMissing
+from env_sync.domain.finding import Finding, note, problem
+from env_sync.domain.sync import Action
+from env_sync.engines.base.accepted_readers import SET_USER, accepts
+from env_sync.engines.mysql.access.administrator import MIGHTY, check_power
+from env_sync.engines.mysql.access.own_grants import own_grants
 from env_sync.engines.mysql.client_tools import known_dump_tools, tool_to_dump
 from env_sync.engines.mysql.definers import SETTING
 from env_sync.engines.mysql.lease_database import refusal, strangers
-from env_sync.engines.mysql.own_grants import own_grants
-from env_sync.engines.mysql.own_power import MIGHTY, check_power
-from env_sync.engines.mysql.reading import reading
-from env_sync.engines.mysql.server_version import check_supported
+from env_sync.engines.mysql.read_only import reading
 from env_sync.engines.mysql.session import Server, Session, exists
-from env_sync.errors import AccessRefused, ToolMissing
-from env_sync.finding import Finding, note, problem
-from env_sync.hieradata.sync import Action
+from env_sync.engines.mysql.version import check_supported
 
 CONNECT_TIMEOUT = 5
 """Seconds that a server is given to answer: it is only looked at, and there may be many."""

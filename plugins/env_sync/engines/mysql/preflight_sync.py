@@ -9,34 +9,34 @@ from pathlib import Path
 import pymysql
 from attrs import frozen
 
-from env_sync.engines.contract import DumpHead, Preflight
-from env_sync.engines.exclusions import excludes_nothing
-from env_sync.engines.mysql.connecting import code_of, described
-from env_sync.engines.mysql.dump import matches
-from env_sync.engines.mysql.dump_file import check_header
-from env_sync.engines.mysql.grants import accesses
-from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_without_transactions
-from env_sync.engines.mysql.init_connect import check_init_connect
-from env_sync.engines.mysql.log_tables import log_tables
-from env_sync.engines.mysql.names import Copies, copies_of
-from env_sync.engines.mysql.preflight import look_at_needed, look_at_rights
-from env_sync.engines.mysql.reading import reading
-from env_sync.engines.mysql.replaceable import check_not_referred_to, check_previous, check_replaced
-from env_sync.engines.mysql.script import LIVE, OUTGOING, Script, as_scripts, read_transformations
-from env_sync.engines.mysql.session import Server, Session, clock, exists
-from env_sync.engines.mysql.stamp import read_told
-from env_sync.engines.mysql.watchers import (
+from env_sync.core.errors import AccessRefused, DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
+from env_sync.core.redact import names_in
+from env_sync.domain.finding import Finding, note, problem, problems
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.engines.base.contract import DumpHead, Preflight
+from env_sync.engines.base.exclusions import excludes_nothing
+from env_sync.engines.mysql.access.indirect_readers import (
     raw_log,
     told_of_onlookers,
     told_of_readers,
     told_of_sessions,
     watchers,
 )
-from env_sync.engines.mysql.whose import check_no_strangers, is_copy
-from env_sync.errors import AccessRefused, DumpDamaged, NameRefused, PromoteFailed, TransformationFailed
-from env_sync.finding import Finding, note, problem, problems
-from env_sync.postprocess.postprocess import Postprocess
-from env_sync.redact import names_in
+from env_sync.engines.mysql.access.init_connect import check_init_connect
+from env_sync.engines.mysql.access.log_tables import log_tables
+from env_sync.engines.mysql.access.readers import accesses
+from env_sync.engines.mysql.archive import check_header
+from env_sync.engines.mysql.client import code_of, described
+from env_sync.engines.mysql.copy_ownership import check_no_strangers, is_copy
+from env_sync.engines.mysql.dump import matches
+from env_sync.engines.mysql.in_place import refuse_commits, refuse_tables_without_transactions
+from env_sync.engines.mysql.metadata import read_told
+from env_sync.engines.mysql.names import Copies, copies_of
+from env_sync.engines.mysql.preflight import look_at_needed, look_at_rights
+from env_sync.engines.mysql.read_only import reading
+from env_sync.engines.mysql.replaceable import check_not_referred_to, check_previous, check_replaced
+from env_sync.engines.mysql.session import Server, Session, clock, exists
+from env_sync.engines.mysql.transformation import LIVE, OUTGOING, Script, as_scripts, read_transformations
 
 _SIZE = "SELECT SUM(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
 _NOT_PREPARED = 1295

@@ -9,29 +9,24 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import Holder, Promotion, Stamp
-from env_sync.engines.history import check_was_live, no_previous
-from env_sync.engines.mysql.grants import check_closed
+from env_sync.core.errors import EnvSyncError, NoSuchDatabase, PromoteFailed, ProofMissing
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.contract import Holder, Promotion, Stamp
+from env_sync.engines.base.history import check_was_live, no_previous
+from env_sync.engines.base.proof import AGAIN, check_stamp
+from env_sync.engines.mysql.access.indirect_readers import check_watchers
+from env_sync.engines.mysql.access.readers import check_closed
+from env_sync.engines.mysql.copy_ownership import is_empty
 from env_sync.engines.mysql.incoming import drop_copy
 from env_sync.engines.mysql.lease import Hold, Leases
+from env_sync.engines.mysql.metadata import Told, has_table, make_table, read_objects, read_told, write_told
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Object
 from env_sync.engines.mysql.renaming import both_tables
 from env_sync.engines.mysql.replaceable import check_replaceable
-from env_sync.engines.mysql.replaced import put_aside, put_back
 from env_sync.engines.mysql.session import Server, clock, drop_database, exists, plain_errors
-from env_sync.engines.mysql.stamp import Told, has_table, make_table, read_objects, read_told, write_told
+from env_sync.engines.mysql.stash import put_aside, put_back
 from env_sync.engines.mysql.swap import Plan, Swapped, begin, finish, make_like, objects_of, rename
-from env_sync.engines.mysql.watchers import check_watchers
-from env_sync.engines.mysql.whose import is_empty
-from env_sync.engines.proof import AGAIN, check_stamp
-from env_sync.errors import (
-    EnvSyncError,
-    NoSuchDatabase,
-    PromoteFailed,
-    ProofMissing,
-)
-from env_sync.manifest import Transformation
 
 
 @frozen(kw_only=True)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from env_sync.engines.mysql.identifiers import qualified
+from env_sync.engines.mysql.metadata import TABLE
 from env_sync.engines.mysql.session import Session
-from env_sync.engines.mysql.stamp import TABLE
 
 _NOT_TABLES = ("VIEW", "SYSTEM VIEW")
 

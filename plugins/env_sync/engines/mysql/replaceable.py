@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pymysql
 
-from env_sync.engines.mysql.connecting import REFUSED, code_of
+from env_sync.core.errors import EnvSyncError, NameRefused
+from env_sync.engines.mysql.client import REFUSED, code_of
+from env_sync.engines.mysql.copy_ownership import is_ours, was_previous
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.session import Row, Server, Session, exists
-from env_sync.engines.mysql.whose import is_ours, was_previous
-from env_sync.errors import EnvSyncError, NameRefused
 
 NAMED = 3
 """How many keys a message names."""

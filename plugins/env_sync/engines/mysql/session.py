@@ -14,10 +14,12 @@ from typing import Any
 import pymysql
 from attrs import frozen
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import ServerConnection
-from env_sync.engines.mysql import connecting
-from env_sync.engines.mysql.connecting import (
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.base.readers import accepted_by
+from env_sync.engines.mysql import client
+from env_sync.engines.mysql.client import (
     NO_DATABASE,
     READ_ONLY,
     REFUSED,
@@ -27,9 +29,7 @@ from env_sync.engines.mysql.connecting import (
     server_is_gone,
 )
 from env_sync.engines.mysql.identifiers import quoted
-from env_sync.engines.mysql.server_version import Family, ServerVersion, read_version
-from env_sync.engines.readers import accepted_by
-from env_sync.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.engines.mysql.version import Family, ServerVersion, read_version
 
 Row = tuple[Any, ...]
 
@@ -200,7 +200,7 @@ class Server:
     connection: ServerConnection
     group: str
     cancellation: Cancellation
-    connect_timeout: int = connecting.CONNECT_TIMEOUT
+    connect_timeout: int = client.CONNECT_TIMEOUT
 
     @property
     def lease_database(self) -> str:
@@ -208,11 +208,11 @@ class Server:
         return str(self.connection.extra.get("lease_database") or "env_sync")
 
     def __str__(self) -> str:
-        return connecting.address(self.connection)
+        return client.address(self.connection)
 
     def open(self, database: str | None = None) -> Session:
         """A session for the caller to close. Raises NoSuchDatabase, AccessRefused, ServerUnreachable."""
-        connection = connecting.connect(
+        connection = client.connect(
             self.connection, database, program=f"env_sync {self.group}", timeout=self.connect_timeout
         )
         try:
@@ -245,7 +245,7 @@ class Server:
     def kill_query(self, session_id: int) -> bool:
         """End what a session of ours is running; False where the server could not be asked."""
         try:
-            connection = connecting.connect(self.connection, None, program="env_sync cancel", timeout=2)
+            connection = client.connect(self.connection, None, program="env_sync cancel", timeout=2)
             with contextlib.closing(connection):
                 connection.query(f"KILL QUERY {session_id}")
         except (EnvSyncError, pymysql.err.MySQLError):

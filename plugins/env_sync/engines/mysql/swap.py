@@ -16,11 +16,25 @@ from collections.abc import Callable
 import pymysql
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import Holder
-from env_sync.engines.history import Promoted, Returned
-from env_sync.engines.mysql.connecting import LOCKED, REFUSED, code_of, described, server_is_gone
+from env_sync.core.errors import PromoteFailed
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.core.shown_names import shown_name
+from env_sync.engines.base.contract import Holder
+from env_sync.engines.base.history import Promoted, Returned
+from env_sync.engines.mysql.client import LOCKED, REFUSED, code_of, described, server_is_gone
 from env_sync.engines.mysql.definers import cannot_be_made_again, decide, drop_ours, some
 from env_sync.engines.mysql.identifiers import qualified, quoted
+from env_sync.engines.mysql.metadata import (
+    Told,
+    WasLive,
+    forget,
+    make_table,
+    read_token,
+    read_told,
+    write_objects,
+    write_token,
+    write_told,
+)
 from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.objects import Kind, Object, drop_object, make_all, read_objects_of
 from env_sync.engines.mysql.renaming import (
@@ -35,20 +49,6 @@ from env_sync.engines.mysql.renaming import (
     take_back,
 )
 from env_sync.engines.mysql.session import Server, Session, clock, drop_database, exists
-from env_sync.engines.mysql.stamp import (
-    Told,
-    WasLive,
-    forget,
-    make_table,
-    read_token,
-    read_told,
-    write_objects,
-    write_token,
-    write_told,
-)
-from env_sync.errors import PromoteFailed
-from env_sync.plain import from_plain, to_plain
-from env_sync.shown_names import shown_name
 
 LOCK_WAIT = 1
 """Seconds for which a RENAME may wait for others, and so make those that come after it wait as well."""

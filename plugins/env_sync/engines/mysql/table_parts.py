@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from env_sync.engines.mysql.identifiers import quoted
-from env_sync.engines.mysql.sql_text import Token, meaning
+from env_sync.engines.mysql.lexer import Token, meaning
 
 _PLAIN = frozenset({"KEY", "INDEX", "UNIQUE", "USING", "BTREE", "COMMENT", "KEY_BLOCK_SIZE"})
 """Words of a definition of a key that the server builds by sorting; one with another word is not late."""

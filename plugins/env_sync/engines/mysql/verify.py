@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.mysql.dump_file import CHUNK, TAIL, check_end, check_header, first_bytes, opened
-from env_sync.progress import Progress
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.progress import Progress
+from env_sync.engines.mysql.archive import CHUNK, TAIL, check_end, check_header, first_bytes, opened
 
 
 def verify_dump(file: Path, database: str, *, cancellation: Cancellation, progress: Progress) -> None:

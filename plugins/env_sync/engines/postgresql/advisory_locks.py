@@ -7,7 +7,7 @@ from enum import Enum, auto
 from attrs import frozen
 from psycopg import errors, sql
 
-from env_sync.engines.postgresql.roles import DROPPED
+from env_sync.engines.postgresql.access.roles import DROPPED
 from env_sync.engines.postgresql.session import Session
 
 # A session that is ending loses its place in pg_stat_activity before its locks; it is nobody's.

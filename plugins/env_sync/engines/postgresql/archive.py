@@ -9,12 +9,12 @@ from pathlib import Path
 
 from attrs import frozen
 
-from env_sync import command
-from env_sync.cancellation import Cancellation
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import DumpDamaged
+from env_sync.core.redact import names_in, redact_tool_line
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_read
 from env_sync.engines.postgresql.verify import read_failure
-from env_sync.errors import DumpDamaged
-from env_sync.redact import names_in, redact_tool_line
 
 
 @frozen(kw_only=True)

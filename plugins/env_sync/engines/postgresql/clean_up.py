@@ -6,14 +6,14 @@ import logging
 
 import psycopg
 
-from env_sync.engines.contract import CleanUp, Holder
+from env_sync.core.redact import describe_database_error
+from env_sync.engines.base.contract import CleanUp, Holder
+from env_sync.engines.postgresql.copy_ownership import look_up
 from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import Hold
 from env_sync.engines.postgresql.names import Copies
-from env_sync.engines.postgresql.ownership import look_up
-from env_sync.engines.postgresql.replaced import drop_replaced
 from env_sync.engines.postgresql.session import Server
-from env_sync.redact import describe_database_error
+from env_sync.engines.postgresql.stash import drop_replaced
 
 
 def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copies | None) -> tuple[str, ...]:

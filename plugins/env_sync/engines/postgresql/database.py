@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 from psycopg import errors, sql
 
-from env_sync.engines.postgresql.grants import Rights, rights, statements
-from env_sync.engines.postgresql.roles import Roles
+from env_sync.engines.postgresql.access.grants import Rights, rights, statements
+from env_sync.engines.postgresql.access.roles import Roles
 from env_sync.engines.postgresql.session import Session
 
 LISTS = (

@@ -10,9 +10,9 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from env_sync.changed_rows import Changed
-from env_sync.engines.postgresql.script import code_of
+from env_sync.domain.changed_rows import Changed
 from env_sync.engines.postgresql.session import Row, Session
+from env_sync.engines.postgresql.transformation import code_of
 
 # The names of all that a statement may mean, by what they are; not temporary ones, which are looked up last.
 # Counters of pg_class would tell of REFRESH MATERIALIZED VIEW and TRUNCATE as well, which triggers may do.

@@ -13,22 +13,22 @@ from typing import Any
 import psycopg
 from attrs import frozen
 
-from env_sync import command
-from env_sync.cancellation import Cancellation
-from env_sync.disk import no_room, part_of, whole_file
-from env_sync.engines.contract import DumpFacts, ServerConnection
-from env_sync.engines.exclusions import excludes_nothing
-from env_sync.engines.postgresql import libpq
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.disk import no_room, part_of, whole_file
+from env_sync.core.errors import AccessRefused, ContentRefused, EnvSyncError
+from env_sync.core.progress import Progress
+from env_sync.core.redact import redact_tool_line
+from env_sync.engines.base.contract import DumpFacts, ServerConnection
+from env_sync.engines.base.exclusions import excludes_nothing
+from env_sync.engines.postgresql import client
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_dump
-from env_sync.engines.postgresql.left_out import (
+from env_sync.engines.postgresql.excluded_objects import (
     LEAVE_OUT_ROWS,
     LeftOut,
     could_not_be_restored,
     read_left_out,
 )
-from env_sync.errors import AccessRefused, ContentRefused, EnvSyncError
-from env_sync.progress import Progress
-from env_sync.redact import redact_tool_line
 
 LOCK_WAIT = dt.timedelta(minutes=10)
 """How long pg_dump waits for a table that is being altered before it fails."""
@@ -80,7 +80,7 @@ def dump_database(
         result = command.run(
             [
                 tools.pg_dump,
-                f"--dbname={libpq.connection_string(database)}",
+                f"--dbname={client.connection_string(database)}",
                 "--format=custom",
                 f"--compress={_level(compression)}",
                 f"--file={part}",
@@ -93,7 +93,7 @@ def dump_database(
                 *(f"--exclude-table={pattern}" for pattern in excluded_tables),
                 *(f"--exclude-table={pattern}" for pattern in source.left_out.descendants),
             ],
-            env=libpq.client_environment(
+            env=client.client_environment(
                 connection, database, application_name=application_name, own_path=True
             ),
             cancellation=cancellation,
@@ -121,7 +121,7 @@ def _look_at(
 ) -> _Source:
     """The server's version, what is left out, and the names that an error may hold."""
     with contextlib.closing(
-        libpq.connect(connection, database, application_name=application_name, own_path=True)
+        client.connect(connection, database, application_name=application_name, own_path=True)
     ) as session:
         session.execute("SET search_path = ''")
         left_out = read_left_out(
@@ -160,7 +160,7 @@ def _failure(
     if any("No space left on device" in line and "ERROR: " not in line for line in said.splitlines()):
         part_of(to).unlink(missing_ok=True)
         return no_room(to)
-    unconnected = libpq.tool_connection_error(said, connection, database)
+    unconnected = client.tool_connection_error(said, connection, database)
     if unconnected is not None:
         return unconnected
     if "permission denied" in said or "failed to get data for sequence" in said:

@@ -10,8 +10,23 @@ from pathlib import Path
 import psycopg
 from attrs import evolve
 
-from env_sync.changed_rows import not_named
-from env_sync.engines.contract import (
+from env_sync.core.errors import (
+    DumpDamaged,
+    EnvSyncError,
+    LeaseLost,
+    NameRefused,
+    PromoteFailed,
+    ProofMissing,
+    RestoreFailed,
+    TransformationFailed,
+)
+from env_sync.core.serialization import from_plain, to_plain
+from env_sync.domain.changed_rows import not_named
+from env_sync.domain.finding import Finding, problem
+from env_sync.domain.manifest import Transformation
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.domain.sync import Action
+from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
     Dump,
@@ -24,11 +39,19 @@ from env_sync.engines.contract import (
     Stamp,
     Work,
 )
+from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
+from env_sync.engines.postgresql.access.administrator import check_power
+from env_sync.engines.postgresql.access.owners import owner_of_live
+from env_sync.engines.postgresql.access.readers import check_closed
+from env_sync.engines.postgresql.access.roles import read_roles
 from env_sync.engines.postgresql.archive import Archive, Entry, read_archive
+from env_sync.engines.postgresql.background_indexes import building_meanwhile
 from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
 from env_sync.engines.postgresql.columns import read_columns
-from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
+from env_sync.engines.postgresql.copy_ownership import check_made_by_us, check_names, look_up
 from env_sync.engines.postgresql.database import read_database
+from env_sync.engines.postgresql.deferred_indexes import named_in, waiting_indexes
+from env_sync.engines.postgresql.deferred_statements import Kept, missing, take
 from env_sync.engines.postgresql.dump import dump_database
 from env_sync.engines.postgresql.in_place import transform_in_place
 from env_sync.engines.postgresql.incoming import (
@@ -39,26 +62,18 @@ from env_sync.engines.postgresql.incoming import (
     open_for_us,
     storage_of,
 )
-from env_sync.engines.postgresql.kept_statements import Kept, missing, take
 from env_sync.engines.postgresql.lease import Hold, Leases
-from env_sync.engines.postgresql.meanwhile import building_meanwhile
+from env_sync.engines.postgresql.metadata import Closed, Comment, read_comment, read_or_refuse, write_stamp
 from env_sync.engines.postgresql.names import Copies, copies_of, names_of_copies
 from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
-from env_sync.engines.postgresql.own_power import check_power
-from env_sync.engines.postgresql.owners import owner_of_live
-from env_sync.engines.postgresql.ownership import check_made_by_us, check_names, look_up
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
-from env_sync.engines.postgresql.previous import restore_previous
 from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
-from env_sync.engines.postgresql.readers import check_closed
-from env_sync.engines.postgresql.reading import reading
-from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
+from env_sync.engines.postgresql.read_only import reading
 from env_sync.engines.postgresql.replication import check_not_replicated
-from env_sync.engines.postgresql.restore_data import restore_archive
-from env_sync.engines.postgresql.roles import read_roles
-from env_sync.engines.postgresql.sanitising import (
+from env_sync.engines.postgresql.restore import restore_archive
+from env_sync.engines.postgresql.sanitise import (
     Read,
     as_transformations,
     build_indexes,
@@ -68,25 +83,10 @@ from env_sync.engines.postgresql.sanitising import (
     settle,
 )
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Closed, Comment, read_comment, read_or_refuse, write_stamp
+from env_sync.engines.postgresql.stash import check_replaceable_previous, drop_replaced
+from env_sync.engines.postgresql.track_counts import ADVICE, WHY, counts
+from env_sync.engines.postgresql.undo import restore_previous
 from env_sync.engines.postgresql.verify import verify_archive
-from env_sync.engines.postgresql.waiting_indexes import named_in, waiting_indexes
-from env_sync.engines.proof import AGAIN, check_raw, first_stamp
-from env_sync.errors import (
-    DumpDamaged,
-    EnvSyncError,
-    LeaseLost,
-    NameRefused,
-    PromoteFailed,
-    ProofMissing,
-    RestoreFailed,
-    TransformationFailed,
-)
-from env_sync.finding import Finding, problem
-from env_sync.hieradata.sync import Action
-from env_sync.manifest import Transformation
-from env_sync.plain import from_plain, to_plain
-from env_sync.postprocess.postprocess import Postprocess
 
 
 class PostgreSQLEngine(DumpEngine):
@@ -94,7 +94,7 @@ class PostgreSQLEngine(DumpEngine):
 
     A connection's extra may hold, beside libpq's own settings: `lease_database` (env_sync),
     `maintenance_database` (postgres: where databases are made from), and `owner` (who owns a database that
-    a first pull makes, which is refused without it), and what `accepted.py` names.
+    a first pull makes, which is refused without it), and what `accepted_readers.py` names.
     """
 
     def __init__(self, work: Work) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from env_sync.changed_rows import ChangedRows
-from env_sync.engines.postgresql.sanitising import Read, run_transformations
-from env_sync.engines.postgresql.script import Script, tokens
+from env_sync.core.errors import TransformationFailed
+from env_sync.domain.changed_rows import ChangedRows
+from env_sync.engines.postgresql.sanitise import Read, run_transformations
 from env_sync.engines.postgresql.session import Server
-from env_sync.errors import TransformationFailed
+from env_sync.engines.postgresql.transformation import Script, tokens
 
 AFTERMATH = "Live is as it was, and no dump is uploaded."
 SETTINGS = ("SET lock_timeout = '10min'",)

@@ -9,14 +9,14 @@ import psycopg
 from attrs import evolve, frozen
 from psycopg import errors, sql
 
-from env_sync.engines.contract import Stamp
+from env_sync.core.errors import EnvSyncError
+from env_sync.core.redact import describe_database_error
+from env_sync.engines.base.contract import Stamp
+from env_sync.engines.postgresql.access.readers import Look, check_closed
 from env_sync.engines.postgresql.archive import Locale
-from env_sync.engines.postgresql.ownership import is_our_copy
-from env_sync.engines.postgresql.readers import Look, check_closed
+from env_sync.engines.postgresql.copy_ownership import is_our_copy
+from env_sync.engines.postgresql.metadata import Comment, write_comment
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.engines.postgresql.stamp import Comment, write_comment
-from env_sync.errors import EnvSyncError
-from env_sync.redact import describe_database_error
 
 
 @frozen(kw_only=True)

@@ -21,9 +21,13 @@ import psycopg
 from attrs import frozen
 from psycopg import errors, sql
 
-from env_sync.engines.contract import Holder
+from env_sync.core.errors import AccessRefused, LeaseHeld, LeaseLost, LeaseRefused, NoSuchDatabase
+from env_sync.core.redact import describe_database_error
+from env_sync.engines.base.contract import Holder
+from env_sync.engines.base.renewing import renewing
+from env_sync.engines.base.strange_locks import warn_of_strange_lock
 from env_sync.engines.postgresql.advisory_locks import Lock, LockHolder, holders, lock_within, take_lock
-from env_sync.engines.postgresql.lease_place import (
+from env_sync.engines.postgresql.lease_table import (
     against_database,
     against_table,
     make_table,
@@ -31,10 +35,6 @@ from env_sync.engines.postgresql.lease_place import (
     table_is_there,
 )
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.renewing import renewing
-from env_sync.engines.strange_locks import warn_of_strange_lock
-from env_sync.errors import AccessRefused, LeaseHeld, LeaseLost, LeaseRefused, NoSuchDatabase
-from env_sync.redact import describe_database_error
 
 WAIT = 60.0
 """Seconds that a step waits for another process that is at work on its database."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 from psycopg import errors
 
+from env_sync.core.errors import TransformationFailed
+from env_sync.core.redact import describe_database_error
 from env_sync.engines.postgresql.session import Session, server_is_gone
-from env_sync.errors import TransformationFailed
-from env_sync.redact import describe_database_error
 
 _POPULATED = (
     "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "

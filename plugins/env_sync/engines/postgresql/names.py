@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from attrs import frozen
 
-from env_sync.errors import NameRefused
+from env_sync.core.errors import NameRefused
 
 INCOMING = "__incoming"
 PREVIOUS = "__previous"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from env_sync.engines.contract import CopyState, DumpFacts, Stamp, Work
+from env_sync.core.errors import DumpDamaged, ProofMissing, RestoreFailed, TransformationFailed
+from env_sync.engines.base.contract import CopyState, DumpFacts, Stamp, Work
+from env_sync.engines.postgresql.access.readers import check_closed
 from env_sync.engines.postgresql.archive import Archive, read_archive
 from env_sync.engines.postgresql.archive_name import name_as_live
 from env_sync.engines.postgresql.dump import dump_database
@@ -19,14 +21,12 @@ from env_sync.engines.postgresql.incoming import (
     open_for_us,
     storage_of,
 )
+from env_sync.engines.postgresql.metadata import Closed, read_comment, write_stamp
 from env_sync.engines.postgresql.names import Copies
-from env_sync.engines.postgresql.readers import check_closed
-from env_sync.engines.postgresql.restore_data import restore_archive
-from env_sync.engines.postgresql.sanitising import Read, run_transformations
+from env_sync.engines.postgresql.restore import restore_archive
+from env_sync.engines.postgresql.sanitise import Read, run_transformations
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Closed, read_comment, write_stamp
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
-from env_sync.errors import DumpDamaged, ProofMissing, RestoreFailed, TransformationFailed
 
 AFTERMATH = "The copy is dropped, live is untouched, and no dump is uploaded."
 UPLOADED_NOTHING = "It is removed, and nothing was uploaded."

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from env_sync.core.errors import AccessRefused, ToolMissing
+from env_sync.domain.finding import Finding, note, problem
+from env_sync.domain.sync import Action
+from env_sync.engines.postgresql.access.administrator import check_power
+from env_sync.engines.postgresql.access.readers import findings
 from env_sync.engines.postgresql.client_tools import check_server_version, known_client_tools, tools_to_dump
-from env_sync.engines.postgresql.lease_place import against_database, against_table, refused
-from env_sync.engines.postgresql.own_power import check_power
-from env_sync.engines.postgresql.readers import findings
-from env_sync.engines.postgresql.reading import reading
+from env_sync.engines.postgresql.lease_table import against_database, against_table, refused
+from env_sync.engines.postgresql.read_only import reading
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.errors import AccessRefused, ToolMissing
-from env_sync.finding import Finding, note, problem
-from env_sync.hieradata.sync import Action
 
 CONNECT_TIMEOUT = 5
 """Seconds that a server is given to answer: it is only looked at, and there may be many."""

@@ -10,26 +10,7 @@ from pathlib import Path
 import psycopg
 from attrs import frozen
 
-from env_sync.engines.contract import DumpHead, Preflight
-from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_read_header
-from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
-from env_sync.engines.postgresql.database import INVALID, Database, read_database
-from env_sync.engines.postgresql.incoming import storage_of
-from env_sync.engines.postgresql.names import Copies
-from env_sync.engines.postgresql.owners import against_owner
-from env_sync.engines.postgresql.ownership import check_names
-from env_sync.engines.postgresql.privileges import read_privileges
-from env_sync.engines.postgresql.promotion import required_role
-from env_sync.engines.postgresql.reading import reading
-from env_sync.engines.postgresql.rehearsal import rehearse
-from env_sync.engines.postgresql.replication import check_not_replicated, publications
-from env_sync.engines.postgresql.roles import Roles, read_roles
-from env_sync.engines.postgresql.sanitising import as_transformations, read_transformations
-from env_sync.engines.postgresql.script import Script
-from env_sync.engines.postgresql.session import Server, Session
-from env_sync.engines.postgresql.stamp import read_comment
-from env_sync.engines.postgresql.swap import blockers
-from env_sync.errors import (
+from env_sync.core.errors import (
     AccessRefused,
     ContentRefused,
     DumpDamaged,
@@ -38,8 +19,27 @@ from env_sync.errors import (
     ToolMissing,
     TransformationFailed,
 )
-from env_sync.finding import Finding, note, problem, problems
-from env_sync.postprocess.postprocess import Postprocess
+from env_sync.domain.finding import Finding, note, problem, problems
+from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.engines.base.contract import DumpHead, Preflight
+from env_sync.engines.postgresql.access.objects import read_privileges
+from env_sync.engines.postgresql.access.owners import against_owner
+from env_sync.engines.postgresql.access.roles import Roles, read_roles
+from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_read_header
+from env_sync.engines.postgresql.copy_ownership import check_names
+from env_sync.engines.postgresql.database import INVALID, Database, read_database
+from env_sync.engines.postgresql.incoming import storage_of
+from env_sync.engines.postgresql.metadata import read_comment
+from env_sync.engines.postgresql.names import Copies
+from env_sync.engines.postgresql.promotion import required_role
+from env_sync.engines.postgresql.read_only import reading
+from env_sync.engines.postgresql.rehearsal import rehearse
+from env_sync.engines.postgresql.replication import check_not_replicated, publications
+from env_sync.engines.postgresql.sanitise import as_transformations, read_transformations
+from env_sync.engines.postgresql.session import Server, Session
+from env_sync.engines.postgresql.swap import blockers
+from env_sync.engines.postgresql.track_counts import ADVICE, WHY, counts
+from env_sync.engines.postgresql.transformation import Script
 
 
 @frozen(kw_only=True)

@@ -8,20 +8,20 @@ from pathlib import Path
 from attrs import frozen
 from psycopg import errors
 
-from env_sync.engines.contract import Preflight
-from env_sync.engines.exclusions import excludes_nothing
-from env_sync.engines.postgresql.counting import ADVICE, WHY, counts
+from env_sync.core.errors import NameRefused, NoSuchDatabase, TransformationFailed
+from env_sync.domain.finding import Finding, note, problem
+from env_sync.engines.base.contract import Preflight
+from env_sync.engines.base.exclusions import excludes_nothing
+from env_sync.engines.postgresql.copy_ownership import check_names
 from env_sync.engines.postgresql.database import read_database
+from env_sync.engines.postgresql.excluded_objects import LEAVE_OUT_ROWS, could_not_be_restored, read_left_out
 from env_sync.engines.postgresql.in_place import refuse_end_of_transaction
-from env_sync.engines.postgresql.left_out import LEAVE_OUT_ROWS, could_not_be_restored, read_left_out
 from env_sync.engines.postgresql.names import copies_of
-from env_sync.engines.postgresql.ownership import check_names
-from env_sync.engines.postgresql.reading import reading
+from env_sync.engines.postgresql.read_only import reading
 from env_sync.engines.postgresql.rehearsal import rehearse
-from env_sync.engines.postgresql.sanitising import read_transformations
+from env_sync.engines.postgresql.sanitise import read_transformations
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.errors import NameRefused, NoSuchDatabase, TransformationFailed
-from env_sync.finding import Finding, note, problem
+from env_sync.engines.postgresql.track_counts import ADVICE, WHY, counts
 
 SHOWN = 5
 """How many names a finding lists."""

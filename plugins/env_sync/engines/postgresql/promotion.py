@@ -10,22 +10,25 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import evolve, frozen
 from psycopg import sql
 
-from env_sync.engines.contract import Holder, Promotion, Stamp
-from env_sync.engines.history import Promoted
+from env_sync.core.errors import AccessRefused, EnvSyncError, PromoteFailed, ProofMissing
+from env_sync.domain.manifest import Transformation
+from env_sync.engines.base.contract import Holder, Promotion, Stamp
+from env_sync.engines.base.history import Promoted
+from env_sync.engines.base.proof import AGAIN, check_stamp
+from env_sync.engines.postgresql.access.objects import carry_over, read_privileges
+from env_sync.engines.postgresql.access.owners import check_nothing_is_ours, owner_of_live
+from env_sync.engines.postgresql.access.readers import check_closed
+from env_sync.engines.postgresql.access.roles import Roles, read_roles
+from env_sync.engines.postgresql.access.server_objects import lost_server_grants
+from env_sync.engines.postgresql.copy_ownership import check_made_by_us, look_up
 from env_sync.engines.postgresql.database import INVALID, Database, give_place, give_settings, read_database
 from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import Hold, Leases
+from env_sync.engines.postgresql.metadata import Closed, Comment, WasLive, read_comment, write_comment
 from env_sync.engines.postgresql.names import Copies
-from env_sync.engines.postgresql.owners import check_nothing_is_ours, owner_of_live
-from env_sync.engines.postgresql.ownership import check_made_by_us, look_up
-from env_sync.engines.postgresql.privileges import carry_over, read_privileges
-from env_sync.engines.postgresql.readers import check_closed
-from env_sync.engines.postgresql.replaced import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.replication import check_not_replicated, publications
-from env_sync.engines.postgresql.roles import Roles, read_roles
-from env_sync.engines.postgresql.server_grants import lost_server_grants
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-from env_sync.engines.postgresql.stamp import Closed, Comment, WasLive, read_comment, write_comment
+from env_sync.engines.postgresql.stash import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.statistics import let_autovacuum_go
 from env_sync.engines.postgresql.swap import (
     Swap,
@@ -34,9 +37,6 @@ from env_sync.engines.postgresql.swap import (
     wait_for_those_that_stay,
     when_nobody_is_there,
 )
-from env_sync.engines.proof import AGAIN, check_stamp
-from env_sync.errors import AccessRefused, EnvSyncError, PromoteFailed, ProofMissing
-from env_sync.manifest import Transformation
 
 
 @frozen(kw_only=True)

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field, frozen
 from psycopg import Error, errors, pq
 
-from env_sync.engines.postgresql.script import SEARCH_PATH, Script, Token, sets_search_path, tokens
+from env_sync.core.redact import describe_database_error, names_in
+from env_sync.domain.finding import Finding, note, problem
 from env_sync.engines.postgresql.session import Session
-from env_sync.finding import Finding, note, problem
-from env_sync.redact import describe_database_error, names_in
+from env_sync.engines.postgresql.transformation import SEARCH_PATH, Script, Token, sets_search_path, tokens
 
 SHOWN = 20
 """How many lines a note lists."""

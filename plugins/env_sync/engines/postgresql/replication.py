@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from env_sync.core.errors import ContentRefused
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.errors import ContentRefused
 
 _SUBSCRIPTIONS = (
     "SELECT pg_catalog.quote_ident(s.subname), d.datname FROM pg_catalog.pg_subscription s "

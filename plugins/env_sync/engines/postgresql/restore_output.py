@@ -6,9 +6,9 @@ import re
 import time
 from collections.abc import Callable, Mapping
 
+from env_sync.core.progress import Progress
+from env_sync.core.stopwatch import Stopwatch
 from env_sync.engines.postgresql.archive import Archive, Entry
-from env_sync.progress import Progress
-from env_sync.stopwatch import Stopwatch
 
 _ENTRY = re.compile(r"pg_restore: from TOC entry (\d+);")
 _DONE_BY_ONE = re.compile(r"pg_restore: (?:creating |processing data for |executing SEQUENCE SET )")

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from attrs import frozen
 
+from env_sync.core.errors import RestoreFailed
 from env_sync.engines.postgresql.archive import Archive, Entry
+from env_sync.engines.postgresql.deferred_statements import SCHEMA, refuse_brought
 from env_sync.engines.postgresql.identifiers import IDENTIFIER, unquoted
-from env_sync.engines.postgresql.kept_statements import SCHEMA, refuse_brought
-from env_sync.errors import RestoreFailed
 
 SHOWN = 20
 """How many names a warning lists."""

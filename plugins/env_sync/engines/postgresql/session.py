@@ -13,11 +13,11 @@ import psycopg
 from attrs import frozen
 from psycopg import errors, pq, sql
 
-from env_sync.cancellation import Cancellation
-from env_sync.engines.contract import ServerConnection
-from env_sync.engines.postgresql import libpq
-from env_sync.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
-from env_sync.redact import describe_database_error
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.core.redact import describe_database_error
+from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.postgresql import client as libpq
 
 Row = tuple[Any, ...]
 Statement = str | sql.SQL | sql.Composed

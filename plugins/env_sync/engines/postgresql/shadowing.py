@@ -14,10 +14,16 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 from psycopg import pq
 
+from env_sync.core.shown_names import shown_name
 from env_sync.engines.postgresql.identifiers import unquoted
-from env_sync.engines.postgresql.script import LITERAL_EDGE, LITERALS, Script, sets_search_path, tokens
 from env_sync.engines.postgresql.session import Session
-from env_sync.shown_names import shown_name
+from env_sync.engines.postgresql.transformation import (
+    LITERAL_EDGE,
+    LITERALS,
+    Script,
+    sets_search_path,
+    tokens,
+)
 
 # Those of extensions come with the server: theirs are in C, or a superuser's. The sync's role can make
 # extensions, and add to them what the dump brought; that is its own.

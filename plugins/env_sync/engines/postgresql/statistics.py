@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import psycopg
 
+from env_sync.core.errors import TransformationFailed
 from env_sync.engines.postgresql.session import Session
-from env_sync.errors import TransformationFailed
 
 OFF = "n"
 """How our "no" is written: PostgreSQL takes it as false and keeps the text, and nobody else writes it so."""

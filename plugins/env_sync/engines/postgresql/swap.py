@@ -11,11 +11,11 @@ import psycopg
 from attrs import frozen
 from psycopg import errors, sql
 
+from env_sync.core.errors import EnvSyncError, PromoteFailed
+from env_sync.core.redact import describe_database_error
+from env_sync.engines.postgresql.access.roles import DROPPED
 from env_sync.engines.postgresql.lease import Hold, Leases
-from env_sync.engines.postgresql.roles import DROPPED
 from env_sync.engines.postgresql.session import Server, Session
-from env_sync.errors import EnvSyncError, PromoteFailed
-from env_sync.redact import describe_database_error
 
 PAUSE = 0.01
 """Seconds between two looks at who is still in the database."""

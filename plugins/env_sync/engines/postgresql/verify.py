@@ -7,12 +7,12 @@ import os
 import re
 from pathlib import Path
 
-from env_sync import command
-from env_sync.cancellation import Cancellation
+from env_sync.core import command
+from env_sync.core.cancellation import Cancellation
+from env_sync.core.errors import DumpDamaged
+from env_sync.core.progress import Progress
+from env_sync.core.redact import redact_tool_line
 from env_sync.engines.postgresql.client_tools import known_client_tools, tools_to_read
-from env_sync.errors import DumpDamaged
-from env_sync.progress import Progress
-from env_sync.redact import redact_tool_line
 
 
 def verify_archive(

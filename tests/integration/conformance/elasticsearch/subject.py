@@ -13,8 +13,8 @@ from attrs import frozen
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from env_sync.engines.elasticsearch.cluster import quoted
 from env_sync.engines.elasticsearch.names import STATE
+from env_sync.engines.elasticsearch.session import quoted
 from sandbox.elasticsearch import ElasticsearchServer
 from sandbox.elasticsearch_gate import ElasticsearchGate
 from tests.integration.conformance.drivers.elasticsearch import ElasticClient

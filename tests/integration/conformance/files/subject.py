@@ -17,8 +17,8 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from env_sync.engines.files import kernel
-from env_sync.engines.files.place import HIDDEN
+from env_sync.engines.files import syscalls
+from env_sync.engines.files.names import HIDDEN
 from tests.integration.conformance.drivers.files import FileCalls
 from tests.integration.conformance.subject import (
     PRIVATE,
@@ -355,14 +355,14 @@ class FilesSubject(Subject):
 
     def forge_proof(self, environment: str, database: str) -> None:
         folder = self.roots[environment] / HIDDEN / database
-        record = folder / "records" / f"{kernel.identity(folder / 'incoming')}.json"
+        record = folder / "records" / f"{syscalls.identity(folder / 'incoming')}.json"
         said = json.loads(record.read_text())
         assert said["stamp"]["state"] == "raw"
         said["stamp"] |= {"state": "sanitised", "holder": {**said["stamp"]["holder"], "attempt": "another"}}
         record.write_text(json.dumps(said))
 
     def break_stamp(self, environment: str, database: str) -> None:
-        live = kernel.identity(self._live(environment, database))
+        live = syscalls.identity(self._live(environment, database))
         record = self.roots[environment] / HIDDEN / database / "records" / f"{live}.json"
         assert record.exists()
         record.write_text("{not json")

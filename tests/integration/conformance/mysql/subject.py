@@ -14,7 +14,7 @@ from typing import Any
 import pymysql
 
 from env_sync.engines.mysql.identifiers import qualified, quoted
-from env_sync.engines.mysql.stamp import TABLE
+from env_sync.engines.mysql.metadata import TABLE
 from sandbox.mariadb import SYNC_ACCOUNT, MariaDBServer, account
 from sandbox.mysql import series
 from sandbox.process import MEMORY

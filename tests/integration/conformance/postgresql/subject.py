@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from env_sync.engines.postgresql.stamp import MARK
+from env_sync.engines.postgresql.metadata import MARK
 from sandbox.postgresql import SUPERUSER, SYNC_ROLE, PostgreSQLServer, find_installation
 from tests.integration.conformance.drivers.postgresql import Psycopg
 from tests.integration.conformance.postgresql.types import INTERNAL, LIST_TYPES, VALUES

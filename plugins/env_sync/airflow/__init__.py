@@ -1,0 +1,1 @@
+"""All that imports Airflow: DAGs, operators, and how connections, variables and states are looked up."""

@@ -1,0 +1,473 @@
+"""What must hold for one sync by itself, beyond each of its fields being right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
+
+from attrs import frozen
+
+from env_sync.config.buckets import is_dump_bucket, own_bucket
+from env_sync.config.sync_fields import NO_POSTPROCESS, NO_TRANSFORMATION, SAY_NONE, SAY_NONE_OF_PUSH
+from env_sync.config.values import BUCKET_NAME, ONE_BUCKET
+from env_sync.config.yaml_nodes import Fault, shorten
+from env_sync.domain.duration import format_duration
+from env_sync.domain.settings import Settings
+from env_sync.domain.sync import Action, AnySync, BucketSync, Ensure, Place, Sync
+
+GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
+"""What Airflow takes as the id of a task group, with room for a suffix below its 250 characters."""
+RESERVED_NAMES = (
+    "config_problems",
+    "request",
+    "selection",
+    "night",
+    "replacing_begins",
+    "replacing_ends",
+)
+"""The tasks that stand beside the groups of syncs, be it in some DAGs only."""
+EVERY_SYNC = "all"
+"""What a run says in `only` to mean each of them."""
+WAITING = ("wait_for_dump", "wait_for_dump_then")
+"""The options that only a pull heeds."""
+TRANSFORMING_ENGINES = ("postgresql", "mysql", "mongo", "documentdb", "elasticsearch")
+"""Those that have transformations: of SQL, of database commands, or of statements by query."""
+OF_COPIES = ("source_hostname", "copy_way")
+"""The fields that only a copy has."""
+INDICES = ("indices", "excluded_indices")
+"""The fields that only a cluster has."""
+SANITISED_BY = "transformation_sql_filename"
+"""The field that says what sanitises, or that nothing has to be."""
+PUSH_SANITISED_BY = "pre_dump_transformation_sql_filename"
+"""The same of a push."""
+SANITISING = frozenset({SANITISED_BY, PUSH_SANITISED_BY, "reason"})
+"""The fields by which it is judged whether what comes down is sanitised."""
+COPIES = ("__incoming", "__previous", "__outgoing")
+"""What is added to a database's name for its copies; each as long as the others."""
+REPLACED = "__replaced"
+"""What a swap of whole databases adds to the name of what goes away."""
+SWAPPING_ENGINES = ("postgresql", "mysql")
+LONGEST_POSTGRESQL_NAME = 63
+"""Bytes; NAMEDATALEN - 1, https://www.postgresql.org/docs/current/limits.html"""
+LONGEST_MYSQL_NAME = 64
+"""Characters; https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html"""
+LONGEST_MONGO_NAME = 63
+"""Bytes; https://www.mongodb.com/docs/manual/reference/limits/"""
+NOT_IN_NAMES: Mapping[str, re.Pattern[str]] = {
+    "mysql": re.compile(r"[^\x00-\uffff]"),
+    "mongo": re.compile(r'[\\. "$*<>:|?]'),
+    "documentdb": re.compile(r'[\\. "$*<>:|?]'),
+}
+"""The characters, besides `/`, with which no copy of a database could be made."""
+SYSTEM_DATABASES: Mapping[str, tuple[str, ...]] = {
+    "postgresql": ("postgres", "template0", "template1", "rdsadmin"),
+    "mysql": ("mysql", "sys", "information_schema", "performance_schema"),
+    "mongo": ("admin", "config", "local"),
+    "documentdb": ("admin", "config", "local"),
+}
+
+
+@frozen(kw_only=True)
+class Judged:
+    """A sync under judgement, with the settings around it and the line of each of its fields."""
+
+    sync: Sync
+    settings: Settings
+    places: Mapping[str, Place]
+
+    def fault(self, field: str, read: str, right: str) -> Fault:
+        """Return a fault at a field, or at the sync's name where the field is not written."""
+        return Fault(self.places.get(field, self.sync.place), read, right)
+
+
+def broken_rules(judged: Judged, unread: Set[str]) -> tuple[Fault, ...]:
+    """Return every rule that the sync breaks.
+
+    `unread` are the fields that could not be read: rules that judge by one of them are left out.
+    """
+    return tuple(fault for fields, rule in RULES if not fields & unread for fault in rule(judged))
+
+
+def broken_bucket_rules(
+    sync: BucketSync,
+    settings: Settings,
+    places: Mapping[str, Place],
+    unread: Set[str],
+    others: Set[str],
+    dump_buckets: Set[str],
+) -> tuple[Fault, ...]:
+    """Return every rule that the bucket sync breaks; `unread` are the fields that could not be read.
+
+    `others` are the names of other environments, `dump_buckets` the buckets that syncs of databases name.
+    """
+    faults = [
+        *bad_name(sync.name, sync.place),
+        *_waiting_where_nothing_waits(places, "a bucket sync"),
+        *([] if SANITISING & unread or settings.protected else _unsanitised(sync, settings, places)),
+    ]
+    buckets = {"source_bucket": sync.source_bucket, "destination_bucket": sync.destination_bucket}
+    if sync.source_bucket == sync.destination_bucket and not unread & buckets.keys():
+        faults.append(
+            Fault(
+                places["destination_bucket"],
+                f"`destination_bucket` is the source as well, `{sync.source_bucket}`",
+                "write two different buckets",
+            )
+        )
+    if settings.protected:
+        faults.append(
+            Fault(
+                sync.place,
+                f"a bucket sync into `{sync.environment}`, a protected environment",
+                "remove it: nothing is mirrored into a protected environment",
+            )
+        )
+    if "destination_bucket" not in unread and (owner := _owner(sync, others)) is not None:
+        faults.append(
+            Fault(
+                places["destination_bucket"],
+                f"`destination_bucket` is `{sync.destination_bucket}`, by its name of `{owner}`",
+                f"write a bucket of `{sync.environment}`: a bucket sync comes down into its own environment",
+            )
+        )
+    for field, bucket in buckets.items():
+        # Mirroring dumps would carry them down as they are, past every transformation.
+        if field not in unread and (bucket in dump_buckets or is_dump_bucket(settings, bucket)):
+            faults.append(
+                Fault(
+                    places[field],
+                    f"`{field}` is `{bucket}`, a bucket of dumps",
+                    "dumps are never mirrored: push and pull the databases",
+                )
+            )
+    return tuple(faults)
+
+
+def _owner(sync: BucketSync, others: Set[str]) -> str | None:
+    """The other environment whose name is in the destination's; None where this one's is, or none is."""
+
+    def named(environment: str) -> bool:
+        word = rf"(?<![a-z0-9]){re.escape(environment.lower())}(?![a-z0-9])"
+        return re.search(word, sync.destination_bucket.lower()) is not None
+
+    if named(sync.environment):
+        return None
+    return next((name for name in sorted(others) if named(name)), None)
+
+
+def is_recovery(ensure: Ensure, action: Action, url: str, environment: str, settings: Settings) -> bool:
+    """Tell whether this is a disabled pull into a protected environment from its own bucket."""
+    return (
+        settings.protected
+        and ensure is Ensure.DISABLED
+        and action is Action.PULL
+        and url == own_bucket(settings, environment)
+    )
+
+
+def bad_name(name: str, place: Place) -> Iterator[Fault]:
+    """Yield a fault if the name cannot name a task group."""
+    if GROUP_NAME.fullmatch(name) is None:
+        yield Fault(
+            place,
+            f"the name `{shorten(name)}` cannot name a task group",
+            "use letters, digits, `_` and `-` only, at most 180",
+        )
+    elif name in RESERVED_NAMES:
+        yield Fault(place, f"the name `{name}` is that of a task of Env Sync", "choose another name")
+    elif name == EVERY_SYNC:
+        yield Fault(place, f"the name `{name}` means every sync in a run by hand", "choose another name")
+
+
+def _name(judged: Judged) -> Iterator[Fault]:
+    return bad_name(judged.sync.name, judged.sync.place)
+
+
+def _store(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if (sync.dbms == "elasticsearch") != (sync.storagebackend == "elasticsearch"):
+        right = "elasticsearch" if sync.dbms == "elasticsearch" else "s3"
+        yield judged.fault(
+            "storagebackend",
+            f"`storagebackend` is `{sync.storagebackend}` for `{sync.dbms}`",
+            f"write `storagebackend: {right}`",
+        )
+    elif sync.storagebackend == "s3" and "path" not in judged.places:
+        yield Fault(sync.place, "`path` is missing", "add it: the folder of the bucket for these dumps")
+
+
+def _bucket(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if sync.storagebackend == "s3" and BUCKET_NAME.fullmatch(sync.url) is None:
+        yield judged.fault("url", f"`url` is `{shorten(sync.url)}`", ONE_BUCKET)
+
+
+def _protected(judged: Judged) -> Iterator[Fault]:
+    sync, settings = judged.sync, judged.settings
+    if not sync.writes or sync.recovery:
+        return
+    own = own_bucket(settings, sync.environment)
+    if settings.protected:
+        kind = f"a {sync.action} from `{sync.url}`"
+        if sync.ensure is Ensure.PRESENT:
+            kind = f"a scheduled {sync.action}"
+        yield judged.fault(
+            "ensure" if sync.ensure is Ensure.PRESENT else "url",
+            f"{kind} into `{sync.environment}`, a protected environment",
+            f"only a recovery sync may write there: `ensure: disabled` and `url: {own}`",
+        )
+    elif sync.url == own and sync.storagebackend == "s3":
+        yield judged.fault(
+            "url",
+            f"a pull from `{own}`, the bucket of `{sync.environment}` itself",
+            "write the bucket of the environment that the data comes from; only a disabled pull into a "
+            "protected environment, to recover it, reads its own bucket",
+        )
+
+
+def _recovery(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    for field in ("transformation_sql_filename", "pre_dump_transformation_sql_filename"):
+        if sync.recovery and field in judged.places and _transformation(sync, field):
+            yield judged.fault(
+                field, f"`{field}` on a recovery sync", "remove it: what is recovered must be as it was"
+            )
+
+
+def _push(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    own = own_bucket(judged.settings, sync.environment)
+    if sync.action is Action.PUSH and sync.storagebackend == "s3" and sync.url != own:
+        yield judged.fault(
+            "url",
+            f"a push to `{sync.url}`, which is not the bucket of `{sync.environment}`",
+            f"write `url: {own}`, or set `govuk_env_sync::bucket` if that is not its name",
+        )
+
+
+def _transformations(judged: Judged) -> Iterator[Fault]:
+    # A transformation that is never run would let a sync look sanitised that is not.
+    sync = judged.sync
+    wrong, instead = (
+        ("transformation_sql_filename", "pre_dump_transformation_sql_filename")
+        if sync.action is Action.PUSH
+        else ("pre_dump_transformation_sql_filename", "transformation_sql_filename")
+    )
+    if _transformation(sync, wrong) and not sync.recovery:
+        yield judged.fault(wrong, f"`{wrong}` on a {sync.action}, which never runs it", f"write `{instead}`")
+    elif _transformation(sync, instead) and sync.dbms not in TRANSFORMING_ENGINES:
+        yield judged.fault(
+            instead,
+            f"`{instead}` for `{sync.dbms}`, which has no transformations",
+            f"remove it; only {', '.join(TRANSFORMING_ENGINES)} run them",
+        )
+
+
+def _sanitised(judged: Judged) -> Iterator[Fault]:
+    sync, places = judged.sync, judged.places
+    if sync.action is Action.PUSH:
+        if "reason" in places and not sync.says_none:
+            yield judged.fault(
+                "reason",
+                f"`reason` on a push without `{PUSH_SANITISED_BY}: {NO_TRANSFORMATION}`",
+                f"remove it, or, where its dumps need no transformation any more, write {SAY_NONE_OF_PUSH}",
+            )
+    elif sync.recovery:
+        if "reason" in places:
+            yield judged.fault(
+                "reason", "`reason` on a recovery sync", "remove it: only what comes down has one"
+            )
+    elif not judged.settings.protected:
+        yield from _unsanitised(sync, judged.settings, places)
+
+
+def _unsanitised(sync: AnySync, settings: Settings, places: Mapping[str, Place]) -> Iterator[Fault]:
+    """Faults where nothing sanitises what comes down, and nobody says that nothing has to."""
+    bare = "reason" in places and not sync.says_none
+    if bare and "postprocess" not in places:
+        yield Fault(
+            places["reason"],
+            f"`reason` without `{SANITISED_BY}: {NO_TRANSFORMATION}` or `postprocess: {NO_POSTPROCESS}`",
+            f"write {SAY_NONE}, or remove it",
+        )
+        return
+    if not settings.must_sanitise or sync.sanitises or sync.none_said:
+        return
+    place = places.get(SANITISED_BY, sync.place)
+    required = f"`{sync.environment}`, where `govuk_env_sync::sanitise` is `{settings.sanitise}`"
+    if sync.says_none:
+        yield Fault(
+            place,
+            f"`{SANITISED_BY}: {NO_TRANSFORMATION}` without a `reason` in {required}",
+            "write `reason: <why nothing has to be sanitised>` beside it",
+        )
+        return
+    idle = [f"`{one.rule}`" for one in sync.postprocess] if isinstance(sync, Sync) else []
+    besides = f" ({', '.join(idle)} does not sanitise)" if idle else ""
+    transforms = isinstance(sync, Sync) and sync.dbms in TRANSFORMING_ENGINES
+    write = f"write `{SANITISED_BY}: <file>`, or, where" if transforms else "where"
+    yield Fault(
+        place,
+        f"nothing sanitises what comes down into `{shorten(sync.database)}`{besides} in {required}",
+        f"{write} nothing has to be sanitised, {SAY_NONE}",
+    )
+
+
+def _in_place(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if not sync.pre_dump_in_place:
+        return
+    if sync.pre_dump_transformation is None:
+        # Where it stands on a pull, this is all that there is to say of it as well.
+        yield judged.fault(
+            "pre_dump_in_place",
+            "`pre_dump_in_place` without `pre_dump_transformation_sql_filename`",
+            "write that as well, or remove it",
+        )
+    elif judged.settings.protected:
+        yield judged.fault(
+            "pre_dump_in_place",
+            f"`pre_dump_in_place` in `{sync.environment}`, a protected environment, where live would change",
+            "remove it: the SQL then runs on a copy",
+        )
+
+
+def _indices(judged: Judged) -> Iterator[Fault]:
+    if judged.sync.dbms == "elasticsearch":
+        return
+    for field in INDICES:
+        if field in judged.places:
+            yield judged.fault(
+                field, f"`{field}` for `{judged.sync.dbms}`", "remove it: only `elasticsearch` has indices"
+            )
+
+
+def _copy(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if sync.action is Action.COPY:
+        if sync.source_hostname is None:
+            yield judged.fault(
+                "source_hostname",
+                "`source_hostname` is missing",
+                "add it: the host of the cluster to copy from",
+            )
+        elif sync.source_hostname == sync.server:
+            yield judged.fault(
+                "source_hostname",
+                f"`source_hostname` is `{shorten(sync.source_hostname)}`, the target itself",
+                "write the host of another cluster",
+            )
+        return
+    for field in OF_COPIES:
+        if field in judged.places:
+            yield judged.fault(field, f"`{field}` on a {sync.action}", "remove it: only a copy has a source")
+
+
+def _excluded_tables(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    if sync.dbms == "elasticsearch" and sync.excluded_tables:
+        yield judged.fault(
+            "excluded_tables", "`excluded_tables` for `elasticsearch`", "write `excluded_indices`"
+        )
+    elif sync.action is Action.PULL and sync.excluded_tables:
+        yield judged.fault(
+            "excluded_tables",
+            "`excluded_tables` on a pull, which restores whole dumps",
+            "write it on the push that makes the dump",
+        )
+
+
+def _waiting(judged: Judged) -> Iterator[Fault]:
+    sync, options = judged.sync, judged.sync.options
+    if not sync.pulls_dump:
+        what = f"a {sync.action}{' of a cluster' if sync.is_cluster else ''}"
+        yield from _waiting_where_nothing_waits(judged.places, what)
+        return
+    if options.wait_for_dump is None:
+        if "wait_for_dump_then" in judged.places:
+            yield judged.fault(
+                "wait_for_dump_then",
+                "`wait_for_dump_then` on a pull that does not wait",
+                "write `wait_for_dump` as well, or remove it",
+            )
+    elif options.wait_for_dump >= options.start_deadline:
+        yield judged.fault(
+            "wait_for_dump" if "wait_for_dump" in judged.places else "start_deadline",
+            f"`wait_for_dump` is {format_duration(options.wait_for_dump)} and `start_deadline` "
+            f"{format_duration(options.start_deadline)}: at the wait's end it would be too late to start",
+            "make `wait_for_dump` shorter than `start_deadline`, or that longer",
+        )
+
+
+def _waiting_where_nothing_waits(places: Mapping[str, Place], what: str) -> Iterator[Fault]:
+    for field in WAITING:
+        if field in places:
+            yield Fault(
+                places[field], f"`{field}` on {what}", "remove it: only a pull of a dump waits for it"
+            )
+
+
+def _database(judged: Judged) -> Iterator[Fault]:
+    sync = judged.sync
+    shown = f"`database` is `{shorten(sync.database)}`"
+    if "/" in sync.database:
+        where = "; `root` in the extra of its connection says where it is" if sync.dbms == "files" else ""
+        yield judged.fault("database", shown, f"a name with `/` cannot be part of the dump's key{where}")
+    # MySQL takes names that differ in case alone for one, on some systems.
+    name = sync.database.lower() if sync.dbms == "mysql" else sync.database
+    kept = (*COPIES, REPLACED) if sync.dbms in SWAPPING_ENGINES else COPIES
+    if name.endswith(kept):
+        yield judged.fault("database", shown, f"names ending in {' or '.join(kept)} are kept for copies")
+    if sync.action is Action.PULL and name in SYSTEM_DATABASES.get(sync.dbms, ()):
+        yield judged.fault("database", shown, f"a pull never replaces a database of {sync.dbms} itself")
+    refused = NOT_IN_NAMES.get(sync.dbms)
+    if sync.action is Action.PULL and refused and (found := refused.search(sync.database)):
+        yield judged.fault(
+            "database", shown, f"no copy of a name with `{found[0]}` can be made; rename the database"
+        )
+    longest = {
+        "postgresql": (LONGEST_POSTGRESQL_NAME, len(sync.database.encode()), "bytes"),
+        "mysql": (LONGEST_MYSQL_NAME, len(sync.database), "characters"),
+        **dict.fromkeys(("mongo", "documentdb"), (LONGEST_MONGO_NAME, len(sync.database.encode()), "bytes")),
+    }
+    if sync.dbms in longest:
+        most, length, unit = longest[sync.dbms]
+        copy = _made_copy(sync)
+        room = most - len(copy)
+        if length > room:
+            reason = f", since `{copy}` is added to it" if copy else ""
+            yield judged.fault(
+                "database", f"{shown}, {length} {unit} long", f"a name may have at most {room} {unit}{reason}"
+            )
+
+
+def _made_copy(sync: Sync) -> str:
+    """What is added to the database's name for the copy that the sync makes; "" where it makes none."""
+    if sync.action is Action.PULL:
+        return COPIES[0]
+    return COPIES[2] if sync.pre_dump_transformation and not sync.pre_dump_in_place else ""
+
+
+def _transformation(sync: Sync, field: str) -> bool:
+    return (
+        sync.transformation if field == "transformation_sql_filename" else sync.pre_dump_transformation
+    ) is not None
+
+
+RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = (
+    (frozenset(), _name),
+    (frozenset({"dbms", "storagebackend"}), _store),
+    (frozenset({"url", "storagebackend"}), _bucket),
+    (frozenset({"action", "url", "ensure"}), _protected),
+    (frozenset({"action", "url", "ensure"}), _recovery),
+    (frozenset({"action", "url", "storagebackend"}), _push),
+    (frozenset({"action", "url", "ensure", "dbms"}), _transformations),
+    (frozenset({"action", "url", "ensure", "dbms", "database", "postprocess", *SANITISING}), _sanitised),
+    (frozenset({"pre_dump_in_place"}), _in_place),
+    (frozenset({"action", "dbms"}), _excluded_tables),
+    (frozenset({"dbms"}), _indices),
+    (frozenset({"action", "dbms", "source_hostname", "database", "database_hostname"}), _copy),
+    (frozenset({"action", "storagebackend", *WAITING, "start_deadline"}), _waiting),
+    (frozenset({"action", "dbms", "database"}), _database),
+)
+"""Each rule with the fields that it judges by."""

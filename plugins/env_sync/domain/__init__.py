@@ -1,0 +1,1 @@
+"""What the product talks about, as frozen values: syncs, dumps, reports, pauses."""

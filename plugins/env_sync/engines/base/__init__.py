@@ -1,0 +1,1 @@
+"""What all engines share: the contract, the lease, the proof."""

@@ -1,0 +1,1 @@
+"""Who may do what on a cluster, and who could read a copy."""

@@ -1,0 +1,1 @@
+"""Who may do what with a database: grants, privileges, roles, and who could read a copy."""

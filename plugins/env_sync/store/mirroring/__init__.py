@@ -1,0 +1,1 @@
+"""Mirroring one bucket to another."""
