@@ -43,7 +43,7 @@ from env_sync.engines.base.contract import (
 from env_sync.engines.base.document_lease import Hold, Leases
 from env_sync.engines.base.proof import check_raw
 from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers
-from env_sync.engines.elasticsearch.catalogue import Index, Templates, chosen, read_indices, size_of
+from env_sync.engines.elasticsearch.catalogue import Index, Templates, read_indices, size_of
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents, store_contents
 from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
 from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
@@ -60,6 +60,7 @@ from env_sync.engines.elasticsearch.incoming import (
     tasks_of,
 )
 from env_sync.engines.elasticsearch.lease import ClusterLeases
+from env_sync.engines.elasticsearch.live_stamps import has_records, live_stamps, unstamped
 from env_sync.engines.elasticsearch.metadata import (
     Incoming,
     Live,
@@ -73,7 +74,6 @@ from env_sync.engines.elasticsearch.metadata import (
 from env_sync.engines.elasticsearch.names import (
     CONTENTS,
     COPIES,
-    STATE,
     copy_prefix,
     is_about,
     logical_name,
@@ -108,6 +108,7 @@ from env_sync.engines.elasticsearch.snapshots import (
     size_of_snapshot,
 )
 from env_sync.engines.elasticsearch.swap import wanted_aliases
+from env_sync.engines.elasticsearch.sync_indices import indices_about, some_indices_about
 from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
@@ -229,41 +230,21 @@ class ElasticsearchEngine(ClusterEngine):
 
     def live_stamps(self) -> tuple[Stamp, ...]:
         """Those of every sync that filled indices that this one is about. See the contract."""
-        return self._live_stamps(self._target)
+        return live_stamps(self._target, self.work.sync)
 
     def preflight_stamps(self) -> tuple[Stamp, ...]:
         """The same without the lease. See the contract."""
         with contextlib.closing(self._cluster(PREFLIGHT_TIMEOUT)) as target:
-            # What looks for the records would make their index.
-            return self._live_stamps(target) if target.find(f"/{STATE}/_settings") is not None else ()
+            return live_stamps(target, self.work.sync) if has_records(target) else ()
 
     def unstamped(self) -> tuple[str, ...]:
         """The indices that this sync is about and that no sync filled. See the contract."""
-        return self._unstamped(self._target)
+        return unstamped(self._target, self.work.sync)
 
     def preflight_unstamped(self) -> tuple[str, ...]:
         """The same without the lease. See the contract."""
         with contextlib.closing(self._cluster(PREFLIGHT_TIMEOUT)) as target:
-            return self._unstamped(target) if target.find(f"/{STATE}/_settings") is not None else ()
-
-    def _unstamped(self, target: Cluster) -> tuple[str, ...]:
-        records = all_records(target, Live, refuse=True).values()
-        known = {each.uuid for record in records for each in record.indices}
-        return tuple(each.name for each in self._about(target) if each.uuid not in known)
-
-    def _live_stamps(self, target: Cluster) -> tuple[Stamp, ...]:
-        sync = self.work.sync
-        # What another sync has replaced since may be kept, without the alias of its name. One that is closed
-        # is live all the same.
-        live = {each.uuid for each in read_indices(target) if each.name in each.aliases}
-        return tuple(
-            record.stamp
-            for record in all_records(target, Live, refuse=True).values()
-            if any(
-                each.uuid in live and is_about(each.name, sync.indices, sync.excluded_indices)
-                for each in record.indices
-            )
-        )
+            return unstamped(target, self.work.sync) if has_records(target) else ()
 
     def made_live_by(self) -> Holder | None:
         """Who last made live what it is. See the contract."""
@@ -296,7 +277,7 @@ class ElasticsearchEngine(ClusterEngine):
                 )
             # Before a first pull live may have an index, and what is new cannot be told.
             if read and read_record(target, Live, self._sync) is not None:
-                live = {each.name for each in self._about(target)}
+                live = {each.name for each in indices_about(target, self.work.sync)}
                 brought = {each.name for each in incoming.indices}
                 self.work.changed_rows.warn(new_indices(live, brought, read))
             if had:
@@ -395,19 +376,6 @@ class ElasticsearchEngine(ClusterEngine):
             raise EnvSyncError(f"{self._sync} names no source: write `source_hostname`. Nothing was touched.")
         return Cluster(self.work.source, self.work.cancellation, self.work.log, timeout=timeout)
 
-    def _chosen(self, cluster: Cluster) -> list[Index]:
-        """The indices of the sync on a cluster. Raises NoSuchDatabase where there is none."""
-        found = self._about(cluster)
-        if not found:
-            raise NoSuchDatabase(
-                f"{cluster} has no index that {self._sync} is about ({', '.join(self.work.sync.indices)}): "
-                "correct `indices` and `excluded_indices`. Nothing was touched."
-            )
-        return found
-
-    def _about(self, cluster: Cluster) -> list[Index]:
-        return chosen(read_indices(cluster), self.work.sync.indices, self.work.sync.excluded_indices)
-
     def _joined(self, target: Cluster, taking: Taking | None) -> Taking | None:
         """The snapshot of the same sync that another worker began and that is being taken now."""
         if taking is None:
@@ -425,7 +393,7 @@ class ElasticsearchEngine(ClusterEngine):
         """What this attempt takes a snapshot of; written down before it is begun."""
         sync = self.work.sync
         now = target.now()
-        indices = self._chosen(target)
+        indices = some_indices_about(target, sync)
         lives = [
             live
             for live in all_records(target, Live).values()
@@ -618,7 +586,7 @@ class ElasticsearchEngine(ClusterEngine):
     def _begin_copy(self, source: Cluster, target: Cluster) -> Incoming:
         sync = self.work.sync
         check_direction(source.version, target.version, f"The source, {source},")
-        indices = self._chosen(source)
+        indices = some_indices_about(source, sync)
         way, why = choose_way(sync.copy_way, obstacles(source, target, sync.url, indices))
         allowed = self._refuse_readers(target)
         now = source.now()
