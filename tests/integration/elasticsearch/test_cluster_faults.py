@@ -28,10 +28,12 @@ from env_sync.domain.settings import Options
 from env_sync.domain.sync import Action, CopyWay
 from env_sync.engines.base.contract import Holder, ServerConnection, Waiting
 from env_sync.engines.elasticsearch import engine as engine_module
+from env_sync.engines.elasticsearch import snapshot_taking
 from env_sync.engines.elasticsearch.contents import store_contents
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.engines.elasticsearch.metadata import Incoming, Taking, read_record, write_record
 from env_sync.engines.elasticsearch.session import Cluster
+from env_sync.engines.elasticsearch.snapshot_taking import plan_snapshot
 from env_sync.engines.elasticsearch.snapshots import Owner, begin_snapshot
 from env_sync.pipeline.polling import ask
 from sandbox import process
@@ -252,7 +254,7 @@ class TestSnapshots:
             begin_snapshot(cluster, *arguments)
 
         with monkeypatch.context() as patched:
-            patched.setattr(engine_module, "begin_snapshot", meanwhile)
+            patched.setattr(snapshot_taking, "begin_snapshot", meanwhile)
             stage8.push()
         with pytest.raises(RestoreFailed, match="written for another snapshot"):
             stage8.fill(stage8.engine(Action.PULL))
@@ -284,7 +286,7 @@ def test_writes_while_a_snapshot_is_taken_are_no_loss(stage8: Stage) -> None:
     index_documents(stage8.source, "pages", 10)
     engine = stage8.engine(Action.PUSH)
     with engine.at_work():
-        taking = engine._taken(engine._target)
+        taking = plan_snapshot(engine.work, engine._target)
         index_documents(stage8.source, "more", 1)
         request(stage8.source, "PUT", "/pages/_doc/late?refresh=true", {"late": True})
         assert taking.contents.indices[0].documents == 10

@@ -44,7 +44,7 @@ from env_sync.engines.base.document_lease import Hold, Leases
 from env_sync.engines.base.proof import check_raw
 from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, read_indices, size_of
-from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents, store_contents
+from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents
 from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
 from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import (
@@ -65,7 +65,6 @@ from env_sync.engines.elasticsearch.metadata import (
     Incoming,
     Live,
     Made,
-    Taking,
     all_records,
     read_record,
     remove_record,
@@ -81,6 +80,7 @@ from env_sync.engines.elasticsearch.names import (
     snapshot_name,
     token_of,
 )
+from env_sync.engines.elasticsearch.old_snapshots import remove_old_snapshots
 from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
@@ -90,11 +90,9 @@ from env_sync.engines.elasticsearch.sanitise import new_indices, run_transformat
 from env_sync.engines.elasticsearch.scroll import scroll_index
 from env_sync.engines.elasticsearch.session import Cluster, quoted
 from env_sync.engines.elasticsearch.slow_logs import as_on, give_back, silence
+from env_sync.engines.elasticsearch.snapshot_taking import take_snapshot
 from env_sync.engines.elasticsearch.snapshots import (
-    RUNNING,
     Found,
-    Kept,
-    Owner,
     begin_snapshot,
     check_state,
     choose_snapshot,
@@ -102,10 +100,7 @@ from env_sync.engines.elasticsearch.snapshots import (
     list_snapshots,
     look_at_repository,
     look_at_snapshot,
-    no_longer_kept,
     owner_of,
-    remove_snapshots,
-    size_of_snapshot,
 )
 from env_sync.engines.elasticsearch.swap import wanted_aliases
 from env_sync.engines.elasticsearch.sync_indices import indices_about, some_indices_about
@@ -164,39 +159,9 @@ class ElasticsearchEngine(ClusterEngine):
     def snapshot(self) -> Snapshot | Waiting:
         """Take a snapshot of live's indices. See the contract."""
         self.work.check_environment()
-        target, sync = self._target, self.work.sync
+        target = self._target
         self._held.note_step("snapshot")
-        look_at_repository(target, sync.url)
-        taking = read_record(target, Taking, self._sync)
-        if taking is None or taking.holder != self.work.holder:
-            taking = self._joined(target, taking) or self._taken(target)
-        owner = self._owner_of(taking)
-        name, state = find_own(target, sync.url, taking.snapshot, owner)
-        if name != taking.snapshot:
-            taking = evolve(taking, snapshot=name)
-            write_record(target, self._sync, taking)
-        if state is None:
-            indices = [*(held.index for held in taking.contents.indices), CONTENTS]
-            store_contents(target, taking.contents, owner.token)
-            begin_snapshot(target, sync.url, taking.snapshot, indices, owner)
-            return Waiting(f"The snapshot {taking.snapshot} was begun")
-        try:
-            whole = check_state(taking.snapshot, state, sync.url)
-        except SnapshotFailed:
-            # Whoever tries again takes another one.
-            remove_record(target, Taking, self._sync)
-            raise
-        if not whole:
-            return Waiting(f"The snapshot {taking.snapshot} is being taken")
-        warnings = self._remove_old(target)
-        return Snapshot(
-            dump_key=taking.snapshot,
-            size=size_of_snapshot(target, sync.url, taking.snapshot),
-            data_time=taking.contents.data_time,
-            born_in=taking.contents.born_in,
-            indices=len(taking.contents.indices),
-            warnings=warnings,
-        )
+        return take_snapshot(self.work, target)
 
     def restore_snapshot(self, timestamp: dt.datetime | None) -> Filled | Waiting:
         """Make incoming anew from a snapshot. See the contract."""
@@ -375,69 +340,6 @@ class ElasticsearchEngine(ClusterEngine):
         if self.work.source is None:
             raise EnvSyncError(f"{self._sync} names no source: write `source_hostname`. Nothing was touched.")
         return Cluster(self.work.source, self.work.cancellation, self.work.log, timeout=timeout)
-
-    def _joined(self, target: Cluster, taking: Taking | None) -> Taking | None:
-        """The snapshot of the same sync that another worker began and that is being taken now."""
-        if taking is None:
-            return None
-        owner = self._owner_of(taking)
-        seen = look_at_snapshot(target, self.work.sync.url, taking.snapshot)
-        if seen is None or seen.state not in RUNNING or not owner.took(seen.owner):
-            return None
-        self.work.log.info("The snapshot %s is being taken already: joining it", taking.snapshot)
-        joined = evolve(taking, holder=self.work.holder, owner=owner)
-        write_record(target, self._sync, joined)
-        return joined
-
-    def _taken(self, target: Cluster) -> Taking:
-        """What this attempt takes a snapshot of; written down before it is begun."""
-        sync = self.work.sync
-        now = target.now()
-        indices = some_indices_about(target, sync)
-        lives = [
-            live
-            for live in all_records(target, Live).values()
-            if {each.index for each in live.indices} & {each.index for each in indices}
-        ]
-        oldest = min(lives, key=lambda live: live.stamp.data_time, default=None)
-        contents = read_contents(
-            target,
-            indices,
-            environment=sync.environment,
-            born_in=oldest.stamp.born_in if oldest else sync.environment,
-            data_time=oldest.stamp.data_time if oldest else now,
-        )
-        taking = Taking(
-            holder=self.work.holder,
-            snapshot=snapshot_name(sync.database, now),
-            contents=contents,
-            owner=self._owner(self.work.holder, new_token()),
-        )
-        write_record(target, self._sync, taking)
-        return taking
-
-    def _owner(self, holder: Holder, token: str = "") -> Owner:
-        """Who takes a snapshot for this sync."""
-        return owner_of(holder, token, self._sync, self.work.sync.environment)
-
-    def _owner_of(self, taking: Taking) -> Owner:
-        return taking.owner or self._owner(taking.holder)
-
-    def _remove_old(self, target: Cluster) -> tuple[str, ...]:
-        """Remove the snapshots of this sync that are not to be kept; what cannot be removed is a warning."""
-        sync = self.work.sync
-        kept = Kept(count=sync.options.snapshots_kept, age=sync.options.snapshots_max_age)
-        if kept.count is None and kept.age is None:
-            return ()
-        try:
-            found = list_snapshots(target, sync.url, sync.source_hostname or sync.database)
-            old = no_longer_kept(found, self._owner(self.work.holder), kept, target.now())
-            remove_snapshots(target, sync.url, old)
-        except EnvSyncError as problem:
-            return (f"Old snapshots could not be removed: {problem}",)
-        if old:
-            self.work.log.info("Removed old snapshots: %s", ", ".join(old))
-        return ()
 
     def _ours(self, target: Cluster) -> Incoming | None:
         """Incoming where this attempt began it; what another one left is dropped."""
@@ -735,7 +637,8 @@ class ElasticsearchEngine(ClusterEngine):
 
     def _carry(self, source: Cluster, target: Cluster, incoming: Incoming) -> Waiting:
         """Bring a snapshot of the source to where the target can restore it, and have it restored."""
-        url, owner = self.work.sync.url, self._owner(incoming.stamp.holder, incoming.token)
+        sync = self.work.sync
+        url, owner = sync.url, owner_of(incoming.stamp.holder, incoming.token, sync.name, sync.environment)
         name, state = find_own(source, url, incoming.snapshot, owner)
         if name != incoming.snapshot:
             incoming = evolve(incoming, snapshot=name, stamp=evolve(incoming.stamp, dump_key=name))
@@ -754,7 +657,7 @@ class ElasticsearchEngine(ClusterEngine):
             )
         if not check_state(name, seen.state, url):
             return Waiting(f"The snapshot {name} is not whole for {target} yet")
-        old = self._remove_old(source)
+        old = remove_old_snapshots(self.work, source)
         whole = evolve(incoming, snapshot_is_whole=True, warnings=(*incoming.warnings, *old))
         write_record(target, self._sync, whole)
         self._restore(target, whole)
