@@ -46,6 +46,7 @@ from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, 
 from env_sync.engines.elasticsearch.catalogue import Index, Templates, read_indices, size_of
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents
 from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
+from env_sync.engines.elasticsearch.copy_tokens import begin_token
 from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import (
     closed,
@@ -64,8 +65,6 @@ from env_sync.engines.elasticsearch.live_stamps import has_records, live_stamps,
 from env_sync.engines.elasticsearch.metadata import (
     Incoming,
     Live,
-    Made,
-    all_records,
     read_record,
     remove_record,
     write_record,
@@ -76,9 +75,7 @@ from env_sync.engines.elasticsearch.names import (
     copy_prefix,
     is_about,
     logical_name,
-    new_token,
     snapshot_name,
-    token_of,
 )
 from env_sync.engines.elasticsearch.old_snapshots import remove_old_snapshots
 from env_sync.engines.elasticsearch.pipelines import withhold
@@ -109,8 +106,6 @@ from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
 
 PREFLIGHT_TIMEOUT = 10.0
-RECENT = 20
-"""How many tokens of a sync are remembered whatever stands there."""
 
 
 class ElasticsearchEngine(ClusterEngine):
@@ -380,42 +375,6 @@ class ElasticsearchEngine(ClusterEngine):
         remove_record(target, Incoming, self._sync)
         return dropped
 
-    def _begin_token(self, target: Cluster) -> tuple[str, tuple[str, ...]]:
-        """A token that is written down before anything is made under it, and warnings; drops orphans.
-
-        Those are copies that a kill left without a record or an alias. One of which no record tells that we
-        made it is told of, and stays, whatever it is called.
-        """
-        lives = all_records(target, Live).values()
-        named = {each.index for live in lives for each in live.indices}
-        for live in lives:
-            named |= {*live.previous, *live.leaving}
-        at_work = {incoming.token for incoming in all_records(target, Incoming).values()}
-        records = all_records(target, Made)
-        made = {token for record in records.values() for token in record.tokens}
-        warnings: list[str] = []
-        standing: set[str] = set()
-        for index in read_indices(target, COPIES):
-            token = token_of(index.index)
-            if token is None:
-                continue
-            if index.aliases or not index.hidden or token in at_work or index.index in named:
-                standing.add(token)
-            elif token in made or logical_name(index.index) == CONTENTS:
-                self.work.log.info("Dropping %s, which belongs to nobody", index.index)
-                target.find_and_delete(f"/{quoted(index.index)}")
-            else:
-                warnings.append(
-                    f"{index.index} is called as a copy of Env Sync, and no record tells that it is one: if "
-                    "nobody needs it, delete it, for it may hold what was never sanitised"
-                )
-        own = records[self._sync].tokens if self._sync in records else ()
-        token = new_token()
-        # What was thought dead may still make something under one of the last.
-        kept = (*(each for each in own if each in standing or each in own[-RECENT:]), token)
-        write_record(target, self._sync, Made(tokens=kept))
-        return token, tuple(warnings)
-
     def _begin_restore(self, target: Cluster, timestamp: dt.datetime | None) -> None:
         sync = self.work.sync
         look_at_repository(target, sync.url)
@@ -426,7 +385,7 @@ class ElasticsearchEngine(ClusterEngine):
         if found.version is not None:
             check_direction(found.version, target.version, f"The snapshot {found.name}")
         set_up(target)
-        token, unknown = self._begin_token(target)
+        token, unknown = begin_token(self.work, target)
         warnings = (*allowed, *warnings, *unknown)
         contents = None
         if CONTENTS in found.indices:
@@ -495,7 +454,7 @@ class ElasticsearchEngine(ClusterEngine):
         environment = source.connection.environment
         contents = read_contents(source, indices, environment=environment, born_in=environment, data_time=now)
         set_up(target)
-        token, unknown = self._begin_token(target)
+        token, unknown = begin_token(self.work, target)
         incoming = self._first(
             target,
             contents,
