@@ -12,6 +12,7 @@ from env_sync.domain.settings import Options
 from env_sync.domain.sync import Action, CopyWay
 from env_sync.engines.base.contract import Holder
 from env_sync.engines.elasticsearch import engine as engine_module
+from env_sync.engines.elasticsearch import restore
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.engines.elasticsearch.restore import begin_restore
 from env_sync.engines.elasticsearch.session import Cluster
@@ -233,7 +234,7 @@ def test_a_restore_whose_answer_was_lost(
         raise ServerUnreachable("no answer in time.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine_module, "begin_restore", lost)
+        patched.setattr(restore, "begin_restore", lost)
         with pytest.raises(ServerUnreachable):
             stage8.fill(engine)
     assert stage8.fill(engine).documents == 3

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,12 +14,10 @@ from env_sync.core.errors import (
     EnvSyncError,
     LeaseLost,
     NoPrevious,
-    NoSuchDatabase,
     RestoreFailed,
     ServerUnreachable,
     SnapshotFailed,
 )
-from env_sync.core.serialization import to_plain
 from env_sync.domain.finding import Finding
 from env_sync.domain.manifest import Transformation
 from env_sync.domain.postprocess.postprocess import Postprocess
@@ -42,19 +38,19 @@ from env_sync.engines.base.contract import (
 )
 from env_sync.engines.base.document_lease import Hold, Leases
 from env_sync.engines.base.proof import check_raw
-from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers
-from env_sync.engines.elasticsearch.catalogue import Index, Templates, read_indices, size_of
+from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers_of_raw
+from env_sync.engines.elasticsearch.catalogue import Index, read_indices, size_of
 from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents
 from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
 from env_sync.engines.elasticsearch.copy_tokens import begin_token
 from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
+from env_sync.engines.elasticsearch.first_incoming import first_incoming
 from env_sync.engines.elasticsearch.incoming import (
     closed,
     counted,
     drop_indices,
     look_at_health,
     make_index,
-    planned,
     remembered,
     set_replicas,
     set_up,
@@ -70,11 +66,9 @@ from env_sync.engines.elasticsearch.metadata import (
     write_record,
 )
 from env_sync.engines.elasticsearch.names import (
-    CONTENTS,
     COPIES,
     copy_prefix,
     is_about,
-    logical_name,
     snapshot_name,
 )
 from env_sync.engines.elasticsearch.old_snapshots import remove_old_snapshots
@@ -82,20 +76,16 @@ from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
 from env_sync.engines.elasticsearch.reindex import begin_reindex, look_at_reindex
-from env_sync.engines.elasticsearch.restore import begin_restore, contents_of
+from env_sync.engines.elasticsearch.restore import begin_from_snapshot, restore
 from env_sync.engines.elasticsearch.sanitise import new_indices, run_transformations
 from env_sync.engines.elasticsearch.scroll import scroll_index
 from env_sync.engines.elasticsearch.session import Cluster, quoted
 from env_sync.engines.elasticsearch.slow_logs import as_on, give_back, silence
 from env_sync.engines.elasticsearch.snapshot_taking import take_snapshot
 from env_sync.engines.elasticsearch.snapshots import (
-    Found,
     begin_snapshot,
     check_state,
-    choose_snapshot,
     find_own,
-    list_snapshots,
-    look_at_repository,
     look_at_snapshot,
     owner_of,
 )
@@ -165,7 +155,7 @@ class ElasticsearchEngine(ClusterEngine):
         self._held.note_step("restore")
         incoming = self._ours(target)
         if incoming is None:
-            self._begin_restore(target, timestamp)
+            begin_from_snapshot(self.work, target, timestamp)
             return Waiting("The restore was begun")
         return self._fill(target, None, incoming, asked=timestamp is not None)
 
@@ -242,7 +232,7 @@ class ElasticsearchEngine(ClusterEngine):
                 self.work.changed_rows.warn(new_indices(live, brought, read))
             if had:
                 give_back(target, had, incoming.token)
-            self._refuse_readers(target, "incoming was dropped and live is untouched.")
+            refuse_readers_of_raw(self.work, target, "incoming was dropped and live is untouched.")
             uncounted = _uncounted(incoming.contents)
             indices = counted(target, incoming.indices, uncounted)
             stamp = evolve(
@@ -375,87 +365,19 @@ class ElasticsearchEngine(ClusterEngine):
         remove_record(target, Incoming, self._sync)
         return dropped
 
-    def _begin_restore(self, target: Cluster, timestamp: dt.datetime | None) -> None:
-        sync = self.work.sync
-        look_at_repository(target, sync.url)
-        allowed = self._refuse_readers(target)
-        found, warnings = choose_snapshot(
-            list_snapshots(target, sync.url, sync.database), timestamp, sync.database, sync.url
-        )
-        if found.version is not None:
-            check_direction(found.version, target.version, f"The snapshot {found.name}")
-        set_up(target)
-        token, unknown = begin_token(self.work, target)
-        warnings = (*allowed, *warnings, *unknown)
-        contents = None
-        if CONTENTS in found.indices:
-            contents = contents_of(target, sync.url, found, token)
-        if contents is None:
-            contents = _guessed(found)
-            warnings += (
-                (
-                    f"{found.name} does not say what it holds, as those of Env Sync do: neither its numbers "
-                    "of documents nor its aliases and templates are known, so each index has its own "
-                    "name alone"
-                ),
-            )
-        kept = tuple(held for held in contents.indices if self._is_about(held))
-        if not kept:
-            raise NoSuchDatabase(
-                f"The snapshot {found.name} holds no index that {self._sync} is about "
-                f"({', '.join(sync.indices)}). Live is untouched."
-            )
-        incoming = self._first(
-            target,
-            evolve(contents, indices=kept),
-            way=CopyWay.REPOSITORY,
-            why="from a snapshot",
-            snapshot=found.name,
-            warnings=warnings,
-            token=token,
-        )
-        incoming = evolve(incoming, snapshot_is_whole=True)
-        write_record(target, self._sync, incoming)
-        self._restore(target, incoming)
-
-    def _restore(self, target: Cluster, incoming: Incoming) -> Incoming:
-        """Have the snapshot restored, and write down that this was begun, once the cluster has said so.
-
-        The answer may have been lost: a restore that was begun has made all its indices at once.
-        """
-        if not self._is_being_restored(target, incoming):
-            url = self.work.sync.url
-            try:
-                begin_restore(target, url, incoming.snapshot, incoming.token, incoming.contents)
-            except RestoreFailed:
-                if not self._is_being_restored(target, incoming):
-                    raise
-        begun = evolve(incoming, restore_begun=True)
-        write_record(target, self._sync, begun)
-        return begun
-
-    def _is_being_restored(self, target: Cluster, incoming: Incoming) -> bool:
-        there = {each.index for each in read_indices(target, f"{copy_prefix(incoming.token)}*")}
-        return any(each.index in there for each in incoming.indices)
-
-    def _is_about(self, held: Held) -> bool:
-        sync = self.work.sync
-        if held.index == CONTENTS:
-            return False
-        return is_about(held.name, sync.indices, sync.excluded_indices, apart=held.hidden)
-
     def _begin_copy(self, source: Cluster, target: Cluster) -> Incoming:
         sync = self.work.sync
         check_direction(source.version, target.version, f"The source, {source},")
         indices = some_indices_about(source, sync)
         way, why = choose_way(sync.copy_way, obstacles(source, target, sync.url, indices))
-        allowed = self._refuse_readers(target)
+        allowed = refuse_readers_of_raw(self.work, target)
         now = source.now()
         environment = source.connection.environment
         contents = read_contents(source, indices, environment=environment, born_in=environment, data_time=now)
         set_up(target)
         token, unknown = begin_token(self.work, target)
-        incoming = self._first(
+        incoming = first_incoming(
+            self.work,
             target,
             contents,
             way=way,
@@ -468,53 +390,6 @@ class ElasticsearchEngine(ClusterEngine):
         write_record(target, self._sync, incoming)
         self.work.log.info("Copying %s indices from %s %s", len(indices), source, why)
         return incoming
-
-    def _refuse_readers(self, target: Cluster, what: str = "nothing was restored.") -> tuple[str, ...]:
-        """Raises AccessRefused where others could read what is to be sanitised; warnings of who may."""
-        if not (self.work.sync.transformation or self.work.sync.postprocess):
-            return ()
-        return refuse_readers(target, self.work.log, what, must_be_seen=self.work.sync.must_be_seen)
-
-    def _first(
-        self,
-        target: Cluster,
-        contents: Contents,
-        *,
-        way: CopyWay,
-        why: str,
-        snapshot: str,
-        warnings: tuple[str, ...],
-        token: str,
-        sources: Sequence[Index] = (),
-    ) -> Incoming:
-        """What is written down first; `sources` are those of what is filled document by document."""
-        sync = self.work.sync
-        said = json.dumps(to_plain(contents), sort_keys=True).encode()
-        stamp = Stamp(
-            state=CopyState.RESTORING,
-            holder=self.work.holder,
-            sync=sync.name,
-            environment=sync.environment,
-            source_environment=contents.environment,
-            dump_key=snapshot,
-            dump_sha256=hashlib.sha256(said).hexdigest(),
-            data_time=contents.data_time,
-            born_in=contents.born_in,
-            parents=(),
-            transformations=(),
-            changed=target.now(),
-            reason=sync.reason if sync.none_said else "",
-        )
-        return Incoming(
-            stamp=stamp,
-            token=token,
-            way=way,
-            why=why,
-            snapshot=snapshot,
-            contents=contents,
-            indices=planned(contents, token, sources),
-            warnings=warnings,
-        )
 
     def _fill(
         self, target: Cluster, source: Cluster | None, incoming: Incoming, *, asked: bool = False
@@ -533,7 +408,7 @@ class ElasticsearchEngine(ClusterEngine):
             elif not incoming.snapshot_is_whole and source is not None:
                 return self._carry(source, target, incoming)
             elif not incoming.restore_begun:
-                incoming = self._restore(target, incoming)
+                incoming = restore(self.work, target, incoming)
             standing = read_indices(target, f"{copy_prefix(incoming.token)}*")
             incoming = self._without_pipelines(target, incoming, standing)
             set_replicas(target, incoming.indices, incoming.contents, standing)
@@ -619,7 +494,7 @@ class ElasticsearchEngine(ClusterEngine):
         old = remove_old_snapshots(self.work, source)
         whole = evolve(incoming, snapshot_is_whole=True, warnings=(*incoming.warnings, *old))
         write_record(target, self._sync, whole)
-        self._restore(target, whole)
+        restore(self.work, target, whole)
         return Waiting("The restore was begun")
 
     def _scroll(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming:
@@ -736,27 +611,4 @@ def _uncounted(contents: Contents) -> Contents:
     """The same without numbers: a transformation may remove documents."""
     return evolve(
         contents, indices=tuple(evolve(held, documents=None, changes=None) for held in contents.indices)
-    )
-
-
-def _guessed(found: Found) -> Contents:
-    """What a snapshot holds by its list of indices alone."""
-    held = tuple(
-        Held(
-            index=index,
-            name=logical_name(index),
-            hidden=False,
-            replicas=None,
-            aliases={},
-            documents=None,
-            changes=None,
-        )
-        for index in found.indices
-    )
-    return Contents(
-        environment="unknown",
-        born_in="unknown",
-        data_time=found.timestamp,
-        indices=held,
-        templates=Templates(of={}),
     )

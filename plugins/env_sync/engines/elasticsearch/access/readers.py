@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from env_sync.core.errors import AccessRefused, RequestRefused
 from env_sync.engines.base.accepted_readers import UNSEEN, accepts
+from env_sync.engines.base.contract import Work
 from env_sync.engines.base.readers import (
     ANYBODY,
     OPEN,
@@ -106,6 +107,15 @@ def refuse_readers(
     for warning in warnings:
         log.warning("%s.", warning)
     return warnings
+
+
+def refuse_readers_of_raw(
+    work: Work, cluster: Cluster, what: str = "nothing was restored."
+) -> tuple[str, ...]:
+    """Raises AccessRefused where others could read what is to be sanitised; warnings of who may."""
+    if not (work.sync.transformation or work.sync.postprocess):
+        return ()
+    return refuse_readers(cluster, work.log, what, must_be_seen=work.sync.must_be_seen)
 
 
 READ_SECURITY = (
