@@ -8,6 +8,7 @@ import pytest
 
 from env_sync.core.errors import AccessRefused
 from env_sync.domain.sync import CopyWay
+from env_sync.engines.elasticsearch import copying
 from env_sync.engines.elasticsearch import engine as engine_of_clusters
 from env_sync.engines.elasticsearch.incoming import HIGHEST, set_up
 from env_sync.engines.elasticsearch.session import Cluster
@@ -34,7 +35,7 @@ def test_a_template_in_the_place_of_ours(
     def written(*_: Any) -> None:
         pytest.fail("Something was written to it.")
 
-    monkeypatch.setattr(engine_of_clusters, "set_up", and_then_replaced)
+    monkeypatch.setattr(copying, "set_up", and_then_replaced)
     monkeypatch.setattr(engine_of_clusters, "scroll_index", written)
     monkeypatch.setattr(engine_of_clusters, "begin_reindex", written)
     with pytest.raises(AccessRefused, match=r"has the alias peek.*nothing was written to it"):

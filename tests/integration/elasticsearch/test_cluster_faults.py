@@ -27,8 +27,7 @@ from env_sync.core.secret import Secret
 from env_sync.domain.settings import Options
 from env_sync.domain.sync import Action, CopyWay
 from env_sync.engines.base.contract import Holder, ServerConnection, Waiting
-from env_sync.engines.elasticsearch import engine as engine_module
-from env_sync.engines.elasticsearch import snapshot_taking
+from env_sync.engines.elasticsearch import copying, snapshot_taking
 from env_sync.engines.elasticsearch.contents import store_contents
 from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
 from env_sync.engines.elasticsearch.metadata import Incoming, Taking, read_record, write_record
@@ -147,7 +146,7 @@ class TestRepository:
             begin_snapshot(cluster, "elsewhere", name, names, evolve(owner, token="another"))
             begin_snapshot(cluster, repository, name, names, owner)
 
-        monkeypatch.setattr(engine_module, "begin_snapshot", twice)
+        monkeypatch.setattr(copying, "begin_snapshot", twice)
         with pytest.raises(SnapshotFailed, match="is not the same repository there"):
             stage8.fill(stage8.engine(copy_way=CopyWay.REPOSITORY))
         assert indices(stage8.target) == set()

@@ -16,7 +16,6 @@ from env_sync.core.errors import (
     NoPrevious,
     RestoreFailed,
     ServerUnreachable,
-    SnapshotFailed,
 )
 from env_sync.domain.finding import Finding
 from env_sync.domain.manifest import Transformation
@@ -40,11 +39,9 @@ from env_sync.engines.base.document_lease import Hold, Leases
 from env_sync.engines.base.proof import check_raw
 from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers_of_raw
 from env_sync.engines.elasticsearch.catalogue import Index, read_indices, size_of
-from env_sync.engines.elasticsearch.contents import Contents, Held, read_contents
-from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
-from env_sync.engines.elasticsearch.copy_tokens import begin_token
+from env_sync.engines.elasticsearch.contents import Contents, Held
+from env_sync.engines.elasticsearch.copying import begin_copy, carry
 from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
-from env_sync.engines.elasticsearch.first_incoming import first_incoming
 from env_sync.engines.elasticsearch.incoming import (
     closed,
     counted,
@@ -53,7 +50,6 @@ from env_sync.engines.elasticsearch.incoming import (
     make_index,
     remembered,
     set_replicas,
-    set_up,
     tasks_of,
 )
 from env_sync.engines.elasticsearch.lease import ClusterLeases
@@ -69,9 +65,7 @@ from env_sync.engines.elasticsearch.names import (
     COPIES,
     copy_prefix,
     is_about,
-    snapshot_name,
 )
-from env_sync.engines.elasticsearch.old_snapshots import remove_old_snapshots
 from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
@@ -82,18 +76,10 @@ from env_sync.engines.elasticsearch.scroll import scroll_index
 from env_sync.engines.elasticsearch.session import Cluster, quoted
 from env_sync.engines.elasticsearch.slow_logs import as_on, give_back, silence
 from env_sync.engines.elasticsearch.snapshot_taking import take_snapshot
-from env_sync.engines.elasticsearch.snapshots import (
-    begin_snapshot,
-    check_state,
-    find_own,
-    look_at_snapshot,
-    owner_of,
-)
 from env_sync.engines.elasticsearch.swap import wanted_aliases
-from env_sync.engines.elasticsearch.sync_indices import indices_about, some_indices_about
+from env_sync.engines.elasticsearch.sync_indices import indices_about
 from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.engines.elasticsearch.transformation import read_transformations
-from env_sync.engines.elasticsearch.version import check_direction
 
 PREFLIGHT_TIMEOUT = 10.0
 
@@ -168,7 +154,7 @@ class ElasticsearchEngine(ClusterEngine):
         try:
             incoming = self._ours(target)
             if incoming is None:
-                incoming = self._begin_copy(source, target)
+                incoming = begin_copy(self.work, source, target)
             return self._fill(target, source, incoming)
         finally:
             source.close()
@@ -365,32 +351,6 @@ class ElasticsearchEngine(ClusterEngine):
         remove_record(target, Incoming, self._sync)
         return dropped
 
-    def _begin_copy(self, source: Cluster, target: Cluster) -> Incoming:
-        sync = self.work.sync
-        check_direction(source.version, target.version, f"The source, {source},")
-        indices = some_indices_about(source, sync)
-        way, why = choose_way(sync.copy_way, obstacles(source, target, sync.url, indices))
-        allowed = refuse_readers_of_raw(self.work, target)
-        now = source.now()
-        environment = source.connection.environment
-        contents = read_contents(source, indices, environment=environment, born_in=environment, data_time=now)
-        set_up(target)
-        token, unknown = begin_token(self.work, target)
-        incoming = first_incoming(
-            self.work,
-            target,
-            contents,
-            way=way,
-            why=why,
-            snapshot=snapshot_name(sync.source_hostname or sync.database, now),
-            warnings=(*allowed, *unknown),
-            token=token,
-            sources=() if way == CopyWay.REPOSITORY else indices,
-        )
-        write_record(target, self._sync, incoming)
-        self.work.log.info("Copying %s indices from %s %s", len(indices), source, why)
-        return incoming
-
     def _fill(
         self, target: Cluster, source: Cluster | None, incoming: Incoming, *, asked: bool = False
     ) -> Filled | Waiting:
@@ -406,7 +366,7 @@ class ElasticsearchEngine(ClusterEngine):
                     return step
                 incoming = step
             elif not incoming.snapshot_is_whole and source is not None:
-                return self._carry(source, target, incoming)
+                return carry(self.work, source, target, incoming)
             elif not incoming.restore_begun:
                 incoming = restore(self.work, target, incoming)
             standing = read_indices(target, f"{copy_prefix(incoming.token)}*")
@@ -468,34 +428,6 @@ class ElasticsearchEngine(ClusterEngine):
             f"{said}, so it is not promoted. Look whether these indices are being built anew on the source. "
             f"If it is right, {advice}. Live is untouched."
         )
-
-    def _carry(self, source: Cluster, target: Cluster, incoming: Incoming) -> Waiting:
-        """Bring a snapshot of the source to where the target can restore it, and have it restored."""
-        sync = self.work.sync
-        url, owner = sync.url, owner_of(incoming.stamp.holder, incoming.token, sync.name, sync.environment)
-        name, state = find_own(source, url, incoming.snapshot, owner)
-        if name != incoming.snapshot:
-            incoming = evolve(incoming, snapshot=name, stamp=evolve(incoming.stamp, dump_key=name))
-            write_record(target, self._sync, incoming)
-        if state is None:
-            indices = [held.index for held in incoming.contents.indices]
-            begin_snapshot(source, url, name, indices, owner)
-            return Waiting(f"The snapshot {name} was begun")
-        if not check_state(name, state, url):
-            return Waiting(f"The snapshot {name} is being taken")
-        seen = look_at_snapshot(target, url, name)
-        if seen is None or not owner.took(seen.owner):
-            raise SnapshotFailed(
-                f"The snapshot {name} is whole on {source}, and {target} does not see it: {url} is not the "
-                "same repository there. Correct its registration, or write `copy_way: reindex` or `scroll`."
-            )
-        if not check_state(name, seen.state, url):
-            return Waiting(f"The snapshot {name} is not whole for {target} yet")
-        old = remove_old_snapshots(self.work, source)
-        whole = evolve(incoming, snapshot_is_whole=True, warnings=(*incoming.warnings, *old))
-        write_record(target, self._sync, whole)
-        restore(self.work, target, whole)
-        return Waiting("The restore was begun")
 
     def _scroll(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming:
         """Bring all documents through this process."""
