@@ -8,8 +8,7 @@ import pytest
 
 from env_sync.core.errors import AccessRefused
 from env_sync.domain.sync import CopyWay
-from env_sync.engines.elasticsearch import copying
-from env_sync.engines.elasticsearch import engine as engine_of_clusters
+from env_sync.engines.elasticsearch import copying, reindex, scroll
 from env_sync.engines.elasticsearch.incoming import HIGHEST, set_up
 from env_sync.engines.elasticsearch.session import Cluster
 from tests.integration.elasticsearch.stage import Stage, count, index_documents, indices, request
@@ -36,8 +35,8 @@ def test_a_template_in_the_place_of_ours(
         pytest.fail("Something was written to it.")
 
     monkeypatch.setattr(copying, "set_up", and_then_replaced)
-    monkeypatch.setattr(engine_of_clusters, "scroll_index", written)
-    monkeypatch.setattr(engine_of_clusters, "begin_reindex", written)
+    monkeypatch.setattr(scroll, "scroll_index", written)
+    monkeypatch.setattr(reindex, "begin_reindex", written)
     with pytest.raises(AccessRefused, match=r"has the alias peek.*nothing was written to it"):
         stage7.fill(stage7.engine(copy_way=way))
     assert indices(stage7.target) == set()

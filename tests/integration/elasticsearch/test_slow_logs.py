@@ -8,6 +8,8 @@ import pytest
 
 from env_sync.domain.finding import Level
 from env_sync.domain.sync import Action, CopyWay
+from env_sync.engines.elasticsearch import scroll
+from env_sync.engines.elasticsearch.copied_documents import end_filling
 from env_sync.engines.elasticsearch.session import Cluster
 from tests.integration.elasticsearch.stage import Stage, index_documents, indices, request
 
@@ -63,14 +65,13 @@ def test_it_is_silent_while_it_is_filled(stage7: Stage, monkeypatch: pytest.Monk
     request(stage7.source, "PUT", "/people/_settings", LOUD)
     engine = stage7.engine(copy_way=CopyWay.SCROLL)
     seen: list[dict[str, str]] = []
-    end = engine._end_filling
 
     def watched(*given: Any) -> None:
         [incoming] = indices(stage7.target)
         seen.append(slow_logs(stage7, incoming))
-        end(*given)
+        end_filling(*given)
 
-    monkeypatch.setattr(engine, "_end_filling", watched)
+    monkeypatch.setattr(scroll, "end_filling", watched)
     stage7.fill(engine)
     assert [set(each.values()) for each in seen] == [{"-1", "false"}]
 

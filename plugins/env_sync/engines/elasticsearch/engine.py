@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -14,7 +14,6 @@ from env_sync.core.errors import (
     EnvSyncError,
     LeaseLost,
     NoPrevious,
-    RestoreFailed,
     ServerUnreachable,
 )
 from env_sync.domain.finding import Finding
@@ -39,7 +38,7 @@ from env_sync.engines.base.document_lease import Hold, Leases
 from env_sync.engines.base.proof import check_raw
 from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers_of_raw
 from env_sync.engines.elasticsearch.catalogue import Index, read_indices, size_of
-from env_sync.engines.elasticsearch.contents import Contents, Held
+from env_sync.engines.elasticsearch.contents import Contents
 from env_sync.engines.elasticsearch.copying import begin_copy, carry
 from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
 from env_sync.engines.elasticsearch.incoming import (
@@ -47,7 +46,6 @@ from env_sync.engines.elasticsearch.incoming import (
     counted,
     drop_indices,
     look_at_health,
-    make_index,
     remembered,
     set_replicas,
     tasks_of,
@@ -69,16 +67,15 @@ from env_sync.engines.elasticsearch.names import (
 from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
-from env_sync.engines.elasticsearch.reindex import begin_reindex, look_at_reindex
+from env_sync.engines.elasticsearch.reindex import reindex
 from env_sync.engines.elasticsearch.restore import begin_from_snapshot, restore
 from env_sync.engines.elasticsearch.sanitise import new_indices, run_transformations
-from env_sync.engines.elasticsearch.scroll import scroll_index
-from env_sync.engines.elasticsearch.session import Cluster, quoted
-from env_sync.engines.elasticsearch.slow_logs import as_on, give_back, silence
+from env_sync.engines.elasticsearch.scroll import scroll
+from env_sync.engines.elasticsearch.session import Cluster
+from env_sync.engines.elasticsearch.slow_logs import give_back, silence
 from env_sync.engines.elasticsearch.snapshot_taking import take_snapshot
 from env_sync.engines.elasticsearch.swap import wanted_aliases
 from env_sync.engines.elasticsearch.sync_indices import indices_about
-from env_sync.engines.elasticsearch.task_results import forget_result
 from env_sync.engines.elasticsearch.transformation import read_transformations
 
 PREFLIGHT_TIMEOUT = 10.0
@@ -359,9 +356,9 @@ class ElasticsearchEngine(ClusterEngine):
             return self._filled(target, incoming)
         with self._dropping_incoming():
             if incoming.way == CopyWay.SCROLL and source is not None:
-                incoming = self._scroll(source, target, incoming)
+                incoming = scroll(self.work, source, target, incoming)
             elif incoming.way == CopyWay.REINDEX and source is not None:
-                step = self._reindex(source, target, incoming)
+                step = reindex(self.work, source, target, incoming)
                 if isinstance(step, Waiting):
                     return step
                 incoming = step
@@ -428,71 +425,6 @@ class ElasticsearchEngine(ClusterEngine):
             f"{said}, so it is not promoted. Look whether these indices are being built anew on the source. "
             f"If it is right, {advice}. Live is untouched."
         )
-
-    def _scroll(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming:
-        """Bring all documents through this process."""
-        sources = {each.index: each for each in read_indices(source)}
-        read = {}
-        for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
-            make_index(target, copied, self._still(sources, held))
-            jobs = self.work.sync.options.jobs
-            read[held.index] = scroll_index(source, target, held, copied, jobs, self.work.progress)
-            self._end_filling(target, copied.index, sources[held.index])
-        return self._expecting(incoming, read)
-
-    def _reindex(self, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming | Waiting:
-        """Have the target fetch the documents, a few indices at the same time."""
-        sources = {each.index: each for each in read_indices(source)}
-        at_work = 0
-        for held in incoming.contents.indices:
-            task = incoming.tasks.get(held.index)
-            if task is not None and held.index not in incoming.fetched:
-                total = look_at_reindex(target, task, held.name)
-                if total is None:
-                    at_work += 1
-                else:
-                    incoming = evolve(incoming, fetched={**incoming.fetched, held.index: total})
-                    write_record(target, self._sync, incoming)
-                    forget_result(target, task)
-        for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
-            if held.index in incoming.tasks or at_work >= self.work.sync.options.jobs:
-                continue
-            if any(copied.index in said for said in tasks_of(target, incoming.token).values()):
-                raise RestoreFailed(
-                    f"{held.name} is fetched by a task that is not known. Run the group again."
-                )
-            make_index(target, copied, self._still(sources, held))
-            task = begin_reindex(source, target, held, copied)
-            incoming = evolve(incoming, tasks={**incoming.tasks, held.index: task})
-            write_record(target, self._sync, incoming)
-            at_work += 1
-        if len(incoming.fetched) < len(incoming.indices):
-            return Waiting(f"{len(incoming.fetched)} of {len(incoming.indices)} indices were fetched")
-        for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
-            self._end_filling(target, copied.index, self._still(sources, held))
-        return self._expecting(incoming, incoming.fetched)
-
-    def _still(self, sources: dict[str, Index], held: Held) -> Index:
-        if held.index not in sources:
-            raise RestoreFailed(
-                f"The index {held.name} went from the source while it was copied. Live is untouched; run the "
-                "group again."
-            )
-        return sources[held.index]
-
-    def _end_filling(self, target: Cluster, index: str, source: Index) -> None:
-        settings = {
-            "index.refresh_interval": source.settings.get("index.refresh_interval"),
-            **as_on(source.settings),
-        }
-        target.ask("PUT", f"/{quoted(index)}/_settings", settings, expand_wildcards="all")
-
-    def _expecting(self, incoming: Incoming, read: Mapping[str, int]) -> Incoming:
-        """What was read is what must be there; the history of the shards did not come along."""
-        held = tuple(
-            evolve(each, documents=read[each.index], changes=None) for each in incoming.contents.indices
-        )
-        return evolve(incoming, contents=evolve(incoming.contents, indices=held))
 
     def _filled(self, target: Cluster, incoming: Incoming) -> Filled:
         return Filled(

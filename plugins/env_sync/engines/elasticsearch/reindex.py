@@ -4,14 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from env_sync.core.errors import RestoreFailed
+from env_sync.engines.base.contract import Waiting, Work
+from env_sync.engines.elasticsearch.catalogue import read_indices
 from env_sync.engines.elasticsearch.contents import Held
-from env_sync.engines.elasticsearch.metadata import Copied
+from env_sync.engines.elasticsearch.copied_documents import end_filling, expecting, still_there
+from env_sync.engines.elasticsearch.incoming import make_index, tasks_of
+from env_sync.engines.elasticsearch.metadata import Copied, Incoming, write_record
 from env_sync.engines.elasticsearch.pipelines import NONE
 from env_sync.engines.elasticsearch.session import Cluster, quoted
 from env_sync.engines.elasticsearch.task_results import forget_result
 
 BATCH = 1000
+
+
+def reindex(work: Work, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming | Waiting:
+    """Have the target fetch the documents, a few indices at the same time. Raises RestoreFailed."""
+    sources = {each.index: each for each in read_indices(source)}
+    at_work = 0
+    for held in incoming.contents.indices:
+        task = incoming.tasks.get(held.index)
+        if task is not None and held.index not in incoming.fetched:
+            total = look_at_reindex(target, task, held.name)
+            if total is None:
+                at_work += 1
+            else:
+                incoming = evolve(incoming, fetched={**incoming.fetched, held.index: total})
+                write_record(target, work.sync.name, incoming)
+                forget_result(target, task)
+    for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
+        if held.index in incoming.tasks or at_work >= work.sync.options.jobs:
+            continue
+        if any(copied.index in said for said in tasks_of(target, incoming.token).values()):
+            raise RestoreFailed(f"{held.name} is fetched by a task that is not known. Run the group again.")
+        make_index(target, copied, still_there(sources, held))
+        task = begin_reindex(source, target, held, copied)
+        incoming = evolve(incoming, tasks={**incoming.tasks, held.index: task})
+        write_record(target, work.sync.name, incoming)
+        at_work += 1
+    if len(incoming.fetched) < len(incoming.indices):
+        return Waiting(f"{len(incoming.fetched)} of {len(incoming.indices)} indices were fetched")
+    for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
+        end_filling(target, copied.index, still_there(sources, held))
+    return expecting(incoming, incoming.fetched)
 
 
 def begin_reindex(source: Cluster, target: Cluster, held: Held, copied: Copied) -> str:

@@ -10,8 +10,12 @@ from elasticsearch.helpers import BulkIndexError, ScanError, parallel_bulk, scan
 
 from env_sync.core.errors import RestoreFailed
 from env_sync.core.progress import Progress
+from env_sync.engines.base.contract import Work
+from env_sync.engines.elasticsearch.catalogue import read_indices
 from env_sync.engines.elasticsearch.contents import Held
-from env_sync.engines.elasticsearch.metadata import Copied
+from env_sync.engines.elasticsearch.copied_documents import end_filling, expecting, still_there
+from env_sync.engines.elasticsearch.incoming import make_index
+from env_sync.engines.elasticsearch.metadata import Copied, Incoming
 from env_sync.engines.elasticsearch.pipelines import NONE
 from env_sync.engines.elasticsearch.session import Cluster
 
@@ -22,6 +26,18 @@ KEEP = "10m"
 @define
 class _Read:
     documents: int = 0
+
+
+def scroll(work: Work, source: Cluster, target: Cluster, incoming: Incoming) -> Incoming:
+    """Bring all documents through this process. Raises RestoreFailed."""
+    sources = {each.index: each for each in read_indices(source)}
+    read = {}
+    for held, copied in zip(incoming.contents.indices, incoming.indices, strict=True):
+        make_index(target, copied, still_there(sources, held))
+        jobs = work.sync.options.jobs
+        read[held.index] = scroll_index(source, target, held, copied, jobs, work.progress)
+        end_filling(target, copied.index, sources[held.index])
+    return expecting(incoming, read)
 
 
 def scroll_index(
