@@ -10,7 +10,6 @@ from pathlib import Path
 from attrs import evolve
 
 from env_sync.core.errors import (
-    DumpTooSmall,
     EnvSyncError,
     LeaseLost,
     NoPrevious,
@@ -40,7 +39,7 @@ from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, 
 from env_sync.engines.elasticsearch.catalogue import Index, read_indices, size_of
 from env_sync.engines.elasticsearch.contents import Contents
 from env_sync.engines.elasticsearch.copying import begin_copy, carry
-from env_sync.engines.elasticsearch.count_check import by_alias, find_shrunken
+from env_sync.engines.elasticsearch.count_check import check_counts
 from env_sync.engines.elasticsearch.incoming import (
     closed,
     counted,
@@ -60,9 +59,7 @@ from env_sync.engines.elasticsearch.metadata import (
     write_record,
 )
 from env_sync.engines.elasticsearch.names import (
-    COPIES,
     copy_prefix,
-    is_about,
 )
 from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
@@ -74,7 +71,6 @@ from env_sync.engines.elasticsearch.scroll import scroll
 from env_sync.engines.elasticsearch.session import Cluster
 from env_sync.engines.elasticsearch.slow_logs import give_back, silence
 from env_sync.engines.elasticsearch.snapshot_taking import take_snapshot
-from env_sync.engines.elasticsearch.swap import wanted_aliases
 from env_sync.engines.elasticsearch.sync_indices import indices_about
 from env_sync.engines.elasticsearch.transformation import read_transformations
 
@@ -381,7 +377,7 @@ class ElasticsearchEngine(ClusterEngine):
             raw = evolve(
                 incoming,
                 stamp=self._now(incoming.stamp, CopyState.RAW),
-                warnings=(*incoming.warnings, *self._shrunken(target, incoming, asked)),
+                warnings=(*incoming.warnings, *check_counts(self.work, target, incoming, asked=asked)),
             )
             write_record(target, self._sync, raw)
         return self._filled(target, raw)
@@ -393,38 +389,6 @@ class ElasticsearchEngine(ClusterEngine):
             write_record(target, self._sync, known)
         withhold(target, standing, incoming.token)
         return known
-
-    def _shrunken(self, target: Cluster, incoming: Incoming, asked: bool) -> tuple[str, ...]:
-        """Raises DumpTooSmall for far fewer documents than live has; warnings where they were asked for."""
-        live, sync = read_record(target, Live, self._sync), self.work.sync
-        if live is None:
-            return ()
-        aliases: dict[str, list[str]] = {}
-        about = [each for each in live.indices if is_about(each.name, sync.indices, sync.excluded_indices)]
-        uuids = {each.uuid for each in about}
-        for index in read_indices(target, COPIES):
-            if index.uuid in uuids:
-                for alias in index.aliases:
-                    aliases.setdefault(alias, []).append(index.index)
-        shrunken = find_shrunken(
-            by_alias(incoming.indices, wanted_aliases(incoming.indices, incoming.contents)),
-            by_alias(about, aliases),
-            sync.options.min_size_ratio,
-        )
-        if not shrunken:
-            return ()
-        said = f"{'; '.join(shrunken)}: less than {sync.options.min_size_ratio:g} of it (min_size_ratio)"
-        if asked:
-            return (f"{said}; restored because it was asked for",)
-        advice = (
-            "set min_size_ratio of this sync lower, and run it again"
-            if sync.source_hostname
-            else f"ask for {incoming.snapshot} by its timestamp"
-        )
-        raise DumpTooSmall(
-            f"{said}, so it is not promoted. Look whether these indices are being built anew on the source. "
-            f"If it is right, {advice}. Live is untouched."
-        )
 
     def _filled(self, target: Cluster, incoming: Incoming) -> Filled:
         return Filled(
