@@ -36,18 +36,13 @@ from env_sync.engines.base.contract import (
 from env_sync.engines.base.document_lease import Hold, Leases
 from env_sync.engines.base.proof import check_raw
 from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers_of_raw
-from env_sync.engines.elasticsearch.catalogue import Index, read_indices, size_of
 from env_sync.engines.elasticsearch.contents import Contents
-from env_sync.engines.elasticsearch.copying import begin_copy, carry
-from env_sync.engines.elasticsearch.count_check import check_counts
+from env_sync.engines.elasticsearch.copying import begin_copy
+from env_sync.engines.elasticsearch.filling import fill, filled
 from env_sync.engines.elasticsearch.incoming import (
     closed,
     counted,
     drop_indices,
-    look_at_health,
-    remembered,
-    set_replicas,
-    tasks_of,
 )
 from env_sync.engines.elasticsearch.lease import ClusterLeases
 from env_sync.engines.elasticsearch.live_stamps import has_records, live_stamps, unstamped
@@ -58,16 +53,10 @@ from env_sync.engines.elasticsearch.metadata import (
     remove_record,
     write_record,
 )
-from env_sync.engines.elasticsearch.names import (
-    copy_prefix,
-)
-from env_sync.engines.elasticsearch.pipelines import withhold
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
-from env_sync.engines.elasticsearch.reindex import reindex
-from env_sync.engines.elasticsearch.restore import begin_from_snapshot, restore
+from env_sync.engines.elasticsearch.restore import begin_from_snapshot
 from env_sync.engines.elasticsearch.sanitise import new_indices, run_transformations
-from env_sync.engines.elasticsearch.scroll import scroll
 from env_sync.engines.elasticsearch.session import Cluster
 from env_sync.engines.elasticsearch.slow_logs import give_back, silence
 from env_sync.engines.elasticsearch.snapshot_taking import take_snapshot
@@ -347,61 +336,13 @@ class ElasticsearchEngine(ClusterEngine):
     def _fill(
         self, target: Cluster, source: Cluster | None, incoming: Incoming, *, asked: bool = False
     ) -> Filled | Waiting:
-        """Go on with incoming from where it is; `asked` where it was asked for by its timestamp."""
-        if incoming.stamp.state is CopyState.RAW:
-            return self._filled(target, incoming)
-        with self._dropping_incoming():
-            if incoming.way == CopyWay.SCROLL and source is not None:
-                incoming = scroll(self.work, source, target, incoming)
-            elif incoming.way == CopyWay.REINDEX and source is not None:
-                step = reindex(self.work, source, target, incoming)
-                if isinstance(step, Waiting):
-                    return step
-                incoming = step
-            elif not incoming.snapshot_is_whole and source is not None:
-                return carry(self.work, source, target, incoming)
-            elif not incoming.restore_begun:
-                incoming = restore(self.work, target, incoming)
-            standing = read_indices(target, f"{copy_prefix(incoming.token)}*")
-            incoming = self._without_pipelines(target, incoming, standing)
-            set_replicas(target, incoming.indices, incoming.contents, standing)
-            if (waiting := look_at_health(target, incoming.indices, incoming.token)) is not None:
-                return waiting
-            if tasks_of(target, incoming.token):
-                return Waiting("Tasks of the cluster still write to incoming")
-            indices = tuple(
-                evolve(each, brought=each.documents)
-                for each in counted(target, incoming.indices, incoming.contents)
-            )
-            incoming = evolve(incoming, indices=indices)
-            raw = evolve(
-                incoming,
-                stamp=self._now(incoming.stamp, CopyState.RAW),
-                warnings=(*incoming.warnings, *check_counts(self.work, target, incoming, asked=asked)),
-            )
-            write_record(target, self._sync, raw)
-        return self._filled(target, raw)
-
-    def _without_pipelines(self, target: Cluster, incoming: Incoming, standing: Sequence[Index]) -> Incoming:
-        """Take from what was restored the pipelines of its source, once the record tells of them."""
-        known = evolve(incoming, indices=remembered(incoming.indices, standing))
-        if known != incoming:
-            write_record(target, self._sync, known)
-        withhold(target, standing, incoming.token)
-        return known
-
-    def _filled(self, target: Cluster, incoming: Incoming) -> Filled:
-        return Filled(
-            dump_key=incoming.snapshot,
-            way=incoming.why,
-            size=size_of(target, [each.index for each in incoming.indices]),
-            data_time=incoming.stamp.data_time,
-            source_environment=incoming.stamp.source_environment,
-            born_in=incoming.stamp.born_in,
-            indices=len(incoming.indices),
-            documents=sum(each.documents or 0 for each in incoming.indices),
-            warnings=incoming.warnings,
-        )
+        if incoming.stamp.state is not CopyState.RAW:
+            with self._dropping_incoming():
+                step = fill(self.work, target, source, incoming, asked=asked)
+            if isinstance(step, Waiting):
+                return step
+            incoming = step
+        return filled(target, incoming)
 
     def _now(self, stamp: Stamp, state: CopyState) -> Stamp:
         return evolve(stamp, state=state, changed=self._target.now())
