@@ -13,8 +13,7 @@ from env_sync.core.errors import LeaseHeld, ProofMissing, TransformationFailed
 from env_sync.domain.settings import Options
 from env_sync.domain.sync import CopyWay
 from env_sync.engines.base.contract import CopyState, Waiting
-from env_sync.engines.elasticsearch import promotion, scroll
-from env_sync.engines.elasticsearch.engine import ElasticsearchEngine
+from env_sync.engines.elasticsearch import dropping, promotion, scroll
 from env_sync.engines.elasticsearch.metadata import Incoming, read_record, write_record
 from env_sync.engines.elasticsearch.session import Cluster
 from env_sync.engines.elasticsearch.swap import Swap, plan_swap
@@ -346,7 +345,7 @@ class TestKills:
 
         with monkeypatch.context() as patched:
             patched.setattr(scroll, "scroll_index", killed)
-            patched.setattr(ElasticsearchEngine, "_drop_after_failure", lambda self: None)
+            patched.setattr(dropping, "drop_after_failure", lambda _: None)
             with pytest.raises(KeyboardInterrupt), engine.at_work():
                 engine.copy()
         [left] = indices(stage8.target)

@@ -13,12 +13,10 @@ from env_sync.core.errors import (
     EnvSyncError,
     LeaseLost,
     NoPrevious,
-    ServerUnreachable,
 )
 from env_sync.domain.finding import Finding
 from env_sync.domain.manifest import Transformation
 from env_sync.domain.postprocess.postprocess import Postprocess
-from env_sync.domain.sync import CopyWay
 from env_sync.engines.base.contract import (
     CleanUp,
     ClusterEngine,
@@ -36,13 +34,14 @@ from env_sync.engines.base.contract import (
 from env_sync.engines.base.document_lease import Hold, Leases
 from env_sync.engines.base.proof import check_raw
 from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers_of_raw
+from env_sync.engines.elasticsearch.clean_up import clean_up
 from env_sync.engines.elasticsearch.contents import Contents
 from env_sync.engines.elasticsearch.copying import begin_copy
+from env_sync.engines.elasticsearch.dropping import Dropping, dropping_after_failure, own_incoming
 from env_sync.engines.elasticsearch.filling import fill, filled
 from env_sync.engines.elasticsearch.incoming import (
     closed,
     counted,
-    drop_indices,
 )
 from env_sync.engines.elasticsearch.lease import ClusterLeases
 from env_sync.engines.elasticsearch.live_stamps import has_records, live_stamps, unstamped
@@ -50,7 +49,6 @@ from env_sync.engines.elasticsearch.metadata import (
     Incoming,
     Live,
     read_record,
-    remove_record,
     write_record,
 )
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
@@ -121,7 +119,7 @@ class ElasticsearchEngine(ClusterEngine):
         self.work.check_environment()
         target = self._target
         self._held.note_step("restore")
-        incoming = self._ours(target)
+        incoming = own_incoming(self._dropping)
         if incoming is None:
             begin_from_snapshot(self.work, target, timestamp)
             return Waiting("The restore was begun")
@@ -134,7 +132,7 @@ class ElasticsearchEngine(ClusterEngine):
         self._held.note_step("copy")
         source = self._source()
         try:
-            incoming = self._ours(target)
+            incoming = own_incoming(self._dropping)
             if incoming is None:
                 incoming = begin_copy(self.work, source, target)
             return self._fill(target, source, incoming)
@@ -184,7 +182,7 @@ class ElasticsearchEngine(ClusterEngine):
         raw = check_raw(incoming.stamp if incoming else None, where, self.work)
         if incoming is None:
             raise EnvSyncError(f"{where} went away while it was looked at.")
-        with self._dropping_incoming():
+        with dropping_after_failure(self._dropping):
             read = read_transformations(transformations)
             there = closed(target, incoming.indices)
             write_record(target, self._sync, evolve(incoming, stamp=self._now(raw, CopyState.SANITISING)))
@@ -226,24 +224,7 @@ class ElasticsearchEngine(ClusterEngine):
         """Put right what a killed step left. See the contract."""
         if not self.work.sync.writes:
             return CleanUp(live_reopened=False, incoming_dropped=False, notes=())
-        target = self._target
-        notes: list[str] = []
-        dropped = False
-        with target.uninterrupted():
-            incoming = read_record(target, Incoming, self._sync)
-            if incoming is not None and _same_group(incoming.stamp.holder, self.work.holder):
-                count = self._drop(target, incoming)
-                dropped = count is not None
-                if dropped:
-                    notes.append(f"dropped {count} indices of incoming")
-            elif incoming is not None:
-                notes.append(f"incoming belongs to {incoming.stamp.holder} and was left alone")
-        if self._finished is not None:
-            ended = f"a promotion of {self._sync} that did not end was brought to its end"
-            notes = [ended, *notes, *self._finished]
-        for note in notes:
-            self.work.log.info("Clean-up of %s: %s.", self._sync, note)
-        return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))
+        return clean_up(self._dropping, lambda: self._finished)
 
     def preflight_server(self) -> tuple[Finding, ...]:
         """Try what would stop every sync with this connection. See the contract."""
@@ -286,6 +267,15 @@ class ElasticsearchEngine(ClusterEngine):
             log=self.work.log,
         )
 
+    @property
+    def _dropping(self) -> Dropping:
+        return Dropping(
+            work=self.work,
+            target=self._target,
+            where=self._leases.where,
+            finish_promotion=self._finish_promotion,
+        )
+
     def _cluster(self, timeout: float | None = None) -> Cluster:
         return Cluster(self.work.connection, self.work.cancellation, self.work.log, timeout=timeout)
 
@@ -293,21 +283,6 @@ class ElasticsearchEngine(ClusterEngine):
         if self.work.source is None:
             raise EnvSyncError(f"{self._sync} names no source: write `source_hostname`. Nothing was touched.")
         return Cluster(self.work.source, self.work.cancellation, self.work.log, timeout=timeout)
-
-    def _ours(self, target: Cluster) -> Incoming | None:
-        """Incoming where this attempt began it; what another one left is dropped."""
-        incoming = read_record(target, Incoming, self._sync)
-        if incoming is None:
-            return None
-        # A scroll goes on in no other process; its names are not used again, whoever still writes to them.
-        begun = incoming.stamp.state is CopyState.RESTORING and incoming.way != CopyWay.SCROLL
-        fresh = begun or incoming.stamp.state is CopyState.RAW
-        if incoming.stamp.holder == self.work.holder and fresh and not incoming.promoting:
-            return incoming
-        dropped = self._drop(target, incoming)
-        if dropped is not None:
-            self.work.log.info("Dropped %s indices of incoming, which an earlier step left", dropped)
-        return None
 
     def _finish_promotion(self) -> bool:
         """Bring to its end a swap that was made; whether there was one."""
@@ -319,25 +294,11 @@ class ElasticsearchEngine(ClusterEngine):
             self.work.log.warning(warning)
         return True
 
-    def _drop(self, target: Cluster, incoming: Incoming) -> int | None:
-        """Drop incoming, and give how many indices it had; None where it proves to be live by now."""
-        if incoming.promoting and self._finish_promotion():
-            return None
-        live = read_record(target, Live, self._sync)
-        if live is not None and {each.uuid for each in live.indices} & {
-            each.uuid for each in incoming.indices if each.uuid
-        }:
-            remove_record(target, Incoming, self._sync)
-            return 0
-        dropped = drop_indices(target, incoming.token)
-        remove_record(target, Incoming, self._sync)
-        return dropped
-
     def _fill(
         self, target: Cluster, source: Cluster | None, incoming: Incoming, *, asked: bool = False
     ) -> Filled | Waiting:
         if incoming.stamp.state is not CopyState.RAW:
-            with self._dropping_incoming():
+            with dropping_after_failure(self._dropping):
                 step = fill(self.work, target, source, incoming, asked=asked)
             if isinstance(step, Waiting):
                 return step
@@ -346,34 +307,6 @@ class ElasticsearchEngine(ClusterEngine):
 
     def _now(self, stamp: Stamp, state: CopyState) -> Stamp:
         return evolve(stamp, state=state, changed=self._target.now())
-
-    @contextlib.contextmanager
-    def _dropping_incoming(self) -> Iterator[None]:
-        """Drop incoming where the block raises, unless for want of an answer: that says nothing of it."""
-        try:
-            yield
-        except BaseException as problem:
-            if not isinstance(problem, ServerUnreachable):
-                self._drop_after_failure()
-            raise
-
-    def _drop_after_failure(self) -> None:
-        try:
-            target = self._target
-            with target.uninterrupted():
-                incoming = read_record(target, Incoming, self._sync)
-                if incoming is not None and incoming.stamp.holder == self.work.holder:
-                    self._drop(target, incoming)
-        except EnvSyncError as error:
-            self.work.log.error(
-                "Incoming of %s could not be dropped after a failure (%s); the end of the group tries again.",
-                self._leases.where,
-                error,
-            )
-
-
-def _same_group(one: Holder, other: Holder) -> bool:
-    return (one.run, one.group) == (other.run, other.group)
 
 
 def _uncounted(contents: Contents) -> Contents:
