@@ -7,13 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from attrs import evolve
-
-from env_sync.core.errors import (
-    EnvSyncError,
-    LeaseLost,
-    NoPrevious,
-)
+from env_sync.core.errors import EnvSyncError, LeaseLost, NoPrevious
 from env_sync.domain.finding import Finding
 from env_sync.domain.manifest import Transformation
 from env_sync.domain.postprocess.postprocess import Postprocess
@@ -32,34 +26,20 @@ from env_sync.engines.base.contract import (
     Work,
 )
 from env_sync.engines.base.document_lease import Hold, Leases
-from env_sync.engines.base.proof import check_raw
-from env_sync.engines.elasticsearch.access.readers import refuse_other_writers, refuse_readers_of_raw
+from env_sync.engines.elasticsearch.access.readers import refuse_other_writers
 from env_sync.engines.elasticsearch.clean_up import clean_up
-from env_sync.engines.elasticsearch.contents import Contents
 from env_sync.engines.elasticsearch.copying import begin_copy
 from env_sync.engines.elasticsearch.dropping import Dropping, dropping_after_failure, own_incoming
 from env_sync.engines.elasticsearch.filling import fill, filled
-from env_sync.engines.elasticsearch.incoming import (
-    closed,
-    counted,
-)
 from env_sync.engines.elasticsearch.lease import ClusterLeases
 from env_sync.engines.elasticsearch.live_stamps import has_records, live_stamps, unstamped
-from env_sync.engines.elasticsearch.metadata import (
-    Incoming,
-    Live,
-    read_record,
-    write_record,
-)
+from env_sync.engines.elasticsearch.metadata import Incoming, Live, read_record
 from env_sync.engines.elasticsearch.preflight import look_at_cluster, look_at_sync
 from env_sync.engines.elasticsearch.promotion import Promoting, finish_promotion, promote
 from env_sync.engines.elasticsearch.restore import begin_from_snapshot
-from env_sync.engines.elasticsearch.sanitise import new_indices, run_transformations
+from env_sync.engines.elasticsearch.sanitise import raw_incoming, sanitise
 from env_sync.engines.elasticsearch.session import Cluster
-from env_sync.engines.elasticsearch.slow_logs import give_back, silence
 from env_sync.engines.elasticsearch.snapshot_taking import take_snapshot
-from env_sync.engines.elasticsearch.sync_indices import indices_about
-from env_sync.engines.elasticsearch.transformation import read_transformations
 
 PREFLIGHT_TIMEOUT = 10.0
 
@@ -177,35 +157,9 @@ class ElasticsearchEngine(ClusterEngine):
         self.work.check_environment()
         target = self._target
         self._held.note_step("sanitise")
-        incoming = read_record(target, Incoming, self._sync)
-        where = f"Incoming of {self._sync} on {target}"
-        raw = check_raw(incoming.stamp if incoming else None, where, self.work)
-        if incoming is None:
-            raise EnvSyncError(f"{where} went away while it was looked at.")
+        incoming = raw_incoming(self.work, target)
         with dropping_after_failure(self._dropping):
-            read = read_transformations(transformations)
-            there = closed(target, incoming.indices)
-            write_record(target, self._sync, evolve(incoming, stamp=self._now(raw, CopyState.SANITISING)))
-            had = silence(target, there, incoming.token) if read else {}
-            with self.work.stopwatch.part("transformations"):
-                run_transformations(
-                    target, incoming.indices, read, self.work.progress, self.work.changed_rows
-                )
-            # Before a first pull live may have an index, and what is new cannot be told.
-            if read and read_record(target, Live, self._sync) is not None:
-                live = {each.name for each in indices_about(target, self.work.sync)}
-                brought = {each.name for each in incoming.indices}
-                self.work.changed_rows.warn(new_indices(live, brought, read))
-            if had:
-                give_back(target, had, incoming.token)
-            refuse_readers_of_raw(self.work, target, "incoming was dropped and live is untouched.")
-            uncounted = _uncounted(incoming.contents)
-            indices = counted(target, incoming.indices, uncounted)
-            stamp = evolve(
-                self._now(raw, CopyState.SANITISED), transformations=tuple(one.said for one in read)
-            )
-            write_record(target, self._sync, evolve(incoming, stamp=stamp, indices=indices))
-        return stamp
+            return sanitise(self.work, target, incoming, transformations)
 
     def promote(self, transformations: Sequence[Transformation], last_look: Callable[[], None]) -> Promotion:
         """Swap incoming with live. See the contract."""
@@ -304,13 +258,3 @@ class ElasticsearchEngine(ClusterEngine):
                 return step
             incoming = step
         return filled(target, incoming)
-
-    def _now(self, stamp: Stamp, state: CopyState) -> Stamp:
-        return evolve(stamp, state=state, changed=self._target.now())
-
-
-def _uncounted(contents: Contents) -> Contents:
-    """The same without numbers: a transformation may remove documents."""
-    return evolve(
-        contents, indices=tuple(evolve(held, documents=None, changes=None) for held in contents.indices)
-    )

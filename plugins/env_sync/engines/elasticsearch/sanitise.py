@@ -4,24 +4,69 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from env_sync.core.errors import RequestRefused, ServerUnreachable, TransformationFailed
+from attrs import evolve
+
+from env_sync.core.errors import EnvSyncError, RequestRefused, ServerUnreachable, TransformationFailed
 from env_sync.core.progress import Progress
 from env_sync.domain.changed_rows import Changed, ChangedRows, new_names, new_warning
 from env_sync.engines.base.command_file import NOTHING_DONE
+from env_sync.engines.base.contract import CopyState, Stamp, Work
+from env_sync.engines.base.proof import check_raw
+from env_sync.engines.elasticsearch.access.readers import refuse_readers_of_raw
+from env_sync.engines.elasticsearch.contents import Contents
 from env_sync.engines.elasticsearch.copy_strategy import has_api
-from env_sync.engines.elasticsearch.metadata import Copied
+from env_sync.engines.elasticsearch.incoming import closed, counted
+from env_sync.engines.elasticsearch.metadata import Copied, Incoming, Live, read_record, write_record
 from env_sync.engines.elasticsearch.names import matches
 from env_sync.engines.elasticsearch.pipelines import NONE
 from env_sync.engines.elasticsearch.session import Cluster, quoted
+from env_sync.engines.elasticsearch.slow_logs import give_back, silence
+from env_sync.engines.elasticsearch.sync_indices import indices_about
 from env_sync.engines.elasticsearch.task_results import forget_result
-from env_sync.engines.elasticsearch.transformation import Read, Statement, without_index
+from env_sync.engines.elasticsearch.transformation import Read, Statement, read_transformations, without_index
 
 POLL = 0.5
 """Seconds between two looks at a task."""
 PATIENCE = 120
 """How many looks in a row may find no answer."""
+
+
+def raw_incoming(work: Work, target: Cluster) -> Incoming:
+    """Incoming, where this attempt restored it and nothing was done to it since. Raises ProofMissing."""
+    incoming = read_record(target, Incoming, work.sync.name)
+    where = f"Incoming of {work.sync.name} on {target}"
+    check_raw(incoming.stamp if incoming else None, where, work)
+    if incoming is None:
+        raise EnvSyncError(f"{where} went away while it was looked at.")
+    return incoming
+
+
+def sanitise(work: Work, target: Cluster, incoming: Incoming, transformations: Sequence[Path]) -> Stamp:
+    """Run the transformations on a raw incoming, and write the proof. See the contract."""
+    sync = work.sync.name
+    read = read_transformations(transformations)
+    there = closed(target, incoming.indices)
+    write_record(target, sync, evolve(incoming, stamp=_now(target, incoming.stamp, CopyState.SANITISING)))
+    had = silence(target, there, incoming.token) if read else {}
+    with work.stopwatch.part("transformations"):
+        run_transformations(target, incoming.indices, read, work.progress, work.changed_rows)
+    # Before a first pull live may have an index, and what is new cannot be told.
+    if read and read_record(target, Live, sync) is not None:
+        live = {each.name for each in indices_about(target, work.sync)}
+        brought = {each.name for each in incoming.indices}
+        work.changed_rows.warn(new_indices(live, brought, read))
+    if had:
+        give_back(target, had, incoming.token)
+    refuse_readers_of_raw(work, target, "incoming was dropped and live is untouched.")
+    indices = counted(target, incoming.indices, _uncounted(incoming.contents))
+    stamp = evolve(
+        _now(target, incoming.stamp, CopyState.SANITISED), transformations=tuple(one.said for one in read)
+    )
+    write_record(target, sync, evolve(incoming, stamp=stamp, indices=indices))
+    return stamp
 
 
 def run_transformations(
@@ -128,3 +173,14 @@ def _await(cluster: Cluster, task: str, statement: Statement, copied: Copied) ->
 
 def _failed(statement: Statement, copied: Copied, what: str) -> TransformationFailed:
     return TransformationFailed(f"{statement} failed on {copied.name}: {what}. {NOTHING_DONE}")
+
+
+def _now(cluster: Cluster, stamp: Stamp, state: CopyState) -> Stamp:
+    return evolve(stamp, state=state, changed=cluster.now())
+
+
+def _uncounted(contents: Contents) -> Contents:
+    """The same without numbers: a transformation may remove documents."""
+    return evolve(
+        contents, indices=tuple(evolve(held, documents=None, changes=None) for held in contents.indices)
+    )
