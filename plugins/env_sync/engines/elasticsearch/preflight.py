@@ -23,7 +23,7 @@ from env_sync.engines.elasticsearch.access.readers import (
     take_away,
     untold,
 )
-from env_sync.engines.elasticsearch.catalogue import chosen, read_indices, size_of
+from env_sync.engines.elasticsearch.catalogue import size_of
 from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
 from env_sync.engines.elasticsearch.names import CONTENTS, STATE, matches
 from env_sync.engines.elasticsearch.record_index import oddities, refusal
@@ -35,6 +35,7 @@ from env_sync.engines.elasticsearch.snapshots import (
     list_snapshots,
     look_at_repository,
 )
+from env_sync.engines.elasticsearch.sync_indices import indices_about
 from env_sync.engines.elasticsearch.transformation import read_transformations
 from env_sync.engines.elasticsearch.version import check_direction
 
@@ -83,7 +84,7 @@ def look_at_sync(
         if sync.action is Action.COPY and source is not None:
             findings += _look_at_copy(sync, target, source)
         elif sync.action is Action.PUSH:
-            indices = chosen(read_indices(target), sync.indices, sync.excluded_indices)
+            indices = indices_about(target, sync)
             size = size_of(target, [each.index for each in indices])
             findings += _look_at_push(sync, target, len(indices))
         else:
@@ -164,7 +165,7 @@ def _look_at_push(sync: Sync, target: Cluster, indices: int) -> Iterator[Finding
 
 def _look_at_copy(sync: Sync, target: Cluster, source: Cluster) -> Iterator[Finding]:
     check_direction(source.version, target.version, f"The source, {source},")
-    indices = chosen(read_indices(source), sync.indices, sync.excluded_indices)
+    indices = indices_about(source, sync)
     if not indices:
         yield problem(f"{source} has no index that the sync is about.", "Correct `indices`.")
         return
