@@ -7,7 +7,7 @@ from attrs import evolve
 from env_sync.core.errors import SnapshotFailed
 from env_sync.domain.sync import CopyWay
 from env_sync.engines.base.contract import Waiting, Work
-from env_sync.engines.elasticsearch.access.readers import refuse_readers_of_raw
+from env_sync.engines.elasticsearch.access.readers import refuse_readers
 from env_sync.engines.elasticsearch.contents import read_contents
 from env_sync.engines.elasticsearch.copy_strategy import choose_way, obstacles
 from env_sync.engines.elasticsearch.copy_tokens import begin_token
@@ -35,7 +35,7 @@ def begin_copy(work: Work, source: Cluster, target: Cluster) -> Incoming:
     check_direction(source.version, target.version, f"The source, {source},")
     indices = some_indices_about(source, sync)
     way, why = choose_way(sync.copy_way, obstacles(source, target, sync.url, indices))
-    allowed = refuse_readers_of_raw(work, target)
+    allowed = refuse_readers(work, target)
     now = source.now()
     environment = source.connection.environment
     contents = read_contents(source, indices, environment=environment, born_in=environment, data_time=now)

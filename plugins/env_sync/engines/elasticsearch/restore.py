@@ -10,7 +10,7 @@ from attrs import evolve
 from env_sync.core.errors import NoSuchDatabase, RequestRefused, RestoreFailed
 from env_sync.domain.sync import CopyWay, Sync
 from env_sync.engines.base.contract import Work
-from env_sync.engines.elasticsearch.access.readers import refuse_readers_of_raw
+from env_sync.engines.elasticsearch.access.readers import refuse_readers
 from env_sync.engines.elasticsearch.catalogue import Templates, read_indices
 from env_sync.engines.elasticsearch.contents import Contents, Held, load_contents
 from env_sync.engines.elasticsearch.copy_tokens import begin_token
@@ -43,7 +43,7 @@ def begin_from_snapshot(work: Work, target: Cluster, timestamp: dt.datetime | No
     """Choose a snapshot, write down what incoming will be, and have it restored. See the contract."""
     sync = work.sync
     look_at_repository(target, sync.url)
-    allowed = refuse_readers_of_raw(work, target)
+    allowed = refuse_readers(work, target)
     found, warnings = choose_snapshot(
         list_snapshots(target, sync.url, sync.database), timestamp, sync.database, sync.url
     )

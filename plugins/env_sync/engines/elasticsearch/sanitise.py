@@ -15,7 +15,7 @@ from env_sync.domain.changed_rows import Changed, ChangedRows, new_names, new_wa
 from env_sync.engines.base.command_file import NOTHING_DONE
 from env_sync.engines.base.contract import CopyState, Stamp, Work
 from env_sync.engines.base.proof import check_raw
-from env_sync.engines.elasticsearch.access.readers import refuse_readers_of_raw
+from env_sync.engines.elasticsearch.access.readers import refuse_readers
 from env_sync.engines.elasticsearch.contents import Contents
 from env_sync.engines.elasticsearch.copy_strategy import has_api
 from env_sync.engines.elasticsearch.incoming import closed, counted
@@ -60,7 +60,7 @@ def sanitise(work: Work, target: Cluster, incoming: Incoming, transformations: S
         work.changed_rows.warn(new_indices(live, brought, read))
     if had:
         give_back(target, had, incoming.token)
-    refuse_readers_of_raw(work, target, "incoming was dropped and live is untouched.")
+    refuse_readers(work, target, "incoming was dropped and live is untouched.")
     indices = counted(target, incoming.indices, _uncounted(incoming.contents))
     stamp = evolve(
         _now(target, incoming.stamp, CopyState.SANITISED), transformations=tuple(one.said for one in read)

@@ -6,7 +6,6 @@ Roles and users in files of the nodes cannot be asked for.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -81,14 +80,16 @@ def take_away(cluster: Cluster) -> str:
     return writers_advice(cluster.connection, "privileges on .env-sync*")
 
 
-def refuse_readers(
-    cluster: Cluster, log: logging.Logger, what: str, *, must_be_seen: bool
-) -> tuple[str, ...]:
+def refuse_readers(work: Work, cluster: Cluster, what: str = "nothing was restored.") -> tuple[str, ...]:
     """Raises AccessRefused where others could read incoming; gives warnings where that is accepted.
 
-    `what` ends the error: what became of the pull. With `must_be_seen` a cluster that does not tell who could
-    is refused as well, unless the connection accepts that.
+    `what` ends the error: what became of the pull. Where the cluster must be seen, one that does not tell who
+    could is refused as well, unless the connection accepts that. Nobody need be kept from what is not to be
+    sanitised.
     """
+    sync, log = work.sync, work.log
+    if not (sync.transformation or sync.postprocess):
+        return ()
     readers = other_readers(cluster)
     if readers.refused:
         raise AccessRefused(
@@ -101,21 +102,12 @@ def refuse_readers(
         )
     warnings = open_to_anybody(cluster, readers)
     if not readers.told:
-        if must_be_seen and not accepts(cluster.connection, UNSEEN):
+        if sync.must_be_seen and not accepts(cluster.connection, UNSEEN):
             raise AccessRefused(f"{untold(cluster)}: {what} {let_it_tell(cluster)}")
         warnings += (f"{untold(cluster)}: see that no application has a privilege on env-sync-* or *",)
     for warning in warnings:
         log.warning("%s.", warning)
     return warnings
-
-
-def refuse_readers_of_raw(
-    work: Work, cluster: Cluster, what: str = "nothing was restored."
-) -> tuple[str, ...]:
-    """Raises AccessRefused where others could read what is to be sanitised; warnings of who may."""
-    if not (work.sync.transformation or work.sync.postprocess):
-        return ()
-    return refuse_readers(cluster, work.log, what, must_be_seen=work.sync.must_be_seen)
 
 
 READ_SECURITY = (
