@@ -138,11 +138,37 @@ def test_a_pull_that_a_pause_stops_leaves_previous(pushed: Stage) -> None:
     assert pushed.subject.copies(TARGET, pushed.database) == copies_after_a_pull(pushed)
     pushed.settled(NEW_LIVE)
     if pushed.subject.can_undo:
-        undo = pushed.attempt(PULL)
-        undo.run_until("download")
-        with undo.session.engine.at_work():
-            undo.session.engine.restore_previous(lambda _: None)
-        undo.end()
+        undo(pushed)
+        pushed.settled(OLD_LIVE)
+
+
+def test_a_promotion_that_any_of_its_looks_stops_leaves_all_copies(pushed: Stage) -> None:
+    looks, stopped_at = 0, 0
+
+    def pause() -> Pause | None:
+        nonlocal looks
+        looks += 1
+        return Pause(by="somebody", why="the last pull was bad") if looks == stopped_at else None
+
+    first = pushed.attempt(PULL, pause=pause)
+    first.run_until("promote")
+    looks = 0
+    assert first.run("promote")
+    count = looks
+    first.end()
+    assert count
+    for number in range(1, count + 1):
+        attempt = pushed.attempt(PULL, pause=pause)
+        attempt.run_until("promote")
+        looks, stopped_at = 0, number
+        assert not attempt.run("promote")
+        assert "the last pull was bad" in attempt.errors["promote"]
+        stopped_at = 0
+        attempt.end()
+        assert pushed.subject.copies(TARGET, pushed.database) == copies_after_a_pull(pushed)
+        pushed.settled(NEW_LIVE)
+    if pushed.subject.can_undo:
+        undo(pushed)
         pushed.settled(OLD_LIVE)
 
 
@@ -173,6 +199,15 @@ def test_a_push_while_clients_write(stage: Stage, clients: Clients) -> None:
     clients.end()
     stage.pull()
     stage.settled(NEW_LIVE)
+
+
+def undo(stage: Stage) -> None:
+    """Make previous live again."""
+    attempt = stage.attempt(PULL)
+    attempt.run_until("download")
+    with attempt.session.engine.at_work():
+        attempt.session.engine.restore_previous(lambda _: None)
+    attempt.end()
 
 
 def copies_after_a_pull(stage: Stage) -> set[str]:

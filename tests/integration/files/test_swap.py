@@ -301,6 +301,29 @@ def test_killed_anywhere_in_undo(
     assert moment > 3
 
 
+def test_a_previous_that_cannot_be_removed_is_a_warning(
+    stage: Stage, dump: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(errno.EBUSY, "busy", str(folder))
+
+    stage.pulled(dump)
+    engine = stage.engine(run="second")
+    stage.restored(dump, engine)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refuse)
+        with engine.at_work():
+            promotion = engine.promote((), lambda: None)
+    assert (promotion.first, promotion.previous_kept) == (False, True)
+    assert "replaced" in "".join(promotion.warnings)
+    assert (text_of(stage.live), text_of(stage.previous)) == ("new", "new")
+    assert "replaced" in names_in(stage.previous.parent)
+    with engine.at_work():
+        [note] = engine.clean_up().notes
+    assert note.endswith("previous before the swap")
+    assert names_in(stage.previous.parent) <= {"records", "lease.json", "at_work", "previous"}
+
+
 def test_live_by_two_renames(stage: Stage, dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swap, "exchange", lambda first, second: False)
     stage.pulled(dump)

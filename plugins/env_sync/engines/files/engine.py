@@ -217,6 +217,8 @@ class FilesEngine(DumpEngine):
                     )
                 else:
                     notes.append(f"{place.incoming} belongs to {stamp.holder} and was left alone")
+            if remove(place, place.replaced):
+                notes.append(f"removed {place.replaced}, which was {place.previous} before the swap")
         for said in notes:
             self.work.log.info("Clean-up of %s: %s.", place, said)
         return CleanUp(live_reopened=self._settled, incoming_dropped=dropped, notes=tuple(notes))

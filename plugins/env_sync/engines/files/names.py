@@ -4,7 +4,7 @@ Below the root stand live, called like the database, and `.env_sync`, with mode 
 sync's user gets past it. There it keeps a file `lock`, held while a lease is taken or given back, and for
 each directory a folder called like it, with
 
-- incoming and previous, those two copies;
+- incoming and previous, those two copies; replaced, which was previous until the swap;
 - records: what each of the three says about itself;
 - lease.json: who has the lease;
 - at_work: held while a step is at work.
@@ -88,6 +88,11 @@ class Place:
     def previous(self) -> Path:
         """What live was before."""
         return self.folder / "previous"
+
+    @property
+    def replaced(self) -> Path:
+        """What previous was, from the swap on that made another one, until it is removed."""
+        return self.folder / "replaced"
 
     @property
     def between(self) -> Path:

@@ -61,10 +61,10 @@ def promote(
                 "it; run the step again."
             )
 
-    # A pull that is stopped here leaves previous to whoever wants to go back to it.
+    # A pull that was paused meanwhile removes nothing.
     look()
-    if remove(place, place.previous):
-        work.log.info("Removed %s.", place.previous)
+    if remove(place, place.replaced):
+        work.log.info("Removed %s, which an earlier promotion left.", place.replaced)
     look()
     _dress(place.incoming, place.live)
     _note_was_live(work)
@@ -217,10 +217,14 @@ def _dress(incoming: Path, live: Path) -> None:
 
 
 def _finish(work: Promoting, promotion: Promotion) -> Promotion:
-    """Remove previous where it is not to be kept; what fails there is a warning, for the swap is done."""
+    """Remove what the swap replaced, and previous where it is not to be kept.
+
+    What fails there is a warning, for the swap is done.
+    """
     place = work.place
     try:
         with plain_errors(f"Tidying up {place.folder}"):
+            remove(place, place.replaced)
             if promotion.previous_kept and not work.keep_previous:
                 remove(place, place.previous)
                 promotion = evolve(promotion, previous_kept=False)

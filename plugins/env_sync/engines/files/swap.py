@@ -68,7 +68,8 @@ def settle(place: Place, log: logging.Logger) -> bool:
             away = True
             log.warning("%s was away, for an earlier promotion did not end; it is there again.", place)
         if is_there(place.between):
-            rename_to_new(place.between, successor)
+            # The place that was left for live. Where previous is still there, it was incoming's.
+            rename_to_new(place.between, place.incoming if is_there(place.previous) else place.previous)
     left = read_record(place, place.incoming)
     if left is not None and left.was_live is not None:
         # Incoming was made live, and what was live is still in its place.
@@ -78,8 +79,13 @@ def settle(place: Place, log: logging.Logger) -> bool:
 
 
 def keep_as_previous(place: Place) -> None:
-    """What was live, and is in incoming's place after the swap, becomes previous. Raises OSError."""
-    remove(place, place.previous)
+    """What was live, and is in incoming's place after the swap, becomes previous.
+
+    The previous of before is `replaced` then: what cannot be removed does not stop it. Raises OSError.
+    """
+    if is_there(place.previous):
+        remove(place, place.replaced)
+        rename_to_new(place.previous, place.replaced)
     rename_to_new(place.incoming, place.previous)
     sync_folder(place.folder)
 

@@ -331,7 +331,8 @@ class FilesSubject(Subject):
 
     def copies(self, environment: str, database: str) -> set[str]:
         folder = self.roots[environment] / HIDDEN / database
-        there = {copy for copy in ("incoming", "previous", "between") if os.path.lexists(folder / copy)}
+        names = ("incoming", "previous", "replaced", "between")
+        there = {copy for copy in names if os.path.lexists(folder / copy)}
         return there | ({"live"} if self._live(environment, database).exists() else set())
 
     def is_open(self, environment: str, database: str) -> bool:
