@@ -47,6 +47,10 @@ class Holder:
     def __str__(self) -> str:
         return f"{self.run} {self.group}"
 
+    def same_group_as(self, other: Holder) -> bool:
+        """Whether both are attempts at one group of one run."""
+        return (self.run, self.group) == (other.run, other.group)
+
 
 @frozen(kw_only=True)
 class ServerConnection:

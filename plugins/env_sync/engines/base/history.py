@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Protocol
 
 from attrs import frozen
 
 from env_sync.core.errors import NoPrevious, PreviousRefused
 from env_sync.engines.base.contract import CopyState, Holder, Stamp
+
+UNSAID = "it does not say that it was ever live"
+"""The reason against a copy that says nothing of its past."""
 
 
 @frozen(kw_only=True)
@@ -37,6 +41,26 @@ class WasLive:
     until: dt.datetime
 
 
+class Said(Protocol):
+    """What a copy says about itself; each engine keeps that in its own way."""
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """What the pull wrote that filled it."""
+
+    @property
+    def promoted(self) -> Promoted | None:
+        """How it was promoted, where it is live."""
+
+    @property
+    def returned(self) -> Returned | None:
+        """By which undo it is live again, where it is."""
+
+    @property
+    def was_live(self) -> WasLive | None:
+        """That it was live, where it is not any more."""
+
+
 def no_previous(where: str, *, keep_previous: bool) -> NoPrevious:
     """The error where there is no such copy."""
     reason = (
@@ -58,7 +82,7 @@ def check_was_live(
     database: str,
     environment: str,
     is_another: bool = False,
-    unsaid: str = "it does not say that it was ever live",
+    unsaid: str = UNSAID,
 ) -> None:
     """Raises PreviousRefused unless a copy proves that it was live here.
 

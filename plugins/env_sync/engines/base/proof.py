@@ -60,6 +60,11 @@ def check_raw(stamp: Stamp | None, where: str, work: Work) -> Stamp:
     return stamp
 
 
+def nothing_to_promote(what: str) -> ProofMissing:
+    """The error where there is no incoming; `what` it would be, and where."""
+    return ProofMissing(f"There is no {what}, so nothing to promote. {AGAIN}")
+
+
 def check_stamp(
     stamp: Stamp | None,
     where: str,

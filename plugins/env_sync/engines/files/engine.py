@@ -27,6 +27,7 @@ from env_sync.domain.finding import Finding
 from env_sync.domain.manifest import Transformation
 from env_sync.domain.postprocess.postprocess import Postprocess
 from env_sync.domain.sync import Action
+from env_sync.engines.base.clean_up import clean_up
 from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
@@ -41,16 +42,20 @@ from env_sync.engines.base.contract import (
     Work,
 )
 from env_sync.engines.base.exclusions import excludes_nothing
+from env_sync.engines.base.promotion import promote
 from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
+from env_sync.engines.base.undo import restore_previous
+from env_sync.engines.files.clean_up import Cleaning
 from env_sync.engines.files.dump import pack
 from env_sync.engines.files.lease import Hold, Leases
 from env_sync.engines.files.metadata import Record, read_or_refuse, read_record, write_record
 from env_sync.engines.files.names import Place, check_folder, check_live, place_of, plain_errors
 from env_sync.engines.files.preflight import look_at_pull, look_at_push, look_at_root
-from env_sync.engines.files.promotion import Promoting, promote, restore_previous
+from env_sync.engines.files.promotion import Promoting
 from env_sync.engines.files.restore import check_dump, unpack
 from env_sync.engines.files.swap import remove, settle
 from env_sync.engines.files.syscalls import write_out
+from env_sync.engines.files.undo import Undoing
 
 
 class FilesEngine(DumpEngine):
@@ -200,28 +205,22 @@ class FilesEngine(DumpEngine):
         self.work.check_environment()
         self._held.note_step("restore_previous")
         with self._errors(PromoteFailed):
-            return restore_previous(self._promoting, last_look)
+            return restore_previous(self._undoing, last_look)
 
     def clean_up(self) -> CleanUp:
         """Put right what a killed step left. See the contract."""
         place = self._place
-        dropped, notes = False, []
         with self._errors():
-            if (record := read_record(place, place.incoming)) is not None:
-                stamp = record.stamp
-                holder = self.work.holder
-                if stamp is None or (stamp.holder.run, stamp.holder.group) == (holder.run, holder.group):
-                    dropped = remove(place, place.incoming)
-                    notes.append(
-                        f"removed {place.incoming}, which was {stamp.state if stamp else 'without a stamp'}"
-                    )
-                else:
-                    notes.append(f"{place.incoming} belongs to {stamp.holder} and was left alone")
-            if remove(place, place.replaced):
-                notes.append(f"removed {place.replaced}, which was {place.previous} before the swap")
-        for said in notes:
-            self.work.log.info("Clean-up of %s: %s.", place, said)
-        return CleanUp(live_reopened=self._settled, incoming_dropped=dropped, notes=tuple(notes))
+            return clean_up(
+                Cleaning(
+                    holder=self.work.holder,
+                    live_named=str(place),
+                    incoming=str(place.incoming),
+                    live_reopened=self._settled,
+                    log=self.work.log,
+                    place=place,
+                )
+            )
 
     def preflight_server(self) -> tuple[Finding, ...]:
         """Try what would stop every sync with this connection. See the contract."""
@@ -255,6 +254,19 @@ class FilesEngine(DumpEngine):
             hold=self._held,
             holder=self.work.holder,
             environment=self.work.sync.environment,
+            keep_previous=self.work.sync.options.keep_previous,
+            check=self.work.cancellation.check,
+            log=self.work.log,
+        )
+
+    @property
+    def _undoing(self) -> Undoing:
+        return Undoing(
+            place=self._place,
+            hold=self._held,
+            holder=self.work.holder,
+            environment=self.work.sync.environment,
+            database=self._place.database,
             keep_previous=self.work.sync.options.keep_previous,
             check=self.work.cancellation.check,
             log=self.work.log,

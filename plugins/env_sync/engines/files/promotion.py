@@ -1,21 +1,21 @@
-"""Promoting: incoming becomes live, live becomes previous; and undo, which changes those two back."""
+"""Promoting: incoming becomes live, live becomes previous."""
 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import evolve, frozen
 
-from env_sync.core.errors import EnvSyncError, NoPrevious, NoSuchDatabase, PromoteFailed, ProofMissing
-from env_sync.domain.manifest import Transformation
-from env_sync.engines.base.contract import Holder, Promotion, Stamp
-from env_sync.engines.base.history import Promoted, Returned, WasLive, check_was_live
-from env_sync.engines.base.proof import AGAIN, check_stamp
+from env_sync.core.errors import EnvSyncError, PromoteFailed
+from env_sync.engines.base import promotion
+from env_sync.engines.base.contract import Stamp
+from env_sync.engines.base.history import Promoted, WasLive
+from env_sync.engines.base.promotion import Swapped, warning_of
+from env_sync.engines.base.proof import nothing_to_promote
 from env_sync.engines.files.lease import Hold
 from env_sync.engines.files.metadata import Record, forget_others, read_record, sync_folder, write_record
 from env_sync.engines.files.names import Place, check_folder, check_live, plain_errors
@@ -24,185 +24,143 @@ from env_sync.engines.files.syscalls import identity, rename_to_new
 
 
 @frozen(kw_only=True)
-class Promoting:
-    """All that a promotion works with."""
+class Prepared(promotion.Prepared):
+    """The identities of incoming, when it was proved, and of live; None for a live that is not there."""
+
+    incoming: str
+    live: str | None
+
+
+@frozen(kw_only=True)
+class Promoting(promotion.Promoting[None, Prepared]):
+    """All that a promotion works with. Every method may raise OSError."""
 
     place: Place
     hold: Hold
-    holder: Holder
-    environment: str
-    keep_previous: bool
     check: Callable[[], None]
     """Raises Cancelled."""
-    log: logging.Logger
 
+    @property
+    def live_named(self) -> str:
+        """Live, and where it is."""
+        return str(self.place)
 
-def promote(
-    work: Promoting, transformations: Sequence[Transformation], last_look: Callable[[], None]
-) -> Promotion:
-    """Swap incoming with live. See `Engine.promote`. Raises OSError for what nobody foresaw."""
-    place = work.place
-    if (done := _done_before(work, transformations)) is not None:
-        return done
-    stamp = check_proof(work, transformations)
-    check_folder(place)
-    proven = identity(place.incoming)
-    if not check_live(place):
-        return _promote_first(work, stamp, last_look)
-    before = identity(place.live)
+    @property
+    def incoming_named(self) -> str:
+        """The path of incoming."""
+        return str(self.place.incoming)
 
-    def look() -> None:
-        work.check()
-        last_look()
-        work.hold.check()
-        if (identity(place.incoming), identity(place.live)) != (proven, before) or not check_live(place):
+    def read_incoming(self) -> None:
+        """Nothing: live is asked in any case."""
+
+    def read_live(self) -> Record | None:
+        """What live says about itself."""
+        return read_record(self.place, self.place.live)
+
+    def read_proof(self) -> Stamp | None:
+        """The stamp of incoming. Raises ProofMissing where there is none."""
+        record = read_record(self.place, self.place.incoming)
+        if record is None:
+            raise nothing_to_promote(f"directory {self.place.incoming}")
+        return record.stamp
+
+    def prepare(self, incoming: None, stamp: Stamp) -> Prepared:
+        """Remember which directories they are. Raises ContentRefused, AccessRefused."""
+        place = self.place
+        check_folder(place)
+        proven = identity(place.incoming)
+        live = identity(place.live) if check_live(place) else None
+        return Prepared(stamp=stamp, first=live is None, incoming=proven, live=live)
+
+    def make_way(self, prepared: Prepared) -> Prepared:
+        """Remove what an earlier promotion left of the previous of before."""
+        if remove(self.place, self.place.replaced):
+            self.log.info("Removed %s, which an earlier promotion left.", self.place.replaced)
+        return prepared
+
+    def check_same(self, prepared: Prepared, *, last: bool) -> Prepared:
+        """See that the lease is held, and that nobody put other directories there."""
+        place = self.place
+        self.check()
+        self.hold.check()
+        if prepared.live is not None and (
+            (identity(place.incoming), identity(place.live)) != (prepared.incoming, prepared.live)
+            or not check_live(place)
+        ):
             raise PromoteFailed(
                 f"{place} was replaced by somebody else while the swap was prepared. Live is as they left "
                 "it; run the step again."
             )
+        return prepared
 
-    # A pull that was paused meanwhile removes nothing.
-    look()
-    if remove(place, place.replaced):
-        work.log.info("Removed %s, which an earlier promotion left.", place.replaced)
-    look()
-    _dress(place.incoming, place.live)
-    _note_was_live(work)
-    now = dt.datetime.now(dt.UTC)
-    write_record(
-        place, place.incoming, Record(stamp=stamp, promoted=Promoted(at=now, unavailable=0.0, first=False))
-    )
-    began = time.monotonic()
-    swap(place, place.incoming)
-    work.log.info("%s was swapped within %.3f s.", place, time.monotonic() - began)
-    keep_as_previous(place)
-    return _finish(work, Promotion(unavailable=0.0, first=False, previous_kept=True, warnings=()))
+    def swap(self, prepared: Prepared) -> Swapped:
+        """Exchange the two, and let what was live be previous. See `files.swap`."""
+        if prepared.first:
+            return self._name_first(prepared.stamp)
+        place = self.place
+        _dress(place.incoming, place.live)
+        note_was_live(place, self.environment)
+        self._note_promoted(prepared.stamp, first=False)
+        began = time.monotonic()
+        swap(place, place.incoming)
+        self.log.info("%s was swapped within %.3f s.", place, time.monotonic() - began)
+        keep_as_previous(place)
+        return Swapped(unavailable=0.0)
 
+    def has_previous(self) -> bool:
+        """Whether there is anything of that name."""
+        return is_there(self.place.previous)
 
-def restore_previous(work: Promoting, last_look: Callable[[Stamp | None], None]) -> Promotion:
-    """Swap live and previous. See `Engine.restore_previous`. Raises OSError for what nobody foresaw."""
-    place = work.place
-    if (done := _returned_before(work)) is not None:
-        return done
-    record = _check_previous(work)
-    if not check_live(place):
-        raise NoSuchDatabase(
-            f"There is no {place}, so {place.previous} cannot change places with it. To make it live by "
-            f"hand: mv '{place.previous}' '{place.live}'."
+    def drop_replaced(self, *, first: bool) -> tuple[str, ...]:
+        """Remove what was previous before the swap; gives a warning where that fails."""
+        return self._removed(self.place.replaced)
+
+    def drop_previous(self) -> tuple[str, ...]:
+        """Remove previous; gives a warning where that fails."""
+        return self._removed(self.place.previous)
+
+    def tidy_up(self) -> tuple[str, ...]:
+        """Remove the records of what is gone; gives a warning where that fails."""
+        try:
+            with plain_errors(f"Tidying up {self.place.folder}"):
+                forget_others(self.place)
+        except EnvSyncError as problem:
+            return (f"Live is the new data, but: {problem}",)
+        return ()
+
+    def _removed(self, copy: Path) -> tuple[str, ...]:
+        try:
+            with plain_errors(f"Removing {copy}"):
+                remove(self.place, copy)
+        except EnvSyncError as problem:
+            return warning_of(copy, problem)
+        return ()
+
+    def _name_first(self, stamp: Stamp) -> Swapped:
+        """Make incoming live where there is none: only the sync's user gets in until somebody opens it."""
+        place = self.place
+        self._note_promoted(stamp, first=True)
+        rename_to_new(place.incoming, place.live)
+        sync_folder(place.root)
+        warning = (
+            f"{place} is new: only the user of this worker can enter it. Let applications in with chown and "
+            f"chmod of {place.live} itself; later pulls keep that."
         )
-    before = (identity(place.live), identity(place.previous))
-    work.check()
-    last_look(record.stamp)
-    work.hold.check()
-    if before != (identity(place.live), identity(place.previous)) or not check_live(place):
-        raise PromoteFailed(
-            f"{place} or {place.previous} was replaced by somebody else meanwhile. Live is as they left it; "
-            "run the step again."
-        )
-    _note_was_live(work)
-    returned = Returned(holder=work.holder, at=dt.datetime.now(dt.UTC), unavailable=0.0)
-    write_record(place, place.previous, evolve(record, returned=returned))
-    swap(place, place.previous)
-    work.log.info("%s is what %s was.", place, place.previous)
-    return Promotion(unavailable=0.0, first=False, previous_kept=True, warnings=())
+        return Swapped(unavailable=0.0, warnings=(warning,))
+
+    def _note_promoted(self, stamp: Stamp, *, first: bool) -> None:
+        """Let incoming say, before the swap, what that makes of it."""
+        promoted = Promoted(at=dt.datetime.now(dt.UTC), unavailable=0.0, first=first)
+        write_record(self.place, self.place.incoming, Record(stamp=stamp, promoted=promoted))
 
 
-def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> Stamp:
-    """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
-    where = str(work.place.incoming)
-    record = read_record(work.place, work.place.incoming)
-    if record is None:
-        raise ProofMissing(f"There is no directory {where}, so nothing to promote. {AGAIN}")
-    return check_stamp(
-        record.stamp,
-        where,
-        holder=work.holder,
-        environment=work.environment,
-        transformations=transformations,
-    )
+def note_was_live(place: Place, environment: str) -> None:
+    """Let live say, before it is swapped, that it was live here: by this it is known for undo.
 
-
-def _promote_first(work: Promoting, stamp: Stamp, last_look: Callable[[], None]) -> Promotion:
-    """Make incoming live where there is none: nobody but the sync's user gets in until somebody opens it."""
-    place = work.place
-    work.check()
-    last_look()
-    work.hold.check()
-    now = dt.datetime.now(dt.UTC)
-    write_record(
-        place, place.incoming, Record(stamp=stamp, promoted=Promoted(at=now, unavailable=0.0, first=True))
-    )
-    rename_to_new(place.incoming, place.live)
-    sync_folder(place.root)
-    warning = (
-        f"{place} is new: only the user of this worker can enter it. Let applications in with chown and "
-        f"chmod of {place.live} itself; later pulls keep that."
-    )
-    return _finish(work, Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=(warning,)))
-
-
-def _done_before(work: Promoting, transformations: Sequence[Transformation]) -> Promotion | None:
-    """What an earlier try of this attempt did, if it was killed after the swap."""
-    record = read_record(work.place, work.place.live)
-    if record is None or record.stamp is None or record.promoted is None:
-        return None
-    if record.stamp.holder != work.holder or record.stamp.transformations != tuple(transformations):
-        return None
-    work.log.info("%s was promoted by an earlier try of this step.", work.place)
-    first = record.promoted.first
-    kept = not first and is_there(work.place.previous)
-    return _finish(work, Promotion(unavailable=0.0, first=first, previous_kept=kept, warnings=()))
-
-
-def _returned_before(work: Promoting) -> Promotion | None:
-    """What an earlier try or attempt of this run and group did: it must not be undone by a rerun."""
-    place = work.place
-    record = read_record(place, place.live)
-    returned = record.returned if record else None
-    if record is None or returned is None:
-        return None
-    if (returned.holder.run, returned.holder.group) != (work.holder.run, work.holder.group):
-        return None
-    work.log.info(
-        "This run has made %s live before, at %s: nothing is done. To change them back, start another run.",
-        place.previous,
-        f"{returned.at:%Y-%m-%d %H:%M:%SZ}",
-    )
-    write_record(place, place.live, evolve(record, returned=evolve(returned, holder=work.holder)))
-    return Promotion(unavailable=0.0, first=False, previous_kept=is_there(place.previous), warnings=())
-
-
-def _check_previous(work: Promoting) -> Record:
-    """Raises NoPrevious where there is none, PreviousRefused where it does not prove that it was live."""
-    place = work.place
-    record = read_record(place, place.previous)
-    if record is None:
-        reason = (
-            "no pull has replaced live yet, or somebody removed it"
-            if work.keep_previous
-            else "keep_previous is false for this sync, so a pull removes what it replaces"
-        )
-        raise NoPrevious(
-            f"There is no {place.previous}: {reason}. Live is untouched; to go back further, pull an older "
-            "dump by its timestamp."
-        )
-    check_was_live(
-        record.was_live,
-        record.stamp,
-        str(place.previous),
-        database=place.database,
-        environment=work.environment,
-        unsaid="nothing says that it was ever live",
-    )
-    return record
-
-
-def _note_was_live(work: Promoting) -> None:
-    """Let live say, before it is swapped, that it was live here: by this it is known for undo."""
-    place = work.place
+    Raises OSError.
+    """
     record = read_record(place, place.live) or Record()
-    now = dt.datetime.now(dt.UTC)
-    was_live = WasLive(database=place.database, environment=work.environment, until=now)
+    was_live = WasLive(database=place.database, environment=environment, until=dt.datetime.now(dt.UTC))
     write_record(place, place.live, evolve(record, was_live=was_live))
 
 
@@ -214,21 +172,3 @@ def _dress(incoming: Path, live: Path) -> None:
         os.chown(incoming, status.st_uid, status.st_gid, follow_symlinks=False)
     incoming.chmod(status.st_mode & 0o7777)
     os.utime(incoming, ns=(ours.st_atime_ns, ours.st_mtime_ns))
-
-
-def _finish(work: Promoting, promotion: Promotion) -> Promotion:
-    """Remove what the swap replaced, and previous where it is not to be kept.
-
-    What fails there is a warning, for the swap is done.
-    """
-    place = work.place
-    try:
-        with plain_errors(f"Tidying up {place.folder}"):
-            remove(place, place.replaced)
-            if promotion.previous_kept and not work.keep_previous:
-                remove(place, place.previous)
-                promotion = evolve(promotion, previous_kept=False)
-            forget_others(place)
-    except EnvSyncError as problem:
-        promotion = evolve(promotion, warnings=(*promotion.warnings, f"Live is the new data, but: {problem}"))
-    return promotion
