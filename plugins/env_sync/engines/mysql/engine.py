@@ -23,6 +23,7 @@ from env_sync.domain.finding import Finding, problem
 from env_sync.domain.manifest import Transformation
 from env_sync.domain.postprocess.postprocess import Postprocess
 from env_sync.domain.sync import Action
+from env_sync.engines.base.clean_up import clean_up
 from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
@@ -36,12 +37,14 @@ from env_sync.engines.base.contract import (
     Stamp,
     Work,
 )
+from env_sync.engines.base.promotion import promote
 from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
+from env_sync.engines.base.undo import restore_previous
 from env_sync.engines.mysql.access.administrator import check_power
 from env_sync.engines.mysql.access.indirect_readers import check_watchers, raw_log
 from env_sync.engines.mysql.access.log_tables import log_tables
 from env_sync.engines.mysql.access.readers import check_closed
-from env_sync.engines.mysql.clean_up import clean_up
+from env_sync.engines.mysql.clean_up import Cleaning
 from env_sync.engines.mysql.columns import read_columns
 from env_sync.engines.mysql.copy_ownership import check_no_strangers
 from env_sync.engines.mysql.dump import dump_database
@@ -65,7 +68,7 @@ from env_sync.engines.mysql.names import Copies, copies_of
 from env_sync.engines.mysql.outgoing import Outgoing, dump_outgoing
 from env_sync.engines.mysql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.mysql.preflight_sync import Pushing, look_at_pull, look_at_push
-from env_sync.engines.mysql.promotion import Promoting, promote, restore_previous
+from env_sync.engines.mysql.promotion import Promoting
 from env_sync.engines.mysql.read_only import reading
 from env_sync.engines.mysql.replaceable import check_replaceable
 from env_sync.engines.mysql.restore import restore_dump
@@ -74,6 +77,7 @@ from env_sync.engines.mysql.session import Server, Session, clock, exists, plain
 from env_sync.engines.mysql.stash import put_back
 from env_sync.engines.mysql.swap import check_no_swap, recover
 from env_sync.engines.mysql.transformation import LIVE, OUTGOING, Script, as_scripts, read_transformations
+from env_sync.engines.mysql.undo import Undoing
 from env_sync.engines.mysql.verify import verify_dump
 
 
@@ -243,19 +247,25 @@ class MySQLEngine(DumpEngine):
         self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("restore_previous")
-            promotion = restore_previous(self._promoting, last_look)
+            promotion = restore_previous(self._undoing, last_look)
         return evolve(promotion, warnings=self._held.warnings + promotion.warnings)
 
     def clean_up(self) -> CleanUp:
         """Put right what a killed step left. See the contract."""
         with self._errors():
+            copies = self._copies_if_any
             return clean_up(
-                self._held,
-                self.work.holder,
-                self._database,
-                self._copies_if_any,
-                self._recovered,
-                self.work.log,
+                Cleaning(
+                    holder=self.work.holder,
+                    live_named=self._database,
+                    incoming=copies.incoming if copies else "",
+                    outgoing=copies.outgoing if copies else "",
+                    log=self.work.log,
+                    hold=self._held,
+                    database=self._database,
+                    copies=copies,
+                    recovered=self._recovered,
+                )
             )
 
     def preflight_server(self) -> tuple[Finding, ...]:
@@ -306,6 +316,17 @@ class MySQLEngine(DumpEngine):
             keep_previous=self.work.sync.options.keep_previous,
             wait=self.work.sync.options.promote_wait,
             log=self.work.log,
+        )
+
+    @property
+    def _undoing(self) -> Undoing:
+        return Undoing(
+            holder=self.work.holder,
+            environment=self.work.sync.environment,
+            database=self._copies.live,
+            keep_previous=self.work.sync.options.keep_previous,
+            log=self.work.log,
+            promoting=self._promoting,
         )
 
     @property

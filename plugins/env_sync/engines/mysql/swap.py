@@ -21,6 +21,7 @@ from env_sync.core.serialization import from_plain, to_plain
 from env_sync.core.shown_names import shown_name
 from env_sync.engines.base.contract import Holder
 from env_sync.engines.base.history import Promoted, Returned
+from env_sync.engines.base.promotion import Swapped
 from env_sync.engines.mysql.client import LOCKED, REFUSED, code_of, described, server_is_gone
 from env_sync.engines.mysql.definers import cannot_be_made_again, decide, drop_ours, some
 from env_sync.engines.mysql.identifiers import qualified, quoted
@@ -75,14 +76,6 @@ class Plan:
     """What it is to have."""
     tables: Tables | None = None
     """What the RENAME moves; None in the journals of versions that did not write it down."""
-
-
-@frozen(kw_only=True)
-class Swapped:
-    """How a swap ended: seconds for which live was not to be used, and what could not be made."""
-
-    unavailable: float
-    warnings: tuple[str, ...]
 
 
 def objects_of(server: Server, database: str) -> tuple[Object, ...]:
