@@ -287,14 +287,14 @@ def test_a_lease_database_that_is_made_to_its_end_meanwhile_is_used(
 ) -> None:
     with stage.server.connect("postgres", "env_sync", SECRET) as connection:
         connection.execute("CREATE DATABASE env_sync TEMPLATE template0 ALLOW_CONNECTIONS false")
-    half_made = lease.Leases._half_made
+    half_made = lease.LeaseManager._half_made
 
-    def made_meanwhile(leases: lease.Leases) -> bool:
+    def made_meanwhile(leases: lease.LeaseManager) -> bool:
         stage.server.execute("REVOKE ALL ON DATABASE env_sync FROM PUBLIC")
         stage.server.execute("ALTER DATABASE env_sync ALLOW_CONNECTIONS true")
         return half_made(leases)
 
-    monkeypatch.setattr(lease.Leases, "_half_made", made_meanwhile)
+    monkeypatch.setattr(lease.LeaseManager, "_half_made", made_meanwhile)
     stage.engine().take_lease(at_most=1)
     assert len(rows(stage)) == 1
 

@@ -27,7 +27,7 @@ from env_sync.core.errors import (
     WrongEnvironment,
 )
 from env_sync.engines.base.contract import CopyState, Promotion, Stamp
-from env_sync.engines.postgresql.lease import Leases
+from env_sync.engines.postgresql.lease import LeaseManager
 from env_sync.engines.postgresql.metadata import Comment, WasLive
 from env_sync.engines.postgresql.promotion import Promoting
 from env_sync.engines.postgresql.session import Session
@@ -203,14 +203,14 @@ def test_the_lease_no_longer_says_that_live_is_closed(pulled: Stage) -> None:
 
 
 def test_a_lease_that_was_taken_meanwhile_stops_it(pulled: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    close_live = Leases.close_live
+    close_live = LeaseManager.close_live
 
-    def close_and_lose(leases: Leases, session: Session) -> dt.datetime:
+    def close_and_lose(leases: LeaseManager, session: Session) -> dt.datetime:
         closed = close_live(leases, session)
         pulled.server.execute("UPDATE lease SET attempt = 'of another'", None, "env_sync")
         return closed
 
-    monkeypatch.setattr(Leases, "close_live", close_and_lose)
+    monkeypatch.setattr(LeaseManager, "close_live", close_and_lose)
     with pytest.raises(LeaseLost), working(pulled.engine(run=UNDO)) as engine:
         engine.restore_previous(lambda _: None)
     is_as_before(pulled)

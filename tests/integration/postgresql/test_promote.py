@@ -24,7 +24,7 @@ from env_sync.core.errors import (
 )
 from env_sync.domain.finding import Level
 from env_sync.engines.base.contract import CopyState, Promotion
-from env_sync.engines.postgresql.lease import Leases
+from env_sync.engines.postgresql.lease import LeaseManager
 from env_sync.engines.postgresql.metadata import Comment
 from env_sync.engines.postgresql.session import Session
 from env_sync.engines.postgresql.swap import blockers
@@ -119,7 +119,7 @@ class Killer:
         self._left = number
         self._armed = not from_closing
         self._execute = Session.execute
-        self._close_live = Leases.close_live
+        self._close_live = LeaseManager.close_live
 
     def install(self) -> None:
         killer, execute = self, self._execute
@@ -130,12 +130,12 @@ class Killer:
                 os.kill(os.getpid(), signal.SIGKILL)
             return execute(session, *arguments)
 
-        def close_live(leases: Leases, session: Session) -> dt.datetime:
+        def close_live(leases: LeaseManager, session: Session) -> dt.datetime:
             killer._armed = True
             return killer._close_live(leases, session)
 
         setattr(Session, "execute", counted)  # noqa: B010
-        setattr(Leases, "close_live", close_live)  # noqa: B010
+        setattr(LeaseManager, "close_live", close_live)  # noqa: B010
 
 
 def promote_and_die(stage: Stage, number: int, *, from_closing: bool = False) -> bool:

@@ -7,7 +7,7 @@ from attrs import frozen
 from env_sync.engines.base import clean_up
 from env_sync.engines.mysql.copy_ownership import is_copy
 from env_sync.engines.mysql.incoming import drop_copy, end_earlier_sessions
-from env_sync.engines.mysql.lease import Hold
+from env_sync.engines.mysql.lease import HeldLease
 from env_sync.engines.mysql.metadata import Told, read_told
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.session import exists
@@ -18,7 +18,7 @@ from env_sync.engines.mysql.stash import put_back
 class Cleaning(clean_up.Cleaning):
     """All that a clean-up works with. Every method may raise MySQLError."""
 
-    hold: Hold
+    hold: HeldLease
     database: str
     copies: Copies | None
     """None for a database that can only be dumped."""

@@ -55,7 +55,7 @@ from env_sync.engines.mysql.incoming import (
     end_earlier_sessions,
     make_closed,
 )
-from env_sync.engines.mysql.lease import Hold, Leases
+from env_sync.engines.mysql.lease import HeldLease, LeaseManager
 from env_sync.engines.mysql.metadata import (
     Told,
     read_or_refuse,
@@ -94,12 +94,12 @@ class MySQLEngine(DumpEngine):
         self._server = Server(
             connection=work.connection, group=work.holder.group, cancellation=work.cancellation
         )
-        self._leases = Leases(
+        self._leases = LeaseManager(
             self._server, self._database, work.holder, work.sync.options.lease_lifetime, work.log
         )
         # An account that only dumps may lack the right to make the lease database; the named lock must do.
         self._without_table = work.sync.action is Action.PUSH and work.sync.pre_dump_transformation is None
-        self._hold: Hold | None = None
+        self._hold: HeldLease | None = None
         self._recovered = ""
 
     def take_lease(self, *, at_most: int) -> None:
@@ -342,7 +342,7 @@ class MySQLEngine(DumpEngine):
             return None
 
     @property
-    def _held(self) -> Hold:
+    def _held(self) -> HeldLease:
         if self._hold is None:
             raise LeaseLost(
                 f"No step is at work on {self._leases.where}: this may only be done with its lease."

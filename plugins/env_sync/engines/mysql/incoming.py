@@ -12,7 +12,7 @@ from env_sync.engines.mysql.access.readers import check_closed
 from env_sync.engines.mysql.client import described
 from env_sync.engines.mysql.copy_ownership import is_copy
 from env_sync.engines.mysql.identifiers import qualified
-from env_sync.engines.mysql.lease import Hold
+from env_sync.engines.mysql.lease import HeldLease
 from env_sync.engines.mysql.metadata import TABLE, make_table, write_stamp
 from env_sync.engines.mysql.objects import drop_objects
 from env_sync.engines.mysql.renaming import tables_of
@@ -60,7 +60,7 @@ def drop_after_failure(session: Session, database: str, log: logging.Logger, *, 
         )
 
 
-def end_earlier_sessions(hold: Hold, databases: tuple[str, ...]) -> tuple[str, ...]:
+def end_earlier_sessions(hold: HeldLease, databases: tuple[str, ...]) -> tuple[str, ...]:
     """End what earlier processes still run as our account in the copies; gives a note for each.
 
     Only while the lease's lock is held: then no process of ours is rightly at work there.

@@ -95,14 +95,14 @@ class Row:
         )
 
 
-class Hold:
+class HeldLease:
     """The lease while a step is at work.
 
     What only the holder may do is done in `session`: it carries the named lock, so a process that has lost
     the lock has lost the means as well.
     """
 
-    def __init__(self, session: Session, leases: Leases, *, in_table: bool) -> None:
+    def __init__(self, session: Session, leases: LeaseManager, *, in_table: bool) -> None:
         self.session = session
         self.in_table = in_table
         self.locked = True
@@ -137,7 +137,7 @@ class Hold:
             self._leases.renew(self.session, None)
 
 
-class Leases:
+class LeaseManager:
     """The lease on one live database, as one holder sees it."""
 
     def __init__(
@@ -202,7 +202,7 @@ class Leases:
     # At work
 
     @contextlib.contextmanager
-    def at_work(self, *, without_table: bool) -> Iterator[Hold]:
+    def at_work(self, *, without_table: bool) -> Iterator[HeldLease]:
         """Hold it for the length of the block. See `Engine.at_work`."""
         session = self._open_table(make=False, without_table=True)
         in_table = session is not None
@@ -213,7 +213,7 @@ class Leases:
                 )
             session = self.server.open()
         with contextlib.closing(session):
-            hold = Hold(session, self, in_table=in_table)
+            hold = HeldLease(session, self, in_table=in_table)
             with plain_errors(f"The lease on {self.where}"):
                 if in_table:
                     self.renew(session, None)

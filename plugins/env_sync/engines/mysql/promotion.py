@@ -16,7 +16,7 @@ from env_sync.engines.mysql.access.indirect_readers import check_watchers
 from env_sync.engines.mysql.access.readers import check_closed
 from env_sync.engines.mysql.copy_ownership import is_empty
 from env_sync.engines.mysql.incoming import drop_copy
-from env_sync.engines.mysql.lease import Hold, Leases
+from env_sync.engines.mysql.lease import HeldLease, LeaseManager
 from env_sync.engines.mysql.metadata import Told, read_objects, read_told
 from env_sync.engines.mysql.names import Copies
 from env_sync.engines.mysql.objects import Object
@@ -39,8 +39,8 @@ class Promoting(promotion.Promoting[str, Prepared]):
     """All that a promotion works with. Every method may raise MySQLError."""
 
     server: Server
-    hold: Hold
-    leases: Leases
+    hold: HeldLease
+    leases: LeaseManager
     copies: Copies
     guards: bool
     wait: dt.timedelta

@@ -10,13 +10,15 @@ from env_sync.core.redact import describe_database_error
 from env_sync.engines.base.contract import CleanUp, Holder
 from env_sync.engines.postgresql.copy_ownership import look_up
 from env_sync.engines.postgresql.incoming import drop_database
-from env_sync.engines.postgresql.lease import Hold
+from env_sync.engines.postgresql.lease import HeldLease
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.session import Server
 from env_sync.engines.postgresql.stash import drop_replaced
 
 
-def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copies | None) -> tuple[str, ...]:
+def end_earlier_sessions(
+    server: Server, hold: HeldLease, database: str, copies: Copies | None
+) -> tuple[str, ...]:
     """End what earlier processes of this group still run in the copies; gives a note for each.
 
     Only while the lease's session lock is held: then no process of this group is rightly at work there.
@@ -41,7 +43,7 @@ def end_earlier_sessions(server: Server, hold: Hold, database: str, copies: Copi
 
 
 def clean_up(
-    server: Server, hold: Hold, holder: Holder, database: str, copies: Copies | None, log: logging.Logger
+    server: Server, hold: HeldLease, holder: Holder, database: str, copies: Copies | None, log: logging.Logger
 ) -> CleanUp:
     """End what still runs, drop incoming and outgoing where they are this group's, and what a swap replaced.
 
@@ -59,7 +61,7 @@ def clean_up(
     return CleanUp(live_reopened=hold.live_reopened, incoming_dropped=dropped, notes=tuple(notes))
 
 
-def _drop(hold: Hold, holder: Holder, copy: str, notes: list[str]) -> bool:
+def _drop(hold: HeldLease, holder: Holder, copy: str, notes: list[str]) -> bool:
     """Drop a copy where it is this group's, or without a stamp; says so in `notes`."""
     found = look_up(hold.session, copy)
     if found is None or not found.is_our_copy:

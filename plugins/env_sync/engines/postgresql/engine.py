@@ -62,7 +62,7 @@ from env_sync.engines.postgresql.incoming import (
     open_for_us,
     storage_of,
 )
-from env_sync.engines.postgresql.lease import Hold, Leases
+from env_sync.engines.postgresql.lease import HeldLease, LeaseManager
 from env_sync.engines.postgresql.metadata import Closed, Comment, read_comment, read_or_refuse, write_stamp
 from env_sync.engines.postgresql.names import Copies, copies_of, names_of_copies
 from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
@@ -103,12 +103,12 @@ class PostgreSQLEngine(DumpEngine):
         self._server = Server(
             connection=work.connection, group=work.holder.group, cancellation=work.cancellation
         )
-        self._leases = Leases(
+        self._leases = LeaseManager(
             self._server, self._database, work.holder, work.sync.options.lease_lifetime, work.log
         )
         # A role that only dumps may lack the right to make the lease database; then the session lock must do.
         self._without_table = work.sync.action is Action.PUSH and work.sync.pre_dump_transformation is None
-        self._hold: Hold | None = None
+        self._hold: HeldLease | None = None
 
     def check_startable(self, *, undo: bool) -> None:
         """See whether somebody else's database has the name of a copy. See the contract."""
@@ -396,7 +396,7 @@ class PostgreSQLEngine(DumpEngine):
         return copies_of(self._database, reserved)
 
     @property
-    def _held(self) -> Hold:
+    def _held(self) -> HeldLease:
         if self._hold is None:
             raise LeaseLost(
                 f"No step is at work on {self._leases.where}: this may only be done with its lease."

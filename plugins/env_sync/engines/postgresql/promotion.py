@@ -23,7 +23,7 @@ from env_sync.engines.postgresql.access.server_objects import lost_server_grants
 from env_sync.engines.postgresql.copy_ownership import check_made_by_us, look_up
 from env_sync.engines.postgresql.database import INVALID, Database, give_place, give_settings, read_database
 from env_sync.engines.postgresql.incoming import drop_database
-from env_sync.engines.postgresql.lease import Hold, Leases
+from env_sync.engines.postgresql.lease import HeldLease, LeaseManager
 from env_sync.engines.postgresql.metadata import Closed, Comment, WasLive, read_comment, write_comment
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.replication import check_not_replicated, publications
@@ -44,8 +44,8 @@ class Promoting:
     """All that a promotion works with."""
 
     server: Server
-    hold: Hold
-    leases: Leases
+    hold: HeldLease
+    leases: LeaseManager
     copies: Copies
     holder: Holder
     environment: str

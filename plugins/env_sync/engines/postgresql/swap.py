@@ -14,7 +14,7 @@ from psycopg import errors, sql
 from env_sync.core.errors import EnvSyncError, PromoteFailed
 from env_sync.core.redact import describe_database_error
 from env_sync.engines.postgresql.access.roles import DROPPED
-from env_sync.engines.postgresql.lease import Hold, Leases
+from env_sync.engines.postgresql.lease import HeldLease, LeaseManager
 from env_sync.engines.postgresql.session import Server, Session
 
 PAUSE = 0.01
@@ -26,8 +26,8 @@ class Swap:
     """All that a swap works with. `databases` are those that are renamed: nobody may be in them then."""
 
     server: Server
-    hold: Hold
-    leases: Leases
+    hold: HeldLease
+    leases: LeaseManager
     databases: tuple[str, ...]
     wait: dt.timedelta
     log: logging.Logger
