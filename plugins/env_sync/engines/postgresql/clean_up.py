@@ -68,7 +68,7 @@ def _drop(hold: HeldLease, holder: Holder, copy: str, notes: list[str]) -> bool:
         # Somebody else's: what would have dropped it did not start, and said so.
         return False
     stamp = found.comment.stamp
-    if stamp is not None and (stamp.holder.run, stamp.holder.group) != (holder.run, holder.group):
+    if stamp is not None and not stamp.holder.same_group_as(holder):
         notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
         return False
     if dropped := drop_database(hold.session, copy):

@@ -113,7 +113,7 @@ def _done_before(work: Promoting) -> Promotion | None:
     returned = comment.returned if comment else None
     if comment is None or returned is None:
         return None
-    if (returned.holder.run, returned.holder.group) != (work.holder.run, work.holder.group):
+    if not returned.holder.same_group_as(work.holder):
         return None
     work.log.info(
         "This run has made %s live before, at %s: nothing is done. To change them back, start another run.",
