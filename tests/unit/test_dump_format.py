@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from env_sync.engines.base.dump_format import BEGINNING, describe_format
+from env_sync.engines.dump_format import BEGINNING, describe_format
 
 SQL = b"-- MySQL dump 10.13  Distrib 8.0.36, for Linux\n"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from env_sync.domain.finding import Finding, note, problem
-from env_sync.engines.files.names import Place
+from env_sync.engines.files.place import Place
 
 ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default", "system.richacl")
 """Extended attributes that give rights which a mode does not tell of in full."""

@@ -21,7 +21,7 @@ from attrs import frozen
 from isal import igzip, isal_zlib
 
 from env_sync.core.errors import DumpDamaged
-from env_sync.engines.base.dump_format import BEGINNING, describe_format
+from env_sync.engines.dump_format import BEGINNING, describe_format
 
 CHUNK = 1024 * 1024
 LARGEST_HEADER = 16 * CHUNK

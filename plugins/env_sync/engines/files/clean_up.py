@@ -9,7 +9,7 @@ from attrs import frozen
 
 from env_sync.engines.base import clean_up
 from env_sync.engines.files.metadata import Record, read_record
-from env_sync.engines.files.names import Place
+from env_sync.engines.files.place import Place
 from env_sync.engines.files.swap import remove
 
 

@@ -49,7 +49,7 @@ from env_sync.engines.files.clean_up import Cleaning
 from env_sync.engines.files.dump import pack
 from env_sync.engines.files.lease import Hold, Leases
 from env_sync.engines.files.metadata import Record, read_or_refuse, read_record, write_record
-from env_sync.engines.files.names import Place, check_folder, check_live, place_of, plain_errors
+from env_sync.engines.files.place import Place, check_folder, check_live, place_of, plain_errors
 from env_sync.engines.files.preflight import look_at_pull, look_at_push, look_at_root
 from env_sync.engines.files.promotion import Promoting
 from env_sync.engines.files.restore import check_dump, unpack

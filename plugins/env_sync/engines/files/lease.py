@@ -26,7 +26,7 @@ from env_sync.core.serialization import from_plain, to_plain
 from env_sync.engines.base.contract import Holder
 from env_sync.engines.base.renewing import renewing
 from env_sync.engines.files.metadata import write_whole
-from env_sync.engines.files.names import Place, check_folder, make_folder, plain_errors
+from env_sync.engines.files.place import Place, check_folder, make_folder, plain_errors
 
 WAIT = 60.0
 """Seconds that a step waits for another process that is at work on its directory."""

@@ -17,7 +17,7 @@ from env_sync.core.serialization import from_plain, to_plain
 from env_sync.engines.base.contract import Stamp
 from env_sync.engines.base.history import Promoted, Returned, WasLive
 from env_sync.engines.base.proof import unreadable
-from env_sync.engines.files.names import Place
+from env_sync.engines.files.place import Place
 from env_sync.engines.files.syscalls import identity
 
 

@@ -21,7 +21,7 @@ from env_sync.engines.files.access import look_at_entering, who_enters
 from env_sync.engines.files.archive import check_beginning, stays_inside
 from env_sync.engines.files.exclusions import excluder
 from env_sync.engines.files.metadata import read_record
-from env_sync.engines.files.names import Place, check_folder, check_live
+from env_sync.engines.files.place import Place, check_folder, check_live
 from env_sync.engines.files.swap import is_there
 
 LOOK = 10.0

@@ -18,7 +18,7 @@ from env_sync.engines.base.promotion import Swapped, warning_of
 from env_sync.engines.base.proof import nothing_to_promote
 from env_sync.engines.files.lease import Hold
 from env_sync.engines.files.metadata import Record, forget_others, read_record, sync_folder, write_record
-from env_sync.engines.files.names import Place, check_folder, check_live, plain_errors
+from env_sync.engines.files.place import Place, check_folder, check_live, plain_errors
 from env_sync.engines.files.swap import is_there, keep_as_previous, remove, swap
 from env_sync.engines.files.syscalls import identity, rename_to_new
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from env_sync.engines.files.metadata import read_record, remove_record, sync_folder
-from env_sync.engines.files.names import Place
+from env_sync.engines.files.place import Place
 from env_sync.engines.files.syscalls import exchange, rename_to_new
 
 

@@ -14,7 +14,7 @@ from env_sync.engines.base.history import Returned
 from env_sync.engines.base.promotion import Swapped
 from env_sync.engines.files.lease import Hold
 from env_sync.engines.files.metadata import Record, read_record, write_record
-from env_sync.engines.files.names import Place, check_live
+from env_sync.engines.files.place import Place, check_live
 from env_sync.engines.files.promotion import note_was_live
 from env_sync.engines.files.swap import is_there, swap
 from env_sync.engines.files.syscalls import identity

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import DumpDamaged
-from env_sync.engines.base.dump_format import BEGINNING, describe_format
+from env_sync.engines.dump_format import BEGINNING, describe_format
 from env_sync.engines.mongo import archive, folder
 from env_sync.engines.mongo.archive import BUCKETS, MAGIC, Documents
 from env_sync.engines.mongo.definitions import Definition

@@ -15,9 +15,9 @@ from env_sync.domain.postprocess.postprocess import Postprocess
 from env_sync.domain.sync import Action
 from env_sync.engines.base.accepted_readers import UNSEEN, accepts
 from env_sync.engines.base.contract import DumpHead, Preflight
-from env_sync.engines.base.dump_format import describe_format
 from env_sync.engines.base.exclusions import excludes_nothing
 from env_sync.engines.base.readers import Readers, listed
+from env_sync.engines.dump_format import describe_format
 from env_sync.engines.mongo.access.readers import (
     UNPROFILED,
     accepting,

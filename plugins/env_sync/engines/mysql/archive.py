@@ -13,7 +13,7 @@ from attrs import frozen
 from isal import igzip_threaded, isal_zlib
 
 from env_sync.core.errors import DumpDamaged
-from env_sync.engines.base.dump_format import BEGINNING, describe_format
+from env_sync.engines.dump_format import BEGINNING, describe_format
 
 COMPLETED = b"-- Dump completed"
 TAIL = 4096

@@ -16,7 +16,7 @@ from attrs import frozen
 from env_sync.core import command
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import DumpDamaged, ToolMissing
-from env_sync.engines.base.dump_format import BEGINNING, describe_format
+from env_sync.engines.dump_format import BEGINNING, describe_format
 
 FOLDERS = "ENV_SYNC_POSTGRESQL_TOOLS"
 """The environment variable that names folders of client tools, before all others."""
