@@ -16,7 +16,7 @@ from env_sync.core.progress import LogProgress
 from env_sync.core.secret import Secret
 from env_sync.engines.base.contract import Dump, Holder, ServerConnection, Work
 from env_sync.engines.files.engine import FilesEngine
-from env_sync.engines.files.place import HIDDEN
+from env_sync.engines.files.names import HIDDEN
 from tests.unit.values import a_push, a_sync
 
 LOG = logging.getLogger("env_sync.test")

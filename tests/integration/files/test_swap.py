@@ -38,7 +38,7 @@ from env_sync.domain.settings import Options
 from env_sync.engines.base.contract import CopyState
 from env_sync.engines.files import swap, syscalls
 from env_sync.engines.files.metadata import Record, read_record, write_record
-from env_sync.engines.files.place import HIDDEN
+from env_sync.engines.files.names import HIDDEN
 from tests.integration.files.stage import NAME, Stage
 from tests.lacking import lacks
 

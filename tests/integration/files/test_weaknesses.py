@@ -12,7 +12,7 @@ import pytest
 
 from env_sync.core.errors import AccessRefused
 from env_sync.domain.finding import Finding, problem
-from env_sync.engines.files.place import HIDDEN
+from env_sync.engines.files.names import HIDDEN
 from tests.integration.files.stage import NAME, Stage
 from tests.integration.files.test_swap import with_list
 from tests.integration.weaknesses import are_named

@@ -6,9 +6,10 @@ import datetime as dt
 import fnmatch
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from env_sync.core.errors import NameRefused
+from env_sync.domain.database_name import Refusal, Use, kept_for_copies, refuse, with_slash
 
 STATE = ".env-sync"
 """The hidden index that holds the lease and the records; no data of applications is in it."""
@@ -24,6 +25,8 @@ _OURS = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})t(?P<hour>\d{2}):?(?P<minute>\d{2
 TIMESTAMP = len("2026-11-23t010203z")
 LONGEST = 255
 """Bytes of an index's name; see "Create index API" in Elasticsearch's reference."""
+_NOT_IN_SNAPSHOTS = re.compile(r'[\\*?"<>| ,#]')
+"""What no name of a snapshot may hold, beside `/`."""
 RENAME_PATTERN = "^(?:env-sync-[0-9a-f]{12}-)?(.+)$"
 
 
@@ -69,10 +72,22 @@ def is_copy(index: str) -> bool:
     return _COPY.fullmatch(index) is not None
 
 
+def refusals(host: str, use: Use) -> Iterator[Refusal]:
+    """Why a cluster whose host is called so cannot be used so: its snapshots are called like it."""
+    yield from with_slash(host)
+    odd = _NOT_IN_SNAPSHOTS.search(host)
+    if use is Use.DUMPED and (odd or not host):
+        what = f"a name with `{odd[0]}`" if odd else "such a name"
+        yield Refusal(
+            right=f"{what} cannot be part of a snapshot's name; write the host's name alone",
+            error=f"{host!r} cannot be part of a snapshot's name; correct `database`.",
+        )
+    yield from kept_for_copies(host)
+
+
 def snapshot_name(host: str, timestamp: dt.datetime) -> str:
     """The name of a snapshot of a host: `<timestamp>-<host>` in lower case. Raises NameRefused."""
-    if not host or re.search(r'[\\/*?"<>| ,#]', host):
-        raise NameRefused(f"{host!r} cannot be part of a snapshot's name; correct `database`.")
+    refuse(refusals(host, Use.DUMPED))
     return f"{timestamp.astimezone(dt.UTC):%Y-%m-%dT%H%M%SZ}-{host}".lower()
 
 

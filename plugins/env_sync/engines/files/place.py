@@ -29,15 +29,13 @@ from env_sync.core.errors import (
     ContentRefused,
     DiskFull,
     EnvSyncError,
-    NameRefused,
     ServerUnreachable,
 )
+from env_sync.domain.database_name import Use, refuse
 from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.files.names import HIDDEN, refusals
 from env_sync.engines.files.syscalls import mount_points
 
-HIDDEN = ".env_sync"
-LONGEST_NAME = 255
-"""Bytes of a name; NAME_MAX of Linux."""
 EVERY_WORKER = ("", "localhost")
 """The hosts of a connection that stand for whichever worker a step runs on."""
 
@@ -128,7 +126,8 @@ def place_of(connection: ServerConnection, database: str) -> Place:
             f"Connection {connection.connection_id} does not say below which directory the files are: add "
             '{"root": "/an/absolute/path"} to its extra. Nothing was touched.'
         )
-    return Place(root=Path(root), database=_checked(database))
+    refuse(refusals(database, Use.REPLACED))
+    return Place(root=Path(root), database=database)
 
 
 def make_folder(place: Place) -> None:
@@ -248,14 +247,3 @@ def _check_root(place: Place) -> None:
 
 def _target(link: Path) -> str:
     return f"it points to {str(link.readlink())!r}"
-
-
-def _checked(database: str) -> str:
-    if not database or database in (".", "..") or "/" in database or not database.isprintable():
-        raise NameRefused(
-            f"A directory cannot be called {database!r}: `database` is its name alone, and `root` in the "
-            "connection's extra says where it is."
-        )
-    if database == HIDDEN or len(database.encode()) > LONGEST_NAME:
-        raise NameRefused(f"A directory cannot be called {database!r}. Rename it.")
-    return database

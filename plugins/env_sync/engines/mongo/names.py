@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from attrs import frozen
 
-from env_sync.core.errors import NameRefused
+from env_sync.domain.database_name import (
+    INCOMING,
+    LEASE_DATABASE,
+    Refusal,
+    Use,
+    belonging_to_others,
+    kept_for_copies,
+    not_to_be_copied,
+    refuse,
+    too_long,
+    with_slash,
+)
 
-INCOMING = "__incoming"
-PREVIOUS = "__previous"
 OF_THE_SERVER = ("admin", "config", "local")
 LONGEST = 63
-"""Bytes of a database's name: the server takes fewer than 64."""
+"""Bytes of a database's name: the server takes fewer than 64;
+https://www.mongodb.com/docs/manual/reference/limits/
+"""
 OURS = "env_sync."
 """Before the names of collections that are Env Sync's own."""
 STAGED = f"{OURS}incoming."
@@ -18,7 +31,8 @@ STAGED = f"{OURS}incoming."
 STAMP = f"{STAGED}stamp"
 CATALOGUE = f"{STAGED}catalogue"
 LIVE_STAMP = f"{OURS}stamp"
-FORBIDDEN = '/\\. "$*<>:|?\0'
+FORBIDDEN = '\\. "$*<>:|?\0'
+"""What no name of a database may hold, beside `/`, which no dump's key can."""
 
 
 @frozen(kw_only=True)
@@ -47,30 +61,30 @@ class Copies:
     """Incoming names in live's own database, for what may be read by whoever may read live."""
 
 
-def copies_of(database: str, reserved: tuple[str, ...]) -> Copies:
+def refusals(
+    database: str, use: Use, reserved: Collection[str] = (), *, dbms: str = "mongo"
+) -> Iterator[Refusal]:
+    """Why a database of this name cannot be used so.
+
+    `reserved` are the databases that a connection's extra names for Env Sync itself.
+    """
+    yield from with_slash(database)
+    odd = next((c for c in database if not c.isprintable() or c in FORBIDDEN), "")
+    if use is not Use.DUMPED and (odd or not database):
+        yield from not_to_be_copied(
+            database,
+            odd,
+            'MongoDB takes no name that is empty or holds one of / \\ . " $ * < > : | ? or a space. Correct '
+            "the name in hieradata.",
+        )
+    yield from belonging_to_others(database, use, dbms, OF_THE_SERVER, (LEASE_DATABASE, *reserved))
+    yield from kept_for_copies(database)
+    yield from too_long(database, use, len(database.encode()), "bytes", LONGEST)
+
+
+def copies_of(database: str, reserved: Collection[str]) -> Copies:
     """The places. Raises NameRefused where the database could not have them."""
-    shown = "".join(c if c.isprintable() else "?" for c in database)
-    if not database or shown != database or any(c in FORBIDDEN for c in database):
-        raise NameRefused(
-            f"A database cannot be called {shown!r}: MongoDB takes no name that is empty or holds one of "
-            '/ \\ . " $ * < > : | ? or a space. Correct the name in hieradata.'
-        )
-    if database in OF_THE_SERVER or database in reserved:
-        raise NameRefused(
-            f"Database {database} belongs to the server or to Env Sync itself and is never replaced. Name "
-            "another database in hieradata."
-        )
-    if database.endswith((INCOMING, PREVIOUS)):
-        raise NameRefused(
-            f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}) and "
-            "may be dropped at any time. Name the live database in hieradata, or rename this one."
-        )
-    length = len(database.encode())
-    if length > LONGEST - len(INCOMING):
-        raise NameRefused(
-            f"The name of database {database} is {length} bytes long; with {INCOMING} it must fit into "
-            f"{LONGEST}, so it may have {LONGEST - len(INCOMING)}. Rename the database."
-        )
+    refuse(refusals(database, Use.REPLACED, reserved))
     return Copies(
         live=database,
         alone=Place(database=database + INCOMING, beside_live=False),

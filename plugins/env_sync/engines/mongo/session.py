@@ -20,6 +20,7 @@ from pymongo.write_concern import WriteConcern
 
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import AccessRefused, Cancelled, EnvSyncError
+from env_sync.domain.database_name import LEASE_DATABASE
 from env_sync.engines.base.contract import ServerConnection
 from env_sync.engines.mongo.bson_stream import BATCH, RAW
 from env_sync.engines.mongo.errors import NO_SUCH, plain_errors
@@ -29,7 +30,6 @@ PORT = 27017
 CONNECT_TIMEOUT = 10
 SELECTION_TIMEOUT = 30
 """Seconds to find a primary; an election takes about ten."""
-LEASE_DATABASE = "env_sync"
 PREFERENCES = ("primary", "secondary", "secondaryPreferred")
 POLL = 0.1
 """Seconds between two looks at whether a step was cancelled, while a command runs."""

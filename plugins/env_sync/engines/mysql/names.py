@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
-from env_sync.core.errors import NameRefused
+from env_sync.domain.database_name import (
+    COPIES,
+    INCOMING,
+    LEASE_DATABASE,
+    OUTGOING,
+    PREVIOUS,
+    REPLACED,
+    Refusal,
+    Use,
+    belonging_to_others,
+    kept_for_copies,
+    not_to_be_copied,
+    refuse,
+    too_long,
+    with_slash,
+)
 
-INCOMING = "__incoming"
-PREVIOUS = "__previous"
-OUTGOING = "__outgoing"
-REPLACED = "__replaced"
 LONGEST = 64
-"""Characters of a name, in MySQL and MariaDB."""
+"""Characters of a name, in MySQL and MariaDB;
+https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html
+"""
 OF_THE_SERVER = ("mysql", "sys", "information_schema", "performance_schema")
 
 
@@ -36,31 +49,30 @@ class Copies:
         return (self.live, self.incoming, self.previous, self.outgoing, self.replaced)
 
 
+def refusals(database: str, use: Use, reserved: Collection[str] = ()) -> Iterator[Refusal]:
+    """Why a database of this name cannot be used so.
+
+    `reserved` are the databases that a connection's extra names for Env Sync itself.
+    """
+    yield from with_slash(database)
+    odd = next((c for c in database if not c.isprintable() or ord(c) > 0xFFFF), "")
+    if use is not Use.DUMPED and (not database or odd or database.endswith(" ")):
+        yield from not_to_be_copied(
+            database,
+            odd or database[-1:],
+            "MySQL takes characters of Unicode's basic plane that can be printed, at least one, and no space "
+            "at the end. Rename the database.",
+        )
+    # It takes names that differ in case alone for one, on some systems.
+    folded, ours = database.lower(), tuple(name.lower() for name in (LEASE_DATABASE, *reserved))
+    yield from belonging_to_others(database, use, "mysql", OF_THE_SERVER, ours, folded=folded)
+    yield from kept_for_copies(database, (*COPIES, REPLACED), folded=folded)
+    yield from too_long(database, use, len(database), "characters", LONGEST)
+
+
 def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
     """The names of the copies. Raises NameRefused where one of them could not be, or be told apart."""
-    shown = "".join(c if c.isprintable() else "?" for c in database)
-    if not database or shown != database or database.endswith(" ") or any(ord(c) > 0xFFFF for c in database):
-        raise NameRefused(
-            f"A database cannot be called {shown!r}: MySQL takes characters of Unicode's basic plane that "
-            "can be printed, at least one, and no space at the end. Rename the database."
-        )
-    if database.lower() in (*OF_THE_SERVER, *(name.lower() for name in reserved)):
-        raise NameRefused(
-            f"Database {database} belongs to the server or to Env Sync itself and is never replaced. Name "
-            "another database in hieradata."
-        )
-    if database.lower().endswith((INCOMING, PREVIOUS, OUTGOING, REPLACED)):
-        raise NameRefused(
-            f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}, "
-            f"{OUTGOING}, {REPLACED}) and may be dropped at any time. Name the live database in hieradata, "
-            "or rename this one."
-        )
-    room = LONGEST - len(INCOMING)
-    if len(database) > room:
-        raise NameRefused(
-            f"The name of database {database} is {len(database)} characters long; with {INCOMING} it must "
-            f"fit into {LONGEST}, so it may have {room}. Rename the database."
-        )
+    refuse(refusals(database, Use.REPLACED, reserved))
     return Copies(
         live=database,
         incoming=database + INCOMING,

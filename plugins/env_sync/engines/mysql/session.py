@@ -16,6 +16,7 @@ from attrs import frozen
 
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
+from env_sync.domain.database_name import LEASE_DATABASE
 from env_sync.engines.base.contract import ServerConnection
 from env_sync.engines.base.readers import accepted_by
 from env_sync.engines.mysql import client
@@ -205,7 +206,7 @@ class Server:
     @property
     def lease_database(self) -> str:
         """The database that holds the leases and the journal of promotions."""
-        return str(self.connection.extra.get("lease_database") or "env_sync")
+        return str(self.connection.extra.get("lease_database") or LEASE_DATABASE)
 
     def __str__(self) -> str:
         return client.address(self.connection)

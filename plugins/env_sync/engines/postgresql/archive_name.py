@@ -16,7 +16,7 @@ from typing import BinaryIO
 from attrs import frozen
 
 from env_sync.core.errors import DumpDamaged
-from env_sync.engines.postgresql.names import OUTGOING
+from env_sync.domain.database_name import OUTGOING
 
 # pg_backup_archiver.c: WriteHead, WriteToc, WriteStr, WriteInt; pg_backup_custom.c: WriteOffset.
 _BEFORE_VERSION = b"PGDMP"

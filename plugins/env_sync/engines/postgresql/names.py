@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
-from env_sync.core.errors import NameRefused
+from env_sync.domain.database_name import (
+    COPIES,
+    INCOMING,
+    LEASE_DATABASE,
+    OUTGOING,
+    PREVIOUS,
+    REPLACED,
+    Refusal,
+    Use,
+    belonging_to_others,
+    kept_for_copies,
+    not_to_be_copied,
+    refuse,
+    too_long,
+    with_slash,
+)
 
-INCOMING = "__incoming"
-PREVIOUS = "__previous"
-OUTGOING = "__outgoing"
-REPLACED = "__replaced"
 LONGEST = 63
-"""Bytes of a name that the server keeps (NAMEDATALEN - 1 of an ordinary build)."""
-OF_THE_SERVER = ("postgres", "template0", "template1")
+"""Bytes of a name that the server keeps (NAMEDATALEN - 1 of an ordinary build);
+https://www.postgresql.org/docs/current/limits.html
+"""
+OF_THE_SERVER = ("postgres", "template0", "template1", "rdsadmin")
 
 
 @frozen(kw_only=True)
@@ -31,31 +44,26 @@ class Copies:
     replaced: str
 
 
+def refusals(database: str, use: Use, reserved: Collection[str] = ()) -> Iterator[Refusal]:
+    """Why a database of this name cannot be used so.
+
+    `reserved` are the databases that a connection's extra names for Env Sync itself.
+    """
+    yield from with_slash(database)
+    if use is not Use.DUMPED and not (database and database.isprintable()):
+        yield from not_to_be_copied(
+            database,
+            next((c for c in database if not c.isprintable()), ""),
+            "Env Sync takes any character that can be printed, and at least one. Rename the database.",
+        )
+    yield from belonging_to_others(database, use, "postgresql", OF_THE_SERVER, (LEASE_DATABASE, *reserved))
+    yield from kept_for_copies(database, (*COPIES, REPLACED))
+    yield from too_long(database, use, len(database.encode()), "bytes", LONGEST)
+
+
 def copies_of(database: str, reserved: Collection[str] = ()) -> Copies:
     """The names of the copies. Raises NameRefused where one of them could not be, or be told apart."""
-    shown = "".join(c if c.isprintable() else "?" for c in database)
-    if not database or shown != database:
-        raise NameRefused(
-            f"A database cannot be called {shown!r}: Env Sync takes any character that can be printed, and "
-            "at least one. Rename the database."
-        )
-    if database in OF_THE_SERVER or database in reserved:
-        raise NameRefused(
-            f"Database {database} belongs to the server or to Env Sync itself and is never replaced. Name "
-            "another database in hieradata."
-        )
-    if database.endswith((INCOMING, PREVIOUS, OUTGOING, REPLACED)):
-        raise NameRefused(
-            f"Database {database} has the name of a copy that Env Sync makes ({INCOMING}, {PREVIOUS}, "
-            f"{OUTGOING}, {REPLACED}) and may be dropped at any time. Name the live database in hieradata, "
-            "or rename this one."
-        )
-    length = len(database.encode())
-    if length > LONGEST - len(INCOMING):
-        raise NameRefused(
-            f"The name of database {database} is {length} bytes long; with {INCOMING} it must fit into "
-            f"{LONGEST}, so it may have {LONGEST - len(INCOMING)}. Rename the database."
-        )
+    refuse(refusals(database, Use.REPLACED, reserved))
     return Copies(
         live=database,
         incoming=database + INCOMING,

@@ -16,6 +16,7 @@ from psycopg import errors, pq, sql
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import AccessRefused, Cancelled, EnvSyncError, NoSuchDatabase, ServerUnreachable
 from env_sync.core.redact import describe_database_error
+from env_sync.domain.database_name import LEASE_DATABASE
 from env_sync.engines.base.contract import ServerConnection
 from env_sync.engines.postgresql import client as libpq
 
@@ -225,7 +226,7 @@ class Server:
     @property
     def lease_database(self) -> str:
         """The database that holds the leases."""
-        return str(self.connection.extra.get("lease_database") or "env_sync")
+        return str(self.connection.extra.get("lease_database") or LEASE_DATABASE)
 
     def __str__(self) -> str:
         port = f":{self.connection.port}" if self.connection.port else ""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from env_sync.engines.files import syscalls
-from env_sync.engines.files.place import HIDDEN
+from env_sync.engines.files.names import HIDDEN
 from tests.integration.conformance.drivers.files import FileCalls
 from tests.integration.conformance.subject import (
     PRIVATE,
