@@ -78,8 +78,9 @@ def measure(hieradata: Path, every_dbms: bool) -> dict[str, Any]:
     from env_sync.airflow.dag_factory import make_dag
     from env_sync.config.files import environment_names
     from env_sync.config.reader import read_environment
-    from env_sync.domain.capabilities import CAPABILITIES, Capabilities
+    from env_sync.domain.capabilities import Capabilities
     from env_sync.domain.sync import Action
+    from env_sync.engines.registry import offered
     from env_sync.planning.plan import make_plan
 
     anything = Capabilities(
@@ -103,7 +104,7 @@ def measure(hieradata: Path, every_dbms: bool) -> dict[str, Any]:
             environment = read_environment(hieradata, name, transformations)
             stages["read"] += -clock + (clock := time.process_time())
             dbms = {sync.dbms for sync in environment.syncs}
-            plan = make_plan(environment, dict.fromkeys(dbms, anything) if every_dbms else CAPABILITIES)
+            plan = make_plan(environment, dict.fromkeys(dbms, anything) if every_dbms else offered())
             stages["plan"] += -clock + (clock := time.process_time())
             dag = make_dag(plan)
             stages["make"] += -clock + (clock := time.process_time())

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from env_sync.cli import main as cli
 from env_sync.cli.main import _say_what_would_be_done, app, main
 from env_sync.core.errors import InvalidRequest, UnknownEnvironment, UnknownSync
-from env_sync.domain.capabilities import CAPABILITIES
 from env_sync.domain.finding import Checked, note, problem
+from env_sync.engines.registry import offered
 from env_sync.planning.plan import Plan
 from tests.unit.memory_engine import Database, World, open_memory_session, put
 from tests.unit.values import REPLACE, SQL, a_plan, a_push, a_sync, moment
@@ -36,8 +36,8 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ENV_SYNC_HIERADATA", "ENV_SYNC_TRANSFORMATIONS", "ENV_SYNC_ENVIRONMENTS"):
         monkeypatch.setenv(name, "")
     # So that there are syncs without an engine.
-    installed = {name: each for name, each in CAPABILITIES.items() if name != "elasticsearch"}
-    monkeypatch.setattr("env_sync.planning.installation.CAPABILITIES", installed)
+    installed = {name: each for name, each in offered().items() if name != "elasticsearch"}
+    monkeypatch.setattr("env_sync.planning.installation.offered", lambda: installed)
 
 
 def run(folder: Path, *words: str) -> tuple[int, str]:
@@ -207,7 +207,7 @@ def test_an_end_always_has_a_zone() -> None:
 def test_the_snapshots_of_a_cluster_are_listed_by_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("env_sync.planning.installation.CAPABILITIES", CAPABILITIES)
+    monkeypatch.setattr("env_sync.planning.installation.offered", offered)
     (tmp_path / "testing.yaml").write_text(GOOD)
     with pytest.raises(InvalidRequest, match="GET /_snapshot/govuk-testing-database-backups/_all"):
         run(tmp_path, "list", "testing", "router")

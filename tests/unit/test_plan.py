@@ -3,13 +3,13 @@ import datetime as dt
 import pytest
 from attrs import evolve
 
-from env_sync.domain.capabilities import CAPABILITIES, Capabilities
+from env_sync.domain.capabilities import Capabilities
 from env_sync.domain.environment import Environment
 from env_sync.domain.problem import Problem
 from env_sync.domain.settings import FAIL, Options, Sanitise, Settings, Window
 from env_sync.domain.sync import Action, Ensure, Place
 from env_sync.planning.plan import Plan, make_plan
-from tests.unit.values import REPLACE, SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
+from tests.unit.values import CAPABILITIES, REPLACE, SQL, a_bucket_sync, a_plan, a_push, a_recovery, a_sync
 
 
 def ids(plan: Plan) -> list[str]:

@@ -4,13 +4,12 @@ import pytest
 from attrs import evolve
 
 from env_sync.core.errors import InvalidRequest
-from env_sync.domain.capabilities import CAPABILITIES
 from env_sync.domain.environment import Environment
 from env_sync.domain.settings import Settings
 from env_sync.domain.sync import Ensure
 from env_sync.planning.plan import Plan, make_plan
 from env_sync.planning.request import NIGHTLY, Request, read_request
-from tests.unit.values import a_plan, a_push, a_recovery, a_sync
+from tests.unit.values import CAPABILITIES, a_plan, a_push, a_recovery, a_sync
 
 
 def the_plan() -> Plan:

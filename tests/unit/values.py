@@ -6,12 +6,14 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from env_sync.domain.capabilities import CAPABILITIES
 from env_sync.domain.environment import Environment
 from env_sync.domain.postprocess.replace_text import Replacement, ReplaceText
 from env_sync.domain.settings import Options, Settings
 from env_sync.domain.sync import Action, BucketSync, Ensure, Place, Schedule, Sync
+from env_sync.engines.registry import offered
 from env_sync.planning.plan import Plan, make_plan
+
+CAPABILITIES = offered()
 
 
 def moment(text: str) -> dt.datetime:

@@ -11,9 +11,12 @@ from env_sync.config.buckets import is_dump_bucket, own_bucket
 from env_sync.config.sync_fields import NO_POSTPROCESS, NO_TRANSFORMATION, SAY_NONE, SAY_NONE_OF_PUSH
 from env_sync.config.values import BUCKET_NAME, ONE_BUCKET
 from env_sync.config.yaml_nodes import Fault, shorten
+from env_sync.domain.database_name import Use, use_of
 from env_sync.domain.duration import format_duration
+from env_sync.domain.engine_descriptor import EngineDescriptor
 from env_sync.domain.settings import Settings
 from env_sync.domain.sync import Action, AnySync, BucketSync, Ensure, Place, Sync
+from env_sync.engines.registry import DESCRIPTORS, offered
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9_-]{1,180}")
 """What Airflow takes as the id of a task group, with room for a suffix below its 250 characters."""
@@ -30,8 +33,6 @@ EVERY_SYNC = "all"
 """What a run says in `only` to mean each of them."""
 WAITING = ("wait_for_dump", "wait_for_dump_then")
 """The options that only a pull heeds."""
-TRANSFORMING_ENGINES = ("postgresql", "mysql", "mongo", "documentdb", "elasticsearch")
-"""Those that have transformations: of SQL, of database commands, or of statements by query."""
 OF_COPIES = ("source_hostname", "copy_way")
 """The fields that only a copy has."""
 INDICES = ("indices", "excluded_indices")
@@ -42,29 +43,6 @@ PUSH_SANITISED_BY = "pre_dump_transformation_sql_filename"
 """The same of a push."""
 SANITISING = frozenset({SANITISED_BY, PUSH_SANITISED_BY, "reason"})
 """The fields by which it is judged whether what comes down is sanitised."""
-COPIES = ("__incoming", "__previous", "__outgoing")
-"""What is added to a database's name for its copies; each as long as the others."""
-REPLACED = "__replaced"
-"""What a swap of whole databases adds to the name of what goes away."""
-SWAPPING_ENGINES = ("postgresql", "mysql")
-LONGEST_POSTGRESQL_NAME = 63
-"""Bytes; NAMEDATALEN - 1, https://www.postgresql.org/docs/current/limits.html"""
-LONGEST_MYSQL_NAME = 64
-"""Characters; https://dev.mysql.com/doc/refman/8.4/en/identifier-length.html"""
-LONGEST_MONGO_NAME = 63
-"""Bytes; https://www.mongodb.com/docs/manual/reference/limits/"""
-NOT_IN_NAMES: Mapping[str, re.Pattern[str]] = {
-    "mysql": re.compile(r"[^\x00-\uffff]"),
-    "mongo": re.compile(r'[\\. "$*<>:|?]'),
-    "documentdb": re.compile(r'[\\. "$*<>:|?]'),
-}
-"""The characters, besides `/`, with which no copy of a database could be made."""
-SYSTEM_DATABASES: Mapping[str, tuple[str, ...]] = {
-    "postgresql": ("postgres", "template0", "template1", "rdsadmin"),
-    "mysql": ("mysql", "sys", "information_schema", "performance_schema"),
-    "mongo": ("admin", "config", "local"),
-    "documentdb": ("admin", "config", "local"),
-}
 
 
 @frozen(kw_only=True)
@@ -74,6 +52,11 @@ class Judged:
     sync: Sync
     settings: Settings
     places: Mapping[str, Place]
+
+    @property
+    def engine(self) -> EngineDescriptor:
+        """What is known of the sync's engine; its `dbms` was read."""
+        return DESCRIPTORS[self.sync.dbms]
 
     def fault(self, field: str, read: str, right: str) -> Fault:
         """Return a fault at a field, or at the sync's name where the field is not written."""
@@ -185,12 +168,12 @@ def _name(judged: Judged) -> Iterator[Fault]:
 
 def _store(judged: Judged) -> Iterator[Fault]:
     sync = judged.sync
-    if (sync.dbms == "elasticsearch") != (sync.storagebackend == "elasticsearch"):
-        right = "elasticsearch" if sync.dbms == "elasticsearch" else "s3"
+    stores = judged.engine.capabilities.storagebackends
+    if sync.storagebackend not in stores:
         yield judged.fault(
             "storagebackend",
             f"`storagebackend` is `{sync.storagebackend}` for `{sync.dbms}`",
-            f"write `storagebackend: {right}`",
+            f"write `storagebackend: {' or '.join(sorted(stores))}`",
         )
     elif sync.storagebackend == "s3" and "path" not in judged.places:
         yield Fault(sync.place, "`path` is missing", "add it: the folder of the bucket for these dumps")
@@ -255,11 +238,11 @@ def _transformations(judged: Judged) -> Iterator[Fault]:
     )
     if _transformation(sync, wrong) and not sync.recovery:
         yield judged.fault(wrong, f"`{wrong}` on a {sync.action}, which never runs it", f"write `{instead}`")
-    elif _transformation(sync, instead) and sync.dbms not in TRANSFORMING_ENGINES:
+    elif _transformation(sync, instead) and not judged.engine.capabilities.transformation:
         yield judged.fault(
             instead,
             f"`{instead}` for `{sync.dbms}`, which has no transformations",
-            f"remove it; only {', '.join(TRANSFORMING_ENGINES)} run them",
+            f"remove it; only {', '.join(_transforming())} run them",
         )
 
 
@@ -304,7 +287,7 @@ def _unsanitised(sync: AnySync, settings: Settings, places: Mapping[str, Place])
         return
     idle = [f"`{one.rule}`" for one in sync.postprocess] if isinstance(sync, Sync) else []
     besides = f" ({', '.join(idle)} does not sanitise)" if idle else ""
-    transforms = isinstance(sync, Sync) and sync.dbms in TRANSFORMING_ENGINES
+    transforms = isinstance(sync, Sync) and sync.dbms in _transforming()
     write = f"write `{SANITISED_BY}: <file>`, or, where" if transforms else "where"
     yield Fault(
         place,
@@ -333,12 +316,13 @@ def _in_place(judged: Judged) -> Iterator[Fault]:
 
 
 def _indices(judged: Judged) -> Iterator[Fault]:
-    if judged.sync.dbms == "elasticsearch":
+    if judged.engine.capabilities.indices:
         return
+    those = " and ".join(f"`{name}`" for name, offers in offered().items() if offers.indices)
     for field in INDICES:
         if field in judged.places:
             yield judged.fault(
-                field, f"`{field}` for `{judged.sync.dbms}`", "remove it: only `elasticsearch` has indices"
+                field, f"`{field}` for `{judged.sync.dbms}`", f"remove it: only {those} has indices"
             )
 
 
@@ -357,6 +341,9 @@ def _copy(judged: Judged) -> Iterator[Fault]:
                 f"`source_hostname` is `{shorten(sync.source_hostname)}`, the target itself",
                 "write the host of another cluster",
             )
+        elif Action.COPY in judged.engine.capabilities.actions:
+            # Its snapshot is called like it.
+            yield from _refused_names(judged, "source_hostname", sync.source_hostname, Use.DUMPED)
         return
     for field in OF_COPIES:
         if field in judged.places:
@@ -365,9 +352,9 @@ def _copy(judged: Judged) -> Iterator[Fault]:
 
 def _excluded_tables(judged: Judged) -> Iterator[Fault]:
     sync = judged.sync
-    if sync.dbms == "elasticsearch" and sync.excluded_tables:
+    if sync.excluded_tables and judged.engine.capabilities.indices:
         yield judged.fault(
-            "excluded_tables", "`excluded_tables` for `elasticsearch`", "write `excluded_indices`"
+            "excluded_tables", f"`excluded_tables` for `{sync.dbms}`", "write `excluded_indices`"
         )
     elif sync.action is Action.PULL and sync.excluded_tables:
         yield judged.fault(
@@ -409,43 +396,19 @@ def _waiting_where_nothing_waits(places: Mapping[str, Place], what: str) -> Iter
 
 def _database(judged: Judged) -> Iterator[Fault]:
     sync = judged.sync
-    shown = f"`database` is `{shorten(sync.database)}`"
-    if "/" in sync.database:
-        where = "; `root` in the extra of its connection says where it is" if sync.dbms == "files" else ""
-        yield judged.fault("database", shown, f"a name with `/` cannot be part of the dump's key{where}")
-    # MySQL takes names that differ in case alone for one, on some systems.
-    name = sync.database.lower() if sync.dbms == "mysql" else sync.database
-    kept = (*COPIES, REPLACED) if sync.dbms in SWAPPING_ENGINES else COPIES
-    if name.endswith(kept):
-        yield judged.fault("database", shown, f"names ending in {' or '.join(kept)} are kept for copies")
-    if sync.action is Action.PULL and name in SYSTEM_DATABASES.get(sync.dbms, ()):
-        yield judged.fault("database", shown, f"a pull never replaces a database of {sync.dbms} itself")
-    refused = NOT_IN_NAMES.get(sync.dbms)
-    if sync.action is Action.PULL and refused and (found := refused.search(sync.database)):
-        yield judged.fault(
-            "database", shown, f"no copy of a name with `{found[0]}` can be made; rename the database"
-        )
-    longest = {
-        "postgresql": (LONGEST_POSTGRESQL_NAME, len(sync.database.encode()), "bytes"),
-        "mysql": (LONGEST_MYSQL_NAME, len(sync.database), "characters"),
-        **dict.fromkeys(("mongo", "documentdb"), (LONGEST_MONGO_NAME, len(sync.database.encode()), "bytes")),
-    }
-    if sync.dbms in longest:
-        most, length, unit = longest[sync.dbms]
-        copy = _made_copy(sync)
-        room = most - len(copy)
-        if length > room:
-            reason = f", since `{copy}` is added to it" if copy else ""
-            yield judged.fault(
-                "database", f"{shown}, {length} {unit} long", f"a name may have at most {room} {unit}{reason}"
-            )
+    yield from _refused_names(judged, "database", sync.database, use_of(sync))
 
 
-def _made_copy(sync: Sync) -> str:
-    """What is added to the database's name for the copy that the sync makes; "" where it makes none."""
-    if sync.action is Action.PULL:
-        return COPIES[0]
-    return COPIES[2] if sync.pre_dump_transformation and not sync.pre_dump_in_place else ""
+def _refused_names(judged: Judged, field: str, name: str, use: Use) -> Iterator[Fault]:
+    """Faults for what the engine itself would refuse at night: it asks the same function."""
+    for refusal in judged.engine.refusals(name, use):
+        size = f", {refusal.size} long" if refusal.size else ""
+        yield judged.fault(field, f"`{field}` is `{shorten(name)}`{size}", refusal.right)
+
+
+def _transforming() -> tuple[str, ...]:
+    """The engines that have transformations: of SQL, of database commands, or of statements by query."""
+    return tuple(name for name, offers in offered().items() if offers.transformation)
 
 
 def _transformation(sync: Sync, field: str) -> bool:

@@ -32,9 +32,8 @@ from env_sync.config.yaml_nodes import Node, Scalar
 from env_sync.domain.invalid_value import WrongValue
 from env_sync.domain.settings import Options
 from env_sync.domain.sync import Action, CopyWay, Ensure
+from env_sync.engines.registry import DESCRIPTORS, offered
 
-DBMS = ("postgresql", "mysql", "mongo", "documentdb", "files", "elasticsearch")
-STORAGEBACKENDS = ("s3", "elasticsearch")
 NO_POSTPROCESS = "none"
 NO_TRANSFORMATION = "none"
 SAY_NONE = f"`transformation_sql_filename: {NO_TRANSFORMATION}` with `reason: <why>`"
@@ -85,6 +84,15 @@ def _read_reason(node: Node) -> str:
 
 def _is_blank(node: Node) -> bool:
     return isinstance(node, Scalar) and node.tag is None and (node.is_null or not node.text.strip())
+
+
+def _read_dbms(node: Node) -> str:
+    return one_of(DESCRIPTORS)(node)
+
+
+def _read_storagebackend(node: Node) -> str:
+    stores = (store for each in offered().values() for store in sorted(each.storagebackends))
+    return one_of(dict.fromkeys(stores))(node)
 
 
 def _crontab(field: CrontabField) -> Reader[str]:
@@ -140,13 +148,13 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         default=None,
     ),
     "dbms": SyncField(
-        reader=one_of(DBMS),
-        values=", ".join(f"`{each}`" for each in DBMS),
+        reader=_read_dbms,
+        values=", ".join(f"`{each.name}` ({each.label})" for each in DESCRIPTORS.values()),
         doc="The engine of the database.",
         default=None,
     ),
     "storagebackend": SyncField(
-        reader=one_of(STORAGEBACKENDS),
+        reader=_read_storagebackend,
         values="`s3`, or `elasticsearch` for that engine",
         doc="Where dumps are kept.",
         default=None,

@@ -1,8 +1,6 @@
-"""What each engine can do, as data: read when a plan is made, without importing the engine."""
+"""What an engine can do, as data: read when a plan is made, without importing the engine."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from attrs import frozen
 
@@ -24,48 +22,5 @@ class Capabilities:
     excluded_tables: bool
     previous: bool
     """Keeps what live was as previous, and can make it live again."""
-
-
-_SQL = Capabilities(
-    actions=frozenset({Action.PUSH, Action.PULL}),
-    storagebackends=frozenset({"s3"}),
-    transformation=True,
-    postprocess=True,
-    pre_dump_transformation=True,
-    excluded_tables=True,
-    previous=True,
-)
-_MONGO = Capabilities(
-    actions=frozenset({Action.PUSH, Action.PULL}),
-    storagebackends=frozenset({"s3"}),
-    transformation=True,
-    postprocess=True,
-    pre_dump_transformation=False,
-    excluded_tables=True,
-    previous=False,
-)
-
-CAPABILITIES: Mapping[str, Capabilities] = {
-    "postgresql": _SQL,
-    "mysql": _SQL,
-    "mongo": _MONGO,
-    "documentdb": _MONGO,
-    "elasticsearch": Capabilities(
-        actions=frozenset({Action.PUSH, Action.PULL, Action.COPY}),
-        storagebackends=frozenset({"elasticsearch"}),
-        transformation=True,
-        postprocess=False,
-        pre_dump_transformation=False,
-        excluded_tables=False,
-        previous=False,
-    ),
-    "files": Capabilities(
-        actions=frozenset({Action.PUSH, Action.PULL}),
-        storagebackends=frozenset({"s3"}),
-        transformation=False,
-        postprocess=False,
-        pre_dump_transformation=False,
-        excluded_tables=True,
-        previous=True,
-    ),
-}
+    indices: bool = False
+    """Its database is a cluster, of whose indices a sync names some; else a push may leave out tables."""

@@ -1,1 +1,1 @@
-"""Engines: one per `dbms`; what each can do is data (`capabilities`), how it does it is its own module."""
+"""Engines: one or more `dbms` in each package, whose `descriptor` says as data what it is and can do."""

@@ -1,27 +1,37 @@
-"""The engines that there are, by `dbms`.
+"""The engines that there are: one line for each, and what is known of them by `dbms`.
 
-Each is imported when it is first asked for: every task of Airflow reads the DAG file anew, and the drivers of
-six kinds of server, of which a task needs one, take longer to import than most tasks take to run.
+Their descriptors import no driver and no Airflow, so hieradata is read with them. The class of an engine is
+imported when it is first used: see `engine_class`.
 """
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from env_sync.engines.base.contract import Engine
+from env_sync.domain.capabilities import Capabilities
+from env_sync.domain.engine_descriptor import EngineDescriptor
 
-ENGINES: Mapping[str, str] = {
-    "postgresql": "env_sync.engines.postgresql.engine:PostgreSQLEngine",
-    "mysql": "env_sync.engines.mysql.engine:MySQLEngine",
-    "mongo": "env_sync.engines.mongo.engine:MongoEngine",
-    "documentdb": "env_sync.engines.mongo.engine:MongoEngine",
-    "files": "env_sync.engines.files.engine:FilesEngine",
-    "elasticsearch": "env_sync.engines.elasticsearch.engine:ElasticsearchEngine",
-}
+ENGINES = (
+    "env_sync.engines.postgresql.descriptor:POSTGRESQL",
+    "env_sync.engines.mysql.descriptor:MYSQL",
+    "env_sync.engines.mongo.descriptor:MONGO",
+    "env_sync.engines.mongo.descriptor:DOCUMENTDB",
+    "env_sync.engines.files.descriptor:FILES",
+    "env_sync.engines.elasticsearch.descriptor:ELASTICSEARCH",
+)
+"""In the order in which messages and docs list them."""
 
 
-def engine_class(dbms: str) -> type[Engine]:
-    """The engine of a `dbms`, one of `ENGINES`."""
-    found: type[Engine] = pkgutil.resolve_name(ENGINES[dbms])
-    return found
+def _described(engines: Iterable[str]) -> dict[str, EngineDescriptor]:
+    found: Iterable[EngineDescriptor] = [pkgutil.resolve_name(engine) for engine in engines]
+    return {descriptor.name: descriptor for descriptor in found}
+
+
+DESCRIPTORS = _described(ENGINES)
+"""Each engine by its `dbms`."""
+
+
+def offered() -> Mapping[str, Capabilities]:
+    """What each engine can do, by `dbms`."""
+    return {name: descriptor.capabilities for name, descriptor in DESCRIPTORS.items()}

@@ -27,7 +27,7 @@ from env_sync.domain.finding import Checked, Finding, note, problem
 from env_sync.domain.settings import Settings
 from env_sync.domain.sync import Action, BucketSync, Sync
 from env_sync.engines.base.contract import DumpHead, Engine, Holder, ServerConnection, Work
-from env_sync.engines.registry import engine_class
+from env_sync.engines.base.engine_class import engine_class
 from env_sync.pipeline.dump import pre_dump_files
 from env_sync.pipeline.dump_file import pushed_by_another
 from env_sync.pipeline.sanitise import transformation_files

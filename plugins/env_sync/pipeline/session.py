@@ -33,7 +33,7 @@ from env_sync.domain.pause import Pause
 from env_sync.domain.settings import Settings
 from env_sync.domain.sync import AnySync, BucketSync, Sync
 from env_sync.engines.base.contract import ClusterEngine, DumpEngine, Engine, Holder, Work
-from env_sync.engines.registry import engine_class
+from env_sync.engines.base.engine_class import engine_class
 from env_sync.pipeline.folder_lock import Hold
 from env_sync.planning.plan import Group
 from env_sync.planning.request import Request

@@ -11,11 +11,11 @@ from attrs import evolve
 from env_sync.config.files import environment_names
 from env_sync.config.reader import read_environment
 from env_sync.core.errors import NoHieradata, UnknownEnvironment
-from env_sync.domain.capabilities import CAPABILITIES
 from env_sync.domain.environment import Environment
 from env_sync.domain.problem import Problem
 from env_sync.domain.sanitising import raw_push, says_above
 from env_sync.domain.sync import Sync
+from env_sync.engines.registry import offered
 from env_sync.planning.plan import Plan, make_plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,7 +57,7 @@ def chosen_environments() -> tuple[str, ...]:
 
 def read_plan(environment: str) -> Plan:
     """The plan of one environment, as configured now. Raises UnknownEnvironment."""
-    plan = make_plan(_read(environment), CAPABILITIES)
+    plan = make_plan(_read(environment), offered())
     return evolve(plan, problems=(*plan.problems, *_contradicted(plan)))
 
 

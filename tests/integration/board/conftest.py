@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from env_sync.config.reader import read_environment
-from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.engines.registry import offered
 from env_sync.planning.installation import HIERADATA, TRANSFORMATIONS
 from env_sync.planning.plan import make_plan
 from sandbox.board_history import hieradata, write_history
@@ -53,7 +53,7 @@ def history(postgresql15: PostgreSQLServer, tmp_path_factory: pytest.TempPathFac
         syncs = 0
         with Session(engine) as session:
             for environment in ENVIRONMENTS:
-                plan = make_plan(read_environment(folder, environment, folder), CAPABILITIES)
+                plan = make_plan(read_environment(folder, environment, folder), offered())
                 write_history(session, plan, openings, NOW, whole=1)
                 syncs += len(plan.names())
         try:

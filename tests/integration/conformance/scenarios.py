@@ -14,8 +14,8 @@ from typing import Any
 from attrs import evolve, frozen
 
 from env_sync.core.errors import EnvSyncError
-from env_sync.domain.capabilities import CAPABILITIES
 from env_sync.domain.pause import Pause
+from env_sync.engines.registry import DESCRIPTORS
 from env_sync.planning.request import Request
 from tests.integration.conformance.recorder import Recorder
 from tests.integration.conformance.stage import OLD, PULL, PUSH, Attempt, Instant, Stage
@@ -483,7 +483,7 @@ def _killed(moment: Moment, *, again: bool) -> Scenario:
 
 def scenarios_of(engine: Engine) -> dict[str, Scenario]:
     """All that are recorded of an engine, by their names."""
-    offered = CAPABILITIES[engine.dbms]
+    offered = DESCRIPTORS[engine.dbms].capabilities
     found = {name: each for name, each in SCENARIOS.items() if not each.needs or getattr(offered, each.needs)}
     for moment in MOMENTS[engine.dbms]:
         found[f"promote_killed_{moment.name}"] = _killed(moment, again=False)

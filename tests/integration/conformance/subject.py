@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
-from env_sync.domain.capabilities import CAPABILITIES
+from env_sync.engines.registry import DESCRIPTORS
 from tests.integration.conformance.drivers.watching import Driver, watch_statements
 from tests.integration.conformance.dumps import Dumps
 
@@ -115,7 +115,7 @@ class Subject(ABC):
     @property
     def can_undo(self) -> bool:
         """Whether what was live before can be made live again."""
-        return CAPABILITIES[self.dbms].previous
+        return DESCRIPTORS[self.dbms].capabilities.previous
 
     @abstractmethod
     def connection(self, environment: str) -> dict[str, object]:

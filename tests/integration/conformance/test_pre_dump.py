@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from env_sync.domain.capabilities import CAPABILITIES
 from env_sync.domain.report import Result
+from env_sync.engines.registry import DESCRIPTORS
 from env_sync.store.dump_keys import manifest_key
 from tests.integration.conformance.stage import (
     BUCKET,
@@ -32,7 +32,7 @@ STATEMENTS = 6
 @pytest.fixture
 def offered(subject: Subject) -> None:
     """Skip what cannot be, before anything is made for it."""
-    if not CAPABILITIES[subject.dbms].pre_dump_transformation:
+    if not DESCRIPTORS[subject.dbms].capabilities.pre_dump_transformation:
         pytest.skip(f"{subject.name} runs no transformation before a dump")
 
 

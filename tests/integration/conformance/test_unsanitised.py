@@ -11,10 +11,10 @@ from attrs import evolve
 
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import StampUnreadable
-from env_sync.domain.capabilities import CAPABILITIES
 from env_sync.domain.report import Report, Result
 from env_sync.domain.settings import Sanitise
 from env_sync.engines.base.contract import Holder
+from env_sync.engines.registry import DESCRIPTORS
 from env_sync.pipeline.session import open_session
 from env_sync.planning.installation import read_plan
 from env_sync.planning.request import Request
@@ -41,7 +41,7 @@ SHARED = (
 @pytest.fixture
 def transforming(subject: Subject) -> None:
     """Skip what cannot be, before anything is made for it."""
-    if not CAPABILITIES[subject.dbms].transformation:
+    if not DESCRIPTORS[subject.dbms].capabilities.transformation:
         pytest.skip(f"{subject.name} has no transformations that a pull could lose")
 
 
@@ -136,7 +136,7 @@ def test_a_stamp_that_cannot_be_read_is_not_none(pushed: Stage) -> None:
     pull_without(pushed)
     assert "carries a stamp that cannot be read" in pushed.do(PULL).why[0]
     # One that sanitises, or says why not, fills it anew.
-    if CAPABILITIES[pushed.subject.dbms].transformation:
+    if DESCRIPTORS[pushed.subject.dbms].capabilities.transformation:
         pushed.transformation = None
         pushed.configure()
     else:
@@ -172,7 +172,7 @@ def test_what_was_sanitised_is_pushed(transforming: None, pushed: Stage) -> None
 
 @pytest.mark.probe("an undo to raw rows", engines=["postgresql", "mysql", "files"])
 def test_an_undo_makes_no_raw_rows_live_again(undoing: None, pushed: Stage) -> None:
-    transforms = CAPABILITIES[pushed.subject.dbms].transformation
+    transforms = DESCRIPTORS[pushed.subject.dbms].capabilities.transformation
     pull_without(pushed)
     pushed.pull()
     raw = pushed.read()
