@@ -18,8 +18,9 @@ from bson import json_util
 
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import DumpDamaged
-from env_sync.engines.mongo.archive import MAGIC, TERMINATOR, ArchiveWriter
+from env_sync.engines.mongo.archive import TERMINATOR, ArchiveWriter
 from env_sync.engines.mongo.definitions import Definition, Kind, from_bson, from_metadata, to_metadata
+from env_sync.engines.mongo.descriptor import MAGIC
 from env_sync.engines.mongo.dump_file import open_dump
 
 PEOPLE = Definition(

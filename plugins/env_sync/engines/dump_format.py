@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import zlib
 
+from env_sync.domain.engine_descriptor import DumpFormat
+from env_sync.engines.registry import DESCRIPTORS
+
 BEGINNING = 4096
 """Bytes of a file that are enough to tell."""
 
-_BEGINNINGS = (
-    (b"PGDMP", "an archive of pg_dump"),
-    (b"\x6d\xe2\x99\x81", "an archive of mongodump"),
-    (b"-- MySQL dump", "a dump of MySQL"),
-    (b"-- MariaDB dump", "a dump of MariaDB"),
-    (b"/*M!999999", "a dump of MariaDB"),
-    (b"--\n-- PostgreSQL database dump", "a plain script of pg_dump"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"<?xml", "XML"),
+OF_NO_ENGINE = (
+    DumpFormat(begins=b"PK\x03\x04", name="a zip archive"),
+    DumpFormat(begins=b"<?xml", name="XML"),
 )
+"""What is put in the place of a dump by mistake."""
 
 
 def describe_format(beginning: bytes) -> str:
@@ -32,8 +30,8 @@ def describe_format(beginning: bytes) -> str:
 
 
 def _named(beginning: bytes) -> str:
-    for start, name in _BEGINNINGS:
-        if beginning.startswith(start):
-            return name
-    # The magic of POSIX tar, at its place in the first header.
-    return "a tar archive" if beginning[257:262] == b"ustar" else ""
+    of_engines = (known for descriptor in DESCRIPTORS.values() for known in descriptor.dump_formats)
+    for known in (*of_engines, *OF_NO_ENGINE):
+        if beginning.startswith(known.begins, known.at):
+            return known.name
+    return ""

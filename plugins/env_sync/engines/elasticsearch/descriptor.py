@@ -22,4 +22,10 @@ ELASTICSEARCH = EngineDescriptor(
         indices=True,
     ),
     refusals=refusals,
+    extra=frozenset(
+        {
+            *("ca_certs", "scheme", "timeout"),
+            *("accept_unseen_readers", "accepted_lease_writers", "accepted_readers", "open_to_anybody"),
+        }
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from env_sync.domain.capabilities import Capabilities
-from env_sync.domain.engine_descriptor import EngineDescriptor
+from env_sync.domain.engine_descriptor import DumpFormat, EngineDescriptor
 from env_sync.domain.sync import Action
 from env_sync.engines.files.names import refusals
 
@@ -21,4 +21,6 @@ FILES = EngineDescriptor(
         previous=True,
     ),
     refusals=refusals,
+    dump_formats=(DumpFormat(begins=b"ustar", at=257, name="a tar archive"),),
+    extra=frozenset({"root"}),
 )

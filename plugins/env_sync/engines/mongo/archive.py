@@ -18,8 +18,8 @@ from fastcrc import crc64
 from env_sync.core.errors import DumpDamaged
 from env_sync.engines.mongo.bson_stream import BATCH, Stream, check, read_document, read_exactly
 from env_sync.engines.mongo.definitions import Definition, Kind, from_metadata, shown, to_metadata
+from env_sync.engines.mongo.descriptor import MAGIC
 
-MAGIC = b"\x6d\xe2\x99\x81"
 TERMINATOR = b"\xff\xff\xff\xff"
 VERSION = "0.1"
 BUCKETS = "system.buckets."

@@ -7,9 +7,12 @@ from functools import partial
 from attrs import evolve
 
 from env_sync.domain.capabilities import Capabilities
-from env_sync.domain.engine_descriptor import EngineDescriptor
+from env_sync.domain.engine_descriptor import DumpFormat, EngineDescriptor
 from env_sync.domain.sync import Action
 from env_sync.engines.mongo.names import refusals
+
+MAGIC = b"\x6d\xe2\x99\x81"
+"""How an archive of mongodump begins."""
 
 MONGO = EngineDescriptor(
     name="mongo",
@@ -25,6 +28,14 @@ MONGO = EngineDescriptor(
         previous=False,
     ),
     refusals=refusals,
+    dump_formats=(DumpFormat(begins=MAGIC, name="an archive of mongodump"),),
+    extra=frozenset(
+        {
+            *("auth_source", "direct_connection", "read_preference", "replica_set"),
+            *("lease_database", "server_selection_timeout", "tls", "tls_ca_file"),
+            *("accept_unseen_readers", "accepted_lease_writers", "accepted_readers", "open_to_anybody"),
+        }
+    ),
 )
 DOCUMENTDB = evolve(
     MONGO, name="documentdb", label="Amazon DocumentDB", refusals=partial(refusals, dbms="documentdb")

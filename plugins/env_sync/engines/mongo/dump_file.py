@@ -14,8 +14,9 @@ from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import DumpDamaged
 from env_sync.engines.dump_format import BEGINNING, describe_format
 from env_sync.engines.mongo import archive, folder
-from env_sync.engines.mongo.archive import BUCKETS, MAGIC, Documents
+from env_sync.engines.mongo.archive import BUCKETS, Documents
 from env_sync.engines.mongo.definitions import Definition
+from env_sync.engines.mongo.descriptor import MAGIC
 from env_sync.engines.mongo.fast_gzip import WRONG, unzipped
 
 GZIP = b"\x1f\x8b"

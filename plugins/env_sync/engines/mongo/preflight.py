@@ -29,8 +29,8 @@ from env_sync.engines.mongo.access.readers import (
     take_away,
     unseen,
 )
-from env_sync.engines.mongo.archive import MAGIC
 from env_sync.engines.mongo.definitions import Kind, described, shown
+from env_sync.engines.mongo.descriptor import MAGIC
 from env_sync.engines.mongo.errors import REFUSED, describe
 from env_sync.engines.mongo.incoming import check_ours
 from env_sync.engines.mongo.lease_database import JOURNAL, LEASES, oddities, refusal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from env_sync.domain.capabilities import Capabilities
-from env_sync.domain.engine_descriptor import EngineDescriptor
+from env_sync.domain.engine_descriptor import DumpFormat, EngineDescriptor
 from env_sync.domain.sync import Action
 from env_sync.engines.mysql.names import refusals
 
@@ -21,4 +21,16 @@ MYSQL = EngineDescriptor(
         previous=True,
     ),
     refusals=refusals,
+    dump_formats=(
+        DumpFormat(begins=b"-- MySQL dump", name="a dump of MySQL"),
+        DumpFormat(begins=b"-- MariaDB dump", name="a dump of MariaDB"),
+        DumpFormat(begins=b"/*M!999999", name="a dump of MariaDB"),
+    ),
+    extra=frozenset(
+        {
+            *("lease_database", "definer", "ssl_mode", "ssl_ca", "ssl_cert", "ssl_key"),
+            *("accept_log_tables", "accept_raw_log", "accept_set_user", "accept_superuser"),
+            *("accepted_administrators", "accepted_init_connect", "accepted_readers"),
+        }
+    ),
 )

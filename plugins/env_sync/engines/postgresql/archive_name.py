@@ -17,9 +17,9 @@ from attrs import frozen
 
 from env_sync.core.errors import DumpDamaged
 from env_sync.domain.database_name import OUTGOING
+from env_sync.engines.postgresql.descriptor import MAGIC
 
 # pg_backup_archiver.c: WriteHead, WriteToc, WriteStr, WriteInt; pg_backup_custom.c: WriteOffset.
-_BEFORE_VERSION = b"PGDMP"
 _COMPRESSION_IS_A_BYTE = (1, 15)
 _HAS_RELATION_KIND = (1, 16)
 _OLDEST, _NEWEST = (1, 14), (1, 16)
@@ -80,10 +80,10 @@ class _Reader:
 
     def version(self) -> tuple[int, int]:
         """The version of the format, from the beginning."""
-        beginning = self._bytes(len(_BEFORE_VERSION) + 6)
-        if not beginning.startswith(_BEFORE_VERSION):
+        beginning = self._bytes(len(MAGIC) + 6)
+        if not beginning.startswith(MAGIC):
             raise self.damaged("is no archive of the format custom")
-        major, minor, _, self._number_size, self._offset_size, _ = beginning[len(_BEFORE_VERSION) :]
+        major, minor, _, self._number_size, self._offset_size, _ = beginning[len(MAGIC) :]
         return (major, minor)
 
     def skip_rest_of_header(self, version: tuple[int, int]) -> None:

@@ -17,6 +17,7 @@ from env_sync.core import command
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import DumpDamaged, ToolMissing
 from env_sync.engines.dump_format import BEGINNING, describe_format
+from env_sync.engines.postgresql.descriptor import MAGIC
 
 FOLDERS = "ENV_SYNC_POSTGRESQL_TOOLS"
 """The environment variable that names folders of client tools, before all others."""
@@ -25,7 +26,6 @@ OLDEST, NEWEST = 12, 18
 TRANSACTION_TIMEOUT = 17
 """pg_restore of this version and later sets transaction_timeout, which earlier servers do not know."""
 
-MAGIC = b"PGDMP"
 HEADER = len(MAGIC) + 2
 """Bytes at the beginning of an archive that tell which versions read it."""
 # The version of the format, in pg_dump's pg_backup_archiver.h, and the first major version that writes it.
