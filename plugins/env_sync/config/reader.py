@@ -23,7 +23,7 @@ from env_sync.config.yaml_reader import YamlFile, read_yaml
 from env_sync.domain.environment import Environment
 from env_sync.domain.problem import Problem
 from env_sync.domain.settings import PRODUCTION
-from env_sync.domain.sync import Action, BucketSync, Place, Sync, server_of
+from env_sync.domain.sync import CLUSTER, Action, BucketSync, Place, Sync, server_of
 
 
 def read_environment(folder: Path, name: str, transformations: Path) -> Environment:
@@ -158,7 +158,7 @@ def _dump_buckets(written: Iterable[Written]) -> frozenset[str]:
         url
         for each in written
         if not each.is_bucket_sync
-        and (said := _said(each)).get("storagebackend") != "elasticsearch"
+        and (said := _said(each)).get("storagebackend") != CLUSTER
         and (url := said.get("url"))
     )
 

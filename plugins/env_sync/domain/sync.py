@@ -59,6 +59,10 @@ class Schedule:
     times: tuple[dt.time, ...]
 
 
+CLUSTER = "elasticsearch"
+"""The `storagebackend` of a cluster, which keeps its snapshots itself."""
+
+
 def server_of(dbms: str, database: str, node_class: str) -> str:
     """The name of the server of a database for which no host is named."""
     return database if dbms == "elasticsearch" else node_class
@@ -148,7 +152,7 @@ class Sync:
     @property
     def is_cluster(self) -> bool:
         """Whether its database is a cluster, whose indices go by snapshots and not by dumps."""
-        return self.storagebackend == "elasticsearch"
+        return self.storagebackend == CLUSTER
 
     @property
     def pulls_dump(self) -> bool:
