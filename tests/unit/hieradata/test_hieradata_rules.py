@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from env_sync.config.rules import (
     GROUP_NAME,
@@ -26,6 +27,7 @@ from env_sync.domain.sync import Action, BucketSync, Ensure, Place, Sync
 from env_sync.engines.mongo import names as mongo_names
 from env_sync.engines.mysql import names as mysql_names
 from env_sync.engines.postgresql import names as postgresql_names
+from env_sync.engines.registry import DESCRIPTORS
 from tests.unit.values import REPLACE, SQL, a_bucket_sync, a_push, a_recovery, a_sync
 
 Said = tuple[str, str, str]
@@ -500,6 +502,27 @@ def test_a_cluster_has_indices_and_no_tables(action: Action) -> None:
     field = "source_hostname" if action is Action.COPY else "path"
     assert broken(a_copy(action=action, excluded_tables=("a",)), "excluded_tables", field) == [
         ("excluded_tables", "`excluded_tables` for `elasticsearch`", "write `excluded_indices`")
+    ]
+
+
+def test_what_other_clusters_have_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = DESCRIPTORS["elasticsearch"]
+    stores = frozenset({"elasticsearch", "a_store"})
+    another = evolve(known, name="other", capabilities=evolve(known.capabilities, storagebackends=stores))
+    monkeypatch.setitem(DESCRIPTORS, "other", another)
+    assert broken(a_sync(), "path", "indices") == [
+        ("indices", "`indices` for `postgresql`", "remove it: only `elasticsearch` and `other` has indices")
+    ]
+    assert broken(a_sync(dbms="other"), "path", "indices") == [
+        (
+            "storagebackend",
+            "`storagebackend` is `s3` for `other`",
+            "write `storagebackend: a_store or elasticsearch`",
+        )
+    ]
+    excluded = a_sync(dbms="other", storagebackend="a_store", action=Action.PUSH, excluded_tables=("a",))
+    assert broken(excluded, "excluded_tables") == [
+        ("excluded_tables", "`excluded_tables` for `other`", "write `excluded_indices`")
     ]
 
 
