@@ -44,8 +44,8 @@ from env_sync.engines.mysql.swap import Plan as MySQLPlan
 from env_sync.engines.postgresql import engine as postgresql_engine
 from env_sync.engines.postgresql import metadata as postgresql_stamp
 from env_sync.pipeline import clean_up, folder_notes, results
-from env_sync.pipeline.run import CLUSTER_STEP_WORK, STEP_WORK
 from env_sync.pipeline.session import Session, open_session
+from env_sync.pipeline.steps import do_here, step_of
 from env_sync.planning.installation import read_plan
 from env_sync.planning.request import read_request
 from env_sync.store import dumps
@@ -138,13 +138,12 @@ def do(job: Mapping[str, Any], progress: Progress) -> Any:
     )
     if job["step"] == "report":
         return _report(job, session)
-    work = CLUSTER_STEP_WORK if group.sync.is_cluster else STEP_WORK
     # What the operators of later steps read of earlier ones.
     read: Mapping[str, type[Any]] = {"download": results.Downloaded, "dump": results.Dumped}
     given = {
         step: from_plain(kind, job["results"][step]) for step, kind in read.items() if step in job["results"]
     }
-    return to_plain(work[job["step"]](session, given))
+    return to_plain(do_here(step_of(group.sync, job["step"]), session, given))
 
 
 def described(problem: Exception) -> str:

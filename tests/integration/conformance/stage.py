@@ -31,8 +31,8 @@ from env_sync.domain.report import Outcome, Report, Result, make_report
 from env_sync.engines.base.contract import Holder
 from env_sync.pipeline import polling
 from env_sync.pipeline.clean_up import finish
-from env_sync.pipeline.run import CLUSTER_STEP_WORK, STEP_WORK
 from env_sync.pipeline.session import WORK_FOLDER, Session, open_session
+from env_sync.pipeline.steps import do_here, step_of
 from env_sync.planning.installation import HIERADATA, TRANSFORMATIONS, read_plan
 from env_sync.planning.plan import Plan
 from env_sync.planning.request import Request
@@ -122,9 +122,8 @@ class Attempt:
 
     def run(self, step: str) -> bool:
         """Do a step in this process; whether it succeeded."""
-        work = CLUSTER_STEP_WORK if self.session.sync.is_cluster else STEP_WORK
         try:
-            self.results[step] = work[step](self.session, self.results)
+            self.results[step] = do_here(step_of(self.session.sync, step), self.session, self.results)
         except Exception as problem:  # noqa: BLE001 - told as a task's state and error are
             cancelled = self.session.cancellation.cancelled and not isinstance(problem, Cancelled)
             self.states[step] = "failed"
