@@ -401,6 +401,23 @@ def test_the_groups_of_clusters() -> None:
     assert "from above, repository" in dag.doc_md
 
 
+def test_pages_and_metrics_know_the_operators_of_a_dump_by_their_names() -> None:
+    dag = make_dag(a_plan(a_sync(), a_push(database="other"), a_bucket_sync()))
+    # Of metrics the class's name is a label, of pages the type.
+    assert all(type(task).__name__ == task.task_type for task in dag.tasks)
+    assert {task.task_id.rpartition(".")[2]: task.task_type for task in dag.tasks if "." in task.task_id} == {
+        "start_gate": "StartGateOperator",
+        "dump": "DumpOperator",
+        "upload": "UploadOperator",
+        "download": "DownloadOperator",
+        "restore": "RestoreOperator",
+        "sanitise": "SanitiseOperator",
+        "promote": "PromoteOperator",
+        "bucket_sync": "BucketSyncOperator",
+        "report": "ReportOperator",
+    }
+
+
 def test_nothing_of_a_plan_is_kept_in_what_is_serialised(dag: Any) -> None:
     """The scheduler needs ids and edges alone; the form's names once, not in every task."""
     text = str(DagSerialization.to_dict(make_dag(the_plan())))

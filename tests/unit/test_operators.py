@@ -22,8 +22,8 @@ from airflow.sdk.exceptions import (
 from attrs import define, evolve, field
 from tenacity import wait_none
 
-from env_sync.airflow.dag_factory import OPERATORS
 from env_sync.airflow.operators import start_gate, step
+from env_sync.airflow.operators.classes import operator_class
 from env_sync.airflow.operators.config_problems import ConfigProblemsOperator
 from env_sync.airflow.operators.night import NightOperator
 from env_sync.airflow.operators.outbox import Outbox
@@ -120,7 +120,8 @@ class Run:
     def operator(self, name: str, group: int = 0) -> StepOperator:
         """The operator of a step, as the DAG factory makes it."""
         retries = {"retries": 2} if name in ("start_gate", "report") else {}
-        return OPERATORS[name](task_id=name, group=self.plan.groups[group], plan=self.plan, **retries)
+        of = self.plan.groups[group]
+        return operator_class(of.sync, name)(task_id=name, group=of, plan=self.plan, **retries)
 
     def do(self, name: str, group: int = 0) -> Any:
         """Run one task as Airflow does: what it left before is removed, its result is kept."""

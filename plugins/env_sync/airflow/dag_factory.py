@@ -15,21 +15,12 @@ from airflow.sdk.definitions.param import ParamsDict
 from attrs import asdict, evolve
 
 from env_sync.airflow.operators.announce import AnnounceOperator
-from env_sync.airflow.operators.bucket_sync import BucketSyncOperator
+from env_sync.airflow.operators.classes import operator_class
 from env_sync.airflow.operators.config_problems import ConfigProblemsOperator
-from env_sync.airflow.operators.download import DownloadOperator
-from env_sync.airflow.operators.dump import DumpOperator
-from env_sync.airflow.operators.indices import FillOperator, SanitiseIndicesOperator, SnapshotOperator
 from env_sync.airflow.operators.night import NightOperator
-from env_sync.airflow.operators.promote import PromoteOperator
-from env_sync.airflow.operators.report import ReportOperator
 from env_sync.airflow.operators.request import RequestOperator
-from env_sync.airflow.operators.restore import RestoreOperator
-from env_sync.airflow.operators.sanitise import SanitiseOperator
 from env_sync.airflow.operators.selection import SelectionOperator
-from env_sync.airflow.operators.start_gate import StartGateOperator
 from env_sync.airflow.operators.step import StepOperator
-from env_sync.airflow.operators.upload import UploadOperator
 from env_sync.domain.problem import Problem
 from env_sync.domain.sanitising import badge_text
 from env_sync.domain.sync import BucketSync, Place, Sync
@@ -38,26 +29,6 @@ from env_sync.planning import timestamps
 from env_sync.planning.plan import Group, Plan, in_cell
 from env_sync.planning.request import ALL, CONTROL, LONGEST, RAW
 from env_sync.planning.schedule import opening_cron
-
-OPERATORS: Mapping[str, type[StepOperator]] = {
-    "start_gate": StartGateOperator,
-    "dump": DumpOperator,
-    "upload": UploadOperator,
-    "download": DownloadOperator,
-    "restore": RestoreOperator,
-    "sanitise": SanitiseOperator,
-    "promote": PromoteOperator,
-    "bucket_sync": BucketSyncOperator,
-    "report": ReportOperator,
-}
-CLUSTER_OPERATORS: Mapping[str, type[StepOperator]] = {
-    **OPERATORS,
-    "snapshot": SnapshotOperator,
-    "restore": FillOperator,
-    "copy": FillOperator,
-    "sanitise": SanitiseIndicesOperator,
-}
-"""The same for a database that is a cluster."""
 
 START_DATE = dt.date(2026, 1, 1)
 """In the past, and always the same: with catchup off it starts nothing."""
@@ -154,9 +125,8 @@ def _announce(plan: Plan, event: Event) -> AnnounceOperator:
 def _add_group(group: Group, plan: Plan) -> dict[str, StepOperator]:
     sync, settings = group.sync, plan.settings
     with TaskGroup(group_id=group.id, tooltip=_tooltip(group), doc_md=_group_doc(group)):
-        operators = CLUSTER_OPERATORS if sync.is_cluster else OPERATORS
         tasks = {
-            step: operators[step](task_id=step, group=group, plan=plan, **_limits(group, step))
+            step: operator_class(sync, step)(task_id=step, group=group, plan=plan, **_limits(group, step))
             for step in group.steps
         }
     if queue := settings.queues.get(sync.node_class, settings.queue):

@@ -1,12 +1,11 @@
-"""The base of the operators that do one step of a sync."""
+"""Does one step of a sync; the base of the operators that do more."""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
@@ -24,6 +23,7 @@ from env_sync.domain.leftovers import Swept
 from env_sync.domain.report import Skip
 from env_sync.domain.sync import Sync
 from env_sync.pipeline.session import Session, open_session, other_roots, work_folder, work_root
+from env_sync.pipeline.steps import Reads, step_of
 from env_sync.pipeline.sweep import sweep
 from env_sync.planning.plan import Group, Plan
 
@@ -31,8 +31,6 @@ ERROR = "error"
 SKIP = "skip"
 SPENT = "spent"
 SWEPT = "swept"
-
-T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -44,7 +42,7 @@ class SweptBy:
 
 
 class StepOperator(BaseOperator):
-    """Does one step of one group.
+    """Does one step of one group, as the table of steps has it under the task's name.
 
     :param group: the group of the plan.
     :param plan: the plan that it belongs to.
@@ -66,9 +64,13 @@ class StepOperator(BaseOperator):
         self._plan = plan
         self._cancellation = Cancellation()
 
-    @abstractmethod
     def work(self, session: Session, context: Context) -> object:
         """Do the step and give its result."""
+        return self.do_once(session, context)
+
+    def do_once(self, session: Session, context: Context) -> object:
+        """What the table says, given what the steps before left. Raises EnvSyncError where they did not."""
+        return step_of(self._group.sync, self._step).do(session, lambda reads: self._left_by(context, reads))
 
     def execute(self, context: Context) -> Any:
         """Do the task; the kernel dumps nothing of it, whatever it dies of.
@@ -166,19 +168,10 @@ class StepOperator(BaseOperator):
             log=self._logger,
         )
 
-    def result_of(self, context: Context, step: str, kind: type[T]) -> T:
-        """The result of an earlier step of this group. Raises EnvSyncError where it left none."""
-        result = self.left_by(context, step, kind)
-        if result is None:
-            raise EnvSyncError(
-                f"{step} left no result (it was marked by hand?), so nothing is done. Clear {step} to run it."
-            )
-        return result
-
-    def left_by(self, context: Context, step: str, kind: type[T]) -> T | None:
-        """The same; None where it left none."""
-        result = context["ti"].xcom_pull(task_ids=task_id(self._group, step))
-        return None if result is None else from_plain(kind, result)
+    def _left_by(self, context: Context, reads: Reads) -> object | None:
+        """The result of an earlier step of this group; None where it left none."""
+        result = context["ti"].xcom_pull(task_ids=task_id(self._group, reads.step))
+        return None if result is None else from_plain(reads.kind, result)
 
     @property
     def _step(self) -> str:

@@ -1,10 +1,9 @@
-"""The base of the operators whose work a cluster does: they hold no worker while they wait for it."""
+"""Does a step whose work a cluster does, and holds no worker while it waits for it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from abc import abstractmethod
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -29,9 +28,9 @@ class WaitingOperator(StepOperator):
         super().__init__(**kwargs)
         self._since: dt.datetime | None = None
 
-    @abstractmethod
     def look(self, session: Session, context: Context) -> object | Waiting:
         """Begin the work, or look how far it is."""
+        return self.do_once(session, context)
 
     def resume(self, context: Context, event: Any = None, since: str | None = None) -> Any:
         """Go on after a deferral; `since` is when the first look was."""
@@ -48,7 +47,7 @@ class WaitingOperator(StepOperator):
             if not isinstance(done, Waiting):
                 return done
             begun = True
-            check_limit(session, self.task_id.rpartition(".")[2], since, done)
+            check_limit(session, self._step, since, done)
             if time.monotonic() > leave:
                 self.log.info("%s; looking again in %s seconds", done.what, LOOK_AGAIN.seconds)
                 self.defer(
