@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from env_sync.core.addresses import has_unescaped_login, split
-from env_sync.core.errors import ConnectionMalformed
+from env_sync.engines.base.malformed import malformed
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -36,19 +36,19 @@ def check_variable(connection_id: str) -> None:
         return
     found = _wrong_json(text) if text.startswith("{") else _wrong_uri(text)
     if found is not None:
-        raise _malformed(f"{connection_id} (environment variable {name})", *found)
+        raise malformed(f"{connection_id} (environment variable {name})", *found)
 
 
 def check_connection(connection: Connection) -> None:
     """Raises ConnectionMalformed for an extra that is no JSON object, and a port that is none."""
     if (wrong := _wrong_extra(connection.extra) or _wrong_port(connection.port)) is not None:
-        raise _malformed(str(connection.conn_id), *wrong)
+        raise malformed(str(connection.conn_id), *wrong)
 
 
 def check_host(connection: Connection) -> None:
     """Raises ConnectionMalformed for a host that is a URL, or has a login in it: messages name hosts."""
     if _NO_HOST.search(connection.host or ""):
-        raise _malformed(
+        raise malformed(
             str(connection.conn_id),
             "host",
             "it holds more than a name or an address; the login has its own field",
@@ -68,12 +68,7 @@ def check_endpoint(connection: Connection) -> None:
         ]
     for field, url in asked:
         if url and (what := _wrong_endpoint(url)) is not None:
-            raise _malformed(str(connection.conn_id), f"{field} in the extra", what)
-
-
-def wrong_setting(connection_id: str, field: str, values: tuple[str, ...]) -> ConnectionMalformed:
-    """The error for a setting in the extra that has none of these values."""
-    return _malformed(connection_id, f"{field} in the extra", f"it is none of {', '.join(values)}")
+            raise malformed(str(connection.conn_id), f"{field} in the extra", what)
 
 
 def _wrong_endpoint(url: object) -> str | None:
@@ -137,9 +132,3 @@ def _wrong_port(port: object) -> tuple[str, str] | None:
     except ValueError:
         return "port", "it is no number"
     return None if number in PORTS or number == 0 else ("port", f"it is not from 1 to {PORTS[-1]}")
-
-
-def _malformed(connection: str, field: str, what: str) -> ConnectionMalformed:
-    return ConnectionMalformed(
-        f"Connection {connection} is malformed, {field}: {what}. Its value is not shown. Nothing was touched."
-    )

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 
-from env_sync.airflow.malformed_connections import wrong_setting
 from env_sync.core.errors import AccessRefused, EnvSyncError, NoSuchDatabase, ServerUnreachable
 from env_sync.core.redact import without_credentials
 from env_sync.engines.base.contract import ServerConnection
+from env_sync.engines.base.malformed import wrong_setting
 
 CONNECT_TIMEOUT = 15
 """Seconds to wait for a server to answer."""
