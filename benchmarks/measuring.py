@@ -131,6 +131,7 @@ def work(environment: str, sync: str) -> None:
     """What the process of a sync does: all of it, once it is told to; prints the report as JSON."""
     import logging
 
+    from env_sync.airflow.connections import CONNECTIONS
     from env_sync.core.cancellation import Cancellation
     from env_sync.core.progress import LogProgress
     from env_sync.core.serialization import to_plain
@@ -148,6 +149,7 @@ def work(environment: str, sync: str) -> None:
         settings=plan.settings,
         request=Request(nightly=False, only=(sync,)),
         holder=Holder(run=f"benchmark/{os.getpid()}", group=group.id, attempt=f"{time.time_ns()}"),
+        connections=CONNECTIONS,
         pause=lambda: None,
         cancellation=Cancellation(),
         progress=LogProgress(log),

@@ -17,6 +17,7 @@ import pytest
 from airflow.sdk import Connection
 from attrs import Factory, define, evolve
 
+from env_sync.airflow.connections import CONNECTIONS
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import (
     AccessRefused,
@@ -594,6 +595,7 @@ def open_sync(
             settings=plan.settings,
             request=Request(nightly=False, only=(sync.name,)),
             holder=Holder(run="run", group=sync.name, attempt="first"),
+            connections=CONNECTIONS,
             pause=lambda: None,
             cancellation=Cancellation(),
             progress=Watch(),

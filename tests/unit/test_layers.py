@@ -28,33 +28,25 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("planning",),
     ("engines.base",),
     ("status",),
-    # What asks Airflow for something.
-    (
-        "airflow.__init__",
-        "airflow.connections",
-        "airflow.lookup",
-        "airflow.malformed_connections",
-        "airflow.pause_store",
-        "airflow.run_states",
-        "airflow.variables",
-    ),
     ("engines", "store"),
     ("pipeline",),
     ("alerts",),
-    # What Airflow runs.
+    # What Airflow runs, and what asks it for something.
     ("airflow",),
     ("board",),
     ("cli",),
 )
-# These read the configuration, or are read with it: on a laptop, in a second, without Airflow.
+# These read the configuration, are read with it, or do the steps: on a laptop, in a second, without Airflow.
+# Only when the store is opened, in a function, is a hook of Airflow's asked.
 WITHOUT_AIRFLOW = (
     "core",
     "domain",
-    "engines.registry",
     "config",
     "planning",
-    "engines.base",
+    "engines",
+    "store",
     "status",
+    "pipeline",
     "alerts",
 )
 

@@ -13,6 +13,7 @@ from env_sync.core.errors import ConnectionMissing, WrongEnvironment
 from env_sync.core.secret import Login, Secret
 from env_sync.domain.sync import Action, Sync
 from env_sync.engines.base.contract import ServerConnection
+from env_sync.pipeline.connections import Connections
 
 
 def server_connection_ids(sync: Sync) -> tuple[str, ...]:
@@ -79,6 +80,10 @@ def store_connection(environment: str) -> Connection:
     check_endpoint(connection)
     _check_environment(connection, environment, purpose="transfer dumps")
     return connection
+
+
+CONNECTIONS = Connections(server=server_connection, source=source_connection, store=store_connection)
+"""Airflow's, for steps."""
 
 
 def monitor_login(connection_id: str) -> Login:

@@ -288,6 +288,7 @@ def _use_airflow() -> None:
 
 def _session(plan: Plan, group: Group, request: Request) -> Session:
     """A session for a whole group in this process, which SIGINT and SIGTERM cancel."""
+    from env_sync.airflow.connections import CONNECTIONS
     from env_sync.airflow.pause_store import get_pause
     from env_sync.cli.terminal import TerminalProgress
     from env_sync.core.cancellation import Cancellation
@@ -307,6 +308,7 @@ def _session(plan: Plan, group: Group, request: Request) -> Session:
             group=group.id,
             attempt=uuid.uuid4().hex,
         ),
+        connections=CONNECTIONS,
         pause=lambda: get_pause(plan.environment, group.sync.name),
         cancellation=cancellation,
         progress=TerminalProgress(Console(stderr=True)),
@@ -355,9 +357,10 @@ def _sweep(session: Session) -> Swept:
 def _connect(plans: Sequence[Plan], only: Sequence[str]) -> int:
     """Try what the syncs of the plans need, print what was found, and give the number of problems."""
     _use_airflow()
+    from env_sync.airflow.connections import CONNECTIONS
     from env_sync.cli.terminal import print_checked
     from env_sync.domain.finding import Level
-    from env_sync.pipeline.preflight import airflow_access, preflight
+    from env_sync.pipeline.preflight import preflight, real_access
 
     known = sorted({name for plan in plans for name in plan.names()})
     if unknown := [name for name in only if name not in known]:
@@ -366,7 +369,7 @@ def _connect(plans: Sequence[Plan], only: Sequence[str]) -> int:
             f"There are: {', '.join(known)}."
         )
     with Console(stderr=True).status("Trying servers, buckets and syncs"):
-        checked = preflight(plans, airflow_access(), only=only, now=dt.datetime.now(dt.UTC))
+        checked = preflight(plans, real_access(CONNECTIONS), only=only, now=dt.datetime.now(dt.UTC))
     print_checked(Console(), checked)
     counts = {level: sum(one.count(level) for one in checked) for level in Level}
     typer.echo(

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from env_sync.airflow.connections import server_connection, source_connection, store_connection
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import DumpDamaged, EnvSyncError, ServerUnreachable, StampUnreadable
 from env_sync.core.failure import described
@@ -28,6 +27,7 @@ from env_sync.domain.settings import Settings
 from env_sync.domain.sync import Action, BucketSync, Sync
 from env_sync.engines.base.contract import DumpHead, Engine, Holder, ServerConnection, Work
 from env_sync.engines.base.engine_class import engine_class
+from env_sync.pipeline.connections import Connections
 from env_sync.pipeline.dump import pre_dump_files
 from env_sync.pipeline.dump_file import pushed_by_another
 from env_sync.pipeline.sanitise import transformation_files
@@ -71,9 +71,13 @@ class Access:
     """For an environment's name. What it gives is used by several threads at the same time, to look only."""
 
 
-def airflow_access() -> Access:
-    """With Airflow's connections, and real servers behind them."""
-    return Access(server=server_connection, engine=_engine, store=_store)
+def real_access(connections: Connections) -> Access:
+    """With these connections, and real servers behind them."""
+    return Access(
+        server=connections.server,
+        engine=lambda sync, connection: _engine(sync, connection, connections.source(sync)),
+        store=lambda environment: S3Store(connections.store(environment), tuning=QUICK, log=LOG),
+    )
 
 
 def preflight(
@@ -442,24 +446,20 @@ def _holder(sync: Sync) -> Holder:
     return Holder(run=f"preflight/{socket.gethostname()}", group=sync.name, attempt="")
 
 
-def _engine(sync: Sync, connection: ServerConnection) -> Engine:
+def _engine(sync: Sync, connection: ServerConnection, source: ServerConnection | None) -> Engine:
     holder = _holder(sync)
     return engine_class(sync.dbms)(
         Work(
             sync=sync,
             holder=holder,
             connection=connection,
-            source=source_connection(sync),
+            source=source,
             folder=work_folder(sync, holder),
             cancellation=Cancellation(),
             progress=LogProgress(LOG),
             log=LOG,
         )
     )
-
-
-def _store(environment: str) -> S3Store:
-    return S3Store(store_connection(environment), tuning=QUICK, log=LOG)
 
 
 def _or_problem(work: Callable[..., T], *arguments: object) -> T | Finding:

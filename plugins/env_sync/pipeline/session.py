@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from env_sync.airflow.connections import server_connection, source_connection, store_connection
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.disk import is_full
 from env_sync.core.errors import (
@@ -34,6 +33,7 @@ from env_sync.domain.settings import Settings
 from env_sync.domain.sync import AnySync, BucketSync, Sync
 from env_sync.engines.base.contract import ClusterEngine, DumpEngine, Engine, Holder, Work
 from env_sync.engines.base.engine_class import engine_class
+from env_sync.pipeline.connections import Connections
 from env_sync.pipeline.folder_lock import Hold
 from env_sync.planning.plan import Group
 from env_sync.planning.request import Request
@@ -121,6 +121,7 @@ def open_session(
     settings: Settings,
     request: Request,
     holder: Holder,
+    connections: Connections,
     pause: Callable[[], Pause | None],
     cancellation: Cancellation,
     progress: Progress,
@@ -142,8 +143,8 @@ def open_session(
             Work(
                 sync=sync,
                 holder=holder,
-                connection=server_connection(sync),
-                source=source_connection(sync),
+                connection=connections.server(sync),
+                source=connections.source(sync),
                 folder=folder,
                 cancellation=cancellation,
                 progress=progress,
@@ -163,21 +164,25 @@ def open_session(
         progress=progress,
         log=log,
         engine=engine,
-        open_store=lambda: _open_store(sync, cancellation, progress, log),
+        open_store=lambda: _open_store(sync, connections, cancellation, progress, log),
         stopwatch=stopwatch,
         changed_rows=changed_rows,
     )
 
 
 def _open_store(
-    sync: AnySync, cancellation: Cancellation, progress: Progress, log: logging.Logger
+    sync: AnySync,
+    connections: Connections,
+    cancellation: Cancellation,
+    progress: Progress,
+    log: logging.Logger,
 ) -> S3Store:
     # boto3 is imported by the steps that need it, not by every task that reads the DAG file.
     from env_sync.store.dumps import S3Store
     from env_sync.store.retrying import Tuning
 
     return S3Store(
-        store_connection(sync.environment),
+        connections.store(sync.environment),
         cancellation=cancellation,
         progress=progress,
         log=log,

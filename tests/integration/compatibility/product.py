@@ -17,7 +17,7 @@ from airflow.sdk import Connection
 from attrs import evolve, frozen
 
 import env_sync
-from env_sync.airflow.connections import server_connection, store_connection
+from env_sync.airflow.connections import CONNECTIONS, server_connection, store_connection
 from env_sync.airflow.operators import outbox
 from env_sync.airflow.operators.step import SweptBy
 from env_sync.core import failure, serialization
@@ -131,6 +131,7 @@ def do(job: Mapping[str, Any], progress: Progress) -> Any:
         settings=plan.settings,
         request=read_request(job["conf"], plan),
         holder=contract.Holder(run=job["run"], group=group.id, attempt=job["attempt"]),
+        connections=CONNECTIONS,
         pause=lambda: None,
         cancellation=Cancellation(),
         progress=progress,

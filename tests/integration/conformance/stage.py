@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field, frozen
 
+from env_sync.airflow.connections import CONNECTIONS
 from env_sync.core import errors
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import Cancelled, EnvSyncError
@@ -272,6 +273,7 @@ def _reopened(session: Session, progress: Progress) -> Session:
         settings=session.settings,
         request=session.request,
         holder=session.holder,
+        connections=CONNECTIONS,
         pause=session.pause,
         cancellation=session.cancellation,
         progress=progress,
@@ -477,6 +479,7 @@ class Stage:
                 group=group.id,
                 attempt=uuid.uuid4().hex,
             ),
+            connections=CONNECTIONS,
             pause=pause,
             cancellation=Cancellation(),
             progress=Instants(lambda _: None),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from env_sync.airflow.connections import CONNECTIONS
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import StampUnreadable
 from env_sync.domain.report import Report, Result
@@ -76,6 +77,7 @@ def push_below(stage: Stage) -> Report:
         settings=plan.settings,
         request=Request(nightly=False, only=(PUSH,)),
         holder=Holder(run=f"env_sync_{TARGET}/{uuid.uuid4().hex[:8]}", group=group.id, attempt="1"),
+        connections=CONNECTIONS,
         pause=lambda: None,
         cancellation=Cancellation(),
         progress=Instants(lambda _: None),

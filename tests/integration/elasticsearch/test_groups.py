@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from env_sync.airflow.connections import CONNECTIONS
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import ConnectionMissing, WrongEnvironment
 from env_sync.core.progress import LogProgress
 from env_sync.domain.report import Report, Result
 from env_sync.domain.sync import Action, Sync
 from env_sync.engines.base.contract import Holder
-from env_sync.pipeline.preflight import airflow_access, preflight
+from env_sync.pipeline.preflight import preflight, real_access
 from env_sync.pipeline.run import run_group
 from env_sync.pipeline.session import Session, open_session
 from env_sync.planning.request import Request
@@ -62,6 +63,7 @@ def open_for(sync: Sync, request: Request | None = None) -> Session:
         settings=plan.settings,
         request=request or Request(nightly=False, only=(sync.name,)),
         holder=Holder(run="run", group=sync.name, attempt=uuid.uuid4().hex),
+        connections=CONNECTIONS,
         pause=lambda: None,
         cancellation=Cancellation(),
         progress=LogProgress(LOG),
@@ -113,7 +115,7 @@ def test_a_look_before_the_night_finds_what_would_stop_it(connected: Stage) -> N
     plan = a_plan(
         a_cluster_sync(connected, Action.COPY), a_cluster_sync(connected, Action.PULL, url="nowhere")
     )
-    found = preflight([plan], airflow_access(), now=moment("2026-11-23 12:00"))
+    found = preflight([plan], real_access(CONNECTIONS), now=moment("2026-11-23 12:00"))
     said = {checked.subject: [finding.what for finding in checked.findings] for checked in found}
     assert "1 indices will be copied through the snapshot repository" in said["sync copy_search"][0]
     assert "is not registered" in said["sync pull_search"][0]

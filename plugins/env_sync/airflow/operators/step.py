@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from attrs import frozen
 
+from env_sync.airflow.connections import CONNECTIONS
 from env_sync.airflow.operators.run_context import holder_of, request_of, started, task_id
 from env_sync.airflow.variables import stored_pause
 from env_sync.core.cancellation import Cancellation
@@ -162,6 +163,7 @@ class StepOperator(BaseOperator):
             settings=self._plan.settings,
             request=request_of(context, self._plan),
             holder=holder_of(context, self._group, attempt),
+            connections=CONNECTIONS,
             pause=lambda: stored_pause(sync.environment, sync.name),
             cancellation=self._cancellation,
             progress=LogProgress(self._logger),
