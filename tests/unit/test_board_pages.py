@@ -90,8 +90,8 @@ def test_what_people_and_servers_wrote_is_text() -> None:
 
 
 def test_the_page_says_when_the_night_ends_after_its_window() -> None:
-    assert "After the window." in page(status(tasks=RUNNING, summaries=[a_summary(seconds=6 * 3600)]))
-    assert "After the window." not in page(status(tasks=RUNNING, summaries=[a_summary(seconds=3600)]))
+    assert "Past the window." in page(status(tasks=RUNNING, summaries=[a_summary(seconds=6 * 3600)]))
+    assert "Past the window." not in page(status(tasks=RUNNING, summaries=[a_summary(seconds=3600)]))
 
 
 def test_an_undo_in_a_protected_environment_asks_for_the_name() -> None:
@@ -124,7 +124,7 @@ def test_what_failed_in_the_night_can_be_rerun_as_a_whole() -> None:
     failed = evolve(TONIGHT, result=Result.CRITICAL)
     text = page(status(tasks=OVER, summaries=[failed]))
     assert 'data-action="rerun"' in text
-    assert "Rerun what failed (1)" in text
+    assert "Rerun failed (1)" in text
     assert 'data-action="rerun"' not in page(status(tasks=OVER, summaries=[TONIGHT]))
 
 
@@ -132,5 +132,5 @@ def test_what_was_swept_from_workers_is_one_line_and_what_lies_there_a_warning()
     last = a_report(TONIGHT, swept=a_sweep(left=("/work/<1> could not be removed",)))
     text = page(status(summaries=[TONIGHT], reports=[last]))
     assert "1 folder of ended attempts, 1.2 GB." in text
-    assert "<b>On a worker.</b> /work/&lt;1&gt; could not be removed." in text
+    assert "<b>Left on a worker.</b> /work/&lt;1&gt; could not be removed." in text
     assert "ended attempts" not in page(status(summaries=[TONIGHT]))

@@ -217,11 +217,11 @@ def _told(each: Attempt, zone: ZoneInfo) -> str:
     elif each.phase is Phase.RUNNING and each.begun is not None:
         parts.append(f"running since {clock(each.begun)}, at {each.step}")
         if each.ends is not None:
-            parts.append(f"likely until {clock(each.ends)}")
+            parts.append(f"until about {clock(each.ends)}")
     else:
         parts.append(str(each.phase))
         if each.ends is not None:
-            parts.append(f"likely until {clock(each.ends)}")
+            parts.append(f"until about {clock(each.ends)}")
     return "; ".join(parts)
 
 

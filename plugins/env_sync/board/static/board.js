@@ -40,7 +40,7 @@ async function refresh() {
   }
   const board = document.getElementById("board");
   const fresh = page.getElementById("board");
-  if (!answer.ok || !fresh) return sayOld("Airflow answers " + answer.status);
+  if (!answer.ok || !fresh) return sayOld("Airflow answered " + answer.status);
   if (old) say("");
   old = false;
   shown = new Date();
@@ -63,7 +63,7 @@ function pathTo(root, node) {
 // Stays until a refresh succeeds.
 function sayOld(why) {
   old = true;
-  say(why + ": what is shown is of " + shown.toLocaleTimeString() + ", and may be old.", true);
+  say(why + ". Showing data from " + shown.toLocaleTimeString() + ", which may be out of date.", true);
 }
 
 function say(text, wrong = false) {
@@ -111,11 +111,11 @@ const ACTIONS = {
     const confirm = form.raw.value || form.confirm.value;
     if (confirm) asked.confirm = confirm;
     await call("POST", part(of.environment) + "/runs", asked);
-    return "Previous of " + of.database + " is being restored.";
+    return "Undoing the last pull of " + of.database + ".";
   },
   rerun: async (of) => {
     const told = await call("POST", part(of.environment) + "/rerun", { run: of.run });
-    return told.groups.length + " started again.";
+    return "Syncs restarted: " + told.groups.length + ".";
   },
 };
 
@@ -157,13 +157,13 @@ async function listDumps(dialog, of) {
   const hint = dialog.querySelector("[data-fill=dumps]");
   list.replaceChildren(new Option("the newest", ""));
   if (of.kind !== "pull") return;
-  hint.textContent = "Asking the bucket …";
+  hint.textContent = "Listing dumps …";
   try {
     const dumps = await call("GET", part(of.environment) + "/syncs/" + part(of.sync) + "/dumps");
     for (const dump of dumps) {
       list.add(new Option(dump.timestamp + ", " + (dump.size / 1e6).toFixed(1) + " MB", dump.timestamp));
     }
-    hint.textContent = dumps.length ? "" : "The bucket holds no whole dump.";
+    hint.textContent = dumps.length ? "" : "The bucket has no complete dump.";
   } catch (problem) {
     hint.textContent = problem.message;
   }
