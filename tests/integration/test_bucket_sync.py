@@ -616,10 +616,10 @@ def test_a_whole_sync_and_its_report(moto_buckets: Buckets, open_sync: Callable[
     report = run_group(open_sync(), said.append)
     assert said == ["start_gate", "bucket_sync", "report"]
     assert report.result is Result.OK, report.line()
-    assert "5 objects copied, 0 deleted, 0 the same, 1 that the source lacks left there" in report.what
+    assert "5 objects copied, 0 deleted, 0 unchanged, 1 that the source lacks left there" in report.what
     assert (report.bytes, report.action) == (25, "bucket_sync")
     report = run_group(open_sync(delete=True), said.append)
-    assert "0 objects copied, 1 deleted, 5 the same" in report.what
+    assert "0 objects copied, 1 deleted, 5 unchanged" in report.what
 
 
 def test_an_empty_source_is_a_warning_or_refused(

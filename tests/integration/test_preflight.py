@@ -20,6 +20,7 @@ from attrs import frozen
 from typer.testing import CliRunner
 
 from env_sync.cli.main import app
+from env_sync.core.plural import plural
 from env_sync.domain.finding import Finding, Level
 from sandbox.postgresql import PostgreSQLServer
 from sandbox.s3 import Account, VersityGW
@@ -230,7 +231,7 @@ def test_all_is_green_with_exactly_those_grants_and_nothing_is_written(world: Wo
     assert [line.split("  ")[0] for line in lines if line.startswith(("ok", "FAIL"))] == ["ok"] * 9
     # Only that nothing is written is noted, and what need not be sanitised.
     assert len(re.findall(r"note: (?!Whether it may be written|\w+: need not sanitise)", said)) == 0
-    assert lines[-1] == "9 servers, buckets and syncs tried: 0 problems, 2 notes. Nothing was written."
+    assert lines[-1] == "Servers, buckets and syncs checked: 9; 0 problems, 2 notes. Nothing was written."
     assert re.search(r"sync pull_shop  dump of \d{4}-\d\d-\d\dT\d{6}Z, \d+\.\d MB, data 0 hours old", said)
 
 
@@ -324,7 +325,7 @@ def test_each_thing_that_is_missing_is_found_and_named(
     assert len(problems) == len(expected), said
     for problem, wanted in zip(problems, expected, strict=True):
         assert wanted in problem
-    assert f"{len(expected)} problems" in said.splitlines()[-1]
+    assert f"; {plural(len(expected), 'problem')}," in said.splitlines()[-1]
 
 
 LEASE_OF_SOMEBODY = """

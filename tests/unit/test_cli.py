@@ -52,7 +52,7 @@ def test_check_without_problems(tmp_path: Path) -> None:
     assert output.splitlines() == [
         "note: testing: need not sanitise what comes down (govuk_env_sync::sanitise)",
         "note: testing: 1 elasticsearch sync left out: no engine for elasticsearch is installed",
-        "1 environments, 1 groups, 0 problems",
+        "1 environment, 1 group, 0 problems",
     ]
 
 
@@ -63,7 +63,7 @@ def test_check_with_a_problem_of_one_environment_shows_it_and_exits_1(tmp_path: 
     assert code == 1
     assert output.startswith("other.yaml:3: ")
     assert "25" in output.splitlines()[0]
-    assert output.splitlines()[-1] == "2 environments, 1 groups, 1 problems"
+    assert output.splitlines()[-1] == "2 environments, 1 group, 1 problem"
 
 
 def test_check_of_chosen_environments(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_check_of_chosen_environments(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(BAD.replace("testing", "other"))
     code, output = run(tmp_path, "check", "testing")
     assert code == 0
-    assert output.splitlines()[-1] == "1 environments, 1 groups, 0 problems"
+    assert output.splitlines()[-1] == "1 environment, 1 group, 0 problems"
     with pytest.raises(UnknownEnvironment):
         run(tmp_path, "check", "nowhere")
 
@@ -119,7 +119,7 @@ def test_check_with_connections_prints_what_was_found_and_what_to_do(
         "note: previous is [large]",
         "fix: Drop it.",
         "",
-        "2 servers, buckets and syncs tried: 1 problems, 1 notes. Nothing was written.",
+        "Servers, buckets and syncs checked: 2; 1 problem, 1 note. Nothing was written.",
     ]
     assert looked == [("failing", "testing")]
 
@@ -153,7 +153,7 @@ def test_plan(tmp_path: Path) -> None:
     (tmp_path / "testing.yaml").write_text(GOOD)
     code, output = run(tmp_path, "plan", "testing")
     assert code == 0
-    assert output.startswith("testing: window 22:00-08:00 UTC, need not sanitise; 1 groups, 0 problems\n")
+    assert output.startswith("testing: window 22:00-08:00 UTC, need not sanitise; 1 group, 0 problems\n")
 
 
 def test_what_must_be_sanitised_is_told(tmp_path: Path) -> None:

@@ -1198,7 +1198,7 @@ class TestBucketSync:
         mirror.do("bucket_sync")
         report = mirror.do("report")
         assert report["result"] == "OK"
-        assert report["what"] == "mirrored: 3 objects copied, 1 deleted, 6 the same"
+        assert report["what"] == "mirrored: 3 objects copied, 1 deleted, 6 unchanged"
         assert (report["bytes"], report["action"]) == (30, "bucket_sync")
         assert mirror.world.journal == [
             "look_at_mirrored",

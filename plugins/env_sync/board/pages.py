@@ -19,6 +19,7 @@ from env_sync.board.overview import read_statuses
 from env_sync.board.reference import endpoints
 from env_sync.board.view import View, length, size
 from env_sync.core.errors import EnvSyncError
+from env_sync.core.plural import plural
 from env_sync.domain.report import Result
 from env_sync.planning.request import RAW
 from env_sync.status.values import Phase
@@ -32,7 +33,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters.update(lasted=length, size=size)
+TEMPLATES.filters.update(lasted=length, plural=plural, size=size)
 TEMPLATES.globals.update(Phase=Phase, RAW=RAW, Result=Result)
 
 

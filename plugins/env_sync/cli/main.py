@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from env_sync.core.errors import EnvSyncError, InvalidRequest, UnknownSync
+from env_sync.core.plural import plural
 from env_sync.domain.duration import parse_duration
 from env_sync.domain.invalid_value import WrongValue
 from env_sync.domain.pause import Pause
@@ -89,7 +90,12 @@ def check(
         for one in {group.sync.name: group.sync for group in plan.groups}.values():
             if text := badge_text(one):
                 typer.echo(f"note: {one.place}: {plan.environment} {one.name}: {text}")
-    typer.echo(f"{len(plans)} environments, {groups} groups, {len(problems)} problems")
+    counts = (
+        plural(len(plans), "environment"),
+        plural(groups, "group"),
+        plural(len(problems), "problem"),
+    )
+    typer.echo(", ".join(counts))
     found = _connect(plans, sync or []) if connect else 0
     raise typer.Exit(1 if problems or found else 0)
 
@@ -368,13 +374,13 @@ def _connect(plans: Sequence[Plan], only: Sequence[str]) -> int:
             f"{', '.join(plan.environment for plan in plans)} has no sync {', '.join(unknown)} that can run. "
             f"There are: {', '.join(known)}."
         )
-    with Console(stderr=True).status("Trying servers, buckets and syncs"):
+    with Console(stderr=True).status("Checking servers, buckets and syncs"):
         checked = preflight(plans, real_access(CONNECTIONS), only=only, now=dt.datetime.now(dt.UTC))
     print_checked(Console(), checked)
     counts = {level: sum(one.count(level) for one in checked) for level in Level}
     typer.echo(
-        f"\n{len(checked)} servers, buckets and syncs tried: {counts[Level.PROBLEM]} problems, "
-        f"{counts[Level.NOTE]} notes. Nothing was written."
+        f"\nServers, buckets and syncs checked: {len(checked)}; {plural(counts[Level.PROBLEM], 'problem')}, "
+        f"{plural(counts[Level.NOTE], 'note')}. Nothing was written."
     )
     return counts[Level.PROBLEM]
 

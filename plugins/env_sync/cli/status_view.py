@@ -40,7 +40,7 @@ def print_status(console: Console, answer: EnvironmentAnswer) -> None:
         )
     )
     window = f"{_clock(night.opened, zone)} to {_clock(night.closes, zone)} {answer.window.time_zone}"
-    end = f", likely end {_clock(night.ends, zone)}" if night.ends and night.state == "running" else ""
+    end = f", expected to end {_clock(night.ends, zone)}" if night.ends and night.state == "running" else ""
     console.print(
         f"  night of {night.opened.astimezone(zone):%a %d %b}, {window}: {night.state or 'no run'}{end}"
     )
@@ -105,7 +105,7 @@ def _bar(each: AttemptAnswer, now: dt.datetime, begin: dt.datetime, end: dt.date
 
 def _told(sync: SyncAnswer, zone: ZoneInfo) -> Text:
     if sync.now and sync.now.phase is Phase.RUNNING:
-        likely = f", likely until {_clock(sync.now.ends, zone)}" if sync.now.ends else ""
+        likely = f", until about {_clock(sync.now.ends, zone)}" if sync.now.ends else ""
         return Text(f"{sync.now.step}{likely}")
     if sync.why:
         return Text(sync.why[0])

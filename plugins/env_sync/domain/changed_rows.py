@@ -9,6 +9,7 @@ from typing import Self
 
 from attrs import frozen
 
+from env_sync.core.plural import plural
 from env_sync.core.shown_names import shown_name
 
 MOST = 200
@@ -88,7 +89,7 @@ class ChangedRows:
         hit_nothing = [warning for each in told if (warning := each.warning)]
         if len(told) > MOST:
             rest = told[MOST:]
-            more = f"{len(rest)} more statements"
+            more = plural(len(rest), "more statement")
             told = [*told[:MOST], Changed(file="", line=0, what=more, rows=sum(one.rows for one in rest))]
         return Changes(statements=tuple(told), warnings=(*hit_nothing, *warnings))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from env_sync.core.plural import plural
+
 MEGABYTE = 1_000_000
 MOST_NAMED = 3
 """How many runs are named in one line."""
@@ -52,10 +54,9 @@ class Swept:
         """What was removed, in words; "" where nothing was."""
         if not self.removed:
             return ""
-        count = len(self.removed)
         whose = [*dict.fromkeys(map(str, self.removed))]
         more = f" and {len(whose) - MOST_NAMED} more" if len(whose) > MOST_NAMED else ""
         return (
-            f"{count} work folder{'s' if count > 1 else ''} of ended attempts removed from workers, "
+            f"{plural(len(self.removed), 'work folder')} of ended attempts removed from workers, "
             f"{self.size / MEGABYTE:.1f} MB: {', '.join(whose[:MOST_NAMED])}{more}"
         )

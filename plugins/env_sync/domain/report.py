@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from env_sync.core.plural import plural
 from env_sync.core.serialization import from_plain
 from env_sync.core.stopwatch import Spent
 from env_sync.domain.changed_rows import Changed
@@ -121,7 +122,7 @@ class Report:
             figures.append(f"transformed by {', '.join(self.transformations)}")
         if self.statements:
             more = len(self.statements) - SHOWN
-            shown = [*self.statements[:SHOWN], *([f"{more} more statements"] if more > 0 else [])]
+            shown = [*self.statements[:SHOWN], *([plural(more, "more statement")] if more > 0 else [])]
             figures.append(f"rows: {', '.join(shown)}")
         if self.unavailable is not None:
             figures.append(f"live unavailable for {self.unavailable:.2f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from env_sync.core.plural import plural
 from env_sync.domain.sync import BucketSync
 from env_sync.pipeline.results import BucketSynced
 from env_sync.pipeline.session import Session
@@ -20,7 +21,7 @@ def bucket_sync(session: Session) -> BucketSynced:
     _look(session, wanted)
     with session.stopwatch.part("copies"):
         tally = session.store.mirror(wanted)
-    session.log.info("%d objects copied, %d deleted, %d the same", tally.copied, tally.deleted, tally.same)
+    session.log.info("Objects copied %d, deleted %d, unchanged %d", tally.copied, tally.deleted, tally.same)
     return BucketSynced(
         said=_said(tally, wanted),
         size=tally.bytes,
@@ -36,7 +37,7 @@ def what_would_be_done(session: Session) -> str:
     wanted = wanted_of(session.bucket_sync)
     _look(session, wanted)
     tally = session.store.compare(wanted)
-    extra = f"{tally.extra} objects that the source lacks"
+    extra = f"{plural(tally.extra, 'object')} that the source lacks"
     deletions = f"delete {extra}" if wanted.delete else f"leave {extra} (delete is not set)"
     return (
         f"would copy {tally.differ} of {tally.source} objects ({tally.bytes / 1e6:.1f} MB) from "
@@ -63,7 +64,7 @@ def _look(session: Session, wanted: Wanted) -> None:
 
 def _said(tally: Tally, wanted: Wanted) -> str:
     left = "" if wanted.delete or not tally.extra else f", {tally.extra} that the source lacks left there"
-    return f"{tally.copied} objects copied, {tally.deleted} deleted, {tally.same} the same{left}"
+    return f"{plural(tally.copied, 'object')} copied, {tally.deleted} deleted, {tally.same} unchanged{left}"
 
 
 def _warnings(tally: Tally, wanted: Wanted) -> tuple[str, ...]:

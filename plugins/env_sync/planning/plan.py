@@ -14,6 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from attrs import evolve, frozen
 
+from env_sync.core.plural import plural
 from env_sync.domain.capabilities import Capabilities
 from env_sync.domain.duration import format_duration
 from env_sync.domain.environment import Environment
@@ -59,9 +60,8 @@ class LeftOut:
     syncs: tuple[str, ...]
 
     def __str__(self) -> str:
-        count = len(self.syncs)
-        syncs = f"{self.kind} sync{'' if count == 1 else 's'}"
-        return f"{count} {syncs} left out: no engine for {self.kind} is installed"
+        syncs = plural(len(self.syncs), f"{self.kind} sync")
+        return f"{syncs} left out: no engine for {self.kind} is installed"
 
 
 @frozen(kw_only=True)
@@ -91,7 +91,7 @@ class Plan:
             for word in ("protected" if self.settings.protected else "", sanitising_duty(self.settings))
             if word
         )
-        counts = f"{len(self.groups)} groups, {len(self.problems)} problems"
+        counts = f"{plural(len(self.groups), 'group')}, {plural(len(self.problems), 'problem')}"
         lines = [
             f"{self.environment}: window {self.settings.window} {self.settings.timezone}{kind}; {counts}"
         ]

@@ -8,6 +8,7 @@ import difflib
 from attrs import frozen
 
 from env_sync.core.errors import DumpTooSmall, NothingToRestore
+from env_sync.core.plural import plural
 from env_sync.domain.manifest import Manifest
 from env_sync.store.dump_keys import folder, parse_dump_key, timestamp_text
 
@@ -177,7 +178,7 @@ def _nothing_at_all(survey: Survey) -> str:
         ]
         shown = (close or list(survey.others))[:SHOWN]
         rest = len(survey.others) - len(shown)
-        more = f" and of {rest} other database{'s' if rest > 1 else ''}" if rest > 0 else ""
+        more = f" and of {plural(rest, 'other database')}" if rest > 0 else ""
         there = f"but dumps of {', '.join(shown)}{more}"
     return (
         f"{_place(survey)} holds no dump of {survey.database}, {there}. "

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from env_sync.core.plural import plural
 from env_sync.planning.plan import Plan
 
 
@@ -25,12 +26,9 @@ class ConfigProblemsOperator(BaseOperator):
         for problem in problems:
             self.log.error(problem)
         context["ti"].xcom_push(key="problems", value=problems)
+        count = plural(len(problems), "configuration problem")
         if context["dag_run"].run_type != "scheduled":
-            raise AirflowSkipException(
-                f"{len(problems)} problems of the configuration, listed above; a run by hand is not held up "
-                "by them"
-            )
+            raise AirflowSkipException(f"{count}, listed above. A run by hand goes on regardless.")
         raise AirflowFailException(
-            f"{len(problems)} problems of the configuration, listed above: mend them in hieradata. The "
-            "syncs that they do not concern run all the same."
+            f"{count}, listed above: fix hieradata. The syncs that are not affected run anyway."
         )

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from env_sync.core.cancellation import Cancellation
 from env_sync.core.errors import BucketOfDumps, Cancelled, DeletionRefused, EnvSyncError, TransferFailed
+from env_sync.core.plural import plural
 from env_sync.core.progress import Progress
 from env_sync.store.dump_keys import is_dump_key
 from env_sync.store.event_loop import in_parallel, run_in_loop
@@ -274,8 +275,8 @@ def _count_copied(copied: _Copied, tally: Tally, wanted: Wanted) -> None:
 def _failed(tally: Tally, wanted: Wanted) -> TransferFailed:
     shown = "; ".join(tally.failures[:NAMED])
     return TransferFailed(
-        f"{len(tally.failures)} objects could not be copied to s3://{wanted.destination} ({tally.copied} "
-        f"were): {shown}. Nothing was deleted. Run the sync again: it goes on with what differs"
+        f"{plural(len(tally.failures), 'object')} could not be copied to s3://{wanted.destination} "
+        f"({tally.copied} were): {shown}. Nothing was deleted. Run the sync again; it continues with the rest"
     )
 
 
