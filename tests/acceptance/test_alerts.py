@@ -101,9 +101,9 @@ def test_a_monitor_that_is_down_changes_nothing_and_is_shown(scene: Scene) -> No
     report = scene.report("rehearsal", run, "pull_workshop")
     assert report["result"] == "OK"
     assert len(report["unsent"]) == 2
-    assert "did not take this report: ServerUnreachable" in report["unsent"][0]
-    assert "did not take this report" in scene.api.log(REHEARSAL, run, "pull_workshop.report")
-    assert "did not take this report" in scene.api.xcom(REHEARSAL, run, "night")
+    assert "did not accept this report: ServerUnreachable" in report["unsent"][0]
+    assert "did not accept this report" in scene.api.log(REHEARSAL, run, "pull_workshop.report")
+    assert "did not accept this report" in scene.api.xcom(REHEARSAL, run, "night")
 
 
 @pytest.mark.lane("by hand")

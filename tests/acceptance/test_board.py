@@ -92,7 +92,7 @@ def test_a_pull_is_told_with_what_live_holds(scene: Scene, admin: Caller, pulled
     never = sync(admin, "pull_gallery")
     if never["last"] is None:
         assert never["result"] == "CRITICAL"
-        assert "no success is known" in never["why"][0]
+        assert "no successful run on record" in never["why"][0]
     assert sync(admin, "push_shop", "production")["result"] == "OK"
 
 

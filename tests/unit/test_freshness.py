@@ -39,12 +39,12 @@ def test_a_sync_is_stale_after_its_limit(age: dt.timedelta, result: Result) -> N
 
 
 def test_what_is_stale_says_since_when_and_the_limit() -> None:
-    assert judged().what == "no success for 1d6h5m, since 2026-11-23 02:55 UTC (fresh_within 1d4h)"
+    assert judged().what == "no successful run for 1d6h5m, since 2026-11-23 02:55 UTC (fresh_within 1d4h)"
 
 
 def test_a_sync_that_never_succeeded_is_critical() -> None:
     never = judged(last_success=None)
-    assert (never.result, never.what) == (Result.CRITICAL, "no success is known (fresh_within 1d4h)")
+    assert (never.result, never.what) == (Result.CRITICAL, "no successful run on record (fresh_within 1d4h)")
 
 
 @pytest.mark.parametrize("last_success", [None, NOW - dt.timedelta(days=3)])

@@ -1011,7 +1011,7 @@ class TestAlerts:
         assert [server for server, _ in told] == ["first"]
         assert report["result"] == "OK"
         assert report["unsent"] == [
-            "nsca second:5667 did not take this report: ServerUnreachable: second did not answer"
+            "nsca second:5667 did not accept this report: ServerUnreachable: second did not answer"
         ]
         del run.world.trouble["second"]
         assert run.do("report")["unsent"] == []

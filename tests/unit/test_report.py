@@ -151,7 +151,7 @@ def test_a_push_of_old_data_looks_to_the_pull_before_it() -> None:
         "push", results={"dump": {**DUMP, "data_time": "2026-11-01T03:00:00+00:00"}, "upload": UPLOAD}
     )
     assert made.result is Result.WARNING
-    assert "look at the pull that should have renewed it" in made.why[0]
+    assert "look at the pull that should have refreshed it" in made.why[0]
 
 
 def test_warnings_of_every_step_and_what_was_put_right_are_told() -> None:
@@ -197,7 +197,7 @@ def test_a_step_that_left_no_message_is_critical_all_the_same(state: str | None)
     [
         (True, "promote failed, live holds the new, sanitised data"),
         (False, "promote failed, live was not replaced"),
-        (None, "promote failed, whether live was replaced could not be seen"),
+        (None, "promote failed, whether live was replaced is unknown"),
     ],
 )
 def test_after_a_promote_that_was_killed_live_itself_is_asked(promoted: bool | None, what: str) -> None:

@@ -80,7 +80,7 @@ def test_no_timestamp_is_the_newest(timestamp: str | None) -> None:
 @pytest.mark.parametrize(
     ("conf", "said"),
     [
-        ({"onyl": ["pull_signon"]}, "'onyl', which is no field of it (did you mean 'only'?)"),
+        ({"onyl": ["pull_signon"]}, "unknown field 'onyl' (did you mean 'only'?)"),
         ({"only": ["pull_sigon"]}, "no sync 'pull_sigon' in integration (did you mean 'pull_signon'?)"),
         ({"only": ["push_signon__0100"]}, "no sync 'push_signon__0100'"),
         ({"only": "pull_signon"}, "must be a list"),
@@ -110,7 +110,11 @@ def test_what_it_may_not(conf: dict[str, Any], said: str) -> None:
     "value", [5, True, ["x"], {"x": 1}, "x" * 201, "\x00", "a\x00b", "a\nb", "\x1b[31m", "\x85x"]
 )
 def test_a_text_is_a_short_one_in_a_line(field: str, value: object) -> None:
-    says = "^`restore_previous` goes with neither" if not isinstance(value, str) else "^`restore_previous` "
+    says = (
+        "^`restore_previous` cannot be combined with"
+        if not isinstance(value, str)
+        else "^`restore_previous` "
+    )
     says = says if field == "restore_previous" else f"^`{field}` "
     with pytest.raises(InvalidRequest, match=says) as refused:
         read_request({"only": ["pull_signon"], field: value}, the_plan())
@@ -202,9 +206,15 @@ def test_no_database_is_no_undo(conf: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("conf", "said"),
     [
-        ({"restore_previous": "signon", "only": ["pull_signon"]}, "neither `only` nor `timestamp`"),
-        ({"restore_previous": "signon", "only": ["all"]}, "neither `only` nor `timestamp`"),
-        ({"restore_previous": "signon", "timestamp": "2026-11-23T010000Z"}, "neither `only` nor `timestamp`"),
+        (
+            {"restore_previous": "signon", "only": ["pull_signon"]},
+            "cannot be combined with `only` or `timestamp`",
+        ),
+        ({"restore_previous": "signon", "only": ["all"]}, "cannot be combined with `only` or `timestamp`"),
+        (
+            {"restore_previous": "signon", "timestamp": "2026-11-23T010000Z"},
+            "cannot be combined with `only` or `timestamp`",
+        ),
         ({"restore_previous": "sigon"}, "'sigon' (did you mean 'signon'?); there are: other, signon"),
         ({"restore_previous": "pull_signon"}, "there are: other, signon"),
         ({"restore_previous": ["signon"]}, "No pull of integration"),

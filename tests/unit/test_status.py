@@ -270,7 +270,7 @@ def test_after_an_undo_live_holds_what_it_did_before() -> None:
 
 def test_a_monitor_that_took_no_report_is_said_once() -> None:
     summaries = [a_summary("pull_signon"), a_summary("push_signon"), a_summary("pull_shop")]
-    down = ("icinga https://icinga.example did not take this report: it answered 503",)
+    down = ("icinga https://icinga.example did not accept this report: it answered 503",)
     reports = [a_report(each, unsent=() if each.group == "push_signon" else down) for each in summaries]
     [note] = status(summaries=summaries, reports=reports).notes
     assert note == f"the last report of pull_signon, and those of 1 more: {down[0]}"

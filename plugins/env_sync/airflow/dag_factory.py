@@ -68,7 +68,7 @@ def make_dag(plan: Plan, *, on_failure: Sequence[BaseNotifier] = ()) -> DAG:
     dag = DAG(
         dag_id=f"env_sync_{plan.environment}",
         dag_display_name=f"Env Sync: {plan.environment}",
-        description=f"Keeps the databases of {plan.environment} in step, every night",
+        description=f"Syncs the databases of {plan.environment} every night",
         doc_md=plan.as_markdown(),
         schedule=CronTriggerTimetable(opening_cron(settings.window), timezone=zone),
         start_date=pendulum.datetime(START_DATE.year, START_DATE.month, START_DATE.day, tz=zone),
@@ -205,7 +205,7 @@ def _params(plan: Plan) -> dict[str, Param]:
             False,
             type="boolean",
             title="Ignore pauses",
-            description="Run the chosen syncs also where they are paused.",
+            description="Run the chosen syncs even if they are paused.",
         ),
     }
     params["restore_previous"] = _undo(plan)

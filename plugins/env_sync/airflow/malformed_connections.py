@@ -73,14 +73,14 @@ def check_endpoint(connection: Connection) -> None:
 
 def _wrong_endpoint(url: object) -> str | None:
     if not isinstance(url, str):
-        return "it is no text"
+        return "it is not text"
     parts = split(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        return "it is no URL such as https://s3.example:9000"
+        return "it is not a URL such as https://s3.example:9000"
     if "@" in parts.netloc or has_unescaped_login(parts):
         return "it holds a login; write the access key and its secret into the login and password"
     if parts.query or parts.fragment:
-        return "it goes on behind the path"
+        return "it continues after the path"
     return None
 
 
@@ -88,13 +88,13 @@ def _wrong_json(text: str) -> tuple[str, str] | None:
     try:
         said = json.loads(text)
     except ValueError:
-        return "all of it", "it begins with { and is no JSON"
+        return "all of it", "it starts with { but is not JSON"
     if unknown := said.keys() - set(FIELDS):
         known = f"{len(unknown)} of its fields are" if len(unknown) > 1 else "one of its fields is"
         return "all of it", f"{known} none of {', '.join(FIELDS)}"
     for name in TEXTS:
         if not isinstance(said.get(name), str | None):
-            return name, "it is no text"
+            return name, "it is not text"
     extra = said.get("extra")
     return _wrong_port(said.get("port")) or (
         None if isinstance(extra, Mapping) else _wrong_extra(extra) if extra else None
@@ -120,8 +120,8 @@ def _wrong_extra(extra: object) -> tuple[str, str] | None:
     try:
         said = json.loads(extra) if isinstance(extra, str) else None
     except ValueError:
-        return "extra", f"it is no JSON; {example}"
-    return None if isinstance(said, dict) else ("extra", f"it is no JSON object; {example}")
+        return "extra", f"it is not JSON; {example}"
+    return None if isinstance(said, dict) else ("extra", f"it is not a JSON object; {example}")
 
 
 def _wrong_port(port: object) -> tuple[str, str] | None:
@@ -130,5 +130,5 @@ def _wrong_port(port: object) -> tuple[str, str] | None:
     try:
         number = int(str(port))
     except ValueError:
-        return "port", "it is no number"
+        return "port", "it is not a number"
     return None if number in PORTS or number == 0 else ("port", f"it is not from 1 to {PORTS[-1]}")

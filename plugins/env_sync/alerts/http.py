@@ -47,8 +47,8 @@ def send_request(
             status = answer.status_code
     except requests.exceptions.SSLError:
         raise AlertRefused(
-            f"The certificate of {host} is not one that {ca or 'this machine'} knows: set `ca` of this "
-            "monitor to the file of its authority."
+            f"The certificate of {host} is not trusted by {ca or 'this machine'}: set `ca` of this "
+            "monitor to the file of its certificate authority."
         ) from None
     except requests.RequestException as problem:
         raise ServerUnreachable(f"{host} did not answer ({type(problem).__name__})") from None

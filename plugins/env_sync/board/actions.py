@@ -45,7 +45,7 @@ def pause_sync(
     """Pause a sync until a moment (UTC). Raises UnknownSync; InvalidRequest without reason or end."""
     _check_sync(plan, sync)
     if not why.strip():
-        raise InvalidRequest("A pause needs a reason, for those who wonder. Nothing was paused.")
+        raise InvalidRequest("A pause needs a reason. Nothing was paused.")
     if until <= now:
         raise InvalidRequest(f"A pause must end in the future, not at {until:%Y-%m-%d %H:%M} UTC.")
     pause = Pause(by=user.get_name(), why=why.strip(), since=now, until=until)

@@ -55,8 +55,8 @@ class ReportAnswer(_Answer):
     unavailable: Annotated[float | None, Field(description="How long live was unavailable")]
     waited: Annotated[float | None, Field(description="How long it waited for tonight's dump")]
     transformations: tuple[str, ...]
-    badge: Annotated[str, Field(description="SANITISED, SANITISED ABOVE or NOT SANITISED; empty: not told")]
-    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where that was said")]
+    badge: Annotated[str, Field(description="SANITISED, SANITISED ABOVE or NOT SANITISED; empty: unknown")]
+    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where a reason was given")]
     undo: Annotated[bool, Field(description="Whether it made previous live again")]
     replaced: Annotated[bool | None, Field(description="Whether live was replaced; null: not known")]
     reported: dt.datetime
@@ -88,8 +88,8 @@ class HoldingAnswer(_Answer):
     transformations: tuple[str, ...]
     since: dt.datetime
     undo: bool
-    badge: Annotated[str, Field(description="SANITISED, SANITISED ABOVE or NOT SANITISED; empty: not told")]
-    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where that was said")]
+    badge: Annotated[str, Field(description="SANITISED, SANITISED ABOVE or NOT SANITISED; empty: unknown")]
+    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where a reason was given")]
 
 
 class FreshnessAnswer(_Answer):
@@ -111,10 +111,10 @@ class SyncAnswer(_Answer):
     server: str
     database: str
     source: Annotated[str, Field(description="Where its dumps are: bucket/path")]
-    enabled: Annotated[bool, Field(description="Whether nights run it")]
+    enabled: Annotated[bool, Field(description="Whether it runs every night")]
     recovery: bool
     undo: Annotated[str | None, Field(description="What `restore_previous` takes to undo its last pull")]
-    result: Annotated[Result, Field(description="The gravest of its last report and its freshness")]
+    result: Annotated[Result, Field(description="The worse of its last report and its freshness")]
     why: tuple[str, ...]
     freshness: FreshnessAnswer
     now: Annotated[AttemptAnswer | None, Field(description="Where it is at work or waits")]
@@ -122,8 +122,8 @@ class SyncAnswer(_Answer):
     holding: HoldingAnswer | None
     next_start: dt.datetime | None
     pause: PauseAnswer | None
-    badge: Annotated[str, Field(description="The same of what it is configured to bring")]
-    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where that was said")]
+    badge: Annotated[str, Field(description="The same for what it is configured to bring")]
+    reason: Annotated[str, Field(description="Why nothing has to be sanitised, where a reason was given")]
 
 
 class NightAnswer(_Answer):
@@ -134,7 +134,7 @@ class NightAnswer(_Answer):
     opened: dt.datetime
     closes: dt.datetime
     ends: Annotated[dt.datetime | None, Field(description="When its last sync has ended, or is likely to")]
-    late: Annotated[bool, Field(description="Whether that is after the window's end")]
+    late: Annotated[bool, Field(description="Whether that is after the window closes")]
     attempts: tuple[AttemptAnswer, ...]
 
 
@@ -173,7 +173,7 @@ class DisksAnswer(_Answer):
     """What ended attempts had left on workers."""
 
     at: Annotated[dt.datetime | None, Field(description="When something was removed last")]
-    group: Annotated[str | None, Field(description="Whose report told it")]
+    group: Annotated[str | None, Field(description="The group whose report said so")]
     folders: Annotated[int, Field(description="How many work folders that were")]
     size: Annotated[int, Field(description="Bytes of what lay in them")]
     left: Annotated[tuple[str, ...], Field(description="What could not be removed, with its path")]
@@ -272,8 +272,8 @@ class ManifestAnswer(_Answer):
 class PauseAsked(_Asked):
     """A pause to be."""
 
-    why: Annotated[str, Field(min_length=1, max_length=500, description="The reason, for those who wonder")]
-    until: Annotated[AwareDatetime, Field(description="When it ends by itself, with its zone")]
+    why: Annotated[str, Field(min_length=1, max_length=500, description="The reason, shown to others")]
+    until: Annotated[AwareDatetime, Field(description="When it ends automatically, with a time zone")]
 
 
 class RunAsked(_Asked):

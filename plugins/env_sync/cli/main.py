@@ -61,7 +61,7 @@ def check(
         list[str] | None, typer.Argument(metavar="[ENV]...", help="Only these environments.")
     ] = None,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Also try servers and buckets; writes nothing anywhere.")
+        bool, typer.Option("--connect", help="Also check servers and buckets; writes nothing.")
     ] = False,
     sync: Annotated[
         list[str] | None, typer.Option("--sync", metavar="NAME", help="With --connect: only this sync.")
@@ -149,8 +149,8 @@ def run(
     environment: EnvironmentName,
     sync: SyncName,
     timestamp: Annotated[str | None, typer.Option(help="Restore exactly this dump.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done; write nothing.")] = False,
-    ignore_pauses: Annotated[bool, typer.Option(help="Run it also where it is paused.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print what would be done; write nothing.")] = False,
+    ignore_pauses: Annotated[bool, typer.Option(help="Run it even if it is paused.")] = False,
     confirm: Annotated[str, typer.Option(help="The database's name, for a recovery sync.")] = "",
 ) -> None:
     """Run one sync now, in this process, with the same steps as in Airflow. Exit 1 if it is CRITICAL."""
@@ -164,7 +164,7 @@ def run(
     request = read_request(asked, plan)
     pause = get_pause(environment, sync)
     if pause is not None and pause.active(dt.datetime.now(dt.UTC)) and not ignore_pauses:
-        typer.echo(f"OK: {sync} was not run: {pause}. Use --ignore-pauses to run it all the same.")
+        typer.echo(f"OK: {sync} was not run: {pause}. Use --ignore-pauses to run it anyway.")
         return
     session = _session(plan, group, request)
     if dry_run:
@@ -199,11 +199,11 @@ def restore_previous(
 def pause(
     environment: EnvironmentName,
     sync: SyncName,
-    why: Annotated[str, typer.Option(help="The reason, for those who wonder.")],
+    why: Annotated[str, typer.Option(help="The reason, shown to others.")],
     until: Annotated[
-        str, typer.Option(help="When it ends by itself: a moment in UTC (2026-12-01T09:00) or 8h, 2d.")
+        str, typer.Option(help="When it ends automatically: a time in UTC (2026-12-01T09:00) or 8h, 2d.")
     ],
-    by: Annotated[str | None, typer.Option(help="Who pauses it; you, unless given.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who pauses it; you by default.")] = None,
     pull_only: Annotated[
         bool, typer.Option(help="SYNC is the name of a database: pause its pulls, leave its pushes running.")
     ] = False,
@@ -254,7 +254,7 @@ def status(
     environment: Annotated[str | None, typer.Argument(metavar="[ENV]")] = None,
     url: Annotated[str, typer.Option(envvar="ENV_SYNC_AIRFLOW_URL", help="Airflow's address.")] = "",
     user: Annotated[
-        str, typer.Option(envvar="ENV_SYNC_AIRFLOW_USER", help="As whom; the password is asked for.")
+        str, typer.Option(envvar="ENV_SYNC_AIRFLOW_USER", help="User name; prompts for the password.")
     ] = "",
 ) -> None:
     """Print the night of one environment, or of all, from the board's API. Exit 1 if any is CRITICAL.
@@ -356,7 +356,9 @@ def _sweep(session: Session) -> Swept:
             others=other_roots([session.group.sync]),
         )
     except Exception as problem:  # noqa: BLE001 - the same
-        session.log.warning("Looking for what lies on this machine failed: %s", described(problem))
+        session.log.warning(
+            "Checking this machine for leftovers of ended attempts failed: %s", described(problem)
+        )
         return Swept()
 
 

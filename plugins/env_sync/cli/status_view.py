@@ -47,7 +47,7 @@ def print_status(console: Console, answer: EnvironmentAnswer) -> None:
     if answer.window.replacing:
         console.print(f"  being replaced now: {escape(', '.join(answer.window.databases))}")
     if night.late:
-        console.print("  [yellow]after the window's end[/]")
+        console.print("  [yellow]past the window's end[/]")
     for trouble in (*answer.notes, *answer.problems):
         console.print(Text(f"  ! {trouble}", style="yellow"), soft_wrap=True)
     console.print(_table(answer, zone, max(min(WIDEST, console.width - 70), NARROWEST)))

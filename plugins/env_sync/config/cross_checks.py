@@ -35,8 +35,7 @@ def first_of_each_name(written: Iterable[Written]) -> tuple[list[Written], list[
             Problem(
                 place=place,
                 sync=name,
-                read=f"the sync `{shorten(name)}` is written a second time "
-                f"(first at {first[name].entry.place})",
+                read=f"the sync `{shorten(name)}` is defined twice (first at {first[name].entry.place})",
                 right="remove or rename one of the two; only the first counts",
             )
         )
@@ -179,9 +178,9 @@ def _circles(syncs: Sequence[AnySync], window: Window, places: Mapping[str, Plac
             Problem(
                 place=places[name],
                 sync=name,
-                read=f"`{name}` is `after` {_listed(by_name[name].after)}, which makes a circle of "
+                read=f"`{name}` is `after` {_listed(by_name[name].after)}, which forms a cycle of "
                 f"{shown}{reason}",
-                right="remove an `after` from the circle",
+                right="break the cycle: remove an `after`",
             )
             for name in names
             if (name, START) in inside

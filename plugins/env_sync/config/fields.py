@@ -40,8 +40,8 @@ def read_fields(place: Place, fields: Fields, table: Mapping[str, SyncField]) ->
     values: dict[str, Any] = {}
     for name, entry in fields.entries.items():
         if name not in table:
-            right = f"this field is not known.{did_you_mean(name, table)}"
-            faults.append(Fault(entry.place, f"`{shorten(name)}` is written", right))
+            right = f"correct or remove it.{did_you_mean(name, table)}"
+            faults.append(Fault(entry.place, f"unknown field `{shorten(name)}`", right))
             continue
         try:
             values[name] = table[name].reader(entry.value)

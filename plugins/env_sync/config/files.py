@@ -77,7 +77,7 @@ def source_files(folder: Path, environment: str) -> SourceFiles:
             except OSError as error:
                 hidden = True
                 read = f"the folder cannot be listed: {error.strerror}"
-                problems.append(_problem(environment, read, "let the user of Airflow read it"))
+                problems.append(_problem(environment, read, "give Airflow's user read access"))
                 continue
             classes, strays = _node_classes(environment, inner)
             own.extend(classes)

@@ -38,7 +38,7 @@ class Misplaced:
     def read(self) -> str:
         """What was read."""
         key = shorten(self.entry.key)
-        return f"`{key}` is written" if self.inside is None else f"`{key}` stands inside `{self.inside}`"
+        return f"unknown key `{key}`" if self.inside is None else f"`{key}` is nested in `{self.inside}`"
 
     @property
     def right(self) -> str:

@@ -45,7 +45,7 @@ def _read_template(node: Node) -> str:
     if set("{}") & set(PLACEHOLDER.sub("", text)):
         raise WrongValue("close every `{` with a `}`")
     if "!" in text:
-        raise WrongValue("write it without `!`, which stands between host and service")
+        raise WrongValue("remove the `!`, which separates host and service")
     return text
 
 
@@ -80,7 +80,7 @@ def _read_connection(node: Node) -> str:
 _KIND = SyncField(
     reader=one_of(KINDS),
     values=", ".join(f"`{kind}`" for kind in KINDS),
-    doc="What it is.",
+    doc="The kind of monitor.",
     default=None,
 )
 _TEMPLATE = f"text, with {', '.join(f'`{{{name}}}`' for name in PLACEHOLDERS)} in it or without"

@@ -40,7 +40,7 @@ def read_domain(node: Node) -> str:
     """Read the name of a domain, of two parts or more."""
     text = read_text(node)
     if DOMAIN.fullmatch(text) is None:
-        raise WrongValue("write a domain in small letters, such as `integration.example.gov.uk`")
+        raise WrongValue("write a domain in lower case, such as `integration.example.gov.uk`")
     return text
 
 

@@ -81,11 +81,11 @@ A sync may also set each of the [options](#options) for itself.
 - Into a protected environment only a **recovery sync** may pull: `ensure: disabled`, from the
   environment's own bucket, without a transformation.
 - Two scheduled pulls never start in one database at the same minute. Syncs of one database run in
-  the order of their times, counted from the opening of the window; `after` cannot turn that around.
+  the order of their times, counted from the opening of the window; `after` cannot reverse that.
 - Where `govuk_env_sync::sanitise` is `required`, what comes down has a transformation or a rule that
   sanitises, or says `transformation_sql_filename: none` with a `reason`.
-- `none` and `reason` are said in the sync itself: what comes along from another one by `<<` or an alias
-  says nothing of this one. `none` with a `reason`, of which either came along so, is a problem.
+- `none` and `reason` are written in the sync itself: what is inherited from another one by `<<` or an alias
+  does not count here. `none` with a `reason`, either of them inherited like that, is a problem.
 - A crontab field that matches several times makes the sync start each time, at most 48 times a day.
 """
 
@@ -171,7 +171,7 @@ def _monitors() -> Iterable[str]:
 
 def _sync_rows(fields: Mapping[str, SyncField]) -> Iterable[tuple[str, str, str, str]]:
     for name, each in fields.items():
-        yield f"`{name}`", each.values, each.default or "must be written", each.doc
+        yield f"`{name}`", each.values, each.default or "required", each.doc
 
 
 def _setting_rows(

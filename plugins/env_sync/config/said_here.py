@@ -31,12 +31,12 @@ def said_here(fields: EntryFields, place: Place, *, protected: bool) -> tuple[En
     if not borrowed or not says_none or REASON not in fields.values or (protected and not pushes):
         return kept, ()
     shown = {file: f"`{file}: {NO_TRANSFORMATION}`", REASON: f"`{REASON}`"}
-    come = f"{shown[borrowed[0]]} comes" if len(borrowed) == 1 else f"{shown[file]} and {shown[REASON]} come"
+    come = f"{shown[borrowed[0]]} is" if len(borrowed) == 1 else f"{shown[file]} and {shown[REASON]} are"
     places = " and ".join(dict.fromkeys(str(fields.places[name]) for name in borrowed))
     fault = Fault(
         place,
-        f"{come} along from another entry ({places}), by `<<` or an alias: that says nothing of this one",
+        f"{come} inherited from another entry ({places}), by `<<` or an alias: that does not count here",
         f"where nothing has to be sanitised here either, write {shown[file]} and `reason: <why>` in the "
-        "entry itself; else, what sanitises it",
+        "entry itself; otherwise, what sanitises it",
     )
     return fields, (fault,)

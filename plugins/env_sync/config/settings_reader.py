@@ -93,7 +93,7 @@ def unknown_keys(file: YamlFile) -> tuple[Problem, ...]:
         meant = _meant(key)
         suggestion = "" if meant is None else f" Did you mean `{meant}`?"
         problems.append(
-            _problem(entry, f"`{shorten(key)}` is written", f"this key is not known.{suggestion}")
+            _problem(entry, f"unknown key `{shorten(key)}`", f"correct or remove it.{suggestion}")
         )
     return tuple(problems)
 

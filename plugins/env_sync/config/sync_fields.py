@@ -182,7 +182,7 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "path": SyncField(
         reader=read_key_prefix,
         values="folder of the bucket",
-        doc="Where in the bucket the dumps of this database lie. Must be there with `s3`.",
+        doc="The folder of this database's dumps in the bucket. Required with `s3`.",
         default="none",
     ),
     "source_hostname": SyncField(
@@ -195,8 +195,8 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "copy_way": SyncField(
         reader=lambda node: CopyWay(one_of(CopyWay)(node)),
         values="`auto`, `repository`, `reindex` or `scroll`",
-        doc="How a copy goes: through the snapshot repository `url`, where both clusters have it; by reindex "
-        "from remote; or by scroll and bulk. `auto` takes the first that can be, and says why.",
+        doc="How a copy works: through the snapshot repository `url`, where both clusters have it; by "
+        "reindex from remote; or by scroll and bulk. `auto` takes the first that can be, and says why.",
         default="`auto`",
     ),
     "indices": SyncField(
@@ -215,7 +215,7 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
     "temppath": SyncField(
         reader=optional(read_folder),
         values="absolute folder",
-        doc="Where a dump lies on the worker while it is at work.",
+        doc="Where the worker keeps the dump while the sync runs.",
         default="the work folder of the worker",
     ),
     "transformation_sql_filename": SyncField(
@@ -238,7 +238,7 @@ SYNC_FIELDS: Mapping[str, SyncField] = {
         values=f"file in `include/transformation_sql/`, or `{NO_TRANSFORMATION}`",
         doc="The SQL that a push runs before it dumps (`postgresql`, `mysql`): on a copy of live, which is "
         "closed to everybody else and dropped again. Nothing is uploaded if any statement fails. "
-        f"`{NO_TRANSFORMATION}` with a `reason` says that dumps need it no more, where those before, under "
+        f"`{NO_TRANSFORMATION}` with a `reason` says that dumps no longer need it, where those before, under "
         "the same `path`, had one.",
         default="none",
     ),
@@ -273,7 +273,7 @@ BUCKET_SYNC_FIELDS: Mapping[str, SyncField] = {
         reader=read_bucket, values="bucket name", doc="The bucket that is copied.", default=None
     ),
     "destination_bucket": SyncField(
-        reader=read_bucket, values="bucket name", doc="The bucket that becomes the same.", default=None
+        reader=read_bucket, values="bucket name", doc="The bucket that is made identical to it.", default=None
     ),
     "delete": SyncField(
         reader=read_boolean,

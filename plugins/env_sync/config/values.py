@@ -27,7 +27,7 @@ Reader = Callable[[Node], T]
 
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """S3's rules for the names of buckets."""
-ONE_BUCKET = "write the bucket's name alone: 3 to 63 small letters, digits, `-` and `.`"
+ONE_BUCKET = "write the bucket's name alone: 3 to 63 lower-case letters, digits, `-` and `.`"
 REPOSITORY_NAME = re.compile(r'[^\s#\\/*?"<>|,]+')
 """Elasticsearch's rules for the names of snapshot repositories."""
 CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")

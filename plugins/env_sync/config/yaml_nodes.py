@@ -79,7 +79,7 @@ class Fields:
         """Return the fault of a repeated entry; both of its places are named."""
         return Fault(
             entry.place,
-            f"`{shorten(entry.key)}` is written a second time (first at {self.entries[entry.key].place})",
+            f"`{shorten(entry.key)}` is defined twice (first at {self.entries[entry.key].place})",
             "keep one of the two",
         )
 

@@ -75,7 +75,7 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _Unreadable(
-            1, f"the file cannot be read: {error.strerror}", "let the user of Airflow read it"
+            1, f"the file cannot be read: {error.strerror}", "give Airflow's user read access"
         ) from None
 
 
@@ -188,7 +188,7 @@ class _Composer:
         if event.anchor not in self.anchors:
             if any(each.anchor == event.anchor for each in self.open):
                 raise _Unreadable(
-                    line, f"`*{event.anchor}` stands inside its own anchor", "an anchor cannot contain itself"
+                    line, f"`*{event.anchor}` is inside its own anchor", "an anchor cannot contain itself"
                 )
             raise _Unreadable(
                 line, f"`*{event.anchor}` names no anchor above it", f"define `&{event.anchor}` first"
@@ -232,7 +232,7 @@ def _fields(ended: _Open) -> Fields:
             entries[entry.key] = entry
     for place, _ in merges[1:]:
         faults.append(
-            Fault(place, "`<<` is written a second time", "write `<<: [*first, *second]`; the first one wins")
+            Fault(place, "`<<` is defined twice", "write `<<: [*first, *second]`; the first one wins")
         )
     for place, value in merges:
         for merged in value.items if isinstance(value, Items) else (value,):

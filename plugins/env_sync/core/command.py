@@ -70,7 +70,7 @@ class Result:
     @property
     def said(self) -> str:
         """The tail as the end of a message; "" where there is none."""
-        return f"; its last messages:\n{os.linesep.join(self.tail)}" if self.tail else "; it said nothing"
+        return f"; its last messages:\n{os.linesep.join(self.tail)}" if self.tail else "; it printed nothing"
 
 
 def run(

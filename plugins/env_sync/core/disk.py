@@ -21,8 +21,8 @@ def no_room(to: Path) -> DiskFull:
     """The error where a dump does not fit; what was written of it is removed before."""
     free = shutil.disk_usage(to.parent).free
     return DiskFull(
-        f"There is not enough room in {to.parent} for {to.name}: {free / 1_000_000:.0f} MB are free now that "
-        "what was written is removed. Free some, or set temppath to a larger disk."
+        f"There is not enough space in {to.parent} for {to.name}: {free / 1_000_000:.0f} MB are free now "
+        "that the partial file is removed. Free some space, or set temppath to a larger disk."
     )
 
 

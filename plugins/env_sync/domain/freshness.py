@@ -51,14 +51,14 @@ def _judge(
     now: dt.datetime,
 ) -> tuple[Result, str]:
     if disabled:
-        return Result.OK, "disabled: no night runs it"
+        return Result.OK, "disabled: runs by hand only"
     if last_success is not None and now - last_success <= limit:
         return Result.OK, f"last success at {last_success:%Y-%m-%d %H:%M} UTC"
-    since = "no success is known"
+    since = "no successful run on record"
     if last_success is not None:
         # Whole minutes: what is measured is hours.
         age = dt.timedelta(minutes=(now - last_success) // dt.timedelta(minutes=1))
-        since = f"no success for {format_duration(age)}, since {last_success:%Y-%m-%d %H:%M} UTC"
+        since = f"no successful run for {format_duration(age)}, since {last_success:%Y-%m-%d %H:%M} UTC"
     what = f"{since} (fresh_within {format_duration(limit)})"
     if pause is not None and pause.active(now):
         return Result.WARNING, f"{what}; {pause}"

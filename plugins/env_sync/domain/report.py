@@ -89,7 +89,7 @@ class Report:
     reason: str = ""
     """Why it had not to be, where that was said."""
     unsent: tuple[str, ...] = ()
-    """Which monitors did not take this report, each with why. It changes nothing about the result."""
+    """Which monitors did not accept this report, each with why. It changes nothing about the result."""
     swept: Swept | None = None
     """What the group's steps found that ended attempts had left on their workers; None where nothing was."""
 
@@ -189,7 +189,7 @@ def make_report(
                 f"the data is {_age(now - data_time)} old (limit {_age(max_dump_age)}); it was read in "
                 f"{facts.get('born_in', 'an unknown environment')} at {data_time:%Y-%m-%d %H:%M} UTC and "
                 f"{'came in' if action in _WRITING else 'went into'} {facts.get('dump_key', 'this dump')}: "
-                f"look at the {'push' if action in _WRITING else 'pull'} that should have renewed it",
+                f"look at the {'push' if action in _WRITING else 'pull'} that should have refreshed it",
             )
         if warnings or outcome.notes:
             result = Result.WARNING
@@ -275,9 +275,9 @@ def _judge(action: str, outcome: Outcome) -> tuple[Result, str, list[str]]:
 def _left_behind(action: str, step: str, outcome: Outcome) -> str:
     """What a group that failed at a step left."""
     if action == "bucket_sync":
-        return "the destination may be mirrored in part, and a rerun goes on from there"
+        return "the destination may be partly mirrored; a rerun continues from there"
     if action == "push" and "snapshot" in outcome.states:
-        return "there may be a snapshot that is not whole, and pulls do not take it"
+        return "there may be an incomplete snapshot, which pulls ignore"
     if action == "push":
         # Killed at its end, upload may have moved the pointer.
         return "the dump may be in the bucket" if step == "upload" else "no dump was uploaded"
@@ -285,7 +285,7 @@ def _left_behind(action: str, step: str, outcome: Outcome) -> str:
         # Killed after the swap: what live says of itself outweighs the state of a task.
         return "live is what previous was" if outcome.undo else "live holds the new, sanitised data"
     if step == "promote" and outcome.promoted is None:
-        return "whether live was replaced could not be seen"
+        return "whether live was replaced is unknown"
     return "live was not replaced"
 
 

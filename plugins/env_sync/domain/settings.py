@@ -102,10 +102,11 @@ class Options:
     wait_for_dump: dt.timedelta | None = field(
         default=None,
         metadata={
-            "doc": "How long after its time a nightly pull waits for tonight's dump of its database: one "
-            "that was begun, by its timestamp, when the window of this run had opened, or later. Whoever "
-            "pushes before that needs a window here that opens earlier. Without a duration, a pull takes the "
-            "newest dump at once; so does every run by hand. Shorter than `start_deadline`."
+            "doc": "How long after its scheduled time a nightly pull waits for tonight's dump of its "
+            "database: one that was begun, by its timestamp, when the window of this run had "
+            "opened, or later. Whoever pushes before that needs a window here that opens earlier. "
+            "Without a duration, a pull takes the newest dump at once; so does every run by hand. "
+            "Shorter than `start_deadline`."
         },
     )
     wait_for_dump_then: str = field(
@@ -130,7 +131,7 @@ class Options:
     )
     lease_lifetime: dt.timedelta = field(
         default=dt.timedelta(minutes=30),
-        metadata={"doc": "A lease whose holder has not been at work for this long lapses."},
+        metadata={"doc": "A lease expires once its holder has shown no sign of work for this long."},
     )
     promote_wait: dt.timedelta = field(
         default=dt.timedelta(seconds=30),
@@ -241,14 +242,16 @@ class Settings:
         factory=dict, metadata={"doc": "Celery queues by node class, before `queue`."}
     )
     pool_size: int = field(
-        default=4, metadata={"doc": "How many syncs may be at work on one database server at the same time."}
+        default=4, metadata={"doc": "How many syncs may run on one database server at the same time."}
     )
     pool_sizes: Mapping[str, int] = field(
         factory=dict, metadata={"doc": "The same by database server, before `pool_size`."}
     )
     bucket: str = field(
         default=BUCKET,
-        metadata={"doc": "The name of each environment's bucket of dumps; tells whose bucket a `url` is."},
+        metadata={
+            "doc": "The name of each environment's bucket of dumps; identifies whose bucket a `url` is."
+        },
     )
     before_replacing: tuple[str, ...] = field(
         default=(),

@@ -59,8 +59,8 @@ def announce(
             if tellable:
                 raise
             raise ToolMissing(
-                "What a command begins with is no program on this worker, and not told here, as it may be a "
-                "mistyped URL: look at `before_replacing` and `after_replacing`."
+                "The first word of a command is not a program on this worker. It is not shown, as it may be "
+                "a mistyped URL: check `before_replacing` and `after_replacing`."
             ) from None
         return
     host = host_of(hook)

@@ -431,7 +431,7 @@ def _look_at_disk(sync: Sync, dump_size: int | None, live_size: int | None, find
     if sync.action is Action.PUSH and live_size is not None and free < live_size:
         findings.append(
             note(
-                f"{has}; live takes {_size(live_size)}, and its dump less, nobody knows how much before.",
+                f"{has}; live takes {_size(live_size)}, and its dump less, by an unknown amount.",
                 "If the push fails with DiskFull: make room there, or set temppath to a larger disk.",
             )
         )

@@ -75,7 +75,7 @@ def sweep(
         ended = _ended(asked, airflow)
     except Exception as problem:  # noqa: BLE001 - what needs no answer is removed all the same
         log.warning(
-            "What lies on this worker of %s attempts could not be looked at: Airflow gave no answer (%s)",
+            "Leftovers of %s attempts on this worker could not be checked: Airflow did not answer (%s)",
             len(asked),
             described(problem),
         )

@@ -114,7 +114,7 @@ class Plan:
         what = f" What comes down {duty.replace('sanitise', 'be sanitised')}." if duty else ""
         lines = [
             (
-                f"Keeps the databases of **{self.environment}** in step, every night from "
+                f"Syncs the databases of **{self.environment}** every night from "
                 f"{window.opens:%H:%M} to {window.closes:%H:%M} {zone}.{guard}{what}"
             ),
             "",

@@ -96,8 +96,8 @@ def read_request(conf: Mapping[str, Any], plan: Plan) -> Request:
     for name in conf:
         if name not in FIELDS:
             raise InvalidRequest(
-                f"The run was asked for {_shown(name)}, which is no field of it{_meant(name, FIELDS)}; "
-                f"its fields are {', '.join(FIELDS)}. Nothing was started."
+                f"The run's configuration has the unknown field {_shown(name)}{_meant(name, FIELDS)}; "
+                f"known fields: {', '.join(FIELDS)}. Nothing was started."
             )
     only = conf.get("only") or []
     if not isinstance(only, list | tuple) or not all(isinstance(name, str) for name in only):
@@ -152,7 +152,7 @@ def _check_undo(request: Request, plan: Plan) -> None:
         return
     if request.only or request.timestamp:
         raise InvalidRequest(
-            "`restore_previous` goes with neither `only` nor `timestamp`: it makes live what was live "
+            "`restore_previous` cannot be combined with `only` or `timestamp`: it makes live what was live "
             "before, and pulls nothing. Nothing was started."
         )
     if name not in plan.undo:
@@ -198,7 +198,7 @@ def _text(conf: Mapping[str, Any], field: str) -> str:
         raise InvalidRequest(f"`{field}` must be text, not {_shown(value)}. Nothing was started.")
     if len(value) > LONGEST:
         raise InvalidRequest(
-            f"`{field}` has {len(value)} characters, and may have {LONGEST}. Nothing was started."
+            f"`{field}` has {len(value)} characters, and the limit is {LONGEST}. Nothing was started."
         )
     if CONTROL.search(value):
         raise InvalidRequest(f"`{field}` holds control characters: {_shown(value)}. Nothing was started.")

@@ -67,7 +67,7 @@ def _disks(seen: Seen) -> Disks:
 def _not_told(seen: Seen) -> Iterator[str]:
     for task in seen.rows.tasks:
         if not task.group and task.state == "failed":
-            yield f"{task.step} failed in the run {task.run}: others were not told; its log says why"
+            yield f"{task.step} failed in run {task.run}, so others were not notified: see its log"
 
 
 def _not_taken(syncs: Sequence[SyncStatus]) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _not_taken(syncs: Sequence[SyncStatus]) -> Iterator[str]:
 def _missing(seen: Seen) -> tuple[str, ...]:
     dag = f"the DAG env_sync_{seen.plan.environment}"
     if seen.rows.switched_off is None:
-        return (f"Airflow does not have {dag}: look at its import errors, and at ENV_SYNC_ENVIRONMENTS",)
+        return (f"Airflow does not have {dag}: check its import errors and ENV_SYNC_ENVIRONMENTS",)
     if seen.rows.switched_off:
         return (f"{dag} is switched off: no night runs until it is switched on",)
     if seen.night is None and seen.now - seen.opened > LATE and any(run.nightly for run in seen.rows.runs):

@@ -218,6 +218,6 @@ def replaced(bucket: str, key: str) -> TransferFailed:
 def no_s3(access: Access) -> ServerUnreachable:
     """The error for an endpoint where something else answers."""
     return ServerUnreachable(
-        f"What answers at {access.endpoint} is no S3 server. "
+        f"What answers at {access.endpoint} is not an S3 server. "
         f"Check endpoint_url in the extra of connection {access.connection_id}"
     )

@@ -273,7 +273,7 @@ def test_a_full_disk_is_told_with_its_folder_and_nothing_stays(
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
-    assert f"not enough room in {small} for dump" in str(raised.value)
+    assert f"not enough space in {small} for dump" in str(raised.value)
     assert "0 MB are free" in str(raised.value)
 
 

@@ -137,7 +137,7 @@ def test_circles_are_left_out_and_nothing_else(hieradata: Hieradata, pull: dict[
     assert names(environment) == ["tail", "tail_of_tail", "good", "between"]
     assert {problem.sync for problem in environment.problems} == {"a", "b", "c", "self", None}
     by_sync = {problem.sync: problem.read for problem in environment.problems}
-    assert "circle of `a`, `b`, `c`" in by_sync["b"]
+    assert "cycle of `a`, `b`, `c`" in by_sync["b"]
     dropped = [problem for problem in environment.problems if problem.sync is None]
     assert [problem.read.split("`")[1::2][:3] for problem in dropped] == [
         ["tail", "after", "c"],

@@ -166,7 +166,7 @@ def test_a_push_and_a_recovery_have_no_postprocess(
         ("environments: integration", "environment: integration", 4, "Did you mean `environments`?"),
         ("parameters:", "parameter:", 5, "Did you mean `parameters`?"),
         ("      to: integration", "      too: integration", 6, "Did you mean `to`?"),
-        ("to: integration.example.gov.uk", "to: https://example", 6, "write a domain in small letters"),
+        ("to: integration.example.gov.uk", "to: https://example", 6, "write a domain in lower case"),
         ("to: integration", "url_field: backend.url\n      to: integration", 6, "of the document itself"),
         ("{from: old.example.com, to: new.example.com}", "{form: a.b, to: c.d}", 7, "Did you mean `from`?"),
         ("licensify: licensing.", "licensify: LICENSING.", 7, "for `licensify` in line 8"),

@@ -149,7 +149,7 @@ def check(environment: Environment) -> None:
         assert problem.read
         assert problem.right
         # Only a second entry of the same name leaves a sync of the name that it takes away.
-        assert problem.sync not in names or "a second time" in problem.read
+        assert problem.sync not in names or "defined twice" in problem.read
 
 
 @pytest.mark.parametrize("seed", SEEDS)

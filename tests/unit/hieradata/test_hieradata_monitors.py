@@ -84,7 +84,7 @@ def test_own_monitors_come_before_the_common_ones(monitors: ReadMonitors, hierad
         ("  - nsca\n", 2, "a monitor is `nsca`", "write a mapping"),
         ("  - {url: 'https://i.example'}\n", 2, "`kind` is missing", "`icinga`"),
         ("  - {kind: icinca}\n", 2, "`kind` is `icinca`", "Did you mean `icinga`"),
-        (ICINGA + "    hots: x\n", 6, "`hots` is written", "Did you mean `host`"),
+        (ICINGA + "    hots: x\n", 6, "unknown field `hots`", "Did you mean `host`"),
         (ICINGA.replace("    connection: icinga\n", ""), 2, "`connection` is missing", "add it"),
         (ICINGA.replace("{environment}", "{enviroment}"), 5, "{enviroment}", "Did you mean `environment`"),
         (ICINGA.replace("{environment}", "{environment"), 5, "`host`", "close every"),

@@ -26,7 +26,7 @@ from env_sync.domain.invalid_value import WrongValue
 from env_sync.domain.postprocess.replace_text import Replacement
 from env_sync.domain.postprocess.rewrite_domain import DomainException
 
-DOMAIN = "write a domain in small letters, such as `integration.example.gov.uk`"
+DOMAIN = "write a domain in lower case, such as `integration.example.gov.uk`"
 TABLE = "write a table's name, or a schema, `.` and its name, without quotes"
 COLUMN = "write a column's name without quotes"
 COLLECTION = "write a collection's name: letters, digits, `_`, `-`, `.`"
@@ -139,7 +139,7 @@ def test_replacements_are_read_in_their_order(node: Callable[[str], Node]) -> No
         ),
         (
             "- columns: a\n  from: a\n  from: b\n  to: c",
-            "line 4: `from` is written a second time (first at common.yaml:3); keep one of the two",
+            "line 4: `from` is defined twice (first at common.yaml:3); keep one of the two",
         ),
         (
             "- columns: a\n  <<: b\n  from: a\n  to: c",

@@ -197,7 +197,7 @@ def test_a_url_is_a_buckets_name(url: str) -> None:
         (
             "url",
             f"`url` is `{shown}`",
-            "write the bucket's name alone: 3 to 63 small letters, digits, `-` and `.`",
+            "write the bucket's name alone: 3 to 63 lower-case letters, digits, `-` and `.`",
         )
     ]
     assert broken(a_copy(url=url), "source_hostname") == []

@@ -51,7 +51,9 @@ def test_a_merged_none_and_reason_say_nothing_of_the_sync(hieradata: Hieradata, 
     (problem,) = environment.problems
     assert (str(problem.place), problem.sync) == (f"integration.yaml:{4 + len(anchored)}", "two")
     at = [f"integration.yaml:{line_of(anchored, name)}" for name in (NONE, "reason")]
-    assert f"`{NONE}: none` and `reason` come along from another entry ({' and '.join(at)})" in problem.read
+    assert (
+        f"`{NONE}: none` and `reason` are inherited from another entry ({' and '.join(at)})" in problem.read
+    )
     assert f"write `{NONE}: none` and `reason: <why>` in the entry itself" in problem.right
 
 
@@ -63,7 +65,7 @@ def test_half_of_it_is_not_enough(hieradata: Hieradata, own: dict[str, str]) -> 
     (problem,) = environment.problems
     (borrowed,) = {NONE, "reason"} - own.keys()
     assert f"{borrowed}" in problem.read
-    assert f"comes along from another entry (integration.yaml:{line_of(anchored, borrowed)})" in problem.read
+    assert f"is inherited from another entry (integration.yaml:{line_of(anchored, borrowed)})" in problem.read
 
 
 def test_what_the_sync_says_itself_counts(hieradata: Hieradata) -> None:
@@ -106,7 +108,7 @@ def test_nor_over_several_levels(hieradata: Hieradata, sanitise: str) -> None:
     )
     environment = hieradata.read()
     assert [problem.sync for problem in environment.problems] == ["three", "four"]
-    assert all("come along" in problem.read for problem in environment.problems)
+    assert all("inherited from another entry" in problem.read for problem in environment.problems)
 
 
 def test_nor_by_an_alias_of_the_whole(hieradata: Hieradata) -> None:
@@ -116,7 +118,7 @@ def test_nor_by_an_alias_of_the_whole(hieradata: Hieradata) -> None:
     assert environment.syncs == ()
     (problem,) = environment.problems
     assert str(problem.place) == f"integration.yaml:{len(PULL) + 5}"
-    assert "come along" in problem.read
+    assert "inherited from another entry" in problem.read
 
 
 def test_an_alias_of_a_value_is_written_in_the_sync(hieradata: Hieradata) -> None:
@@ -133,11 +135,11 @@ def test_the_same_of_a_push_and_a_mirror(hieradata: Hieradata) -> None:
         assert (problem.sync, f"`{NONE_OF_PUSH}: none`" in problem.right) == ("two", True)
     protected = {**up, "url": "govuk-production-database-backups"}
     (problem,) = read(hieradata, protected, OTHER, environment="production").problems
-    assert "come along" in problem.read
+    assert "inherited from another entry" in problem.read
     mirror = {**MIRROR, NONE: "none", "reason": WHY}
     other = {"destination_bucket": "govuk-integration-other"}
     (problem,) = read(hieradata, mirror, other, key="s3_sync_tasks").problems
-    assert (problem.sync, "come along" in problem.read) == ("two", True)
+    assert (problem.sync, "inherited from another entry" in problem.read) == ("two", True)
 
 
 def test_a_push_may_have_the_fields_of_a_pull_that_says_it(hieradata: Hieradata) -> None:

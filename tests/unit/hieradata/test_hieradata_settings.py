@@ -110,7 +110,7 @@ def test_every_setting_is_read(hieradata: Hieradata) -> None:
         ("queue", "[a]", "one value"),
         ("queues", "mongo", "mapping"),
         ("queues", "{mongo: [a]}", "for `mongo` in line 1"),
-        ("queues", "{mongo: a, mongo: b}", "a second time"),
+        ("queues", "{mongo: a, mongo: b}", "defined twice"),
         ("pool_size", "0", "from 1 to 1000"),
         ("pool_size", "many", "from 1 to 1000"),
         ("pool_sizes", "{a: 0}", "from 1 to 1000"),
@@ -317,7 +317,7 @@ def test_of_a_slip_it_is_told_what_to_write(hieradata: Hieradata, key: str) -> N
     (problem,) = environment.problems
     assert (str(problem.place), problem.sync) == ("staging.yaml:2", None)
     assert (problem.read, problem.right) == (
-        f"`{key}` is written",
+        f"unknown key `{key}`",
         f"write `{N}sanitise`; until then it counts as `required`",
     )
 
@@ -327,7 +327,7 @@ def test_of_one_that_is_indented_too_far_as_well(hieradata: Hieradata, key: str)
     hieradata.write("staging.yaml", f"{N}tasks:\n  {key}: required\n")
     assert hieradata.read("staging").settings.must_sanitise
     problem = hieradata.read("staging").problems[0]
-    assert problem.read == f"`{key}` stands inside `{N}tasks`"
+    assert problem.read == f"`{key}` is nested in `{N}tasks`"
     assert f"write `{N}sanitise` at the beginning of a line" in problem.right
 
 

@@ -137,8 +137,8 @@ BLANK = "where nothing has to be sanitised, `transformation_sql_filename: none` 
         ("after", "nobody", "there is no such sync"),
         ("retries", "many", "from 0 to 10"),
         ("databse", "x", "Did you mean `database`?"),
-        ("delete", "true", "not known"),
-        ("window", "22:00-08:00", "not known"),
+        ("delete", "true", "correct or remove it"),
+        ("window", "22:00-08:00", "correct or remove it"),
     ],
 )
 def test_a_wrong_field_takes_its_sync_away(
@@ -193,7 +193,7 @@ def test_a_missing_field_is_said_at_the_sync(hieradata: Hieradata, pull: dict[st
         ("delete", "maybe", "`true` or `false`"),
         ("delete", "1", "`true` or `false`"),
         ("destination_bucket", "Upper", "bucket's name"),
-        ("database", "x", "not known"),
+        ("database", "x", "correct or remove it"),
     ],
 )
 def test_a_wrong_bucket_sync_is_taken_away(
@@ -472,7 +472,7 @@ def test_a_field_written_twice_takes_its_sync_away(hieradata: Hieradata) -> None
         "govuk_env_sync::tasks:\n  one:\n    ensure: absent\n    ensure: absent\n    x: 1\n",
     )
     reads = [problem.read for problem in hieradata.read().problems if problem.sync == "one"]
-    assert any("`ensure` is written a second time (first at integration.yaml:3)" in read for read in reads)
+    assert any("`ensure` is defined twice (first at integration.yaml:3)" in read for read in reads)
 
 
 def test_a_long_or_strange_value_is_shown_in_one_line(hieradata: Hieradata, pull: dict[str, str]) -> None:

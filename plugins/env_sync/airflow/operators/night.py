@@ -52,8 +52,8 @@ class NightOperator(BaseOperator):
         if failed or (lost and refused is None):
             context["ti"].xcom_push(key="return_value", value=table)
             raise AirflowFailException(
-                f"{', '.join([*failed, *lost])}: the report is red and no step is, or it is not there. Mend "
-                "what it says, then clear the group, and this task with it"
+                f"{', '.join([*failed, *lost])}: the report failed although no step did, or it is missing. "
+                "Fix what it says, then clear the group and this task"
             )
         return table
 

@@ -82,7 +82,7 @@ class Outbox:
 
     def _warn(self, problem: Exception) -> None:
         self._log.warning(
-            "Airflow's task state store failed (%s): should this task be killed and tried again, monitors "
-            "may be told twice",
+            "Airflow's task state store failed (%s): if this task is killed and retried, monitors may be "
+            "notified twice",
             type(problem).__name__,
         )

@@ -187,4 +187,4 @@ def _login(monitor: Monitor) -> Login | None:
 
 
 def _unsent(monitor: Monitor, why: str) -> str:
-    return f"{monitor} did not take this report: {why}"
+    return f"{monitor} did not accept this report: {why}"

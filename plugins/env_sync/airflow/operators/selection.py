@@ -32,7 +32,7 @@ class SelectionOperator(BaseOperator):
         try:
             request = request_of(context, self._plan)
         except InvalidRequest as problem:
-            self.log.info("Every group says for itself that %s", problem)
+            self.log.info("No group runs: %s", problem)
             return
         others = [group for group in self._plan.groups if not request.asks_for(group, self._plan)]
         self.log.info("Not asked for: %s", ", ".join(group.id for group in others) or "nothing")

@@ -157,7 +157,7 @@ class StartGateOperator(StepOperator):
                 "%s is there, after %.0f s: %s/%s", verdict.awaited, verdict.waited, sync.url, verdict.found
             )
         for warning in verdict.warnings:
-            self.log.warning("%s. Going on with what there is.", warning)
+            self.log.warning("%s. Continuing with what there is.", warning)
 
     def _decide(self, context: Context) -> Skip | Wait | Go:
         try:

@@ -103,7 +103,9 @@ class StepOperator(BaseOperator):
             if swept:
                 self._leave_swept(context, swept)
         except Exception as problem:  # noqa: BLE001 - the same
-            self._logger.warning("Looking for what lies on this worker failed: %s", described(problem))
+            self._logger.warning(
+                "Checking this worker for leftovers of ended attempts failed: %s", described(problem)
+            )
 
     def _leave_swept(self, context: Context, swept: Swept) -> None:
         start = started(context, self._group)
