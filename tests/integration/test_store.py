@@ -35,7 +35,7 @@ from env_sync.store import dump_key, manifest_key
 from env_sync.store.dumps import S3Store
 from env_sync.store.retrying import MEBIBYTE, Tuning
 from env_sync.store.transfer import sha256_of, writing
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 from sandbox.faulty_proxy import Busy, Cut, Fault, FaultyProxy, Garble, Pass, Stall
 from sandbox.s3 import MOTO_PAGE, MotoS3, S3Server, VersityGW
 
@@ -680,8 +680,8 @@ def test_an_answer_whose_headers_were_cut_is_asked_for_again(operation: str, lac
         extra = json.dumps({"endpoint_url": f"http://127.0.0.1:{web.server_port}"})
         one = Connection(conn_id="c", conn_type="aws", login="a", password="b", extra=extra)
         requests = S3Store(one, tuning=QUICK)._requests
-        with Crew(1, Cancellation()) as crew:
-            answer = crew.do(lambda: requests.make(crew, operation, bucket="any", key="any"))
+        with WorkerPool(1, Cancellation()) as pool:
+            answer = pool.do(lambda: requests.make(pool, operation, bucket="any", key="any"))
         web.shutdown()
     assert answer["ContentLength"] == 4
     assert cut == 2

@@ -27,7 +27,7 @@ from env_sync.store.mirroring.async_requests import QuickRequests, Way, learn, q
 from env_sync.store.mirroring.object_requests import Copy, Head, Page
 from env_sync.store.retrying import Requests, Tuning
 from env_sync.store.s3_errors import Access, Request
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 from sandbox.certificate import make_certificate
 
 T = TypeVar("T")
@@ -134,8 +134,8 @@ def requests_to(
 
 
 def ways_of(requests: Requests, *buckets: str) -> dict[str, Way | None]:
-    with Crew(1, Cancellation()) as crew:
-        return {bucket: crew.do(partial(learn, requests, crew, bucket)) for bucket in buckets}
+    with WorkerPool(1, Cancellation()) as pool:
+        return {bucket: pool.do(partial(learn, requests, pool, bucket)) for bucket in buckets}
 
 
 def ask(

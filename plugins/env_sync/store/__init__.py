@@ -1,7 +1,7 @@
 """The store: where dumps are kept in a bucket, which of them is chosen, and how they are moved.
 
 `keys` and `choice` are pure, and what the package itself offers. `faults` says what a server's refusal means,
-`crew` does many requests at the same time, `transfer` sends and fetches a file in parts, and `s3` joins them.
+`pool` does many requests at the same time, `transfer` sends and fetches a file in parts, and `s3` joins them.
 `mirror` makes one bucket the same as another.
 """
 

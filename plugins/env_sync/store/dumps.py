@@ -37,7 +37,7 @@ from env_sync.store.mirroring.mirror import Tally, Wanted, compare, mirror
 from env_sync.store.retrying import MEBIBYTE, Requests, Tuning, refuse_cut_answer
 from env_sync.store.s3_errors import ABSENT, Access, Request, code_of, no_s3, replaced
 from env_sync.store.transfer import Download, Upload, count_what_is_sent
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -82,8 +82,8 @@ class S3Store:
 
     def look_at_bucket(self, bucket: str) -> None:
         """See whether the bucket is there and may be listed; returns where both are so, else raises."""
-        with Crew(1, self._cancellation) as crew:
-            crew.do(lambda: self._requests.look(crew, bucket))
+        with WorkerPool(1, self._cancellation) as pool:
+            pool.do(lambda: self._requests.look(pool, bucket))
 
     def look_at_mirrored(self, bucket: str) -> None:
         """The same for a bucket of a bucket sync. Raises BucketOfDumps where Env Sync keeps dumps in it.
@@ -95,9 +95,9 @@ class S3Store:
         def first() -> Any:
             return self._requests.client.list_objects_v2(Bucket=bucket, Prefix=MANIFESTS, MaxKeys=1)
 
-        with Crew(1, self._cancellation) as crew:
-            crew.do(lambda: self._requests.look(crew, bucket))
-            if crew.do(lambda: self._requests.attempt(crew, request, first)).get("Contents"):
+        with WorkerPool(1, self._cancellation) as pool:
+            pool.do(lambda: self._requests.look(pool, bucket))
+            if pool.do(lambda: self._requests.attempt(pool, request, first)).get("Contents"):
                 raise BucketOfDumps(
                     f"s3://{bucket} holds dumps of Env Sync (there is something below {MANIFESTS}), and "
                     "those are never mirrored: name another bucket, or push and pull the databases. Nothing "
@@ -109,8 +109,8 @@ class S3Store:
 
         Raises TransferFailed where it is gone or was replaced since it was chosen.
         """
-        with Crew(1, self._cancellation) as crew:
-            head = crew.do(lambda: self._requests.make(crew, "head_object", bucket=bucket, key=choice.key))
+        with WorkerPool(1, self._cancellation) as pool:
+            head = pool.do(lambda: self._requests.make(pool, "head_object", bucket=bucket, key=choice.key))
             if head["ETag"].strip('"') != choice.etag.strip('"'):
                 raise replaced(bucket, choice.key)
             if not head["ContentLength"]:
@@ -124,7 +124,7 @@ class S3Store:
                     return bytes(body.read(count))
 
             request = Request(operation="get_object", bucket=bucket, key=choice.key)
-            return crew.do(lambda: self._requests.attempt(crew, request, once))
+            return pool.do(lambda: self._requests.attempt(pool, request, once))
 
     def list_dumps(self, bucket: str, path: str, database: str) -> tuple[StoredDump, ...]:
         """The dumps of exactly this database under this path, newest first, whole or not."""
@@ -297,10 +297,10 @@ class S3Store:
         request = Request(operation="list_objects_v2", bucket=bucket, key=prefix)
         asked = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
         while True:
-            with Crew(1, self._cancellation) as crew:
-                page = crew.do(
+            with WorkerPool(1, self._cancellation) as pool:
+                page = pool.do(
                     lambda: self._requests.attempt(
-                        crew, request, lambda: self._requests.client.list_objects_v2(**asked)
+                        pool, request, lambda: self._requests.client.list_objects_v2(**asked)
                     )
                 )
             if "Name" not in page:  # a web page parses as an empty answer
@@ -329,15 +329,15 @@ class S3Store:
                 return bytes(body.read())
 
         request = Request(operation="get_object", bucket=bucket, key=key)
-        with Crew(1, self._cancellation) as crew:
-            return crew.do(lambda: self._requests.attempt(crew, request, once))
+        with WorkerPool(1, self._cancellation) as pool:
+            return pool.do(lambda: self._requests.attempt(pool, request, once))
 
     def _write(self, bucket: str, key: str, text: str, content_type: str, settings: dict[str, str]) -> None:
         content = text.encode()
-        with Crew(1, self._cancellation) as crew:
-            crew.do(
+        with WorkerPool(1, self._cancellation) as pool:
+            pool.do(
                 lambda: self._requests.make(
-                    crew,
+                    pool,
                     "put_object",
                     bucket=bucket,
                     key=key,
@@ -348,8 +348,8 @@ class S3Store:
             )
 
     def _check_arrived(self, bucket: str, manifest: Manifest) -> None:
-        with Crew(1, self._cancellation) as crew:
-            head = crew.do(lambda: self._requests.make(crew, "head_object", bucket=bucket, key=manifest.key))
+        with WorkerPool(1, self._cancellation) as pool:
+            head = pool.do(lambda: self._requests.make(pool, "head_object", bucket=bucket, key=manifest.key))
         if head["ContentLength"] != manifest.size or head["Metadata"].get(SHA256) != manifest.sha256:
             raise TransferFailed(
                 f"s3://{bucket}/{manifest.key} has {head['ContentLength']} bytes after an upload of "

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from env_sync.core.cancellation import Cancellation
-from env_sync.store.worker_pool import LOOK_EVERY, Crew
+from env_sync.store.worker_pool import LOOK_EVERY, WorkerPool
 
 T = TypeVar("T")
 
@@ -22,16 +22,16 @@ def run_in_loop(
     Raises Cancelled as soon as the step is. `on_look` runs in the caller meanwhile, several times a second,
     and once more at the end.
     """
-    with Crew(1, cancellation, on_look) as crew:
-        return crew.do(lambda: asyncio.run(_watched(crew, main())))
+    with WorkerPool(1, cancellation, on_look) as pool:
+        return pool.do(lambda: asyncio.run(_watched(pool, main())))
 
 
-async def _watched(crew: Crew, work: Coroutine[Any, Any, T]) -> T:
-    """The work, given up at the crew's stop."""
+async def _watched(pool: WorkerPool, work: Coroutine[Any, Any, T]) -> T:
+    """The work, given up at the pool's stop."""
     task = asyncio.ensure_future(work)
     try:
         while not task.done():
-            crew.check()
+            pool.check()
             await asyncio.wait([task], timeout=LOOK_EVERY)
     finally:
         task.cancel()

@@ -21,7 +21,7 @@ from env_sync.store.s3_errors import (
     is_transient,
     no_s3,
 )
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 
 T = TypeVar("T")
 
@@ -67,22 +67,22 @@ class Requests:
     tuning: Tuning
     log: logging.Logger
 
-    def attempt(self, crew: Crew, request: Request, work: Callable[[], T]) -> T:
-        """Do the work until it succeeds; in one of the crew's threads.
+    def attempt(self, pool: WorkerPool, request: Request, work: Callable[[], T]) -> T:
+        """Do the work until it succeeds; in one of the pool's threads.
 
         Faults that pass are tried again, others are raised as `faults.explain` says; Cancelled at a stop.
         """
         attempt = 1
         while True:
-            crew.check()
+            pool.check()
             try:
                 return work()
             except FAULTS as fault:
-                crew.check()
+                pool.check()
                 if inner := inner_error(fault):
                     raise inner from fault
                 pause = self._pause_after(fault, request, attempt)
-            crew.pause(pause)
+            pool.pause(pause)
             attempt += 1
 
     async def attempt_in_loop(self, request: Request, work: Callable[[], Awaitable[T]]) -> T:
@@ -96,16 +96,16 @@ class Requests:
             await asyncio.sleep(pause)
             attempt += 1
 
-    def make(self, crew: Crew, operation: str, *, bucket: str, key: str, **parameters: Any) -> Any:
+    def make(self, pool: WorkerPool, operation: str, *, bucket: str, key: str, **parameters: Any) -> Any:
         """One request about a key, by its boto3 name, and the answer; errors as with `attempt`."""
         request = Request(operation=operation, bucket=bucket, key=key)
         method = getattr(self.client, operation)
-        return self.attempt(crew, request, lambda: method(Bucket=bucket, Key=key, **parameters))
+        return self.attempt(pool, request, lambda: method(Bucket=bucket, Key=key, **parameters))
 
-    def look(self, crew: Crew, bucket: str) -> None:
+    def look(self, pool: WorkerPool, bucket: str) -> None:
         """See whether the bucket is there and may be listed; errors as with `attempt`."""
         request = Request(operation="list_objects_v2", bucket=bucket, key="")
-        page = self.attempt(crew, request, lambda: self.client.list_objects_v2(Bucket=bucket, MaxKeys=1))
+        page = self.attempt(pool, request, lambda: self.client.list_objects_v2(Bucket=bucket, MaxKeys=1))
         if "Name" not in page:  # a web page parses as an empty answer
             raise no_s3(self.access)
 

@@ -23,7 +23,7 @@ from env_sync.core.errors import Cancelled, DiskFull, TransferFailed
 from env_sync.core.progress import Progress
 from env_sync.store.retrying import MEBIBYTE, Requests
 from env_sync.store.s3_errors import Request, replaced
-from env_sync.store.worker_pool import Crew, walk_away
+from env_sync.store.worker_pool import WorkerPool, run_detached
 
 MOST_PARTS = 10_000
 """S3's limit for one upload."""
@@ -88,10 +88,10 @@ class PartBody(io.RawIOBase):
     botocore reads a body twice, first to sign it: only what is read after `begin` counts.
     """
 
-    def __init__(self, file: Path, part: Part, crew: Crew, tally: Tally) -> None:
+    def __init__(self, file: Path, part: Part, pool: WorkerPool, tally: Tally) -> None:
         self._path = file
         self._part = part
-        self._crew = crew
+        self._pool = pool
         self._tally = tally
         self._file = file.open("rb", buffering=0)
         self._at = 0
@@ -132,7 +132,7 @@ class PartBody(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes of the part. Raises Cancelled, and TransferFailed where the file has shrunk."""
-        self._crew.check()
+        self._pool.check()
         left = self._part.size - self._at
         wanted = left if size < 0 else min(size, left)
         chunk = self._file.read(wanted) if wanted else b""
@@ -175,51 +175,53 @@ class Upload:
         parts = parts_of(size, self.requests.tuning.part_size)
         self.progress.start(f"Upload s3://{self.bucket}/{self.key}", size, "bytes")
         workers = min(self.requests.tuning.workers, len(parts))
-        with Crew(workers, self.cancellation, lambda: self.progress.advance(tally.done)) as crew:
+        with WorkerPool(workers, self.cancellation, lambda: self.progress.advance(tally.done)) as pool:
             if len(parts) == 1:
-                crew.do(lambda: self._send(crew, "put_object", parts[0], tally, self.settings))
+                pool.do(lambda: self._send(pool, "put_object", parts[0], tally, self.settings))
             else:
-                self._in_parts(crew, parts, tally)
+                self._in_parts(pool, parts, tally)
         self.progress.advance(size)
         self.progress.finish()
 
-    def _in_parts(self, crew: Crew, parts: list[Part], tally: Tally) -> None:
-        upload = crew.do(lambda: self._begin(crew))
+    def _in_parts(self, pool: WorkerPool, parts: list[Part], tally: Tally) -> None:
+        upload = pool.do(lambda: self._begin(pool))
         try:
-            sending = [crew.start(partial(self._send_part, crew, upload, part, tally)) for part in parts]
+            sending = [pool.start(partial(self._send_part, pool, upload, part, tally)) for part in parts]
             sent = []
             for part, future in zip(parts, sending, strict=True):
-                sent.append({"PartNumber": part.number, "ETag": crew.wait(future)["ETag"]})
-            crew.do(lambda: self._complete(crew, upload, sent))
+                sent.append({"PartNumber": part.number, "ETag": pool.wait(future)["ETag"]})
+            pool.do(lambda: self._complete(pool, upload, sent))
         except BaseException:
-            crew.stop()
+            pool.stop()
             abort_upload(self.requests, self.bucket, self.key, upload, self.cancellation)
             raise
 
-    def _begin(self, crew: Crew) -> str:
+    def _begin(self, pool: WorkerPool) -> str:
         answer = self.requests.make(
-            crew, "create_multipart_upload", bucket=self.bucket, key=self.key, **self.settings
+            pool, "create_multipart_upload", bucket=self.bucket, key=self.key, **self.settings
         )
         upload = str(answer["UploadId"])
         try:
-            crew.check()
+            pool.check()
         except Cancelled:  # nobody waits for the answer any more
             _forget(self.requests, self.bucket, self.key, upload)
             raise
         return upload
 
-    def _send_part(self, crew: Crew, upload: str, part: Part, tally: Tally) -> Any:
+    def _send_part(self, pool: WorkerPool, upload: str, part: Part, tally: Tally) -> Any:
         try:
             return self._send(
-                crew, "upload_part", part, tally, {"UploadId": upload, "PartNumber": part.number}
+                pool, "upload_part", part, tally, {"UploadId": upload, "PartNumber": part.number}
             )
         finally:
-            if crew.deserted:  # it hung, and may have arrived after all, after the abort
+            if pool.abandoned:  # it hung, and may have arrived after all, after the abort
                 _forget(self.requests, self.bucket, self.key, upload)
 
-    def _send(self, crew: Crew, operation: str, part: Part, tally: Tally, settings: dict[str, Any]) -> Any:
+    def _send(
+        self, pool: WorkerPool, operation: str, part: Part, tally: Tally, settings: dict[str, Any]
+    ) -> Any:
         def once() -> Any:
-            with PartBody(self.file, part, crew, tally) as body:
+            with PartBody(self.file, part, pool, tally) as body:
                 try:
                     return method(Bucket=self.bucket, Key=self.key, Body=body, **settings)
                 except BaseException:
@@ -228,9 +230,9 @@ class Upload:
 
         method = getattr(self.requests.client, operation)
         request = Request(operation=operation, bucket=self.bucket, key=self.key)
-        return self.requests.attempt(crew, request, once)
+        return self.requests.attempt(pool, request, once)
 
-    def _complete(self, crew: Crew, upload: str, sent: list[dict[str, Any]]) -> None:
+    def _complete(self, pool: WorkerPool, upload: str, sent: list[dict[str, Any]]) -> None:
         asked = 0
 
         def once() -> None:
@@ -247,15 +249,15 @@ class Upload:
 
         client = self.requests.client
         request = Request(operation="complete_multipart_upload", bucket=self.bucket, key=self.key)
-        self.requests.attempt(crew, request, once)
+        self.requests.attempt(pool, request, once)
 
 
 def abort_upload(requests: Requests, bucket: str, key: str, upload: str, cancellation: Cancellation) -> None:
     """Have the server forget the parts of an upload that failed; whoever was cancelled waits only briefly."""
     request = Request(operation="abort_multipart_upload", bucket=bucket, key=key)
     seconds = ABORT_WITHIN_CANCELLED if cancellation.cancelled else ABORT_WITHIN
-    if walk_away(
-        lambda crew: requests.attempt(crew, request, lambda: _forget(requests, bucket, key, upload)), seconds
+    if run_detached(
+        lambda pool: requests.attempt(pool, request, lambda: _forget(requests, bucket, key, upload)), seconds
     ):
         return
     requests.log.warning(
@@ -301,30 +303,30 @@ class Download:
         tuning = self.requests.tuning
         parts = parts_of(self.size, tuning.part_size) if self.size else []
         with (
-            Crew(tuning.workers, self.cancellation, lambda: self.progress.advance(tally.done)) as crew,
+            WorkerPool(tuning.workers, self.cancellation, lambda: self.progress.advance(tally.done)) as pool,
             self.file.open("rb", buffering=0) as written,
         ):
             # Few parts ahead of the digest, so that it reads them back while they are still in memory.
             under_way: deque[tuple[Part, Future[None]]] = deque()
             for part in parts:
-                under_way.append((part, crew.start(partial(self._fetch, crew, part, tally))))
+                under_way.append((part, pool.start(partial(self._fetch, pool, part, tally))))
                 if len(under_way) >= 2 * tuning.workers:
-                    self._digest_next(crew, under_way, written, digest.update)
+                    self._digest_next(pool, under_way, written, digest.update)
             while under_way:
-                self._digest_next(crew, under_way, written, digest.update)
+                self._digest_next(pool, under_way, written, digest.update)
         self.progress.advance(self.size)
         self.progress.finish()
         return digest.hexdigest()
 
     def _digest_next(
         self,
-        crew: Crew,
+        pool: WorkerPool,
         under_way: deque[tuple[Part, Future[None]]],
         written: io.FileIO,
         update: Callable[[bytes], None],
     ) -> None:
         part, future = under_way.popleft()
-        crew.wait(future)
+        pool.wait(future)
         left = part.size
         while left:
             chunk = written.read(min(left, MEBIBYTE))
@@ -333,7 +335,7 @@ class Download:
             update(chunk)
             left -= len(chunk)
 
-    def _fetch(self, crew: Crew, part: Part, tally: Tally) -> None:
+    def _fetch(self, pool: WorkerPool, part: Part, tally: Tally) -> None:
         done = 0
 
         def once() -> None:
@@ -347,7 +349,7 @@ class Download:
             with closing(answer["Body"]) as body, self.file.open("r+b", buffering=0) as file:
                 file.seek(first)
                 while chunk := body.read(min(CHUNK, part.size - done)):
-                    crew.check()
+                    pool.check()
                     with writing(self.file):
                         _write_all(file, chunk)
                     done += len(chunk)
@@ -356,7 +358,7 @@ class Download:
         request = Request(operation="get_object", bucket=self.bucket, key=self.key)
         while done < part.size:
             before = done
-            self.requests.attempt(crew, request, once)
+            self.requests.attempt(pool, request, once)
             if done == before:
                 raise TransferFailed(f"{request}: the server sent nothing. Run the sync again")
 

@@ -1,4 +1,4 @@
-"""A crew of threads for slow requests, which a cancelled step can walk away from within a second.
+"""A pool of threads for slow requests, which a cancelled step can leave behind within a second.
 
 Own threads rather than a ThreadPoolExecutor: its threads are joined when the interpreter ends, so that one
 that hangs on a silent server would hold up the end of a cancelled task for the whole read timeout.
@@ -22,10 +22,10 @@ T = TypeVar("T")
 LOOK_EVERY = 0.2
 """Seconds between two looks at the cancellation, which a signal handler may set at any instant."""
 LINGER = 0.5
-"""Seconds that a crew is given to put its work down when it is stopped."""
+"""Seconds that a pool is given to put its work down when it is stopped."""
 
 
-class Crew:
+class WorkerPool:
     """At most `size` threads; leaving the block stops them. `on_look` runs in the caller, at every look."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Crew:
         self._stopped = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self.deserted = False
+        self.abandoned = False
         """True once the caller has gone on although threads still hang."""
 
     def __enter__(self) -> Self:
@@ -59,7 +59,7 @@ class Crew:
         end = time.monotonic() + LINGER
         for thread in self._threads:
             thread.join(max(end - time.monotonic(), 0))
-        self.deserted = any(thread.is_alive() for thread in self._threads)
+        self.abandoned = any(thread.is_alive() for thread in self._threads)
 
     def start(self, work: Callable[[], T]) -> Future[T]:
         """Have a thread do the work; in the order in which it was given."""
@@ -109,12 +109,12 @@ class Crew:
             future.set_exception(problem)
 
 
-def walk_away(work: Callable[[Crew], None], seconds: float) -> bool:
+def run_detached(work: Callable[[WorkerPool], None], seconds: float) -> bool:
     """Have a thread do the work, cancelled or not, and wait so many seconds; whether it ended well in time.
 
     The thread goes on with it for as long as the process lives.
     """
-    crew = Crew(1, Cancellation())
-    future = crew.start(lambda: work(crew))
+    pool = WorkerPool(1, Cancellation())
+    future = pool.start(lambda: work(pool))
     done = wait([future], timeout=seconds).done
     return bool(done) and future.exception() is None

@@ -37,7 +37,7 @@ from yarl import URL
 
 from env_sync.store.mirroring.object_requests import Copy, Head, Item, Page, following
 from env_sync.store.retrying import Requests
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 
 HEADERS = {
     "ACL": "x-amz-acl",
@@ -62,8 +62,8 @@ class Way:
     """botocore's, which knows the credentials and renews those that lapse."""
 
 
-def learn(requests: Requests, crew: Crew, bucket: str) -> Way | None:
-    """Have botocore look at the bucket, and see where to, and how it signs; in one of the crew's threads.
+def learn(requests: Requests, pool: WorkerPool, bucket: str) -> Way | None:
+    """Have botocore look at the bucket, and see where to, and how it signs; in one of the pool's threads.
 
     None where it is signed in another way or goes through a proxy. Raises what `Requests.look` raises.
     """
@@ -85,7 +85,7 @@ def learn(requests: Requests, crew: Crew, bucket: str) -> Way | None:
     for event, note in noted.items():
         events.register(event, note)
     try:
-        requests.look(crew, bucket)
+        requests.look(pool, bucket)
     finally:
         for event, note in noted.items():
             events.unregister(event, note)

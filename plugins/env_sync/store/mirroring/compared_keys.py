@@ -1,4 +1,4 @@
-"""Keys of objects that were judged in one walk of two buckets, for the next walk: on disk, in their order."""
+"""Keys of objects compared in one walk of two buckets, for the next walk: on disk, in their order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TextIO
 from env_sync.store.mirroring.listing import place
 
 
-class JudgedKeys:
+class ComparedKeys:
     """Kept in a file, which is empty at first, so that memory stays flat at millions of keys."""
 
     def __init__(self, file: TextIO) -> None:

@@ -12,7 +12,7 @@ from env_sync.core.cancellation import Cancellation
 from env_sync.store.retrying import MEBIBYTE, Requests
 from env_sync.store.s3_errors import ABSENT, CHANGED, FAULTS, Request, code_of
 from env_sync.store.transfer import MOST_PARTS, abort_upload, parts_of
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 
 SMALLEST_PART = 5 * MEBIBYTE
 """S3's own limit."""
@@ -43,28 +43,28 @@ class CopyInParts:
     settings: Mapping[str, str]
     part: int
 
-    def run(self, crew: Crew) -> bool:
-        """Copy it, in one of the crew's threads; False where it is gone or another one by now."""
-        head = self._attempt(crew, "head_object", self.source, ABSENT | CHANGED, IfMatch=self.etag)
+    def run(self, pool: WorkerPool) -> bool:
+        """Copy it, in one of the pool's threads; False where it is gone or another one by now."""
+        head = self._attempt(pool, "head_object", self.source, ABSENT | CHANGED, IfMatch=self.etag)
         if head is None:
             return False
         size = head["ContentLength"]
         begun = self.requests.make(
-            crew,
+            pool,
             "create_multipart_upload",
             bucket=self.destination,
             key=self.key,
             **self.settings,
             **{name: head[name] for name in HEADERS if name in head},
             **({"Metadata": head["Metadata"]} if head.get("Metadata") else {}),
-            **self._tags(crew, head),
+            **self._tags(pool, head),
         )
         upload = str(begun["UploadId"])
         try:
             sent = []
-            for part in parts_of(size, self._part_size(crew, head)):
+            for part in parts_of(size, self._part_size(pool, head)):
                 answer = self._attempt(
-                    crew,
+                    pool,
                     "upload_part_copy",
                     self.destination,
                     ABSENT | CHANGED,
@@ -79,7 +79,7 @@ class CopyInParts:
                     return False
                 sent.append({"PartNumber": part.number, "ETag": answer["CopyPartResult"]["ETag"]})
             self.requests.make(
-                crew,
+                pool,
                 "complete_multipart_upload",
                 bucket=self.destination,
                 key=self.key,
@@ -94,25 +94,30 @@ class CopyInParts:
     def _abort(self, upload: str) -> None:
         abort_upload(self.requests, self.destination, self.key, upload, self.cancellation)
 
-    def _part_size(self, crew: Crew, head: Mapping[str, Any]) -> int:
+    def _part_size(self, pool: WorkerPool, head: Mapping[str, Any]) -> int:
         """That of its own parts, where they can be told, so that the copy has the same ETag."""
         count = parts_in(self.etag)
         if count <= 1:
             return self.part
-        first = self._attempt(crew, "head_object", self.source, None, PartNumber=1)
+        first = self._attempt(pool, "head_object", self.source, None, PartNumber=1)
         size = int(first["ContentLength"]) if first else 0
         fits = SMALLEST_PART <= size < head["ContentLength"] and -(-head["ContentLength"] // size) == count
         return size if fits and count <= MOST_PARTS else self.part
 
-    def _tags(self, crew: Crew, head: Mapping[str, Any]) -> dict[str, str]:
+    def _tags(self, pool: WorkerPool, head: Mapping[str, Any]) -> dict[str, str]:
         if head.get("TagCount") == 0:
             return {}
-        answer = self._attempt(crew, "get_object_tagging", self.source, frozenset({"NoSuchTagSet", "404"}))
+        answer = self._attempt(pool, "get_object_tagging", self.source, frozenset({"NoSuchTagSet", "404"}))
         tags = answer["TagSet"] if answer else []
         return {"Tagging": urlencode([(tag["Key"], tag["Value"]) for tag in tags])} if tags else {}
 
     def _attempt(
-        self, crew: Crew, operation: str, bucket: str, expected: frozenset[str] | None, **parameters: Any
+        self,
+        pool: WorkerPool,
+        operation: str,
+        bucket: str,
+        expected: frozenset[str] | None,
+        **parameters: Any,
     ) -> Any:
         """One request; None where the server says one of what is `expected` (anything, for None)."""
         method: Callable[..., Any] = getattr(self.requests.client, operation)
@@ -126,7 +131,7 @@ class CopyInParts:
                     return None
                 raise
 
-        return self.requests.attempt(crew, Request(operation=operation, bucket=bucket, key=self.key), once)
+        return self.requests.attempt(pool, Request(operation=operation, bucket=bucket, key=self.key), once)
 
 
 def parts_in(etag: str) -> int:

@@ -17,13 +17,13 @@ from env_sync.core.plural import plural
 from env_sync.core.progress import Progress
 from env_sync.store.dump_keys import is_dump_key
 from env_sync.store.event_loop import in_parallel, run_in_loop
-from env_sync.store.mirroring.compared_keys import JudgedKeys
+from env_sync.store.mirroring.compared_keys import ComparedKeys
 from env_sync.store.mirroring.copy_in_parts import SMALLEST_PART, CopyInParts, parts_in
 from env_sync.store.mirroring.listing import Pair, list_bucket, side_by_side
 from env_sync.store.mirroring.object_requests import Copy, Head, Item, ObjectRequests, ThreadedRequests
 from env_sync.store.retrying import MEBIBYTE, Requests
 from env_sync.store.s3_errors import ABSENT, CHANGED, FAULTS, Request, code_of
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def compare(requests: Requests, cancellation: Cancellation, wanted: Wanted) -> T
     """
     tally = Tally()
 
-    async def look(objects: ObjectRequests, threads: Crew) -> None:
+    async def look(objects: ObjectRequests, threads: WorkerPool) -> None:
         async for pair in _pairs(requests, objects, wanted):
             _refuse_dump(pair, wanted)
             if (item := _count(pair, tally)) is not None:
@@ -118,16 +118,16 @@ def mirror(requests: Requests, cancellation: Cancellation, progress: Progress, w
     nothing is deleted then.
     """
     with tempfile.TemporaryFile("w+", encoding="ascii") as file:
-        return _mirror(requests, cancellation, progress, wanted, JudgedKeys(file))
+        return _mirror(requests, cancellation, progress, wanted, ComparedKeys(file))
 
 
 def _mirror(
-    requests: Requests, cancellation: Cancellation, progress: Progress, wanted: Wanted, judged: JudgedKeys
+    requests: Requests, cancellation: Cancellation, progress: Progress, wanted: Wanted, compared: ComparedKeys
 ) -> Tally:
     tally = Tally()
     progress.start(f"Mirror s3://{wanted.source} to s3://{wanted.destination}", None, "items")
 
-    async def copy_all(objects: ObjectRequests, threads: Crew) -> None:
+    async def copy_all(objects: ObjectRequests, threads: WorkerPool) -> None:
         copier = _Copier(requests, objects, threads, cancellation, wanted)
 
         async def differing() -> AsyncIterator[tuple[Item, Item | None]]:
@@ -136,7 +136,7 @@ def _mirror(
                 if (item := _count(pair, tally)) is not None:
                     yield item, pair.destination
                 elif pair.source is None and pair.destination is not None and wanted.delete:
-                    judged.add(pair.destination.key)
+                    compared.add(pair.destination.key)
 
         async def copy(pair: tuple[Item, Item | None]) -> None:
             _count_copied(await copier.copy(*pair), tally, wanted)
@@ -151,7 +151,7 @@ def _mirror(
         raise _failed(tally, wanted)
     if wanted.delete and tally.extra:
         check_deletions(wanted, tally)
-        _delete(requests, cancellation, progress, wanted, tally, judged)
+        _delete(requests, cancellation, progress, wanted, tally, compared)
     progress.finish()
     return tally
 
@@ -202,7 +202,7 @@ def _with_objects(
     requests: Requests,
     cancellation: Cancellation,
     wanted: Wanted,
-    work: Callable[[ObjectRequests, Crew], Coroutine[Any, Any, None]],
+    work: Callable[[ObjectRequests, WorkerPool], Coroutine[Any, Any, None]],
     on_look: Callable[[], None] = lambda: None,
 ) -> None:
     """Do the work in an event loop, with requests to the two buckets, and threads for what is slow.
@@ -212,7 +212,7 @@ def _with_objects(
     # Imported here, as no other step needs aiohttp.
     from env_sync.store.mirroring.async_requests import learn, quick_requests
 
-    with Crew(min(wanted.copies, THREADS), cancellation) as threads:
+    with WorkerPool(min(wanted.copies, THREADS), cancellation) as threads:
         buckets = (wanted.source, wanted.destination)
         ways = {bucket: threads.do(partial(learn, requests, threads, bucket)) for bucket in buckets}
         quick = {bucket: way for bucket, way in ways.items() if way is not None}
@@ -286,21 +286,21 @@ def _delete(
     progress: Progress,
     wanted: Wanted,
     tally: Tally,
-    judged: JudgedKeys,
+    compared: ComparedKeys,
 ) -> None:
     """Walk both buckets once more, and delete what the source lacked both times.
 
     What came to the source meanwhile stays. What went from it meanwhile was not among those of which the
-    share was judged: the next run looks at it.
+    share was checked: the next run looks at it.
     """
-    judged.rewind()
+    compared.rewind()
     progress.start(f"Delete from s3://{wanted.destination} what the source lacks", tally.extra, "items")
 
-    async def delete_all(objects: ObjectRequests, threads: Crew) -> None:
+    async def delete_all(objects: ObjectRequests, threads: WorkerPool) -> None:
         async def extra() -> AsyncIterator[str]:
             async for pair in _pairs(requests, objects, wanted):
                 there = pair.destination
-                if pair.source is None and there is not None and judged.has(there.key):
+                if pair.source is None and there is not None and compared.has(there.key):
                     yield there.key
 
         async def delete(key: str) -> None:
@@ -315,11 +315,11 @@ def _delete(
 
 @frozen
 class _Copier:
-    """Copies single objects; in an event loop, those in parts in the threads of a crew."""
+    """Copies single objects; in an event loop, those in parts in the threads of a pool."""
 
     requests: Requests
     objects: ObjectRequests
-    threads: Crew
+    threads: WorkerPool
     cancellation: Cancellation
     wanted: Wanted
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from botocore.parsers import ResponseParserError
 
-from env_sync.store.worker_pool import Crew
+from env_sync.store.worker_pool import WorkerPool
 
 
 @frozen(kw_only=True)
@@ -100,10 +100,10 @@ class ObjectRequests(Protocol):
 
 @frozen
 class ThreadedRequests:
-    """These requests by boto3, in the threads of a crew."""
+    """These requests by boto3, in the threads of a pool."""
 
     client: Any
-    crew: Crew
+    pool: WorkerPool
 
     async def page(self, bucket: str, token: str | None) -> Page:
         """See ObjectRequests."""
@@ -154,4 +154,4 @@ class ThreadedRequests:
         await self._do(lambda: self.client.delete_object(Bucket=bucket, Key=key))
 
     async def _do(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.wrap_future(self.crew.start(work))
+        return await asyncio.wrap_future(self.pool.start(work))
