@@ -211,7 +211,7 @@ def test_a_page(serve: Callable[..., Server], space: str) -> None:
     assert server.seen[0].query["continuation-token"] == "x/y+z="
     # As ListObjects answers: what follows would be lost.
     cut = page.replace("<NextContinuationToken>a/b+c=</NextContinuationToken>", "")
-    with pytest.raises(ServerUnreachable, match="is no S3 server"):
+    with pytest.raises(ServerUnreachable, match="is not an S3 server"):
         ask(requests_to(serve(lambda _: text(cut)).port), lambda quick: quick.page("theirs", None))
     other = serve(lambda _: text("<html><body>Welcome</body></html>"))
     assert ask(requests_to(other.port), lambda quick: quick.page("theirs", None)) == Page(
@@ -260,7 +260,7 @@ def test_faults_that_pass(serve: Callable[..., Server], fault: Callable[..., Any
         (lambda _: refusal("InvalidRequest", 400), TransferFailed, "failed: InvalidRequest: No."),
         (lambda _: text(LATE), TransferFailed, "also after trying again: InternalError: We are sorry."),
         (reset, TransferFailed, "also after trying again"),
-        (lambda _: text("<html/>"), ServerUnreachable, "is no S3 server"),
+        (lambda _: text("<html/>"), ServerUnreachable, "is not an S3 server"),
     ],
 )
 def test_faults_that_do_not_pass(
@@ -273,7 +273,7 @@ def test_faults_that_do_not_pass(
 
 def test_a_head_that_lacks_what_s3_tells(serve: Callable[..., Server]) -> None:
     server = serve(lambda _: text("something"))
-    with pytest.raises(ServerUnreachable, match="is no S3 server"):
+    with pytest.raises(ServerUnreachable, match="is not an S3 server"):
         ask(requests_to(server.port), lambda quick: quick.head("theirs", "key"))
 
 
