@@ -16,6 +16,7 @@ from attrs import evolve
 
 from env_sync.core.errors import AccessRefused, LeaseHeld, LeaseLost
 from env_sync.domain.sync import Action
+from env_sync.engines.base import session_lease
 from env_sync.engines.postgresql import lease
 from sandbox.process import wait_for
 from tests.integration.postgresql.stage import SECRET, STRANGER, Stage, working
@@ -234,7 +235,7 @@ def test_a_second_process_waits_for_the_first(
     others: Callable[[Callable[[Connection], None]], Other],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lease, "WAIT", 2.0)
+    monkeypatch.setattr(session_lease, "WAIT", 2.0)
     holder = others(at_work(stage))
     assert holder.says() == "at work"
     with (
@@ -252,7 +253,7 @@ def test_an_earlier_attempt_that_does_not_end_is_ended(
     others: Callable[[Callable[[Connection], None]], Other],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lease, "GIVE_WAY", 0.5)
+    monkeypatch.setattr(session_lease, "GIVE_WAY", 0.5)
     holder = others(at_work(stage))
     assert holder.says() == "at work"
     newer = stage.engine(attempt="2")

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 
 from attrs import frozen
 
+from env_sync.engines.base.strange_locks import LockTry
 from env_sync.engines.mysql.session import Session
-
-
-class Lock(Enum):
-    """What became of taking one: another process of ours has it, or a stranger, who does not count."""
-
-    TAKEN = "taken"
-    HELD = "held"
-    STRANGE = "strange"
 
 
 @frozen(kw_only=True)
@@ -46,15 +38,14 @@ def holder_of(session: Session, key: str) -> LockHolder | None:
     return None
 
 
-def take_lock(session: Session, key: str, wait: float) -> Lock:
+def take_lock(session: Session, key: str, wait: float) -> LockTry:
     """Take a lock, waiting so many seconds for another process of ours, and for no stranger."""
     deadline = time.monotonic() + wait
     while True:
         seconds = max(0, min(1, round(deadline - time.monotonic())))
         if session.value("SELECT GET_LOCK(%s, %s)", [key, seconds]):
-            return Lock.TAKEN
+            return LockTry(taken=True)
         holder = holder_of(session, key)
-        if holder is not None and not holder.ours:
-            return Lock.STRANGE
-        if time.monotonic() >= deadline:
-            return Lock.HELD
+        tried = LockTry(taken=False, instead=(holder,) if holder else ())
+        if tried.strange or time.monotonic() >= deadline:
+            return tried

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
-
 from attrs import frozen
 from psycopg import errors, sql
 
+from env_sync.engines.base.strange_locks import LockTry
 from env_sync.engines.postgresql.access.roles import DROPPED
 from env_sync.engines.postgresql.session import Session
 
@@ -19,16 +18,6 @@ AND (l.classid::bigint << 32 | l.objid::bigint) = %s AND l.pid IS DISTINCT FROM 
 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 AND (l.pid IS NULL OR a.usesysid IS NOT NULL)
 """
-
-
-class Lock(Enum):
-    """What came of taking a lock."""
-
-    TAKEN = auto()
-    HELD = auto()
-    """By a session of our own role, or by one that just ended: it is to be tried again."""
-    STRANGE = auto()
-    """By other roles alone: it says nothing."""
 
 
 @frozen(kw_only=True)
@@ -68,10 +57,7 @@ def lock_within(session: Session, key: int, seconds: int) -> bool:
     return True
 
 
-def take_lock(session: Session, key: int, seconds: int) -> tuple[Lock, tuple[LockHolder, ...]]:
-    """Take a lock where others may connect as well; what came of it, and who holds it instead."""
-    if lock_within(session, key, seconds):
-        return Lock.TAKEN, ()
-    found = holders(session, key)
-    strange = bool(found) and not any(one.ours for one in found)
-    return Lock.STRANGE if strange else Lock.HELD, found
+def take_lock(session: Session, key: int, seconds: int) -> LockTry:
+    """Take a lock where others may connect as well, and wait for it for so long."""
+    taken = lock_within(session, key, seconds)
+    return LockTry(taken=taken, instead=() if taken else holders(session, key))

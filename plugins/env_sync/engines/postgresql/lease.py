@@ -1,9 +1,7 @@
-"""The lease: who may touch a live database now, kept on the server that holds it.
+"""The lease on a live database: PostgreSQL's words for it, and what closes live.
 
-A row in a small database of its own says who holds it between steps; a session lock there says who is at
-work right now, and is gone in the instant in which that process is. Everything is decided in SQL on the
-server's clock. What closes live is written into the row in the same transaction, so whoever comes next knows
-whether it was us.
+The session lock is an advisory one. What closes live is written into the row in the same transaction, so
+whoever comes next knows whether it was us. The rules are in `base/session_lease.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ import hashlib
 import logging
 import os
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 from attrs import frozen
@@ -23,10 +20,11 @@ from psycopg import errors, sql
 
 from env_sync.core.errors import AccessRefused, LeaseHeld, LeaseLost, LeaseRefused, NoSuchDatabase
 from env_sync.core.redact import describe_database_error
+from env_sync.engines.base import session_lease
 from env_sync.engines.base.contract import Holder
-from env_sync.engines.base.renewing import renewing
-from env_sync.engines.base.strange_locks import warn_of_strange_lock
-from env_sync.engines.postgresql.advisory_locks import Lock, LockHolder, holders, lock_within, take_lock
+from env_sync.engines.base.session_lease import OtherLease, SessionGone
+from env_sync.engines.base.strange_locks import LockTry
+from env_sync.engines.postgresql.advisory_locks import take_lock
 from env_sync.engines.postgresql.lease_table import (
     against_database,
     against_table,
@@ -35,12 +33,6 @@ from env_sync.engines.postgresql.lease_table import (
     table_is_there,
 )
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
-
-WAIT = 60.0
-"""Seconds that a step waits for another process that is at work on its database."""
-GIVE_WAY = 10.0
-"""Seconds after which the session of an earlier attempt of the same group is ended; it needs about two."""
-RENEW_AT_MOST = 60.0
 
 COLUMNS = sql.SQL('run, "group", attempt, step, host, pid, taken_at, expires_at, live_closed_at')
 
@@ -54,201 +46,27 @@ def _key(*parts: str) -> int:
 MAKING = _key("make the lease database")
 TAKING = _key("take a lease")
 
+HeldLease = session_lease.HeldLease[Session]
+
 
 @frozen(kw_only=True)
-class Row:
-    """A row of the table."""
+class Row(session_lease.Row):
+    """A row of the table; `live_closed_at` is when its holder closed live, and None where live is open."""
 
-    run: str
-    group: str
-    attempt: str
-    step: str
-    host: str
-    pid: int
-    taken_at: dt.datetime
-    expires_at: dt.datetime
     live_closed_at: dt.datetime | None
 
-    def belongs_to(self, holder: Holder) -> bool:
-        """Whether this run and group hold it, in whatever attempt."""
-        return (self.run, self.group) == (holder.run, holder.group)
 
-    def __str__(self) -> str:
-        step = f", step {self.step}" if self.step else ""
-        return (
-            f"{self.run} {self.group} (process {self.pid} on {self.host}{step}) since "
-            f"{_moment(self.taken_at)}; "
-            f"unless it is renewed it lapses at {_moment(self.expires_at)}"
-        )
+class LeaseManager(session_lease.LeaseManager[Session, Row]):
+    """The lease on one live database, as one holder sees it, and the closing of live under it."""
 
-
-class HeldLease:
-    """The lease while a step is at work.
-
-    What only the holder may do is done in `session`: it carries the session lock, so a process that has
-    lost the lock has lost the means as well.
-    """
-
-    def __init__(self, session: Session, leases: LeaseManager, *, in_table: bool) -> None:
-        self.session = session
-        self.in_table = in_table
-        self.locked = True
-        """Whether the session carries the session lock; False where a stranger holds it."""
-        self.live_reopened = False
-        """Whether live was found closed by an earlier step, and was reopened."""
-        self._leases = leases
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What was found that should not be."""
-        return tuple(self._leases.warnings)
-
-    def note_step(self, step: str) -> None:
-        """Write into the row what is being done."""
-        if self.in_table:
-            self._leases.renew(self.session, step)
-
-    def check(self) -> None:
-        """Raises LeaseLost unless the session lock and the row are still this holder's."""
-        try:
-            held = self.session.value(
-                "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted "
-                "AND pid = pg_catalog.pg_backend_pid() AND objsubid = 1 "
-                "AND (classid::bigint << 32 | objid::bigint) = %s",
-                [self._leases.key],
-            )
-        except psycopg.OperationalError as error:
-            raise LeaseLost(
-                f"The session that held the lease on {self._leases.where} is gone "
-                f"({describe_database_error(error)}): another process may have been at work meanwhile. Run "
-                "the group again from its start gate."
-            ) from None
-        if self.locked and not held:
-            raise LeaseLost(
-                f"The session lock of the lease on {self._leases.where} is gone: run the group again."
-            )
-        if self.in_table:
-            self._leases.renew(self.session, None)
-
-
-class LeaseManager:
-    """The lease on one live database, as one holder sees it."""
+    server: Server
 
     def __init__(
         self, server: Server, database: str, holder: Holder, lifetime: dt.timedelta, log: logging.Logger
     ) -> None:
-        self.server = server
-        self.database = database
-        self.holder = holder
+        super().__init__(server, database, holder, lifetime, log)
         self.key = _key("database", database)
-        self.where = f"{database} on {server}"
         self._group_key = _key("group", database, holder.run, holder.group)
-        self._lifetime = lifetime
-        self._log = log
-        self.warnings: list[str] = []
-
-    # Taking and giving back
-
-    def take(self, *, at_most: int, without_table: bool) -> None:
-        """Take or renew it, or raise LeaseHeld. See `Engine.take_lease`.
-
-        `without_table`: where this role may not make the lease database, the session lock alone will do.
-        """
-        session = self._open_table(make=True, without_table=without_table)
-        if session is None:
-            self._look_at_lock()
-            return
-        with contextlib.closing(session), plain_errors(f"The lease on {self.where}"), session.transaction():
-            session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [TAKING])
-            row = self._row(session)
-            at_rest = session.value("SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [self.key])
-            now = session.value("SELECT pg_catalog.clock_timestamp()")
-            ours = row is not None and row.belongs_to(self.holder)
-            if row is not None and not ours and (row.expires_at > now or not at_rest):
-                lapsed = "" if row.expires_at > now else " It has lapsed, but its process is still at work."
-                raise LeaseHeld(
-                    f"The lease on {self.where} is held by {row}.{lapsed} Wait until it is given back, or "
-                    "end that run first."
-                )
-            if row is None or row.expires_at <= now:
-                self._count(session, at_most)
-            if row is not None and row.live_closed_at and at_rest:
-                self._reopen(session)
-            self._write(session)
-
-    def release(self) -> None:
-        """Give it back. Live is reopened first, if a step of ours left it closed."""
-        session = self._open_table(make=False, without_table=True)
-        if session is None:
-            return
-        with (
-            contextlib.closing(session),
-            session.uninterrupted(),
-            plain_errors(f"The lease on {self.where}"),
-            session.transaction(),
-        ):
-            row = self._row(session)
-            if row is None or not row.belongs_to(self.holder):
-                return
-            if row.live_closed_at:
-                if not session.value("SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [self.key]):
-                    raise LeaseHeld(
-                        f"{self.database} is closed and the process that closed it is still at work: {row}. "
-                        "The lease is kept, so that whoever takes it next reopens the database."
-                    )
-                self._reopen(session)
-            session.execute("DELETE FROM public.lease WHERE database = %s", [self.database])
-
-    # At work
-
-    @contextlib.contextmanager
-    def at_work(self, *, without_table: bool) -> Iterator[HeldLease]:
-        """Hold it for the length of the block. See `Engine.at_work`."""
-        session = self._open_table(make=False, without_table=True)
-        in_table = session is not None
-        if session is None:
-            if not without_table or self._may_make_databases():
-                raise LeaseLost(
-                    f"There is no lease on {self.where}: run the group again from its start gate."
-                )
-            session = self.server.open(self.server.maintenance_database)
-        with contextlib.closing(session):
-            hold = HeldLease(session, self, in_table=in_table)
-            with plain_errors(f"The lease on {self.where}"):
-                if in_table:
-                    self.renew(session, None)
-                hold.locked = self._lock(session, alone=in_table)
-                if in_table:
-                    self.renew(session, "at work")
-                    hold.live_reopened = self.reopen_live(session)
-                    if hold.live_reopened:
-                        self._log.warning(
-                            "Database %s was closed, for an earlier promotion did not end; it was reopened.",
-                            self.where,
-                        )
-            with self._renewing() if in_table else contextlib.nullcontext():
-                yield hold
-            with plain_errors(f"The lease on {self.where}"):
-                hold.check()
-
-    def renew(self, session: Session, step: str | None) -> None:
-        """Move its end into the future; `step` None keeps what is written. Raises LeaseLost."""
-        renewed = session.execute(
-            "UPDATE public.lease SET renewed_at = pg_catalog.clock_timestamp(), "
-            "expires_at = pg_catalog.clock_timestamp() + %s, "
-            "step = coalesce(%s, step), host = %s, pid = %s "
-            'WHERE database = %s AND run = %s AND "group" = %s AND attempt = %s RETURNING 1',
-            [self._lifetime, step, socket.gethostname(), os.getpid(), *self._identity],
-        )
-        if not renewed:
-            row = self._row(session)
-            holder = f"is held by {row}" if row else "was given back"
-            newer = " That is a newer attempt of this group." if row and row.belongs_to(self.holder) else ""
-            raise LeaseLost(
-                f"The lease on {self.where} {holder}, not by {self.holder} attempt "
-                f"{self.holder.attempt}.{newer} This step stops; run the group again from its start gate if "
-                "it should not have."
-            )
 
     # Closing live
 
@@ -261,7 +79,7 @@ class LeaseManager:
             closed = session.execute(
                 "UPDATE public.lease SET live_closed_at = pg_catalog.clock_timestamp() "
                 'WHERE database = %s AND run = %s AND "group" = %s AND attempt = %s RETURNING live_closed_at',
-                self._identity,
+                self.identity,
             )
             if not closed:
                 raise LeaseLost(f"The lease on {self.where} is no longer this attempt's; live is untouched.")
@@ -277,7 +95,7 @@ class LeaseManager:
         rows = session.execute(
             "UPDATE public.lease SET live_closed_at = NULL "
             'WHERE database = %s AND run = %s AND "group" = %s AND attempt = %s RETURNING 1',
-            self._identity,
+            self.identity,
         )
         if not rows:
             raise LeaseLost(f"The lease on {self.where} is no longer this attempt's; live is untouched.")
@@ -285,20 +103,12 @@ class LeaseManager:
     def reopen_live(self, session: Session) -> bool:
         """Reopen live where the row says that we closed it; waits for a swap that is being committed."""
         with session.transaction():
-            row = self._row(session)
+            row = self.row(session)
             return row is not None and row.live_closed_at is not None and self._reopen(session)
 
     def reopen_alone(self, session: Session) -> bool:
         """The same on a session without the session lock, which it takes; False where another has it."""
         return self.lock_alone(session) and self.reopen_live(session)
-
-    def lock_alone(self, session: Session) -> bool:
-        """Take the session lock again after the session that had it was lost; False where another has it."""
-        return (
-            lock_within(session, self.key, 10)
-            and (row := self._row(session)) is not None
-            and row.belongs_to(self.holder)
-        )
 
     def _reopen(self, session: Session) -> bool:
         closed = session.value(
@@ -309,22 +119,64 @@ class LeaseManager:
         session.execute("UPDATE public.lease SET live_closed_at = NULL WHERE database = %s", [self.database])
         return bool(closed)
 
-    # The row and the locks
+    # What is left closed
 
-    @property
-    def _identity(self) -> list[str]:
-        return [self.database, self.holder.run, self.holder.group, self.holder.attempt]
+    def put_right(self, session: Session, row: Row) -> None:
+        """Reopen live where whoever had the lease left it closed."""
+        if row.live_closed_at:
+            self._reopen(session)
 
-    def _row(self, session: Session) -> Row | None:
+    def begin(self, session: Session) -> bool:
+        """The same as a step begins; whether it was closed."""
+        reopened = self.reopen_live(session)
+        if reopened:
+            self.log.warning(
+                "Database %s was closed, for an earlier promotion did not end; it was reopened.", self.where
+            )
+        return reopened
+
+    def give_back(self, session: Session) -> None:
+        """Delete the row. Live is reopened first, if a step of ours left it closed. Raises LeaseHeld."""
+        with session.transaction():
+            row = self.row(session)
+            if row is None or not row.holder.same_group_as(self.holder):
+                return
+            if row.live_closed_at:
+                if not self.try_lock(session).taken:
+                    raise LeaseHeld(
+                        f"{self.database} is closed and the process that closed it is still at work: {row}. "
+                        "The lease is kept, so that whoever takes it next reopens the database."
+                    )
+                self._reopen(session)
+            self.delete(session)
+
+    # The row
+
+    def errors(self, where: str) -> contextlib.AbstractContextManager[None]:
+        """See the base."""
+        return plain_errors(where)
+
+    @contextlib.contextmanager
+    def taking(self, session: Session) -> Iterator[None]:
+        """See the base. It waits for whoever takes one now, for as long as that takes."""
+        with session.transaction():
+            session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [TAKING])
+            yield
+
+    def now(self, session: Session) -> dt.datetime:
+        """See the base."""
+        moment: dt.datetime = session.value("SELECT pg_catalog.clock_timestamp()")
+        return moment
+
+    def row(self, session: Session) -> Row | None:
+        """See the base."""
         statement = sql.SQL("SELECT {} FROM public.lease WHERE database = %s FOR UPDATE").format(COLUMNS)
         rows = session.execute(statement, [self.database])
         if not rows:
             return None
         run, group, attempt, step, host, pid, taken_at, expires_at, closed = rows[0]
         return Row(
-            run=run,
-            group=group,
-            attempt=attempt,
+            holder=Holder(run=run, group=group, attempt=attempt),
             step=step,
             host=host,
             pid=pid,
@@ -333,24 +185,20 @@ class LeaseManager:
             live_closed_at=closed,
         )
 
-    def _count(self, session: Session, at_most: int) -> None:
-        others = session.execute(
+    def others(self, session: Session) -> Sequence[OtherLease]:
+        """See the base."""
+        rows = session.execute(
             'SELECT database, run, "group", expires_at FROM public.lease '
             "WHERE expires_at > pg_catalog.clock_timestamp() AND database <> %s ORDER BY taken_at",
             [self.database],
         )
-        if len(others) >= at_most:
-            named = ", ".join(
-                f"{database} by {run} {group} (lapses at {_moment(expires)})"
-                for database, run, group, expires in others
-            )
-            raise LeaseHeld(
-                f"{len(others)} leases are held on {self.server}, which is to have {at_most} at the same "
-                "time: "
-                f"{named}. Wait until one is given back."
-            )
+        return [
+            OtherLease(database=database, run=run, group=group, expires_at=expires)
+            for database, run, group, expires in rows
+        ]
 
-    def _write(self, session: Session) -> None:
+    def write(self, session: Session) -> None:
+        """See the base."""
         session.execute(
             "INSERT INTO public.lease AS kept "
             '(database, run, "group", attempt, step, host, pid, taken_at, renewed_at, expires_at) '
@@ -362,43 +210,67 @@ class LeaseManager:
             "expires_at = excluded.expires_at, taken_at = CASE WHEN "
             '(kept.run, kept."group", kept.attempt) = (excluded.run, excluded."group", excluded.attempt) '
             "THEN kept.taken_at ELSE excluded.taken_at END",
-            [*self._identity, socket.gethostname(), os.getpid(), self._lifetime],
+            [*self.identity, socket.gethostname(), os.getpid(), self.lifetime],
         )
 
-    def _lock(self, session: Session, *, alone: bool) -> bool:
-        """Take the session lock; an earlier attempt of the same group is made to give way.
+    def extend(self, session: Session, step: str | None) -> bool:
+        """See the base."""
+        renewed = session.execute(
+            "UPDATE public.lease SET renewed_at = pg_catalog.clock_timestamp(), "
+            "expires_at = pg_catalog.clock_timestamp() + %s, "
+            "step = coalesce(%s, step), host = %s, pid = %s "
+            'WHERE database = %s AND run = %s AND "group" = %s AND attempt = %s RETURNING 1',
+            [self.lifetime, step, socket.gethostname(), os.getpid(), *self.identity],
+        )
+        return bool(renewed)
 
-        False where a stranger has it, which can be only where others may connect: not `alone`.
-        """
-        began = time.monotonic()
-        while (taken := self._take_lock(session, self.key, 1)) is Lock.HELD:
-            waited = time.monotonic() - began
-            if waited > WAIT:
-                raise LeaseHeld(
-                    f"Another process is at work on {self.where} ({self._at_work_now(session)}) and was not "
-                    f"done within {WAIT:.0f} seconds. Wait for it, or end its run, and run this step again."
+    def delete(self, session: Session) -> None:
+        """See the base; the row was read in this transaction, and is this group's."""
+        session.execute("DELETE FROM public.lease WHERE database = %s", [self.database])
+
+    # The locks
+
+    def try_lock(self, session: Session) -> LockTry:
+        """See the base. To the transaction's end, in the lease database, where nobody else may connect."""
+        taken = session.value("SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [self.key])
+        return LockTry(taken=bool(taken))
+
+    def look_at_lock(self, session: Session) -> LockTry:
+        """See the base."""
+        return self.lock(session, 1)
+
+    def lock(self, session: Session, seconds: int) -> LockTry:
+        """See the base."""
+        return take_lock(session, self.key, seconds)
+
+    def lock_group(self, session: Session, *, in_table: bool) -> LockTry:
+        """See the base."""
+        if not in_table:
+            return take_lock(session, self._group_key, 1)
+        session.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [self._group_key])
+        return LockTry(taken=True)
+
+    def holds_lock(self, session: Session) -> bool:
+        """See the base."""
+        try:
+            return bool(
+                session.value(
+                    "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted "
+                    "AND pid = pg_catalog.pg_backend_pid() AND objsubid = 1 "
+                    "AND (classid::bigint << 32 | objid::bigint) = %s",
+                    [self.key],
                 )
-            if waited > GIVE_WAY:
-                self._end_earlier_attempts(session)
-        if alone:
-            session.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [self._group_key])
-        else:
-            self._take_lock(session, self._group_key, 1)
-        return taken is Lock.TAKEN
+            )
+        except psycopg.OperationalError as error:
+            raise SessionGone(describe_database_error(error)) from None
 
-    def _take_lock(self, session: Session, key: int, seconds: int) -> Lock:
-        """Take a session lock; a stranger's is a warning and counts for nothing, for anybody may take one."""
-        taken, instead = take_lock(session, key, seconds)
-        if taken is Lock.STRANGE:
-            self._warn_of(instead)
-        return taken
+    def held_by_strangers(self, who: str) -> str:
+        """See the base."""
+        login = self.server.connection.login
+        return f"A lock of Env Sync on {self.where} is held by {who}, not by role {login}"
 
-    def _warn_of(self, strangers: tuple[LockHolder, ...]) -> None:
-        who, login = ", ".join(map(str, strangers)), self.server.connection.login
-        held = f"A lock of Env Sync on {self.where} is held by {who}, not by role {login}"
-        warn_of_strange_lock(self.warnings, self._log, held)
-
-    def _end_earlier_attempts(self, session: Session) -> None:
+    def end_earlier_attempts(self, session: Session) -> bool:
+        """See the base."""
         ended = session.execute(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks "
             "WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
@@ -408,31 +280,12 @@ class LeaseManager:
             "AND pid IN (SELECT pid FROM pg_catalog.pg_stat_activity WHERE usename = current_user)",
             [self._group_key],
         )
-        if ended:
-            self._log.warning(
-                "An earlier attempt of %s was still at work on %s; it was ended.", self.holder, self.where
-            )
-
-    def _at_work_now(self, session: Session) -> str:
-        return ", ".join(str(one) for one in holders(session, self.key)) or "just ended"
-
-    def _renewing(self) -> contextlib.AbstractContextManager[None]:
-        """Renew it now and then, in a session of its own each time, while the block runs."""
-
-        def renew() -> None:
-            with (
-                plain_errors(f"The lease on {self.where}"),
-                self.server.session(self.server.lease_database) as session,
-                session.uninterrupted(),
-            ):
-                self.renew(session, None)
-
-        return renewing(renew, min(self._lifetime.total_seconds() / 4, RENEW_AT_MOST), self._log)
+        return bool(ended)
 
     # The lease database
 
-    def _open_table(self, *, make: bool, without_table: bool) -> Session | None:
-        """A session where the table is; None where there is none and it may not, or need not, be made."""
+    def open_table(self, *, make: bool, without_table: bool) -> Session | None:
+        """See the base."""
         name = self.server.lease_database
         try:
             session = self.server.open(name)
@@ -478,7 +331,12 @@ class LeaseManager:
                 )
             )
 
-    def _may_make_databases(self) -> bool:
+    def open_without_table(self) -> Session:
+        """See the base."""
+        return self.server.open(self.server.maintenance_database)
+
+    def may_make_databases(self) -> bool:
+        """See the base."""
         with self.server.session(self.server.maintenance_database) as session:
             return bool(
                 session.value(
@@ -489,7 +347,7 @@ class LeaseManager:
     def _make_database(self, *, without_table: bool) -> bool:
         """Make the lease database, closed to all others from its first moment; False where it may not be."""
         name = self.server.lease_database
-        if not self._may_make_databases():
+        if not self.may_make_databases():
             if without_table:
                 return False
             raise AccessRefused(
@@ -503,7 +361,7 @@ class LeaseManager:
             plain_errors(f"Making the lease database {name} on {self.server}"),
         ):
             # One maker at a time; the lock is gone with the session.
-            while self._take_lock(session, MAKING, 1) is Lock.HELD:
+            while self.heed(take_lock(session, MAKING, 1)).held:
                 pass
             there = "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = %s"
             if not session.value(there, [name]):
@@ -531,23 +389,8 @@ class LeaseManager:
                 session.execute(make_table())
         self._refuse(against_table(session))
 
-    def _look_at_lock(self) -> None:
-        """Without a table: raises LeaseHeld where a process is at work on the database."""
-        with (
-            self.server.session(self.server.maintenance_database) as session,
-            plain_errors(f"The lease on {self.where}"),
-        ):
-            if self._take_lock(session, self.key, 1) is Lock.HELD:
-                raise LeaseHeld(
-                    f"Another process is at work on {self.where}: {self._at_work_now(session)}. Wait for it."
-                )
-
 
 def _allow(database: str, allowed: bool) -> sql.Composed:
     return sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
         sql.Identifier(database), sql.SQL("true" if allowed else "false")
     )
-
-
-def _moment(moment: dt.datetime) -> str:
-    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%SZ}"
