@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from env_sync.config.rules import Judged, broken_rules
+from env_sync.config.rules import Checked, broken_rules
 from env_sync.core.errors import NameRefused
 from env_sync.core.secret import Secret
 from env_sync.domain.settings import Settings
@@ -74,8 +74,8 @@ NIGHT: Mapping[str, tuple[Callable[[str], object], tuple[Callable[..., Sync], ..
 
 
 def refused_by_check(sync: Sync) -> bool:
-    judged = Judged(sync=sync, settings=Settings(), places={"path": Place("integration.yaml", 8)})
-    return any(fault.read.startswith("`database`") for fault in broken_rules(judged, frozenset()))
+    checked = Checked(sync=sync, settings=Settings(), places={"path": Place("integration.yaml", 8)})
+    return any(fault.read.startswith("`database`") for fault in broken_rules(checked, frozenset()))
 
 
 def refused_at_night(take: Callable[[str], object], name: str) -> bool:
@@ -134,8 +134,8 @@ def test_check_and_night_refuse_the_same_names(dbms: str) -> None:
     ],
 )
 def test_what_check_says_of_a_name_that_it_took_before(sync: Sync, right: str) -> None:
-    judged = Judged(sync=sync, settings=Settings(), places={"path": Place("integration.yaml", 8)})
-    assert [fault.right for fault in broken_rules(judged, frozenset())] == [right]
+    checked = Checked(sync=sync, settings=Settings(), places={"path": Place("integration.yaml", 8)})
+    assert [fault.right for fault in broken_rules(checked, frozenset())] == [right]
 
 
 @pytest.mark.parametrize("database", ["postgres", "env_sync", "mysql", "admin"])
@@ -154,6 +154,6 @@ def test_the_source_of_a_copy_can_name_a_snapshot(name: str) -> None:
         source_hostname=name,
     )
     assert refused_at_night(snapshot, name)
-    judged = Judged(sync=sync, settings=Settings(), places={"source_hostname": Place("integration.yaml", 8)})
-    (fault,) = broken_rules(judged, frozenset())
+    checked = Checked(sync=sync, settings=Settings(), places={"source_hostname": Place("integration.yaml", 8)})
+    (fault,) = broken_rules(checked, frozenset())
     assert (fault.place.line, fault.read) == (8, f"`source_hostname` is `{name}`")

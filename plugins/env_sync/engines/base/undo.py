@@ -19,11 +19,12 @@ from env_sync.engines.base.history import UNSAID, Returned, Said, check_was_live
 from env_sync.engines.base.promotion import Swapped
 
 SaidT = TypeVar("SaidT", bound=Said)
+PreviousT = TypeVar("PreviousT", bound=Said)
 ReadyT = TypeVar("ReadyT")
 
 
 @frozen(kw_only=True)
-class Undoing(ABC, Generic[SaidT, ReadyT]):
+class Undoing(ABC, Generic[SaidT, PreviousT, ReadyT]):
     """What an undo asks of an engine, while it holds the lease.
 
     Every method may raise what the engine's library raises.
@@ -58,18 +59,18 @@ class Undoing(ABC, Generic[SaidT, ReadyT]):
         """Whether there is a previous."""
 
     @abstractmethod
-    def read_previous(self) -> SaidT | None:
+    def read_previous(self) -> PreviousT | None:
         """What previous says about itself, after what was left of a swap was put right.
 
         None where there is none. Raises NoPrevious where it is of no use.
         """
 
-    def is_another(self, previous: SaidT) -> bool:
+    def is_another(self, previous: PreviousT) -> bool:
         """Whether what previous says of itself was said of another copy."""
         return False
 
     @abstractmethod
-    def prepare(self, previous: SaidT) -> ReadyT:
+    def prepare(self, previous: PreviousT) -> ReadyT:
         """Make all ready; live is not touched. Raises NoSuchDatabase where there is none, PromoteFailed."""
 
     @abstractmethod
@@ -80,7 +81,9 @@ class Undoing(ABC, Generic[SaidT, ReadyT]):
         """
 
 
-def restore_previous(work: Undoing[SaidT, ReadyT], last_look: Callable[[Stamp | None], None]) -> Promotion:
+def restore_previous(
+    work: Undoing[SaidT, PreviousT, ReadyT], last_look: Callable[[Stamp | None], None]
+) -> Promotion:
     """Swap live and previous. See `Engine.restore_previous`. Raises what the engine's library does, too."""
     if (done := _returned_before(work)) is not None:
         return done
@@ -96,7 +99,7 @@ def restore_previous(work: Undoing[SaidT, ReadyT], last_look: Callable[[Stamp | 
     )
 
 
-def check_previous(work: Undoing[SaidT, ReadyT], previous: SaidT) -> None:
+def check_previous(work: Undoing[SaidT, PreviousT, ReadyT], previous: PreviousT) -> None:
     """Raises PreviousRefused unless what previous says proves that it was live here."""
     check_was_live(
         previous.was_live,
@@ -109,7 +112,7 @@ def check_previous(work: Undoing[SaidT, ReadyT], previous: SaidT) -> None:
     )
 
 
-def _returned_before(work: Undoing[SaidT, ReadyT]) -> Promotion | None:
+def _returned_before(work: Undoing[SaidT, PreviousT, ReadyT]) -> Promotion | None:
     """What an earlier try or attempt of this run and group did: it must not be undone by a rerun."""
     said = work.read_live()
     returned = said.returned if said is not None else None

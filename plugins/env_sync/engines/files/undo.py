@@ -29,7 +29,7 @@ class Ready:
 
 
 @frozen(kw_only=True)
-class Undoing(undo.Undoing[Record, Ready]):
+class Undoing(undo.Undoing[Record, Record, Ready]):
     """All that an undo works with. Every method may raise OSError."""
 
     unsaid: ClassVar[str] = "nothing says that it was ever live"

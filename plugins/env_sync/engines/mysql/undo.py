@@ -18,7 +18,7 @@ from env_sync.engines.mysql.swap import begin, make_like, objects_of
 
 
 @frozen(kw_only=True)
-class Undoing(undo.Undoing[Told, tuple[Object, ...]]):
+class Undoing(undo.Undoing[Told, Told, tuple[Object, ...]]):
     """All that an undo works with. Every method may raise MySQLError."""
 
     promoting: Promoting

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 import psycopg
+from attrs import frozen
 
 from env_sync.core.redact import describe_database_error
-from env_sync.engines.base.contract import CleanUp, Holder
+from env_sync.engines.base import clean_up
 from env_sync.engines.postgresql.copy_ownership import look_up
 from env_sync.engines.postgresql.incoming import drop_database
 from env_sync.engines.postgresql.lease import HeldLease
+from env_sync.engines.postgresql.metadata import Comment
 from env_sync.engines.postgresql.names import Copies
 from env_sync.engines.postgresql.session import Server
 from env_sync.engines.postgresql.stash import drop_replaced
@@ -42,35 +42,32 @@ def end_earlier_sessions(
     return tuple(notes)
 
 
-def clean_up(
-    server: Server, hold: HeldLease, holder: Holder, database: str, copies: Copies | None, log: logging.Logger
-) -> CleanUp:
-    """End what still runs, drop incoming and outgoing where they are this group's, and what a swap replaced.
+@frozen(kw_only=True)
+class Cleaning(clean_up.Cleaning):
+    """All that a clean-up works with; live was reopened with the lease. Methods may raise psycopg.Error."""
 
-    Live was reopened with the lease. Raises psycopg.Error.
-    """
-    notes = list(end_earlier_sessions(server, hold, database, copies))
-    dropped = False
-    if copies is not None:
-        dropped = _drop(hold, holder, copies.incoming, notes)
-        _drop(hold, holder, copies.outgoing, notes)
-        if drop_replaced(hold.session, copies):
-            notes.append(f"dropped {copies.replaced}, which was {copies.previous} before the swap")
-    for note in notes:
-        log.info("Clean-up of %s: %s.", database, note)
-    return CleanUp(live_reopened=hold.live_reopened, incoming_dropped=dropped, notes=tuple(notes))
+    server: Server
+    hold: HeldLease
+    database: str
+    copies: Copies | None
+    """None for a database that can only be dumped."""
 
+    def begin(self) -> tuple[str, ...]:
+        """End what still runs in the copies."""
+        return end_earlier_sessions(self.server, self.hold, self.database, self.copies)
 
-def _drop(hold: HeldLease, holder: Holder, copy: str, notes: list[str]) -> bool:
-    """Drop a copy where it is this group's, or without a stamp; says so in `notes`."""
-    found = look_up(hold.session, copy)
-    if found is None or not found.is_our_copy:
-        # Somebody else's: what would have dropped it did not start, and said so.
-        return False
-    stamp = found.comment.stamp
-    if stamp is not None and not stamp.holder.same_group_as(holder):
-        notes.append(f"{copy} belongs to {stamp.holder} and was left alone")
-        return False
-    if dropped := drop_database(hold.session, copy):
-        notes.append(f"dropped {copy}, which was {stamp.state if stamp else 'without a stamp'}")
-    return dropped
+    def read_copy(self, copy: str) -> Comment | None:
+        """What a copy says about itself; None where there is none, or somebody else's."""
+        found = look_up(self.hold.session, copy)
+        return found.comment if found is not None and found.is_our_copy else None
+
+    def drop(self, copy: str) -> bool:
+        """Drop it; whether there was one."""
+        return drop_database(self.hold.session, copy)
+
+    def settle(self) -> str:
+        """Drop what a swap replaced; says so, or "" where there is none."""
+        copies = self.copies
+        if copies is None or not drop_replaced(self.hold.session, copies):
+            return ""
+        return f"dropped {copies.replaced}, which was {copies.previous} before the swap"

@@ -26,6 +26,7 @@ from env_sync.domain.finding import Finding, problem
 from env_sync.domain.manifest import Transformation
 from env_sync.domain.postprocess.postprocess import Postprocess
 from env_sync.domain.sync import Action
+from env_sync.engines.base.clean_up import clean_up
 from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
@@ -39,14 +40,16 @@ from env_sync.engines.base.contract import (
     Stamp,
     Work,
 )
+from env_sync.engines.base.promotion import promote
 from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
+from env_sync.engines.base.undo import restore_previous
 from env_sync.engines.postgresql.access.administrator import check_power
 from env_sync.engines.postgresql.access.owners import owner_of_live
 from env_sync.engines.postgresql.access.readers import check_closed
 from env_sync.engines.postgresql.access.roles import read_roles
 from env_sync.engines.postgresql.archive import Archive, Entry, read_archive
 from env_sync.engines.postgresql.background_indexes import building_meanwhile
-from env_sync.engines.postgresql.clean_up import clean_up, end_earlier_sessions
+from env_sync.engines.postgresql.clean_up import Cleaning, end_earlier_sessions
 from env_sync.engines.postgresql.columns import read_columns
 from env_sync.engines.postgresql.copy_ownership import check_made_by_us, check_names, look_up
 from env_sync.engines.postgresql.database import read_database
@@ -69,7 +72,7 @@ from env_sync.engines.postgresql.outgoing import Outgoing, dump_outgoing
 from env_sync.engines.postgresql.preflight import CONNECT_TIMEOUT, look_at_server
 from env_sync.engines.postgresql.preflight_pull import Pulling, look_at_pull
 from env_sync.engines.postgresql.preflight_push import Pushing, look_at_push
-from env_sync.engines.postgresql.promotion import Promoting, promote, required_role
+from env_sync.engines.postgresql.promotion import Promoting, required_role
 from env_sync.engines.postgresql.read_only import reading
 from env_sync.engines.postgresql.replication import check_not_replicated
 from env_sync.engines.postgresql.restore import restore_archive
@@ -85,7 +88,7 @@ from env_sync.engines.postgresql.sanitise import (
 from env_sync.engines.postgresql.session import Server, Session, plain_errors
 from env_sync.engines.postgresql.stash import check_replaceable_previous, drop_replaced
 from env_sync.engines.postgresql.track_counts import ADVICE, WHY, counts
-from env_sync.engines.postgresql.undo import restore_previous
+from env_sync.engines.postgresql.undo import Undoing
 from env_sync.engines.postgresql.verify import verify_archive
 
 
@@ -316,7 +319,7 @@ class PostgreSQLEngine(DumpEngine):
         self.work.check_environment()
         with self._errors(PromoteFailed):
             self._held.note_step("restore_previous")
-            return restore_previous(self._promoting, last_look)
+            return restore_previous(self._undoing, last_look)
 
     def clean_up(self) -> CleanUp:
         """Put right what a killed step left. See the contract."""
@@ -326,7 +329,20 @@ class PostgreSQLEngine(DumpEngine):
             # A database that can only be dumped has no copies.
             copies = None
         with self._errors():
-            return clean_up(self._server, self._held, self.work.holder, self._database, copies, self.work.log)
+            return clean_up(
+                Cleaning(
+                    holder=self.work.holder,
+                    live_named=self._database,
+                    incoming=copies.incoming if copies else "",
+                    outgoing=copies.outgoing if copies else "",
+                    live_reopened=self._held.live_reopened,
+                    log=self.work.log,
+                    server=self._server,
+                    hold=self._held,
+                    database=self._database,
+                    copies=copies,
+                )
+            )
 
     def preflight_server(self) -> tuple[Finding, ...]:
         """Try what would stop every sync with this connection. See the contract."""
@@ -370,6 +386,17 @@ class PostgreSQLEngine(DumpEngine):
     @property
     def _looked_at(self) -> Server:
         return evolve(self._server, connect_timeout=CONNECT_TIMEOUT)
+
+    @property
+    def _undoing(self) -> Undoing:
+        return Undoing(
+            holder=self.work.holder,
+            environment=self.work.sync.environment,
+            database=self._copies.live,
+            keep_previous=self.work.sync.options.keep_previous,
+            log=self.work.log,
+            promoting=self._promoting,
+        )
 
     @property
     def _promoting(self) -> Promoting:

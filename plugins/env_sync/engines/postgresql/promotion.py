@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 from attrs import evolve, frozen
 from psycopg import sql
 
 from env_sync.core.errors import AccessRefused, EnvSyncError, PromoteFailed, ProofMissing
-from env_sync.domain.manifest import Transformation
-from env_sync.engines.base.contract import Holder, Promotion, Stamp
+from env_sync.engines.base import promotion
+from env_sync.engines.base.contract import Stamp
 from env_sync.engines.base.history import Promoted
-from env_sync.engines.base.proof import AGAIN, check_stamp
+from env_sync.engines.base.promotion import Swapped, warning_of
+from env_sync.engines.base.proof import AGAIN, nothing_to_promote
 from env_sync.engines.postgresql.access.objects import carry_over, read_privileges
 from env_sync.engines.postgresql.access.owners import check_nothing_is_ours, owner_of_live
 from env_sync.engines.postgresql.access.readers import check_closed
@@ -40,20 +39,122 @@ from env_sync.engines.postgresql.swap import (
 
 
 @frozen(kw_only=True)
-class Promoting:
-    """All that a promotion works with."""
+class Prepared(promotion.Prepared):
+    """What is swapped, and what the new live is given."""
+
+    incoming: Database
+    live: Database | None
+    """None where there is none."""
+    roles: Roles
+    owner: int
+    """The OID of the role to which the new live belongs."""
+    previous: Database | None = None
+    """What the swap replaces; None where there is none that could be made live again."""
+
+
+@frozen(kw_only=True)
+class Promoting(promotion.Promoting[Database, Prepared]):
+    """All that a promotion works with. Every method may raise psycopg.Error."""
 
     server: Server
     hold: HeldLease
     leases: LeaseManager
     copies: Copies
-    holder: Holder
-    environment: str
-    keep_previous: bool
     wait: dt.timedelta
-    log: logging.Logger
     closed: Closed | None = None
     """How incoming was when it was opened for us alone, where an earlier step kept that."""
+
+    @property
+    def live_named(self) -> str:
+        """Live, and where it is."""
+        return self.leases.where
+
+    @property
+    def incoming_named(self) -> str:
+        """Incoming, and where it is."""
+        return f"{self.copies.incoming} on {self.server}"
+
+    def read_incoming(self) -> Database | None:
+        """The database; None where there is none."""
+        return read_database(self.hold.session, self.copies.incoming)
+
+    def read_live(self) -> Comment | None:
+        """What live says about itself; None where there is none."""
+        return read_comment(self.hold.session, self.copies.live)
+
+    def read_proof(self) -> Stamp | None:
+        """The stamp of incoming. Raises ProofMissing where there is none, or another role's."""
+        found = look_up(self.hold.session, self.copies.incoming)
+        if found is None:
+            raise nothing_to_promote(f"database {self.incoming_named}")
+        check_made_by_us(found, self.incoming_named, AGAIN)
+        return found.comment.stamp
+
+    def prepare(self, incoming: Database | None, stamp: Stamp) -> Prepared:
+        """Give the objects in incoming their owners and grants; it stays closed.
+
+        Raises ProofMissing, PromoteFailed, AccessRefused.
+        """
+        session, copies = self.hold.session, self.copies
+        if incoming is None:
+            raise ProofMissing(f"There is no database {copies.incoming}: run the group again from restore.")
+        check_not_replicated(session, self.server, copies)
+        live = read_database(session, copies.live)
+        roles, owner, warnings = _prepare(self, incoming, live)
+        return Prepared(
+            stamp=stamp,
+            first=live is None,
+            warnings=warnings,
+            incoming=incoming,
+            live=live,
+            roles=roles,
+            owner=owner,
+        )
+
+    def make_way(self, prepared: Prepared) -> Prepared:
+        """Drop what an earlier swap replaced, and wait for those in live whom we may not end.
+
+        Raises NameRefused where previous is not ours, AccessRefused, PromoteFailed.
+        """
+        previous = _previous(self, prepared.roles)
+        wait_for_those_that_stay(self.swap_with(self.copies.incoming, self.copies.previous))
+        return evolve(prepared, previous=previous)
+
+    def check_same(self, prepared: Prepared, *, last: bool) -> Prepared:
+        """See that nobody else was let into incoming, and read live again, which the new one is like.
+
+        Only right before the swap. Raises PromoteFailed.
+        """
+        if not last:
+            return prepared
+        session, incoming = self.hold.session, self.copies.incoming
+        found = check_closed(session, self.server, incoming, PromoteFailed, kept=self.closed).warnings
+        live = None if prepared.live is None else still_there(self, prepared.live)
+        return evolve(prepared, live=live, warnings=prepared.warnings + found)
+
+    def swap(self, prepared: Prepared) -> Swapped:
+        """Rename them in one transaction. See `swap`."""
+        if prepared.live is None:
+            _name_first(self, prepared)
+            return Swapped(unavailable=0.0)
+        unavailable = _swap(self, prepared, prepared.live)
+        self.log.info("%s was unavailable for %.3f s.", self.leases.where, unavailable)
+        return Swapped(unavailable=unavailable)
+
+    def has_previous(self) -> bool:
+        """Whether there is a database of that name."""
+        return read_database(self.hold.session, self.copies.previous) is not None
+
+    def drop_replaced(self, *, first: bool) -> tuple[str, ...]:
+        """Drop what the swap replaced; gives a warning where that fails."""
+        if first:
+            return ()
+        return self._dropped(self.copies.replaced, lambda: drop_replaced(self.hold.session, self.copies))
+
+    def drop_previous(self) -> tuple[str, ...]:
+        """Drop previous; gives a warning where that fails."""
+        previous = self.copies.previous
+        return self._dropped(previous, lambda: drop_database(self.hold.session, previous))
 
     def swap_with(self, *others: str) -> Swap:
         """What swapping live works with, where these are renamed as well."""
@@ -66,61 +167,13 @@ class Promoting:
             log=self.log,
         )
 
-
-def promote(
-    work: Promoting, transformations: Sequence[Transformation], last_look: Callable[[], None]
-) -> Promotion:
-    """Swap the copies. See `Engine.promote`. Raises psycopg.Error for what nobody foresaw."""
-    session, copies = work.hold.session, work.copies
-    incoming = read_database(session, copies.incoming)
-    if incoming is None and (done := _done_before(work, transformations)):
-        return done
-    stamp = check_proof(work, transformations)
-    if incoming is None:
-        raise ProofMissing(f"There is no database {copies.incoming}: run the group again from restore.")
-    check_not_replicated(session, work.server, copies)
-    live = read_database(session, copies.live)
-    roles, owner, warnings = _prepare(work, incoming, live)
-    if live is None:
-        last_look()
-        warnings += _check_closed(work)
-        _name_first(work, incoming, stamp, roles, owner)
-        return Promotion(unavailable=0.0, first=True, previous_kept=False, warnings=warnings)
-    # A pull that was paused meanwhile need not wait for anybody.
-    last_look()
-    previous = _previous(work, roles)
-    wait_for_those_that_stay(work.swap_with(copies.incoming, copies.previous))
-    last_look()
-    warnings += _check_closed(work)
-    # Read again: preparing takes a while, and this is what the new live is given.
-    live = still_there(work, live)
-    unavailable = _swap(work, live, incoming, previous, stamp, roles, owner)
-    work.log.info("%s was unavailable for %.3f s.", work.leases.where, unavailable)
-    return _finish(
-        work, Promotion(unavailable=unavailable, first=False, previous_kept=True, warnings=warnings)
-    )
-
-
-def _check_closed(work: Promoting) -> tuple[str, ...]:
-    """The last look at who else could read incoming; gives warnings."""
-    session, incoming = work.hold.session, work.copies.incoming
-    return check_closed(session, work.server, incoming, PromoteFailed, kept=work.closed).warnings
-
-
-def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> Stamp:
-    """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
-    found = look_up(work.hold.session, work.copies.incoming)
-    where = f"{work.copies.incoming} on {work.server}"
-    if found is None:
-        raise ProofMissing(f"There is no database {where}, so nothing to promote. {AGAIN}")
-    check_made_by_us(found, where, AGAIN)
-    return check_stamp(
-        found.comment.stamp,
-        where,
-        holder=work.holder,
-        environment=work.environment,
-        transformations=transformations,
-    )
+    def _dropped(self, name: str, drop: Callable[[], object]) -> tuple[str, ...]:
+        try:
+            with plain_errors(f"Dropping {name} on {self.server}"):
+                drop()
+        except EnvSyncError as problem:
+            return warning_of(name, problem)
+        return ()
 
 
 def check_replaceable(live: Database, where: str) -> None:
@@ -150,27 +203,6 @@ def required_role(session: Session, live: Database, roles: Roles, where: str) ->
     raise AccessRefused(
         f"Database {where} belongs to {owner}, and {ours} may not act as it, so it could not be swapped. As "
         f"an administrator: {advice}. Live is untouched."
-    )
-
-
-def _done_before(work: Promoting, transformations: Sequence[Transformation]) -> Promotion | None:
-    """What an earlier try of this attempt did, if it was killed after the swap."""
-    comment = read_comment(work.hold.session, work.copies.live)
-    if comment is None or comment.stamp is None or comment.promoted is None:
-        return None
-    stamp = comment.stamp
-    if stamp.holder != work.holder or stamp.transformations != tuple(transformations):
-        return None
-    work.log.info("%s was promoted by an earlier try of this step.", work.leases.where)
-    kept = read_database(work.hold.session, work.copies.previous) is not None
-    return _finish(
-        work,
-        Promotion(
-            unavailable=comment.promoted.unavailable,
-            first=comment.promoted.first,
-            previous_kept=kept and not comment.promoted.first,
-            warnings=(),
-        ),
     )
 
 
@@ -214,21 +246,21 @@ def _prepare(
     return roles, owner, tuple(warnings)
 
 
-def _name_first(work: Promoting, incoming: Database, stamp: Stamp, roles: Roles, owner: int) -> None:
-    session, copies = work.hold.session, work.copies
+def _name_first(work: Promoting, prepared: Prepared) -> None:
+    session, copies, owner = work.hold.session, work.copies, prepared.owner
 
     def rename() -> None:
         work.leases.opened_by_rename(session)
         session.execute(rename_database(copies.incoming, copies.live))
-        if owner != incoming.owner:
+        if owner != prepared.incoming.owner:
             session.execute(
                 sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
-                    sql.Identifier(copies.live), sql.Identifier(roles.names[owner])
+                    sql.Identifier(copies.live), sql.Identifier(prepared.roles.names[owner])
                 )
             )
         now = session.value("SELECT pg_catalog.clock_timestamp()")
         promoted = Promoted(at=now, unavailable=0.0, first=True)
-        write_comment(session, copies.live, Comment(person="", stamp=stamp, promoted=promoted))
+        write_comment(session, copies.live, Comment(person="", stamp=prepared.stamp, promoted=promoted))
 
     when_nobody_is_there(work.swap_with(copies.incoming), rename)
 
@@ -258,28 +290,21 @@ def _previous(work: Promoting, roles: Roles) -> Database | None:
     return previous
 
 
-def _swap(
-    work: Promoting,
-    live: Database,
-    incoming: Database,
-    previous: Database | None,
-    stamp: Stamp,
-    roles: Roles,
-    owner: int,
-) -> float:
+def _swap(work: Promoting, prepared: Prepared, live: Database) -> float:
     """Make incoming live, and live previous; gives the seconds for which it was closed. See `swap`."""
     session, copies = work.hold.session, work.copies
 
     def rename(closed: dt.datetime) -> None:
         before = read_comment(session, copies.live) or Comment(person="", stamp=None)
-        if previous is not None:
+        if prepared.previous is not None:
             session.execute(rename_database(copies.previous, copies.replaced))
         session.execute(rename_database(copies.live, copies.previous))
         session.execute(rename_database(copies.incoming, copies.live))
-        give_place(session, live, incoming, roles, owner)
+        give_place(session, live, prepared.incoming, prepared.roles, prepared.owner)
         now: dt.datetime = session.value("SELECT pg_catalog.clock_timestamp()")
         promoted = Promoted(at=now, unavailable=(now - closed).total_seconds(), first=False)
-        write_comment(session, copies.live, Comment(person=before.person, stamp=stamp, promoted=promoted))
+        comment = Comment(person=before.person, stamp=prepared.stamp, promoted=promoted)
+        write_comment(session, copies.live, comment)
         write_comment(session, copies.previous, no_longer_live(work, before, live, now))
 
     return swap(work.swap_with(copies.incoming, copies.previous), rename)
@@ -289,29 +314,3 @@ def no_longer_live(work: Promoting, comment: Comment, live: Database, until: dt.
     """What the comment on live becomes when it is made previous: by this it is known again, for undo."""
     was_live = WasLive(database=live.name, oid=live.oid, environment=work.environment, until=until)
     return evolve(comment, returned=None, was_live=was_live)
-
-
-def _finish(work: Promoting, promotion: Promotion) -> Promotion:
-    """Drop what the swap replaced, and previous where it is not to be kept.
-
-    What fails there is a warning, for the swap is done.
-    """
-    session, copies = work.hold.session, work.copies
-    warnings = list(promotion.warnings)
-    with _warning(work, copies.replaced, warnings):
-        drop_replaced(session, copies)
-    kept = promotion.previous_kept
-    if kept and not work.keep_previous:
-        with _warning(work, copies.previous, warnings):
-            drop_database(session, copies.previous)
-            kept = False
-    return evolve(promotion, previous_kept=kept, warnings=tuple(warnings))
-
-
-@contextlib.contextmanager
-def _warning(work: Promoting, name: str, warnings: list[str]) -> Iterator[None]:
-    try:
-        with plain_errors(f"Dropping {name} on {work.server}"):
-            yield
-    except EnvSyncError as problem:
-        warnings.append(f"{name} is still there: {problem}")
