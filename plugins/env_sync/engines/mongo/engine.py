@@ -23,6 +23,7 @@ from env_sync.core.errors import (
 from env_sync.domain.finding import Finding, problem
 from env_sync.domain.manifest import Transformation
 from env_sync.domain.postprocess.postprocess import Postprocess
+from env_sync.engines.base.clean_up import left_alone
 from env_sync.engines.base.contract import (
     CleanUp,
     CopyState,
@@ -37,6 +38,7 @@ from env_sync.engines.base.contract import (
     Work,
 )
 from env_sync.engines.base.document_lease import Hold, Leases
+from env_sync.engines.base.promotion import promote
 from env_sync.engines.base.proof import AGAIN, check_raw, first_stamp
 from env_sync.engines.mongo.access.readers import Looked, refuse_other_writers, refuse_readers
 from env_sync.engines.mongo.catalogue import Entry, read_catalogue
@@ -50,7 +52,7 @@ from env_sync.engines.mongo.lease import MongoLeases
 from env_sync.engines.mongo.metadata import read_live_stamp, read_or_refuse, read_stamp, write_stamp
 from env_sync.engines.mongo.names import Copies, Place, copies_of
 from env_sync.engines.mongo.preflight import CONNECT_TIMEOUT, Looking, look_at_server, look_at_sync
-from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp, promote
+from env_sync.engines.mongo.promotion import Journal, Promoting, finish_promotion, incoming_stamp
 from env_sync.engines.mongo.sanitise import new_collections, run_postprocess, run_transformations
 from env_sync.engines.mongo.session import Server, Session
 from env_sync.engines.mongo.transformation import read_transformations
@@ -251,15 +253,11 @@ class MongoEngine(DumpEngine):
             session = self._held.session
             with self._errors("Cleaning up"), session.uninterrupted():
                 stamps = [read_stamp(session, place) for place in (copies.alone, copies.beside)]
-                others = [
-                    stamp.holder
-                    for stamp in stamps
-                    if stamp is not None
-                    and (stamp.holder.run, stamp.holder.group)
-                    != (self.work.holder.run, self.work.holder.group)
-                ]
-                if others:
-                    notes.append(f"incoming of {self._database} belongs to {others[0]} and was left alone")
+                whose = (
+                    left_alone(f"incoming of {self._database}", stamp, self.work.holder) for stamp in stamps
+                )
+                if alone := next(filter(None, whose), ""):
+                    notes.append(alone)
                 else:
                     found = drop_incoming(session, copies)
                     dropped = bool(found.dropped)
@@ -334,6 +332,7 @@ class MongoEngine(DumpEngine):
             copies=copies,
             holder=self.work.holder,
             environment=self.work.sync.environment,
+            keep_previous=False,
             jobs=self.work.sync.options.jobs,
             progress=self.work.progress,
             log=self.work.log,

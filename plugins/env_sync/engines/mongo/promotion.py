@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -12,10 +11,12 @@ from pymongo.errors import OperationFailure
 from env_sync.core.errors import PromoteFailed, ProofMissing
 from env_sync.core.progress import Progress
 from env_sync.core.serialization import from_plain, to_plain
-from env_sync.domain.manifest import Transformation
-from env_sync.engines.base.contract import CopyState, Holder, Promotion, Stamp
+from env_sync.engines.base import history, promotion
+from env_sync.engines.base.contract import CopyState, Stamp
 from env_sync.engines.base.document_lease import Hold
-from env_sync.engines.base.proof import AGAIN, check_stamp
+from env_sync.engines.base.history import Said
+from env_sync.engines.base.promotion import Swapped
+from env_sync.engines.base.proof import AGAIN
 from env_sync.engines.mongo.catalogue import Entry, read_catalogue
 from env_sync.engines.mongo.creating import build_indexes, create
 from env_sync.engines.mongo.definitions import Definition, Kind, described, from_bson, shown
@@ -47,61 +48,130 @@ class Journal:
 
 
 @frozen(kw_only=True)
-class Promoting:
-    """All that a promotion works with."""
+class Told:
+    """What live says about itself, as a promotion reads it. No undo; and no client is ever kept out."""
+
+    live: LiveStamp
+
+    @property
+    def stamp(self) -> Stamp:
+        """What the pull wrote that filled it."""
+        return self.live.stamp
+
+    @property
+    def promoted(self) -> history.Promoted:
+        """How it was promoted."""
+        return history.Promoted(at=self.live.promoted.at, unavailable=0.0, first=self.live.promoted.first)
+
+    @property
+    def returned(self) -> None:
+        """Nothing."""
+
+    @property
+    def was_live(self) -> None:
+        """Nothing."""
+
+
+@frozen(kw_only=True)
+class Prepared(promotion.Prepared):
+    """What is to be done."""
+
+    journal: Journal
+
+
+@frozen(kw_only=True)
+class Promoting(promotion.Promoting[None, Prepared]):
+    """All that a promotion works with; there is no previous. Every method may raise PyMongoError."""
 
     server: Server
     hold: Hold[Session]
     copies: Copies
-    holder: Holder
-    environment: str
     jobs: int
     progress: Progress
-    log: logging.Logger
 
     @property
     def session(self) -> Session:
         """The session that carries the lease."""
         return self.hold.session
 
+    @property
+    def live_named(self) -> str:
+        """Live, and where it is."""
+        return f"{self.copies.live} on {self.server}"
 
-def promote(
-    work: Promoting, transformations: Sequence[Transformation], last_look: Callable[[], None]
-) -> Promotion:
-    """Swap the copies. See `Engine.promote`. Raises PyMongoError for what nobody foresaw."""
-    session, copies = work.session, work.copies
-    if (done := _done_before(work, transformations)) is not None:
-        return done
-    stamp = check_proof(work, transformations)
-    entries = read_catalogue(session, copies.beside)
-    there = session.collections(copies.live)
-    names = {str(each["name"]) for each in there}
-    missing = [
-        entry.name
-        for entry in entries
-        if entry.filled and copies.beside.name(entry.number, entry.name) not in names
-    ]
-    if missing or not entries:
-        raise PromoteFailed(
-            f"Incoming of {copies.live} on {work.server} lacks {len(missing) or 'all'} of its collections: "
-            "somebody dropped them. Live is untouched; run the group again from restore."
+    @property
+    def incoming_named(self) -> str:
+        """Incoming, which is in two places, and where it is."""
+        return f"Incoming of {self.live_named}"
+
+    def read_incoming(self) -> None:
+        """Nothing: live is asked in any case."""
+
+    def read_live(self) -> Told | None:
+        """What live says about itself; None where it says nothing."""
+        live = read_live_stamp(self.session, self.copies.live)
+        return Told(live=live) if live is not None else None
+
+    def read_proof(self) -> Stamp | None:
+        """The stamp of incoming. Raises ProofMissing where that was not carried beside live."""
+        stamp, place = incoming_stamp(self.session, self.copies)
+        # One of another attempt is refused for that.
+        proven = stamp is not None and stamp.state is CopyState.SANITISED and stamp.holder == self.holder
+        if proven and place != self.copies.beside:
+            raise ProofMissing(
+                f"{self.incoming_named} is still in {place.database}, where nothing is promoted from. {AGAIN}"
+            )
+        return stamp
+
+    def prepare(self, incoming: None, stamp: Stamp) -> Prepared:
+        """Write the journal, here only. Raises PromoteFailed where incoming is not whole."""
+        session, copies = self.session, self.copies
+        entries = read_catalogue(session, copies.beside)
+        there = session.collections(copies.live)
+        names = {str(each["name"]) for each in there}
+        missing = [
+            entry.name
+            for entry in entries
+            if entry.filled and copies.beside.name(entry.number, entry.name) not in names
+        ]
+        if missing or not entries:
+            raise PromoteFailed(
+                f"{self.incoming_named} lacks {len(missing) or 'all'} of its collections: somebody dropped "
+                "them. Live is untouched; run the group again from restore."
+            )
+        live = [each for each in there if not str(each["name"]).startswith((OURS, "system."))]
+        wanted = {entry.name for entry in entries}
+        warnings = _warnings(entries, self, first=not live)
+        promoted = Promoted(at=session.now(), first=not live, warnings=warnings)
+        journal = Journal(
+            database=copies.live,
+            live=LiveStamp(stamp=stamp, promoted=promoted),
+            entries=tuple((entry.number, entry.definition.to_bson()) for entry in entries),
+            doomed=tuple(name for each in live if (name := str(each["name"])) not in wanted),
         )
-    live = [each for each in there if not str(each["name"]).startswith((OURS, "system."))]
-    wanted = {entry.name for entry in entries}
-    warnings = _warnings(entries, work, first=not live)
-    promoted = Promoted(at=session.now(), first=not live, warnings=warnings)
-    journal = Journal(
-        database=copies.live,
-        live=LiveStamp(stamp=stamp, promoted=promoted),
-        entries=tuple((entry.number, entry.definition.to_bson()) for entry in entries),
-        doomed=tuple(name for each in live if (name := str(each["name"])) not in wanted),
-    )
-    last_look()
-    work.hold.check()
-    with session.uninterrupted():
-        session.put(work.server.lease_database, JOURNAL, {"_id": copies.live, "said": to_plain(journal)})
-        _bring_to_its_end(work, journal)
-    return _told(promoted)
+        return Prepared(stamp=stamp, first=not live, warnings=warnings, journal=journal)
+
+    def check_same(self, prepared: Prepared, *, last: bool) -> Prepared:
+        """See that the lease is held, right before the swap."""
+        if last:
+            self.hold.check()
+        return prepared
+
+    def swap(self, prepared: Prepared) -> Swapped:
+        """Keep the journal, and do what it says. Once it is kept it is done to its end, by whoever."""
+        said = {"_id": self.copies.live, "said": to_plain(prepared.journal)}
+        with self.session.uninterrupted():
+            self.session.put(self.server.lease_database, JOURNAL, said)
+            _bring_to_its_end(self, prepared.journal)
+        return Swapped(unavailable=0.0)
+
+    def warnings_then(self, said: Said) -> tuple[str, ...]:
+        """The warnings that live keeps of its promotion."""
+        return said.live.promoted.warnings if isinstance(said, Told) else ()
+
+    def drop_rest_of_incoming(self) -> None:
+        """Drop what is left of incoming."""
+        drop_incoming(self.session, self.copies)
 
 
 def finish_promotion(work: Promoting) -> Journal | None:
@@ -137,40 +207,6 @@ def incoming_stamp(session: Session, copies: Copies) -> tuple[Stamp | None, Plac
     if alone is not None:
         return alone, copies.alone
     return beside, copies.beside
-
-
-def check_proof(work: Promoting, transformations: Sequence[Transformation]) -> Stamp:
-    """The proof that incoming carries. Raises ProofMissing, saying what does not fit."""
-    stamp, place = incoming_stamp(work.session, work.copies)
-    where = f"Incoming of {work.copies.live} on {work.server}"
-    proven = check_stamp(
-        stamp,
-        where,
-        holder=work.holder,
-        environment=work.environment,
-        transformations=transformations,
-    )
-    if place != work.copies.beside:
-        raise ProofMissing(f"{where} is still in {place.database}, where nothing is promoted from. {AGAIN}")
-    return proven
-
-
-def _done_before(work: Promoting, transformations: Sequence[Transformation]) -> Promotion | None:
-    """What this attempt's promotion did, where it is over."""
-    live = read_live_stamp(work.session, work.copies.live)
-    if (
-        live is None
-        or live.stamp.holder != work.holder
-        or live.stamp.transformations != tuple(transformations)
-    ):
-        return None
-    drop_incoming(work.session, work.copies)
-    return _told(live.promoted)
-
-
-def _told(promoted: Promoted) -> Promotion:
-    # No client is ever kept out: a collection is replaced under whoever reads it.
-    return Promotion(unavailable=0.0, first=promoted.first, previous_kept=False, warnings=promoted.warnings)
 
 
 def _warnings(entries: Sequence[Entry], work: Promoting, *, first: bool) -> tuple[str, ...]:
