@@ -36,7 +36,7 @@ def test_what_runs_has_its_past_and_its_estimate_side_by_side() -> None:
     assert estimate.left == pytest.approx(view.timeline.now, abs=0.01)
     # An hour, of which ten minutes are gone.
     assert worked.width / (worked.width + estimate.width) == pytest.approx(10 / 60, abs=0.01)
-    assert "running since 03:00, at restore; until about 04:00" in view.timeline.lanes[0].told
+    assert "running since 03:00, at restore; until about 04:00" in view.timeline.lanes[0].summary
 
 
 def test_what_is_over_has_the_colour_of_its_result() -> None:

@@ -92,7 +92,7 @@ def test_after_decides_between_syncs_of_one_minute() -> None:
     assert not plan.problems
 
 
-def test_an_after_that_closes_a_circle_is_dropped_and_said() -> None:
+def test_an_after_that_closes_a_cycle_is_dropped_and_said() -> None:
     plan = a_plan(
         a_push("push", "01:00", after=("pull",)),
         a_sync("pull", "02:00"),
@@ -104,7 +104,7 @@ def test_an_after_that_closes_a_circle_is_dropped_and_said() -> None:
     assert problem.sync is None
 
 
-def test_a_circle_through_two_databases_loses_one_edge_only() -> None:
+def test_a_cycle_through_two_databases_loses_one_edge_only() -> None:
     # Night order: a1, b1, a2, b2. a1 after b2 closes a1 -> a2 -> (after) b1 -> b2 -> a1; a2 after b1 is fine.
     plan = a_plan(
         a_push("a1", "01:00", database="a", after=("b2",)),

@@ -1,4 +1,4 @@
-"""Icinga 2 is told by its API, `process-check-result`.
+"""Icinga 2 takes results by its API, `process-check-result`.
 
 https://icinga.com/docs/icinga-2/latest/doc/12-icinga2-api/#process-check-result
 """
@@ -20,7 +20,7 @@ ACTION = "/v1/actions/process-check-result"
 def send(monitor: Icinga, alert: Alert, login: Login | None) -> None:
     """Tell Icinga. Raises AlertRefused, AccessRefused, ServerUnreachable."""
     service = f"{fill(monitor.host, alert.names)}!{fill(monitor.service, alert.names)}"
-    told: dict[str, object] = {
+    body: dict[str, object] = {
         "type": "Service",
         "service": service,
         "exit_status": alert.exit_status,
@@ -32,11 +32,11 @@ def send(monitor: Icinga, alert: Alert, login: Login | None) -> None:
     }
     if alert.next_within is not None:
         # Icinga then runs the check of the service itself, which says CRITICAL.
-        told["ttl"] = alert.next_within.total_seconds()
+        body["ttl"] = alert.next_within.total_seconds()
     status = send_request(
         "POST",
         f"{monitor.url}{ACTION}",
-        json.dumps(told).encode(),
+        json.dumps(body).encode(),
         headers={"Accept": "application/json", "Content-Type": "application/json"},
         login=login,
         ca=monitor.ca,

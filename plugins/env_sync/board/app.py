@@ -60,13 +60,13 @@ def make_app() -> FastAPI:
     app.include_router(pages, dependencies=[Depends(get_user)])
     app.include_router(metrics, dependencies=[Depends(get_user)])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_exception_handler(EnvSyncError, _told)
+    app.add_exception_handler(EnvSyncError, _error_answer)
     app.add_exception_handler(HTTPException, _sent_to_login)
     app.middleware("http")(_with_headers)
     return app
 
 
-async def _told(_request: Request, problem: Exception) -> Response:
+async def _error_answer(_request: Request, problem: Exception) -> Response:
     code = STATUS.get(type(problem), status.HTTP_502_BAD_GATEWAY)
     return JSONResponse({"detail": str(problem)}, code)
 

@@ -36,7 +36,7 @@ class Lane:
     group: str
     bars: tuple[Bar, ...]
     planned: float
-    told: str
+    summary: str
     attempt: Attempt
 
 
@@ -173,7 +173,7 @@ def draw(status: EnvironmentStatus, zone: ZoneInfo) -> Timeline:
                 group=each.group,
                 bars=tuple(bar(*piece) for piece in _pieces(each, status.at)),
                 planned=place(each.planned),
-                told=_told(each, zone),
+                summary=_summary(each, zone),
                 attempt=each,
             )
             for each in night.attempts
@@ -200,7 +200,7 @@ def _pieces(each: Attempt, now: dt.datetime) -> Sequence[tuple[dt.datetime, dt.d
     return ()
 
 
-def _told(each: Attempt, zone: ZoneInfo) -> str:
+def _summary(each: Attempt, zone: ZoneInfo) -> str:
     def clock(moment: dt.datetime) -> str:
         return f"{moment.astimezone(zone):%H:%M}"
 

@@ -69,10 +69,10 @@ def _table(answer: EnvironmentAnswer, zone: ZoneInfo, width: int) -> Table:
             if group in attempts:
                 bar = _bar(attempts[group], answer.at, begin, end, width)
         state = sync.now.phase if sync.now and sync.now.phase is Phase.RUNNING else sync.result
-        told = _told(sync, zone)
+        summary = _summary(sync, zone)
         if sync.badge not in ("", Badge.SANITISED):
-            told = Text.assemble((sync.badge, "yellow"), "  ", told)
-        table.add_row(Text(state, style=STYLES.get(state, "")), Text(sync.sync), bar, told)
+            summary = Text.assemble((sync.badge, "yellow"), "  ", summary)
+        table.add_row(Text(state, style=STYLES.get(state, "")), Text(sync.sync), bar, summary)
     return table
 
 
@@ -103,7 +103,7 @@ def _bar(each: AttemptAnswer, now: dt.datetime, begin: dt.datetime, end: dt.date
     return Text("".join(cells), style=STYLES.get(kind, "dim"))
 
 
-def _told(sync: SyncAnswer, zone: ZoneInfo) -> Text:
+def _summary(sync: SyncAnswer, zone: ZoneInfo) -> Text:
     if sync.now and sync.now.phase is Phase.RUNNING:
         likely = f", until about {_clock(sync.now.ends, zone)}" if sync.now.ends else ""
         return Text(f"{sync.now.step}{likely}")
@@ -111,9 +111,9 @@ def _told(sync: SyncAnswer, zone: ZoneInfo) -> Text:
         return Text(sync.why[0])
     if sync.last is None:
         return Text("never ran" if sync.enabled else "by hand only", style="dim")
-    told = "; ".join((sync.last.what, *sync.last.why)) if sync.last.skipped else sync.last.what
+    summary = "; ".join((sync.last.what, *sync.last.why)) if sync.last.skipped else sync.last.what
     seconds = f", {sync.last.seconds:.0f} s" if sync.last.seconds is not None else ""
-    return Text(f"{told} at {_clock(sync.last.reported, zone)}{seconds}", style="dim")
+    return Text(f"{summary} at {_clock(sync.last.reported, zone)}{seconds}", style="dim")
 
 
 def _clock(moment: dt.datetime | None, zone: ZoneInfo) -> str:

@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from env_sync.config.cycles import circles
+from env_sync.config.cycles import cycles
 from env_sync.config.suggestion import did_you_mean
 from env_sync.config.sync_reader import Written
 from env_sync.config.yaml_nodes import shorten
@@ -19,7 +19,7 @@ START, END = -1, -2
 NO_SYNC = ""
 """The name under which nodes of the graph stand that belong to no sync."""
 MOST_NAMES = 8
-"""Names of a circle that a message lists."""
+"""Names of a cycle that a message lists."""
 
 
 def first_of_each_name(written: Iterable[Written]) -> tuple[list[Written], list[Problem]]:
@@ -105,7 +105,7 @@ def wrong_order(
     window: Window,
     places: Mapping[str, Place],
 ) -> list[Problem]:
-    """Return what is wrong with `after`: names that are unknown or absent, and circles.
+    """Return what is wrong with `after`: names that are unknown or absent, and cycles.
 
     `places` tells where the `after` of each sync that has one is written. `left_out` are the names of
     syncs that have a problem of their own: an `after` that names one of them only loses that edge,
@@ -113,8 +113,8 @@ def wrong_order(
     """
     problems = _unknown_names(syncs, absent, left_out, places)
     lost = {problem.sync for problem in problems if problem.sync is not None}
-    circles = _circles([sync for sync in syncs if sync.name not in lost], window, places)
-    lost |= {problem.sync for problem in circles if problem.sync is not None}
+    looping = _cycles([sync for sync in syncs if sync.name not in lost], window, places)
+    lost |= {problem.sync for problem in looping if problem.sync is not None}
     gone = {*lost, *left_out}
     dropped = [
         Problem(
@@ -128,7 +128,7 @@ def wrong_order(
         for name in sync.after
         if name in gone
     ]
-    return [*problems, *circles, *dropped]
+    return [*problems, *looping, *dropped]
 
 
 def _unknown_names(
@@ -158,22 +158,22 @@ def _unknown_names(
     return problems
 
 
-def _circles(syncs: Sequence[AnySync], window: Window, places: Mapping[str, Place]) -> list[Problem]:
+def _cycles(syncs: Sequence[AnySync], window: Window, places: Mapping[str, Place]) -> list[Problem]:
     """Return a problem for each sync that would wait for itself.
 
     Syncs of one live database wait for each other too, in the order of their times; so an `after`
-    against that order makes a circle as well. Taken away are the syncs whose `after` is part of it.
+    against that order makes a cycle as well. Taken away are the syncs whose `after` is part of it.
     """
     by_name = {sync.name: sync for sync in syncs}
     graph = _graph(by_name, window)
     problems: list[Problem] = []
-    for circle in circles(graph):
-        inside = set(circle)
-        names = sorted({name for name, _ in circle} - {NO_SYNC})
+    for cycle in cycles(graph):
+        inside = set(cycle)
+        names = sorted({name for name, _ in cycle} - {NO_SYNC})
         shown = _listed(names)
-        by_time = any(name == NO_SYNC for name, _ in circle)
+        by_time = any(name == NO_SYNC for name, _ in cycle)
         reason = "; syncs of one database run in the order of their times" if by_time else ""
-        # A circle enters a sync by its start only along `after`.
+        # A cycle enters a sync by its start only along `after`.
         problems.extend(
             Problem(
                 place=places[name],

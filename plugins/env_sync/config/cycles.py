@@ -1,4 +1,4 @@
-"""Circles in a graph: the groups of nodes that all wait for each other."""
+"""Cycles in a graph: the groups of nodes that all wait for each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 Node = TypeVar("Node", bound=Hashable)
 
 
-def circles(waits_for: Mapping[Node, Collection[Node]]) -> list[list[Node]]:
+def cycles(waits_for: Mapping[Node, Collection[Node]]) -> list[list[Node]]:
     """Return each group of two or more nodes of which every one waits, however indirectly, for every other.
 
     These are the strongly connected components, by Kosaraju's two walks; neither recurses, so that

@@ -42,12 +42,12 @@ SANITISED_BY = "transformation_sql_filename"
 PUSH_SANITISED_BY = "pre_dump_transformation_sql_filename"
 """The same of a push."""
 SANITISING = frozenset({SANITISED_BY, PUSH_SANITISED_BY, "reason"})
-"""The fields by which it is judged whether what comes down is sanitised."""
+"""The fields by which it is decided whether what comes down is sanitised."""
 
 
 @frozen(kw_only=True)
-class Judged:
-    """A sync under judgement, with the settings around it and the line of each of its fields."""
+class Checked:
+    """A sync to check, with the settings around it and the line of each of its fields."""
 
     sync: Sync
     settings: Settings
@@ -63,12 +63,12 @@ class Judged:
         return Fault(self.places.get(field, self.sync.place), read, right)
 
 
-def broken_rules(judged: Judged, unread: Set[str]) -> tuple[Fault, ...]:
+def broken_rules(checked: Checked, unread: Set[str]) -> tuple[Fault, ...]:
     """Return every rule that the sync breaks.
 
-    `unread` are the fields that could not be read: rules that judge by one of them are left out.
+    `unread` are the fields that could not be read: rules that depend on one of them are left out.
     """
-    return tuple(fault for fields, rule in RULES if not fields & unread for fault in rule(judged))
+    return tuple(fault for fields, rule in RULES if not fields & unread for fault in rule(checked))
 
 
 def broken_bucket_rules(
@@ -162,31 +162,31 @@ def bad_name(name: str, place: Place) -> Iterator[Fault]:
         yield Fault(place, f"the name `{name}` means every sync in a run by hand", "choose another name")
 
 
-def _name(judged: Judged) -> Iterator[Fault]:
-    return bad_name(judged.sync.name, judged.sync.place)
+def _name(checked: Checked) -> Iterator[Fault]:
+    return bad_name(checked.sync.name, checked.sync.place)
 
 
-def _store(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
-    stores = judged.engine.capabilities.storagebackends
+def _store(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
+    stores = checked.engine.capabilities.storagebackends
     if sync.storagebackend not in stores:
-        yield judged.fault(
+        yield checked.fault(
             "storagebackend",
             f"`storagebackend` is `{sync.storagebackend}` for `{sync.dbms}`",
             f"write `storagebackend: {' or '.join(sorted(stores))}`",
         )
-    elif sync.storagebackend == "s3" and "path" not in judged.places:
+    elif sync.storagebackend == "s3" and "path" not in checked.places:
         yield Fault(sync.place, "`path` is missing", "add it: the folder of the bucket for these dumps")
 
 
-def _bucket(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
+def _bucket(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
     if sync.storagebackend == "s3" and BUCKET_NAME.fullmatch(sync.url) is None:
-        yield judged.fault("url", f"`url` is `{shorten(sync.url)}`", ONE_BUCKET)
+        yield checked.fault("url", f"`url` is `{shorten(sync.url)}`", ONE_BUCKET)
 
 
-def _protected(judged: Judged) -> Iterator[Fault]:
-    sync, settings = judged.sync, judged.settings
+def _protected(checked: Checked) -> Iterator[Fault]:
+    sync, settings = checked.sync, checked.settings
     if not sync.writes or sync.recovery:
         return
     own = own_bucket(settings, sync.environment)
@@ -194,13 +194,13 @@ def _protected(judged: Judged) -> Iterator[Fault]:
         kind = f"a {sync.action} from `{sync.url}`"
         if sync.ensure is Ensure.PRESENT:
             kind = f"a scheduled {sync.action}"
-        yield judged.fault(
+        yield checked.fault(
             "ensure" if sync.ensure is Ensure.PRESENT else "url",
             f"{kind} into `{sync.environment}`, a protected environment",
             f"only a recovery sync may write there: `ensure: disabled` and `url: {own}`",
         )
     elif sync.url == own and sync.storagebackend == "s3":
-        yield judged.fault(
+        yield checked.fault(
             "url",
             f"a pull from `{own}`, the bucket of `{sync.environment}` itself",
             "write the bucket of the environment that the data comes from; only a disabled pull into a "
@@ -208,60 +208,60 @@ def _protected(judged: Judged) -> Iterator[Fault]:
         )
 
 
-def _recovery(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
+def _recovery(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
     for field in ("transformation_sql_filename", "pre_dump_transformation_sql_filename"):
-        if sync.recovery and field in judged.places and _transformation(sync, field):
-            yield judged.fault(
+        if sync.recovery and field in checked.places and _transformation(sync, field):
+            yield checked.fault(
                 field, f"`{field}` on a recovery sync", "remove it: what is recovered must be as it was"
             )
 
 
-def _push(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
-    own = own_bucket(judged.settings, sync.environment)
+def _push(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
+    own = own_bucket(checked.settings, sync.environment)
     if sync.action is Action.PUSH and sync.storagebackend == "s3" and sync.url != own:
-        yield judged.fault(
+        yield checked.fault(
             "url",
             f"a push to `{sync.url}`, which is not the bucket of `{sync.environment}`",
             f"write `url: {own}`, or set `govuk_env_sync::bucket` if that is not its name",
         )
 
 
-def _transformations(judged: Judged) -> Iterator[Fault]:
+def _transformations(checked: Checked) -> Iterator[Fault]:
     # A transformation that is never run would let a sync look sanitised that is not.
-    sync = judged.sync
+    sync = checked.sync
     wrong, instead = (
         ("transformation_sql_filename", "pre_dump_transformation_sql_filename")
         if sync.action is Action.PUSH
         else ("pre_dump_transformation_sql_filename", "transformation_sql_filename")
     )
     if _transformation(sync, wrong) and not sync.recovery:
-        yield judged.fault(wrong, f"`{wrong}` on a {sync.action}, which never runs it", f"write `{instead}`")
-    elif _transformation(sync, instead) and not judged.engine.capabilities.transformation:
-        yield judged.fault(
+        yield checked.fault(wrong, f"`{wrong}` on a {sync.action}, which never runs it", f"write `{instead}`")
+    elif _transformation(sync, instead) and not checked.engine.capabilities.transformation:
+        yield checked.fault(
             instead,
             f"`{instead}` for `{sync.dbms}`, which has no transformations",
             f"remove it; only {', '.join(_transforming())} run them",
         )
 
 
-def _sanitised(judged: Judged) -> Iterator[Fault]:
-    sync, places = judged.sync, judged.places
+def _sanitised(checked: Checked) -> Iterator[Fault]:
+    sync, places = checked.sync, checked.places
     if sync.action is Action.PUSH:
         if "reason" in places and not sync.says_none:
-            yield judged.fault(
+            yield checked.fault(
                 "reason",
                 f"`reason` on a push without `{PUSH_SANITISED_BY}: {NO_TRANSFORMATION}`",
                 f"remove it, or, where its dumps need no transformation any more, write {SAY_NONE_OF_PUSH}",
             )
     elif sync.recovery:
         if "reason" in places:
-            yield judged.fault(
+            yield checked.fault(
                 "reason", "`reason` on a recovery sync", "remove it: only what comes down has one"
             )
-    elif not judged.settings.protected:
-        yield from _unsanitised(sync, judged.settings, places)
+    elif not checked.settings.protected:
+        yield from _unsanitised(sync, checked.settings, places)
 
 
 def _unsanitised(sync: AnySync, settings: Settings, places: Mapping[str, Place]) -> Iterator[Fault]:
@@ -296,90 +296,90 @@ def _unsanitised(sync: AnySync, settings: Settings, places: Mapping[str, Place])
     )
 
 
-def _in_place(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
+def _in_place(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
     if not sync.pre_dump_in_place:
         return
     if sync.pre_dump_transformation is None:
         # Where it stands on a pull, this is all that there is to say of it as well.
-        yield judged.fault(
+        yield checked.fault(
             "pre_dump_in_place",
             "`pre_dump_in_place` without `pre_dump_transformation_sql_filename`",
             "write that as well, or remove it",
         )
-    elif judged.settings.protected:
-        yield judged.fault(
+    elif checked.settings.protected:
+        yield checked.fault(
             "pre_dump_in_place",
             f"`pre_dump_in_place` in `{sync.environment}`, a protected environment, where live would change",
             "remove it: the SQL then runs on a copy",
         )
 
 
-def _indices(judged: Judged) -> Iterator[Fault]:
-    if judged.engine.capabilities.indices:
+def _indices(checked: Checked) -> Iterator[Fault]:
+    if checked.engine.capabilities.indices:
         return
     those = " and ".join(f"`{name}`" for name, offers in offered().items() if offers.indices)
     for field in INDICES:
-        if field in judged.places:
-            yield judged.fault(
-                field, f"`{field}` for `{judged.sync.dbms}`", f"remove it: only {those} has indices"
+        if field in checked.places:
+            yield checked.fault(
+                field, f"`{field}` for `{checked.sync.dbms}`", f"remove it: only {those} has indices"
             )
 
 
-def _copy(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
+def _copy(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
     if sync.action is Action.COPY:
         if sync.source_hostname is None:
-            yield judged.fault(
+            yield checked.fault(
                 "source_hostname",
                 "`source_hostname` is missing",
                 "add it: the host of the cluster to copy from",
             )
         elif sync.source_hostname == sync.server:
-            yield judged.fault(
+            yield checked.fault(
                 "source_hostname",
                 f"`source_hostname` is `{shorten(sync.source_hostname)}`, the target itself",
                 "write the host of another cluster",
             )
-        elif Action.COPY in judged.engine.capabilities.actions:
+        elif Action.COPY in checked.engine.capabilities.actions:
             # Its snapshot is called like it.
-            yield from _refused_names(judged, "source_hostname", sync.source_hostname, Use.DUMPED)
+            yield from _refused_names(checked, "source_hostname", sync.source_hostname, Use.DUMPED)
         return
     for field in OF_COPIES:
-        if field in judged.places:
-            yield judged.fault(field, f"`{field}` on a {sync.action}", "remove it: only a copy has a source")
+        if field in checked.places:
+            yield checked.fault(field, f"`{field}` on a {sync.action}", "remove it: only a copy has a source")
 
 
-def _excluded_tables(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
-    if sync.excluded_tables and judged.engine.capabilities.indices:
-        yield judged.fault(
+def _excluded_tables(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
+    if sync.excluded_tables and checked.engine.capabilities.indices:
+        yield checked.fault(
             "excluded_tables", f"`excluded_tables` for `{sync.dbms}`", "write `excluded_indices`"
         )
     elif sync.action is Action.PULL and sync.excluded_tables:
-        yield judged.fault(
+        yield checked.fault(
             "excluded_tables",
             "`excluded_tables` on a pull, which restores whole dumps",
             "write it on the push that makes the dump",
         )
 
 
-def _waiting(judged: Judged) -> Iterator[Fault]:
-    sync, options = judged.sync, judged.sync.options
+def _waiting(checked: Checked) -> Iterator[Fault]:
+    sync, options = checked.sync, checked.sync.options
     if not sync.pulls_dump:
         what = f"a {sync.action}{' of a cluster' if sync.is_cluster else ''}"
-        yield from _waiting_where_nothing_waits(judged.places, what)
+        yield from _waiting_where_nothing_waits(checked.places, what)
         return
     if options.wait_for_dump is None:
-        if "wait_for_dump_then" in judged.places:
-            yield judged.fault(
+        if "wait_for_dump_then" in checked.places:
+            yield checked.fault(
                 "wait_for_dump_then",
                 "`wait_for_dump_then` on a pull that does not wait",
                 "write `wait_for_dump` as well, or remove it",
             )
     elif options.wait_for_dump >= options.start_deadline:
-        yield judged.fault(
-            "wait_for_dump" if "wait_for_dump" in judged.places else "start_deadline",
+        yield checked.fault(
+            "wait_for_dump" if "wait_for_dump" in checked.places else "start_deadline",
             f"`wait_for_dump` is {format_duration(options.wait_for_dump)} and `start_deadline` "
             f"{format_duration(options.start_deadline)}: at the wait's end it would be too late to start",
             "make `wait_for_dump` shorter than `start_deadline`, or that longer",
@@ -394,16 +394,16 @@ def _waiting_where_nothing_waits(places: Mapping[str, Place], what: str) -> Iter
             )
 
 
-def _database(judged: Judged) -> Iterator[Fault]:
-    sync = judged.sync
-    yield from _refused_names(judged, "database", sync.database, use_of(sync))
+def _database(checked: Checked) -> Iterator[Fault]:
+    sync = checked.sync
+    yield from _refused_names(checked, "database", sync.database, use_of(sync))
 
 
-def _refused_names(judged: Judged, field: str, name: str, use: Use) -> Iterator[Fault]:
+def _refused_names(checked: Checked, field: str, name: str, use: Use) -> Iterator[Fault]:
     """Faults for what the engine itself would refuse at night: it asks the same function."""
-    for refusal in judged.engine.refusals(name, use):
+    for refusal in checked.engine.refusals(name, use):
         size = f", {refusal.size} long" if refusal.size else ""
-        yield judged.fault(field, f"`{field}` is `{shorten(name)}`{size}", refusal.right)
+        yield checked.fault(field, f"`{field}` is `{shorten(name)}`{size}", refusal.right)
 
 
 def _transforming() -> tuple[str, ...]:
@@ -417,7 +417,7 @@ def _transformation(sync: Sync, field: str) -> bool:
     ) is not None
 
 
-RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = (
+RULES: tuple[tuple[frozenset[str], Callable[[Checked], Iterator[Fault]]], ...] = (
     (frozenset(), _name),
     (frozenset({"dbms", "storagebackend"}), _store),
     (frozenset({"url", "storagebackend"}), _bucket),
@@ -433,4 +433,4 @@ RULES: tuple[tuple[frozenset[str], Callable[[Judged], Iterator[Fault]]], ...] = 
     (frozenset({"action", "storagebackend", *WAITING, "start_deadline"}), _waiting),
     (frozenset({"action", "dbms", "database"}), _database),
 )
-"""Each rule with the fields that it judges by."""
+"""Each rule with the fields that it depends on."""

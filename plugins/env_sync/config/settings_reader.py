@@ -133,19 +133,19 @@ def _level(files: Iterable[YamlFile], problems: list[Problem], hidden: bool) -> 
                 value = field.reader(entry.value)
             except WrongValue as error:
                 bad.add(name)
-                problems.append(_problem(entry, f"`{entry.key}` is {_told(entry, field)}", str(error)))
+                problems.append(_problem(entry, f"`{entry.key}` is {_shown_value(entry, field)}", str(error)))
                 continue
             if name in values and values[name] != value:
                 bad.add(name)
-                was = f"{_told(first[name], field)} at {first[name].place}"
-                read = f"`{entry.key}` is {_told(entry, field)} and was {was}"
+                was = f"{_shown_value(first[name], field)} at {first[name].place}"
+                read = f"`{entry.key}` is {_shown_value(entry, field)} and was {was}"
                 problems.append(_problem(entry, read, "set it once"))
             elif name not in values:
                 values[name], first[name] = value, entry
     return _Level({name: value for name, value in values.items() if name not in bad}, frozenset(bad))
 
 
-def _told(entry: Entry, field: SettingField) -> str:
+def _shown_value(entry: Entry, field: SettingField) -> str:
     """How a message names the value of a setting."""
     hidden = field.secret and isinstance(entry.value, Scalar) and not entry.value.is_null
     return "a text that is not shown, as it may hold a secret" if hidden else shown(entry.value)

@@ -12,7 +12,7 @@ from attrs import frozen
 from env_sync.config.bindings import Bindings
 from env_sync.config.crontab import times_of_day
 from env_sync.config.fields import EntryFields, read_fields
-from env_sync.config.rules import Judged, broken_bucket_rules, broken_rules, is_recovery
+from env_sync.config.rules import Checked, broken_bucket_rules, broken_rules, is_recovery
 from env_sync.config.said_here import FILE_OF_PULL, FILE_OF_PUSH, said_here
 from env_sync.config.suggestion import did_you_mean
 from env_sync.config.sync_fields import BUCKET_SYNC_FIELDS, SYNC_FIELDS, option_sync_fields, with_options
@@ -35,7 +35,7 @@ PLACEHOLDERS = {
     "source_bucket": "",
     "destination_bucket": "",
 }
-"""Stand in for fields that could not be read, so that the rules about the others are still judged."""
+"""Stand in for fields that could not be read, so that the rules about the others are still checked."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -115,7 +115,7 @@ class SyncReader:
         if isinstance(sync, BucketSync):
             around = self.surroundings
             return broken_bucket_rules(sync, settings, places, unread, around.others, around.dump_buckets)
-        return broken_rules(Judged(sync=sync, settings=settings, places=places), unread)
+        return broken_rules(Checked(sync=sync, settings=settings, places=places), unread)
 
     def _postprocess_faults(
         self, sync: Sync | BucketSync, fields: EntryFields, unread: Set[str]

@@ -311,7 +311,7 @@ def _by_after(groups: Sequence[Group]) -> Sequence[Group]:
 def _ordered(groups: Sequence[Group]) -> tuple[tuple[Group, ...], list[Problem]]:
     """Add the edges: one after another on the same live database, and `after`.
 
-    An `after` that would close a circle with the order of times is dropped, and said.
+    An `after` that would close a cycle with the order of times is dropped, and said.
     """
     edges: dict[str, list[str]] = {group.id: [] for group in groups}
     last: dict[tuple[str, str, str], str] = {}
@@ -330,9 +330,9 @@ def _ordered(groups: Sequence[Group]) -> tuple[tuple[Group, ...], list[Problem]]
         if before not in edges[group.id]
     ]
     problems: list[Problem] = []
-    if wanted and _has_circle(_with(edges, wanted)):
+    if wanted and _has_cycle(_with(edges, wanted)):
         place = {group.id: number for number, group in enumerate(groups)}
-        wanted, problems = _without_circles(edges, wanted, place)
+        wanted, problems = _without_cycles(edges, wanted, place)
     complete = _with(edges, wanted)
     return tuple(evolve(group, after=tuple(complete[group.id])) for group in groups), problems
 
@@ -348,10 +348,10 @@ def _with(edges: _Edges, wanted: _Wanted) -> dict[str, list[str]]:
     return complete
 
 
-def _without_circles(
+def _without_cycles(
     edges: _Edges, wanted: _Wanted, place: Mapping[str, int]
 ) -> tuple[_Wanted, list[Problem]]:
-    """The wanted edges that close no circle, and a problem for each of the others.
+    """The wanted edges that close no cycle, and a problem for each of the others.
 
     An edge that goes with the order of the night (`place` of each group in it), as those of `edges` do,
     closes none; each of the others closes one where what it starts from leads to its end by those kept.
@@ -393,7 +393,7 @@ def _leads(waits_for: Mapping[str, Iterable[str]], start: str, end: str) -> bool
     return False
 
 
-def _has_circle(edges: Mapping[str, Iterable[str]]) -> bool:
+def _has_cycle(edges: Mapping[str, Iterable[str]]) -> bool:
     try:
         TopologicalSorter(edges).prepare()
     except CycleError:

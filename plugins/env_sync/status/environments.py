@@ -34,7 +34,7 @@ def make_status(plan: Plan, rows: Rows, now: dt.datetime) -> EnvironmentStatus:
         protected=plan.settings.protected,
         must_sanitise=plan.settings.must_sanitise,
         switched_off=rows.switched_off,
-        notes=(*_missing(seen), *_not_told(seen), *_not_taken(statuses)),
+        notes=(*_missing(seen), *_failed_hooks(seen), *_undelivered_alerts(statuses)),
         problems=(*map(str, plan.problems), *map(str, plan.left_out)),
         unusable=tuple(sorted({problem.sync for problem in plan.problems if problem.sync})),
         syncs=statuses,
@@ -64,13 +64,13 @@ def _disks(seen: Seen) -> Disks:
     )
 
 
-def _not_told(seen: Seen) -> Iterator[str]:
+def _failed_hooks(seen: Seen) -> Iterator[str]:
     for task in seen.rows.tasks:
         if not task.group and task.state == "failed":
             yield f"{task.step} failed in run {task.run}, so others were not notified: see its log"
 
 
-def _not_taken(syncs: Sequence[SyncStatus]) -> Iterator[str]:
+def _undelivered_alerts(syncs: Sequence[SyncStatus]) -> Iterator[str]:
     """Monitors that did not take the last report of a sync: each once, however many reports that were."""
     untaken: dict[str, list[str]] = {}
     for sync in syncs:

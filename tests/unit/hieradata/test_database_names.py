@@ -154,6 +154,8 @@ def test_the_source_of_a_copy_can_name_a_snapshot(name: str) -> None:
         source_hostname=name,
     )
     assert refused_at_night(snapshot, name)
-    checked = Checked(sync=sync, settings=Settings(), places={"source_hostname": Place("integration.yaml", 8)})
+    checked = Checked(
+        sync=sync, settings=Settings(), places={"source_hostname": Place("integration.yaml", 8)}
+    )
     (fault,) = broken_rules(checked, frozenset())
     assert (fault.place.line, fault.read) == (8, f"`source_hostname` is `{name}`")

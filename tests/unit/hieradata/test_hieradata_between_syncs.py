@@ -121,7 +121,7 @@ def test_after_a_name_that_is_unknown_or_absent(hieradata: Hieradata, pull: dict
     assert names(environment) == ["gone", "four", "won"]
 
 
-def test_circles_are_left_out_and_nothing_else(hieradata: Hieradata, pull: dict[str, str]) -> None:
+def test_cycles_are_left_out_and_nothing_else(hieradata: Hieradata, pull: dict[str, str]) -> None:
     environment = hieradata.syncs(
         {
             **after("a", "c", 1, pull),
@@ -145,7 +145,7 @@ def test_circles_are_left_out_and_nothing_else(hieradata: Hieradata, pull: dict[
     ]
 
 
-def test_a_sync_between_two_circles_stays(hieradata: Hieradata, pull: dict[str, str]) -> None:
+def test_a_sync_between_two_cycles_stays(hieradata: Hieradata, pull: dict[str, str]) -> None:
     environment = hieradata.syncs(
         {
             **after("a", "b", 1, pull),
@@ -167,7 +167,7 @@ def test_after_a_sync_that_is_left_out_only_drops_the_edge(
     assert "`good` is `after` `bad`" in environment.problems[1].read
 
 
-def test_after_against_the_order_of_times_in_one_database_is_a_circle(
+def test_after_against_the_order_of_times_in_one_database_is_a_cycle(
     hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
 ) -> None:
     night = {"minute": "0", "database": "same"}
@@ -194,14 +194,14 @@ def test_a_disabled_sync_has_one_place_in_the_night(
     assert [problem.sync for problem in hieradata.syncs(syncs).problems] == ["late"]
 
 
-def test_after_at_the_same_minute_is_no_circle(
+def test_after_at_the_same_minute_is_no_cycle(
     hieradata: Hieradata, pull: dict[str, str], push: dict[str, str]
 ) -> None:
     environment = hieradata.syncs({"a": {**push, "hour": "3", "after": "b"}, "b": pull})
     assert environment.problems == ()
 
 
-def test_many_syncs_in_one_circle(hieradata: Hieradata, pull: dict[str, str]) -> None:
+def test_many_syncs_in_one_cycle(hieradata: Hieradata, pull: dict[str, str]) -> None:
     count = 2000
     syncs: dict[str, dict[str, str]] = {}
     for number in range(count):

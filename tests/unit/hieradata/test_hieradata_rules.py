@@ -13,7 +13,7 @@ from attrs import evolve
 from env_sync.config.rules import (
     GROUP_NAME,
     RESERVED_NAMES,
-    Judged,
+    Checked,
     broken_bucket_rules,
     broken_rules,
     is_recovery,
@@ -61,8 +61,8 @@ def broken(
     sync: Sync, *written: str, settings: Settings = USUAL_SETTINGS, unread: Iterable[str] = ()
 ) -> list[Said]:
     """What is said of a sync in which the usual fields and these are written."""
-    judged = Judged(sync=sync, settings=settings, places=places(USUAL | {*written}))
-    return said(broken_rules(judged, frozenset(unread)), sync.place)
+    checked = Checked(sync=sync, settings=settings, places=places(USUAL | {*written}))
+    return said(broken_rules(checked, frozenset(unread)), sync.place)
 
 
 def broken_mirror(
@@ -88,8 +88,8 @@ def a_copy(**fields: Any) -> Sync:
 def test_a_fault_at_a_field_that_is_not_written_is_at_the_name() -> None:
     sync = a_sync(dbms="elasticsearch")
     assert [at for at, _, _ in broken(sync)] == ["storagebackend"]
-    judged = Judged(sync=sync, settings=Settings(), places={})
-    assert {fault.place for fault in broken_rules(judged, frozenset())} == {sync.place}
+    checked = Checked(sync=sync, settings=Settings(), places={})
+    assert {fault.place for fault in broken_rules(checked, frozenset())} == {sync.place}
 
 
 @pytest.mark.parametrize(
@@ -181,13 +181,15 @@ def test_a_store_fits_its_engine() -> None:
 
 def test_dumps_in_a_bucket_have_a_folder() -> None:
     sync = a_sync()
-    judged = Judged(sync=sync, settings=Settings(), places=places(USUAL - {"path"}))
-    assert said(broken_rules(judged, frozenset()), sync.place) == [
+    checked = Checked(sync=sync, settings=Settings(), places=places(USUAL - {"path"}))
+    assert said(broken_rules(checked, frozenset()), sync.place) == [
         (AT_NAME, "`path` is missing", "add it: the folder of the bucket for these dumps")
     ]
     copied = a_copy()
-    judged = Judged(sync=copied, settings=Settings(), places=places((USUAL - {"path"}) | {"source_hostname"}))
-    assert broken_rules(judged, frozenset()) == ()
+    checked = Checked(
+        sync=copied, settings=Settings(), places=places((USUAL - {"path"}) | {"source_hostname"})
+    )
+    assert broken_rules(checked, frozenset()) == ()
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "Upper", "ab", "x" * 64])
@@ -754,7 +756,7 @@ def test_no_rule_judges_by_a_field_that_could_not_be_read(
     assert len(broken(sync, written, unread={"hour"})) == 1
 
 
-def test_a_name_is_always_judged() -> None:
+def test_a_name_is_always_checked() -> None:
     assert len(broken(a_sync("night"), unread=FIELDS)) == 1
 
 

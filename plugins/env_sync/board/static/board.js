@@ -77,9 +77,9 @@ async function call(method, path, body) {
     headers: { "Content-Type": "application/json", "X-Env-Sync": "board" },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(reason(told.detail) || "Airflow answered " + answer.status);
-  return told;
+  const result = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(reason(result.detail) || "Airflow answered " + answer.status);
+  return result;
 }
 
 function reason(detail) {
@@ -114,8 +114,8 @@ const ACTIONS = {
     return "Undoing the last pull of " + of.database + ".";
   },
   rerun: async (of) => {
-    const told = await call("POST", part(of.environment) + "/rerun", { run: of.run });
-    return "Syncs restarted: " + told.groups.length + ".";
+    const result = await call("POST", part(of.environment) + "/rerun", { run: of.run });
+    return "Syncs restarted: " + result.groups.length + ".";
   },
 };
 
@@ -141,9 +141,9 @@ async function act(dialog, form, of) {
   const submit = form.querySelector("[type=submit]");
   submit.disabled = true;
   try {
-    const told = await ACTIONS[of.action](of, form.elements);
+    const message = await ACTIONS[of.action](of, form.elements);
     dialog.close();
-    say(told);
+    say(message);
     await refresh();
   } catch (problem) {
     dialog.querySelector(".error").textContent = problem.message;
