@@ -327,7 +327,7 @@ def test_airflow_gives_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert len(sweep_here(tmp_path, FakeAirflow(fails=True)).removed) == 1
     assert (folder.exists(), gone.exists()) == (True, False)
     [record] = [each for each in caplog.records if each.levelname == "WARNING"]
-    assert "could not be looked at: Airflow gave no answer (ConnectionError" in record.getMessage()
+    assert "could not be checked: Airflow did not answer (ConnectionError" in record.getMessage()
     assert "the value of a row" not in caplog.text
 
 

@@ -625,9 +625,9 @@ class TestUndo:
         operator = RequestOperator(task_id="request", plan=run.plan)
         assert operator.execute(run.context("request")) == "previous of signon is made live again"
         run.conf = {"restore_previous": "signon", "only": ["all"]}
-        with pytest.raises(AirflowFailException, match="neither"):
+        with pytest.raises(AirflowFailException, match="cannot be combined"):
             operator.execute(run.context("request"))
-        with pytest.raises(AirflowSkipException, match="neither"):
+        with pytest.raises(AirflowSkipException, match="cannot be combined"):
             run.do("start_gate")
         assert run.world.journal == []
 
@@ -908,7 +908,8 @@ class TestSweep:
         warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
         assert len(warnings) == len(PULL) + 1
         assert all(
-            each.startswith("Looking for what lies on this worker failed: KeyError") for each in warnings
+            each.startswith("Checking this worker for leftovers of ended attempts failed: KeyError")
+            for each in warnings
         )
         assert "ada" not in caplog.text
 
@@ -1213,7 +1214,7 @@ class TestBucketSync:
             mirror.do("bucket_sync")
         report = mirror.do("report")
         assert report["result"] == "CRITICAL"
-        assert "may be mirrored in part" in report["what"]
+        assert "may be partly mirrored" in report["what"]
         assert report["why"] == ["AccessRefused: s3://govuk-assets-staging: refused."]
 
     def test_a_pause_skips_it(self, mirror: Run) -> None:
