@@ -172,6 +172,17 @@ def test_a_promotion_that_any_of_its_looks_stops_leaves_all_copies(pushed: Stage
         pushed.settled(OLD_LIVE)
 
 
+def test_a_cleared_group_does_not_take_what_an_earlier_attempt_promoted_for_its_own(pushed: Stage) -> None:
+    run = f"env_sync_{TARGET}/one"
+    pushed.pull(run=run)
+    again = pushed.attempt(PULL, run=run)
+    again.session.engine.take_lease(at_most=99)
+    assert not again.run("promote")
+    assert again.errors["promote"].startswith("ProofMissing")
+    again.end()
+    pushed.settled(NEW_LIVE)
+
+
 def test_previous_is_dropped_where_it_is_not_wanted(pushed: Stage) -> None:
     pushed.options = {"keep_previous": False}
     pushed.configure()
