@@ -47,6 +47,7 @@ class Refusal:
     right: str
     """What would be right; the name itself is told before it."""
     error: str
+    """Or "" for what is no matter of the engine: the store refuses it."""
     size: str = ""
     """How long the name is, such as `54 bytes`, where that is why."""
 
@@ -61,17 +62,14 @@ def use_of(sync: Sync) -> Use:
 def refuse(refusals: Iterable[Refusal]) -> None:
     """Raises NameRefused with the first of these, where there is any."""
     for refusal in refusals:
-        raise NameRefused(refusal.error)
+        if refusal.error:
+            raise NameRefused(refusal.error)
 
 
-def with_slash(database: str) -> Iterator[Refusal]:
-    """A refusal where the name has a `/`."""
+def with_slash(database: str, error: str = "") -> Iterator[Refusal]:
+    """A refusal where the name has a `/`; `error` where the server takes none either, not only the store."""
     if "/" in database:
-        yield Refusal(
-            right="a name with `/` cannot be part of the dump's key",
-            error=f"A database cannot be called {_printed(database)!r}: a name with / cannot be part of the "
-            "key of a dump. Correct the name in hieradata.",
-        )
+        yield Refusal(right="a name with `/` cannot be part of the dump's key", error=error)
 
 
 def not_to_be_copied(database: str, found: str, takes: str) -> Iterator[Refusal]:

@@ -90,7 +90,8 @@ def refused_at_night(take: Callable[[str], object], name: str) -> bool:
 def test_check_and_night_refuse_the_same_names(dbms: str) -> None:
     take, makes = NIGHT[dbms]
     store: dict[str, Any] = {"storagebackend": "elasticsearch"} if dbms == "elasticsearch" else {}
-    refused = {name: refused_at_night(take, name) for name in NAMES}
+    # A slash cannot be part of a key, which the store sees to, whatever the server takes.
+    refused = {name: "/" in name or refused_at_night(take, name) for name in NAMES}
     assert set(refused.values()) == {True, False}
     for make in makes:
         syncs = (make(dbms=dbms, database=name, **store) for name in NAMES)

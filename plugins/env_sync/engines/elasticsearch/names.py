@@ -74,7 +74,7 @@ def is_copy(index: str) -> bool:
 
 def refusals(host: str, use: Use) -> Iterator[Refusal]:
     """Why a cluster whose host is called so cannot be used so: its snapshots are called like it."""
-    yield from with_slash(host)
+    yield from with_slash(host, f"{host!r} cannot be part of a snapshot's name; correct `database`.")
     odd = _NOT_IN_SNAPSHOTS.search(host)
     if use is Use.DUMPED and (odd or not host):
         what = f"a name with `{odd[0]}`" if odd else "such a name"

@@ -68,7 +68,7 @@ def refusals(
 
     `reserved` are the databases that a connection's extra names for Env Sync itself.
     """
-    yield from with_slash(database)
+    yield from with_slash(database, f"A database of MongoDB cannot be called {database!r}: it takes no /.")
     odd = next((c for c in database if not c.isprintable() or c in FORBIDDEN), "")
     if use is not Use.DUMPED and (odd or not database):
         yield from not_to_be_copied(
