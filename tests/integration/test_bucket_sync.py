@@ -422,7 +422,7 @@ def test_what_cannot_be_copied_stops_the_deletions_and_a_rerun_goes_on(
     async def refused(requests: QuickRequests, copy: Copy) -> None:
         await copy_object(requests, evolve(copy, source=NO_BUCKET) if copy.key == "3" else copy)
 
-    says = r"1 objects could not be copied .*\(7 were\): '3': There is no bucket"
+    says = r"1 object could not be copied .*\(7 were\): '3': There is no bucket"
     with monkeypatch.context() as patch:
         patch.setattr(QuickRequests, "copy", refused)
         with pytest.raises(TransferFailed, match=says):
@@ -610,7 +610,7 @@ def test_a_whole_sync_and_its_report(moto_buckets: Buckets, open_sync: Callable[
         moto_buckets.put(f"{number}", b"12345")
     moto_buckets.put_there("extra")
     assert what_would_be_done(open_sync()).startswith("would copy 5 of 5 objects (0.0 MB)")
-    assert "leave 1 objects" in what_would_be_done(open_sync())
+    assert "leave 1 object " in what_would_be_done(open_sync())
     assert moto_buckets.keys() == {"extra"}
     said: list[str] = []
     report = run_group(open_sync(), said.append)

@@ -633,7 +633,7 @@ def test_web_server_is_no_empty_bucket(tmp_path: Path) -> None:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         extra = json.dumps({"endpoint_url": f"http://127.0.0.1:{web.server_port}"})
         wrong = Connection(conn_id="c", conn_type="aws", login="a", password="b", extra=extra)
-        with pytest.raises(ServerUnreachable, match="no S3 server"):
+        with pytest.raises(ServerUnreachable, match="not an S3 server"):
             S3Store(wrong, tuning=QUICK).choose("any", PATH, "licensify")
         web.shutdown()
 
