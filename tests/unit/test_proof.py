@@ -14,7 +14,7 @@ from env_sync.core.progress import LogProgress
 from env_sync.core.secret import Secret
 from env_sync.domain.manifest import Parent, Transformation
 from env_sync.engines.base.contract import CopyState, Dump, Holder, ServerConnection, Stamp, Work
-from env_sync.engines.base.proof import check_raw, check_stamp, first_stamp, unreadable
+from env_sync.engines.base.proof import check_raw, check_stamp, first_stamp, nothing_to_promote, unreadable
 from tests.unit.values import a_sync, moment
 
 LOG = logging.getLogger("env_sync.tests")
@@ -198,3 +198,10 @@ def test_all_that_differs_is_named() -> None:
         ProofMissing, match=r"its attempt is 1, .*; its environment is staging, .*; its transf"
     ):
         proven(stamp(holder=evolve(HOLDER, attempt="1"), environment="staging", transformations=()))
+
+
+def test_where_there_is_no_incoming_the_error_says_what_is_missing() -> None:
+    assert str(nothing_to_promote(f"database {WHERE}")) == (
+        f"There is no database {WHERE}, so nothing to promote. "
+        "Nothing was touched; run the group again from restore."
+    )
