@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from env_sync.engines.base.contract import CleanUp, Holder
+from env_sync.engines.base.contract import CleanUp
 from env_sync.engines.elasticsearch.dropping import Dropping, drop_incoming
 from env_sync.engines.elasticsearch.metadata import Incoming, read_record
 
@@ -20,7 +20,7 @@ def clean_up(dropping: Dropping, finished: Callable[[], Sequence[str] | None]) -
     dropped = False
     with target.uninterrupted():
         incoming = read_record(target, Incoming, work.sync.name)
-        if incoming is not None and _same_group(incoming.stamp.holder, work.holder):
+        if incoming is not None and incoming.stamp.holder.same_group_as(work.holder):
             count = drop_incoming(dropping, incoming)
             dropped = count is not None
             if dropped:
@@ -33,7 +33,3 @@ def clean_up(dropping: Dropping, finished: Callable[[], Sequence[str] | None]) -
     for note in notes:
         work.log.info("Clean-up of %s: %s.", work.sync.name, note)
     return CleanUp(live_reopened=False, incoming_dropped=dropped, notes=tuple(notes))
-
-
-def _same_group(one: Holder, other: Holder) -> bool:
-    return (one.run, one.group) == (other.run, other.group)

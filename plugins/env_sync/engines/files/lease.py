@@ -51,7 +51,7 @@ class Row:
 
     def belongs_to(self, holder: Holder) -> bool:
         """Whether this run and group hold it, in whatever attempt."""
-        return (self.holder.run, self.holder.group) == (holder.run, holder.group)
+        return self.holder.same_group_as(holder)
 
     def __str__(self) -> str:
         step = f", step {self.step}" if self.step else ""
